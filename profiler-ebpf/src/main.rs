@@ -1,0 +1,3 @@
+//! Empty on the host; on BPF this will hold the programs.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! The command `profiler`.
+
+fn main() {}

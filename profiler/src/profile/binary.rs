@@ -1,0 +1,110 @@
+//! What code belongs to. (build id, file offset) is the identity of a location; names are an attribute that may improve.
+
+use std::fmt;
+use std::fs::File;
+use std::sync::Arc;
+
+/// The GNU build id note: 1 to 20 bytes that name one exact build of a file.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct BuildId {
+    len: u8,
+    bytes: [u8; 20],
+}
+
+impl BuildId {
+    /// `None` when empty or longer than the 20 bytes of a SHA-1 (longer ids are not cut: a prefix is another identity).
+    #[must_use]
+    pub fn new(id: &[u8]) -> Option<Self> {
+        if id.is_empty() || id.len() > 20 {
+            return None;
+        }
+        let mut bytes = [0; 20];
+        bytes[..id.len()].copy_from_slice(id);
+        Some(Self { len: id.len() as u8, bytes })
+    }
+
+    /// The id's bytes.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..usize::from(self.len)]
+    }
+}
+
+impl fmt::Display for BuildId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.as_bytes().iter().try_for_each(|b| write!(f, "{b:02x}"))
+    }
+}
+
+impl fmt::Debug for BuildId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "BuildId({self})")
+    }
+}
+
+/// The sort of thing that holds code. The numbers are stored: never renumber.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum BinaryKind {
+    /// The running kernel and its modules; offsets are kernel addresses.
+    Kernel = 0,
+    /// An ELF file mapped from disk; offsets are file offsets.
+    File = 1,
+    /// The kernel's shared object in every process; offsets are file offsets into its image.
+    Vdso = 2,
+    /// Executable memory with no file behind it (JIT); offsets are virtual addresses.
+    Anonymous = 3,
+}
+
+impl BinaryKind {
+    /// The kind stored as `n`, if there is one.
+    #[must_use]
+    pub fn from_u8(n: u8) -> Option<Self> {
+        [Self::Kernel, Self::File, Self::Vdso, Self::Anonymous].into_iter().find(|kind| *kind as u8 == n)
+    }
+}
+
+/// What makes two binaries the same one, across processes, restarts and reboots.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum BinaryKey {
+    /// One boot of one kernel: its addresses are randomised at each boot.
+    Kernel {
+        /// `/proc/sys/kernel/random/boot_id`, without the newline.
+        boot_id: String,
+    },
+    /// A file or vDSO with a build id: the same wherever it lies.
+    BuildId(BinaryKind, BuildId),
+    /// A file without a build id: the same while it is the same inode, unmodified.
+    Inode {
+        /// Path as mapped.
+        path: String,
+        /// Device number, as `st_dev`.
+        dev: u64,
+        /// Inode number.
+        inode: u64,
+        /// Modification time in nanoseconds since the epoch (0 when it could not be read).
+        mtime: i64,
+    },
+    /// All file-less executable memory.
+    Anonymous,
+}
+
+/// A file, kernel or memory area that holds code.
+#[derive(Debug)]
+pub struct Binary {
+    /// Identity.
+    pub key: BinaryKey,
+    /// What it is.
+    pub kind: BinaryKind,
+    /// Path as the process saw it, `[kernel]`, `[vdso]` or `[anon]`.
+    pub path: String,
+    /// Its build id, when it has one.
+    pub build_id: Option<BuildId>,
+    /// The open file, pinned at first sight so that deletion or replacement cannot take it away. `None` when it could
+    /// not be opened, and for the kernel and anonymous memory.
+    pub file: Option<Arc<File>>,
+}
+
+/// Index of a [`Binary`] in the process room's table; valid for one run of the profiler.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct BinaryId(pub u32);

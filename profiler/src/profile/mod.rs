@@ -1,0 +1,24 @@
+//! The words every room shares: time, process, binary, location, sample, window, symbol, call tree.
+//!
+//! Plain data by value or by index. No I/O, no clocks, no locks; depends on nothing but the kernel boundary crate. A
+//! sample changes its type as it walks: [`RawSample`] (addresses, as the kernel sent it) -> [`Sample`] (locations:
+//! binary and offset) -> [`Window`] (equal stacks counted, what the store takes) -> [`CallTree`] (what people see).
+
+mod binary;
+mod call_tree;
+mod loss;
+mod process;
+mod sample;
+mod symbol;
+mod time;
+mod window;
+
+pub use binary::{Binary, BinaryId, BinaryKey, BinaryKind, BuildId};
+pub use call_tree::{CallTree, Frame, FrameId, FrameKind, Node};
+pub use loss::{LossCause, Losses};
+pub use process::{ContainerId, ProcessFacts, ProcessKey, StartTicks};
+pub use profiler_ebpf::StackEnd;
+pub use sample::{Location, RawSample, Sample, SampleEvent, ThreadName};
+pub use symbol::{SourceLine, Symbol, Symbolized, UnknownReason};
+pub use time::{BootNanos, TimeRange, WallNanos};
+pub use window::{CpuTicks, ProcessWindow, StackCount, Window};

@@ -1,0 +1,74 @@
+//! One sample at two stages of its walk.
+
+use std::sync::Arc;
+
+use super::{BinaryId, BootNanos, ProcessKey, StackEnd, StartTicks};
+
+/// A thread's name (`comm`): at most 15 bytes, made valid UTF-8.
+pub type ThreadName = Arc<str>;
+
+/// What made the samples.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum SampleEvent {
+    /// The software CPU clock: a timer on each CPU. Works everywhere, blind while interrupts are off.
+    CpuClock = 0,
+    /// The CPU's cycle counter: sees code with interrupts off too, and needs a PMU.
+    Cycles = 1,
+}
+
+/// A sample as the kernel sent it: addresses only.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RawSample {
+    /// When, on the boot clock.
+    pub time: BootNanos,
+    /// The CPU it was taken on.
+    pub cpu: u32,
+    /// Host process id.
+    pub pid: u32,
+    /// Host thread id.
+    pub tid: u32,
+    /// When the process started; zero when the kernel could not tell.
+    pub start: StartTicks,
+    /// Name of the thread.
+    pub thread: ThreadName,
+    /// Id of its cgroup v2 (the directory's inode number).
+    pub cgroup_id: u64,
+    /// Kernel addresses, leaf first; empty when the sample hit user code.
+    pub kernel: Arc<[u64]>,
+    /// User addresses, leaf first: the first is the interrupted (or calling) instruction, the rest are return addresses.
+    pub user: Arc<[u64]>,
+    /// How the user walk ended.
+    pub end: StackEnd,
+    /// Samples this stands for (1, unless sampling thins itself out).
+    pub weight: u64,
+}
+
+/// A place in code: which binary, where in it. See [`super::BinaryKind`] for what the offset counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Location {
+    /// The binary.
+    pub binary: BinaryId,
+    /// Offset in the binary. For a caller's frame this is inside the call instruction (return address - 1), so that it
+    /// names the calling line and not the one after.
+    pub offset: u64,
+}
+
+/// A sample whose addresses have become locations.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sample {
+    /// When, on the boot clock.
+    pub time: BootNanos,
+    /// Whose.
+    pub process: ProcessKey,
+    /// Host thread id.
+    pub tid: u32,
+    /// Name of the thread.
+    pub thread: ThreadName,
+    /// Root first, leaf last: user frames, then kernel frames.
+    pub stack: Arc<[Location]>,
+    /// How the user walk ended.
+    pub end: StackEnd,
+    /// Samples this stands for.
+    pub weight: u64,
+}

@@ -1,0 +1,87 @@
+//! Names for a location. A missing name is a reason, not an error.
+
+/// Where in the source.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct SourceLine {
+    /// Path as the compiler wrote it.
+    pub file: String,
+    /// Line from 1, when known.
+    pub line: Option<u32>,
+}
+
+/// One function at a location. Inlining puts several at one location.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Symbol {
+    /// Demangled name.
+    pub name: String,
+    /// Source position of the address in this function.
+    pub source: Option<SourceLine>,
+    /// True when the compiler inlined this function into the next one of the list.
+    pub inlined: bool,
+}
+
+/// Why a location has no name. The numbers are stored: never renumber (0 is "not asked yet", 1 "named").
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum UnknownReason {
+    /// The file is gone and was never opened.
+    FileGone = 2,
+    /// The file may not be read (permission, or not a regular file).
+    FileRefused = 3,
+    /// The file has no symbol table at all (stripped).
+    NoSymbols = 4,
+    /// The file has symbols, none covers the address.
+    NotFound = 5,
+    /// The file is not an ELF file we can parse.
+    BadFile = 6,
+    /// Memory without a file (JIT).
+    NoFile = 7,
+    /// `/proc/kallsyms` hides addresses (`kptr_restrict`).
+    KernelHidden = 8,
+    /// The symbolizer crashed or ran out of time on this file.
+    SymbolizerFailed = 9,
+}
+
+impl UnknownReason {
+    /// Every reason, in stored order.
+    pub const ALL: [Self; 8] = [
+        Self::FileGone,
+        Self::FileRefused,
+        Self::NoSymbols,
+        Self::NotFound,
+        Self::BadFile,
+        Self::NoFile,
+        Self::KernelHidden,
+        Self::SymbolizerFailed,
+    ];
+
+    /// The reason stored as `n`, if there is one.
+    #[must_use]
+    pub fn from_u8(n: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|reason| *reason as u8 == n)
+    }
+
+    /// What to tell people.
+    #[must_use]
+    pub fn describe(self) -> &'static str {
+        match self {
+            Self::FileGone => "the file was gone before it could be opened",
+            Self::FileRefused => "the file may not be read by the profiler",
+            Self::NoSymbols => "the file is stripped: install its debug symbols",
+            Self::NotFound => "no symbol of the file covers this address",
+            Self::BadFile => "the file is not a readable ELF file",
+            Self::NoFile => "memory without a file (JIT code)",
+            Self::KernelHidden => "kernel.kptr_restrict hides kernel symbols",
+            Self::SymbolizerFailed => "the symbolizer failed on this file",
+        }
+    }
+}
+
+/// The answer for one location.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Symbolized {
+    /// Innermost inlined function first; the last one is the function that really stands in the file. Never empty.
+    Named(Vec<Symbol>),
+    /// No name, and why.
+    Unknown(UnknownReason),
+}

@@ -1,0 +1,242 @@
+//! The wire: what `/api/v1` answers, as JSON. `web/src/api/contract.ts` mirrors it; both sides test the same golden files.
+//!
+//! Times are milliseconds since the Unix epoch, counts are samples, tables are columns (one array per field, equal
+//! lengths) because a million small objects are slow to parse. Optional indexes are -1 when absent.
+
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+/// Query parameters of every question about a range.
+#[derive(Clone, Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct RangeParams {
+    /// Start: `now-1h`, RFC 3339, or Unix time in s or ms. Default `now-1h`.
+    pub from: Option<String>,
+    /// End, in the same forms. Default `now`.
+    pub to: Option<String>,
+    /// Label selector, such as `{comm="postgres", container=~"web-.*"}`. Default: everything.
+    pub filter: Option<String>,
+    /// Flame graph: most nodes to send (default 100000). Timeline: most points (default 600). Top: most rows (default 200).
+    pub limit: Option<u32>,
+}
+
+/// `GET /api/v1/timeline`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, ToSchema)]
+pub struct Timeline {
+    /// Start of the first bucket.
+    pub from_ms: i64,
+    /// End of the last bucket.
+    pub to_ms: i64,
+    /// Width of a bucket.
+    pub step_ms: i64,
+    /// One entry a bucket.
+    pub buckets: TimelineBuckets,
+}
+
+/// Columns of [`Timeline`]; bucket `i` starts at `from_ms + i * step_ms`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, ToSchema)]
+pub struct TimelineBuckets {
+    /// Samples that pass the filter.
+    pub samples: Vec<u64>,
+    /// CPU cores kept busy by what passes the filter; null where nothing was recorded.
+    pub busy_cores: Vec<Option<f64>>,
+    /// Share of all CPU time that was not idle, 0 to 1, whole host whatever the filter; null where nothing was recorded.
+    pub utilisation: Vec<Option<f64>>,
+    /// Samples lost, whole host.
+    pub lost: Vec<u64>,
+    /// Samples that pass the filter and whose user stack is cut short.
+    pub incomplete: Vec<u64>,
+}
+
+/// `GET /api/v1/flamegraph`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, ToSchema)]
+pub struct FlameGraph {
+    /// Range that was answered.
+    pub from_ms: i64,
+    /// Range that was answered.
+    pub to_ms: i64,
+    /// Samples in all (the root's total).
+    pub samples: u64,
+    /// CPU time one sample stands for, in nanoseconds (mean over the range).
+    pub nanos_per_sample: u64,
+    /// Samples whose user stack is cut short.
+    pub incomplete: u64,
+    /// Nodes folded into "remainder" frames because of the limit.
+    pub hidden_nodes: u64,
+    /// Strings that the frames point into.
+    pub strings: Vec<String>,
+    /// Distinct frames.
+    pub frames: FrameColumns,
+    /// The tree, depth first: see [`NodeColumns`].
+    pub nodes: NodeColumns,
+}
+
+/// Columns of frames.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, ToSchema)]
+pub struct FrameColumns {
+    /// Name, in `strings`.
+    pub name: Vec<u32>,
+    /// 0 root, 1 process, 2 user, 3 kernel, 4 inlined, 5 unknown, 6 note (why a stack is cut short), 7 remainder.
+    pub kind: Vec<u8>,
+    /// Path of the binary, in `strings`, or -1.
+    pub binary: Vec<i64>,
+    /// Source file, in `strings`, or -1.
+    pub file: Vec<i64>,
+    /// Source line, or 0.
+    pub line: Vec<u32>,
+    /// Why there is no name, in `strings`, or -1.
+    pub reason: Vec<i64>,
+}
+
+/// Columns of nodes, depth first; node 0 is the root. The descendants of node `i` are the nodes after it with a greater
+/// depth, up to the first without. Siblings by falling total. `total[i] = self[i] + sum of children's totals`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, ToSchema)]
+pub struct NodeColumns {
+    /// Depth; the root's is 0, a process's 1.
+    pub depth: Vec<u32>,
+    /// Index into the frame columns.
+    pub frame: Vec<u32>,
+    /// Samples here and below.
+    pub total: Vec<u64>,
+    /// Samples that ended here.
+    #[serde(rename = "self")]
+    pub self_: Vec<u64>,
+}
+
+/// `GET /api/v1/top`: functions by falling self.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, ToSchema)]
+pub struct Top {
+    /// Samples in all.
+    pub samples: u64,
+    /// CPU time one sample stands for, in nanoseconds.
+    pub nanos_per_sample: u64,
+    /// The rows.
+    pub rows: Vec<TopRow>,
+    /// Functions that the limit left out.
+    pub hidden_rows: u64,
+}
+
+/// One function.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+pub struct TopRow {
+    /// Name.
+    pub name: String,
+    /// As in [`FrameColumns::kind`].
+    pub kind: u8,
+    /// Path of the binary.
+    pub binary: Option<String>,
+    /// Source file.
+    pub file: Option<String>,
+    /// Source line.
+    pub line: Option<u32>,
+    /// Samples that ended in it.
+    #[serde(rename = "self")]
+    pub self_: u64,
+    /// Samples with it on the stack, each counted once however often it recurs.
+    pub total: u64,
+}
+
+/// `GET /api/v1/labels`: the labels that a selector can name.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+pub struct Labels {
+    /// `comm`, `pid`, `exe`, `thread`, `cgroup`, `container`, `unit`.
+    pub labels: Vec<String>,
+}
+
+/// `GET /api/v1/labels/{name}/values`: values in the range, by falling samples.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+pub struct LabelValues {
+    /// The label.
+    pub label: String,
+    /// Its values.
+    pub values: Vec<LabelValue>,
+}
+
+/// One value.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+pub struct LabelValue {
+    /// The value; empty for processes without one (not in a container, say).
+    pub value: String,
+    /// Samples.
+    pub samples: u64,
+}
+
+/// `GET /api/v1/status`.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+pub struct Status {
+    /// Version of this program.
+    pub version: String,
+    /// Host name.
+    pub host: String,
+    /// What is sampling; null when only a database is being served.
+    pub recording: Option<Recording>,
+    /// Samples since the database began.
+    pub totals: Totals,
+    /// The database.
+    pub database: Database,
+    /// Things that a person should know (a damaged file set aside, windows waiting for disk space), each with its fix.
+    pub notices: Vec<String>,
+}
+
+/// The sampler, live.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+pub struct Recording {
+    /// `cpu-clock` or `cycles`.
+    pub event: String,
+    /// Samples per second and CPU.
+    pub hz: u32,
+    /// CPUs online.
+    pub cpus: u32,
+    /// Since when.
+    pub since_ms: i64,
+    /// Length of a window.
+    pub window_ms: u64,
+    /// Age of the end of the newest stored window.
+    pub lag_ms: u64,
+    /// Processor time used by this process so far.
+    pub cpu_ms: u64,
+    /// Resident memory.
+    pub rss_bytes: u64,
+}
+
+/// taken = stored + lost.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, ToSchema)]
+pub struct Totals {
+    /// Samples taken.
+    pub taken: u64,
+    /// Samples stored.
+    pub stored: u64,
+    /// Samples lost, by cause.
+    pub lost: std::collections::BTreeMap<String, u64>,
+    /// Stored samples by how the walk of the user stack ended.
+    pub stacks: std::collections::BTreeMap<String, u64>,
+}
+
+/// The database file.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+pub struct Database {
+    /// Where.
+    pub path: String,
+    /// Size with its write-ahead log.
+    pub bytes: u64,
+    /// Windows in it.
+    pub windows: u64,
+    /// Start of the oldest window.
+    pub oldest_ms: Option<i64>,
+    /// End of the newest window.
+    pub newest_ms: Option<i64>,
+}
+
+/// Every error answer: RFC 9457, `application/problem+json`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Problem {
+    /// HTTP status.
+    pub status: u16,
+    /// Short code, such as `bad_selector`, stable.
+    pub code: String,
+    /// What went wrong, naming the thing.
+    pub title: String,
+    /// What to do about it.
+    pub detail: String,
+}
