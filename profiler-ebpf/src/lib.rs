@@ -82,3 +82,263 @@ impl StackEnd {
         }
     }
 }
+
+/// Head of a sample record in the ring buffer. The inline frames follow it: first the user stack's, then the kernel
+/// stack's, each a `u64`, leaf first.
+///
+/// ```text
+/// 0        8        16       24                40   44   48   52          56             60   64     68  70  72    88
+/// | time   | start  | cgroup | hash, 2 x u64    |pid |tid |cpu |generation |kernel_stack  |end |weight|uf |kf | comm | frames
+/// ```
+///
+/// A user stack is inline the first time a generation meets it; after that the hash alone stands for it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct RecordHeader {
+    /// Boot clock, nanoseconds (`bpf_ktime_get_boot_ns`).
+    pub time: u64,
+    /// Start of the process on the boot clock, nanoseconds (`group_leader->start_boottime`); 0 without BTF.
+    pub start: u64,
+    /// Id of the cgroup v2.
+    pub cgroup: u64,
+    /// Keyed 128-bit hash of the user frames; zero when there are none.
+    pub hash: [u64; 2],
+    /// Process id in the first pid namespace.
+    pub pid: u32,
+    /// Thread id in the first pid namespace.
+    pub tid: u32,
+    /// CPU.
+    pub cpu: u32,
+    /// Which generation of the stack maps the ids and the hash belong to.
+    pub generation: u32,
+    /// Id in the generation's stack-trace map, or [`NO_KERNEL_STACK`].
+    pub kernel_stack: i32,
+    /// [`StackEnd`] of the user walk.
+    pub end: u32,
+    /// Samples this record stands for.
+    pub weight: u32,
+    /// User frames that follow.
+    pub user_frames: u16,
+    /// Kernel frames that follow those.
+    pub kernel_frames: u16,
+    /// Thread name, padded with NUL.
+    pub comm: [u8; 16],
+}
+
+const _: () = assert!(size_of::<RecordHeader>() == 88);
+
+/// The whole record as the eBPF side builds it; only the used bytes are sent.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct Record {
+    /// The head.
+    pub header: RecordHeader,
+    /// Room for the inline frames.
+    pub frames: [u64; MAX_USER_FRAMES + MAX_KERNEL_FRAMES],
+}
+
+const _: () = assert!(size_of::<Record>() == 88 + 8 * (512 + 127));
+
+/// Why bytes are not a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DecodeError {
+    /// Shorter than the head, or not as long as the head says.
+    Length,
+    /// More frames than the limits allow.
+    TooManyFrames,
+    /// A [`StackEnd`] with no meaning.
+    UnknownEnd,
+}
+
+/// A decoded record, its frames still in place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Decoded<'a> {
+    /// The head.
+    pub header: RecordHeader,
+    /// How the user walk ended.
+    pub end: StackEnd,
+    user: &'a [u8],
+    kernel: &'a [u8],
+}
+
+impl Decoded<'_> {
+    /// Inline user frames, leaf first.
+    pub fn user_frames(&self) -> impl ExactSizeIterator<Item = u64> + '_ {
+        self.user.as_chunks().0.iter().map(|word| u64::from_ne_bytes(*word))
+    }
+
+    /// Inline kernel frames, leaf first.
+    pub fn kernel_frames(&self) -> impl ExactSizeIterator<Item = u64> + '_ {
+        self.kernel.as_chunks().0.iter().map(|word| u64::from_ne_bytes(*word))
+    }
+}
+
+impl Record {
+    /// Interprets ring-buffer bytes. They may lie at any alignment; their length must be exactly
+    /// what the head says.
+    ///
+    /// # Errors
+    /// [`DecodeError`]: the bytes are no record of this version.
+    pub fn decode(bytes: &[u8]) -> Result<Decoded<'_>, DecodeError> {
+        let (head, frames) = bytes.split_at_checked(size_of::<RecordHeader>()).ok_or(DecodeError::Length)?;
+        let u64_at = |at: usize| u64::from_ne_bytes(core::array::from_fn(|i| head[at + i]));
+        let u32_at = |at: usize| u32::from_ne_bytes(core::array::from_fn(|i| head[at + i]));
+        let u16_at = |at: usize| u16::from_ne_bytes(core::array::from_fn(|i| head[at + i]));
+        let mut comm = [0; 16];
+        comm.copy_from_slice(&head[72..88]);
+        let header = RecordHeader {
+            time: u64_at(0),
+            start: u64_at(8),
+            cgroup: u64_at(16),
+            hash: [u64_at(24), u64_at(32)],
+            pid: u32_at(40),
+            tid: u32_at(44),
+            cpu: u32_at(48),
+            generation: u32_at(52),
+            kernel_stack: u32_at(56) as i32,
+            end: u32_at(60),
+            weight: u32_at(64),
+            user_frames: u16_at(68),
+            kernel_frames: u16_at(70),
+            comm,
+        };
+        let (user, kernel) = (usize::from(header.user_frames), usize::from(header.kernel_frames));
+        if user > MAX_USER_FRAMES || kernel > MAX_KERNEL_FRAMES {
+            return Err(DecodeError::TooManyFrames);
+        }
+        if frames.len() != (user + kernel) * 8 {
+            return Err(DecodeError::Length);
+        }
+        let (user, kernel) = frames.split_at(user * 8);
+        let end = StackEnd::from_u32(header.end).ok_or(DecodeError::UnknownEnd)?;
+        Ok(Decoded { header, end, user, kernel })
+    }
+}
+
+/// Per-CPU counters. Every sample taken is either sent or counted as `ring_full`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Counters {
+    /// Timer ticks (or counter overflows), whatever they hit.
+    pub ticks: u64,
+    /// Ticks that hit the idle task.
+    pub idle: u64,
+    /// Ticks outside the filter.
+    pub filtered: u64,
+    /// Samples taken: `ticks - idle - filtered`.
+    pub taken: u64,
+    /// Samples lost because the ring buffer was full.
+    pub ring_full: u64,
+    /// User stacks sent inline (first of the generation, or its slot was taken over).
+    pub user_inline: u64,
+    /// Kernel stacks sent inline (collision or full map).
+    pub kernel_inline: u64,
+    /// Kernel stacks that neither the map nor the inline way could take: the sample is sent without.
+    pub kernel_failed: u64,
+}
+
+const _: () = assert!(size_of::<Counters>() == 64);
+
+/// What the programs sample.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Filter {
+    /// Every process.
+    None = 0,
+    /// Processes in the `PIDS` map, and the children they fork.
+    Pids = 1,
+    /// Processes in one cgroup v2 or below it.
+    Cgroup = 2,
+}
+
+/// Set once, at load, as read-only data: the verifier then drops the branches not taken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Config {
+    /// Random key of the stack hash, so that nobody can prepare colliding stacks.
+    pub hash_seed: [u64; 2],
+    /// For [`Filter::Cgroup`]: the id.
+    pub cgroup_id: u64,
+    /// For [`Filter::Cgroup`]: how deep it lies below the root.
+    pub cgroup_level: u32,
+    /// [`Filter`].
+    pub filter: u32,
+    /// Slots of `USER_STACKS`, minus one; slots are a power of two.
+    pub slot_mask: u32,
+    /// Offset of `task_struct.tgid`, from the kernel's BTF; 0 when unknown.
+    pub task_tgid: u32,
+    /// Offset of `task_struct.pid`.
+    pub task_pid: u32,
+    /// Offset of `task_struct.group_leader`; 0 when unknown.
+    pub task_group_leader: u32,
+    /// Offset of `task_struct.start_boottime`.
+    pub task_start_boottime: u32,
+    /// Room to grow.
+    pub _pad: u32,
+}
+
+const _: () = assert!(size_of::<Config>() == 56);
+
+#[cfg(feature = "user")]
+mod pod {
+    #![expect(unsafe_code, reason = "aya's Pod is an unsafe trait")]
+    // SAFETY: `repr(C)`, integers and arrays of them only, no padding (sizes asserted above): any bytes are a value.
+    unsafe impl aya::Pod for super::Counters {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for super::Config {}
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+    extern crate std;
+    use std::vec::Vec;
+
+    fn record(user: &[u64], kernel: &[u64], end: u32) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        for word in [1_u64, 2, 3, 4, 5] {
+            bytes.extend(word.to_ne_bytes());
+        }
+        for word in [6_u32, 7, 8, 9, 10, end, 1] {
+            bytes.extend(word.to_ne_bytes());
+        }
+        for word in [user.len() as u16, kernel.len() as u16] {
+            bytes.extend(word.to_ne_bytes());
+        }
+        bytes.extend(b"postgres\0\0\0\0\0\0\0\0");
+        user.iter().chain(kernel).for_each(|frame| bytes.extend(frame.to_ne_bytes()));
+        bytes
+    }
+
+    /// Every field comes back from where the drawing above puts it.
+    #[test]
+    fn a_record_decodes_to_its_fields_and_frames() {
+        let bytes = record(&[0x55aa, 0x66bb_0000_0001], &[u64::MAX], 2);
+        let decoded = Record::decode(&bytes).unwrap();
+        assert_eq!(decoded.header.time, 1);
+        assert_eq!(decoded.header.hash, [4, 5]);
+        assert_eq!((decoded.header.pid, decoded.header.tid, decoded.header.cpu), (6, 7, 8));
+        assert_eq!((decoded.header.generation, decoded.header.kernel_stack, decoded.header.weight), (9, 10, 1));
+        assert_eq!(decoded.end, StackEnd::FramePointerLost);
+        assert_eq!(decoded.user_frames().collect::<Vec<_>>(), [0x55aa, 0x66bb_0000_0001]);
+        assert_eq!(decoded.kernel_frames().collect::<Vec<_>>(), [u64::MAX]);
+    }
+
+    /// Cut anywhere, or with a byte too many, it is refused and nothing panics.
+    #[test]
+    fn a_record_of_the_wrong_length_is_refused() {
+        let bytes = record(&[1, 2], &[3], 0);
+        for len in 0..bytes.len() {
+            assert_eq!(Record::decode(&bytes[..len]), Err(DecodeError::Length), "cut at {len}");
+        }
+        let longer = [&bytes[..], &[0]].concat();
+        assert_eq!(Record::decode(&longer), Err(DecodeError::Length));
+    }
+
+    /// A number that a newer program might send is an error, not another meaning.
+    #[test]
+    fn an_unknown_stack_end_is_refused() {
+        assert_eq!(Record::decode(&record(&[], &[], 99)), Err(DecodeError::UnknownEnd));
+    }
+}

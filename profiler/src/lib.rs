@@ -9,10 +9,13 @@
 //!                                \-> symbolizer -/
 //! ```
 
+pub mod aggregate;
 pub mod export;
 pub mod process;
 pub mod profile;
 pub mod query;
+pub mod sampler;
 pub mod server;
 pub mod store;
 pub mod symbolizer;
+pub mod sys;

@@ -1,0 +1,18 @@
+//! Compiles the eBPF programs from source and leaves the object in `OUT_DIR`, for `sampler/load.rs` to embed.
+
+#![expect(unsafe_code, reason = "set_var: the child build needs one environment variable")]
+
+use anyhow::Context as _;
+use aya_build::{Package, Toolchain};
+
+fn main() -> anyhow::Result<()> {
+    println!("cargo::rerun-if-changed=../profiler-ebpf/src");
+    // `core` is built from source for the bpf target: an unstable cargo flag, which a stable toolchain takes only with this
+    // variable. It is set for the child build alone (this process ends with it).
+    // SAFETY: a build script has one thread.
+    unsafe { std::env::set_var("RUSTC_BOOTSTRAP", "1") };
+    let root_dir = concat!(env!("CARGO_MANIFEST_DIR"), "/../profiler-ebpf");
+    let package = Package { name: "profiler-ebpf", root_dir, ..Package::default() };
+    aya_build::build_ebpf([package], Toolchain::Custom("1.98.0"))
+        .context("failed to build the eBPF programs; `make setup` installs what this needs (rust-src, bpf-linker)")
+}

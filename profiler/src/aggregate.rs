@@ -1,0 +1,106 @@
+//! Equal stacks of one thread within one window become one row with a count. Pure.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::profile::{Location, ProcessKey, Sample, StackCount, StackEnd, ThreadName};
+
+/// Everything that must be equal for two samples to be one row.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Row {
+    process: ProcessKey,
+    tid: u32,
+    thread: ThreadName,
+    stack: Arc<[Location]>,
+    end: StackEnd,
+}
+
+/// The open window's rows. Holds at most one row a sample: F x CPUs x window length.
+#[derive(Debug, Default)]
+pub struct Aggregate {
+    rows: HashMap<Row, u64>,
+    samples: u64,
+}
+
+impl Aggregate {
+    /// Counts a sample.
+    pub fn add(&mut self, sample: Sample) {
+        let Sample { process, tid, thread, stack, end, weight, time: _ } = sample;
+        self.samples += weight;
+        *self.rows.entry(Row { process, tid, thread, stack, end }).or_default() += weight;
+    }
+
+    /// Samples since the last [`Self::close`].
+    #[must_use]
+    pub fn samples(&self) -> u64 {
+        self.samples
+    }
+
+    /// Ends the window: its rows by process, in no order.
+    pub fn close(&mut self) -> HashMap<ProcessKey, Vec<StackCount>> {
+        let mut processes: HashMap<ProcessKey, Vec<StackCount>> = HashMap::new();
+        for (Row { process, tid, thread, stack, end }, count) in self.rows.drain() {
+            processes.entry(process).or_default().push(StackCount { tid, thread, stack, end, count });
+        }
+        self.samples = 0;
+        processes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::profile::{BinaryId, BootNanos, StartTicks};
+
+    /// One sample drawn as `pid/tid stack`, each letter of the stack a location.
+    fn sample(drawing: &str) -> Sample {
+        let (ids, stack) = drawing.split_once(' ').expect("a stack");
+        let (pid, tid) = ids.split_once('/').expect("a thread");
+        let number = |text: &str| text.parse().expect("a number");
+        Sample {
+            time: BootNanos(0),
+            process: ProcessKey { pid: number(pid), start: StartTicks(0) },
+            tid: number(tid),
+            thread: "main".into(),
+            stack: stack.bytes().map(|b| Location { binary: BinaryId(0), offset: b.into() }).collect(),
+            end: StackEnd::Complete,
+            weight: 1,
+        }
+    }
+
+    fn counts(drawings: &[&str]) -> Vec<(u32, u32, String, u64)> {
+        let mut aggregate = Aggregate::default();
+        drawings.iter().for_each(|drawing| aggregate.add(sample(drawing)));
+        assert_eq!(aggregate.samples(), drawings.len() as u64);
+        let mut rows: Vec<_> = aggregate
+            .close()
+            .into_iter()
+            .flat_map(|(process, stacks)| stacks.into_iter().map(move |stack| (process.pid, stack)))
+            .map(|(pid, row)| {
+                let stack = row.stack.iter().map(|location| location.offset as u8 as char).collect();
+                (pid, row.tid, stack, row.count)
+            })
+            .collect();
+        assert_eq!(aggregate.close().len(), 0, "a closed window starts empty");
+        rows.sort();
+        rows
+    }
+
+    /// The same thread with the same stack is one row; anything else is another.
+    #[test]
+    fn equal_stacks_of_one_thread_become_one_row() {
+        let rows = counts(&["1/1 abc", "1/1 abc", "1/2 abc", "2/2 abc", "1/1 ab"]);
+        let expected = [(1, 1, "ab", 1), (1, 1, "abc", 2), (1, 2, "abc", 1), (2, 2, "abc", 1)];
+        assert_eq!(rows, expected.map(|(pid, tid, stack, count)| (pid, tid, stack.to_owned(), count)));
+    }
+
+    proptest::proptest! {
+        /// No sample is counted twice or dropped.
+        #[test]
+        fn counts_add_up_to_the_samples(stacks in proptest::collection::vec("[12]/[123] [ab]{0,3}", 0..50)) {
+            let drawings: Vec<&str> = stacks.iter().map(String::as_str).collect();
+            let total: u64 = counts(&drawings).iter().map(|row| row.3).sum();
+            proptest::prop_assert_eq!(total, drawings.len() as u64);
+        }
+    }
+}

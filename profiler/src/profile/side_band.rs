@@ -1,0 +1,105 @@
+//! What happens to processes while they are sampled, as the kernel's side-band perf events tell it.
+
+use super::{BootNanos, BuildId};
+
+/// How the kernel names a mapped file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MappedFile {
+    /// By its build id.
+    BuildId(BuildId),
+    /// By device and inode, when it has no build id or its first page was not in memory.
+    Inode {
+        /// Major device number.
+        major: u32,
+        /// Minor device number.
+        minor: u32,
+        /// Inode number.
+        inode: u64,
+    },
+}
+
+/// One event. Pids and tids are the host's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SideBand {
+    /// A program was executed: the mappings from before are gone.
+    Exec {
+        /// When.
+        time: BootNanos,
+        /// Whose.
+        pid: u32,
+        /// Its new name.
+        comm: String,
+    },
+    /// A thread was renamed.
+    Comm {
+        /// When.
+        time: BootNanos,
+        /// Whose.
+        pid: u32,
+        /// Which thread.
+        tid: u32,
+        /// Its new name.
+        comm: String,
+    },
+    /// A thread (`pid == parent`) or a process began; a process inherits its parent's mappings.
+    Fork {
+        /// When.
+        time: BootNanos,
+        /// The new thread's process.
+        pid: u32,
+        /// The process that forked.
+        parent: u32,
+        /// The new thread.
+        tid: u32,
+    },
+    /// A thread ended (the process's main one where `tid == pid`; others may live on).
+    Exit {
+        /// When.
+        time: BootNanos,
+        /// Whose.
+        pid: u32,
+        /// Which thread.
+        tid: u32,
+    },
+    /// Memory was mapped.
+    Mmap {
+        /// When.
+        time: BootNanos,
+        /// Whose.
+        pid: u32,
+        /// First address.
+        start: u64,
+        /// Bytes.
+        len: u64,
+        /// Where in the file `start` lies, in bytes.
+        page_offset: u64,
+        /// Path as the kernel gives it: bytes, perhaps relative to another root, `//anon`, `[vdso]`.
+        path: Vec<u8>,
+        /// Which file.
+        identity: MappedFile,
+        /// Mapped executable.
+        executable: bool,
+    },
+    /// Events were lost: what is known of processes may be stale.
+    Lost {
+        /// When.
+        time: BootNanos,
+        /// How many.
+        count: u64,
+    },
+}
+
+impl SideBand {
+    /// When it happened.
+    #[must_use]
+    pub fn time(&self) -> BootNanos {
+        match self {
+            Self::Exec { time, .. }
+            | Self::Comm { time, .. }
+            | Self::Fork { time, .. }
+            | Self::Exit { time, .. }
+            | Self::Mmap { time, .. }
+            | Self::Lost { time, .. } => *time,
+        }
+    }
+}

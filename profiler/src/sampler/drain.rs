@@ -1,0 +1,256 @@
+//! Ring-buffer bytes -> [`RawSample`]s. Pure: tests feed bytes, no kernel needed.
+//!
+//! Invariant: each record becomes one sample, or one loss with its cause. A stack id or hash means something only inside
+//! its generation, so the books of two generations are kept and never mixed.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use profiler_ebpf::{NO_KERNEL_STACK, Record, RecordHeader};
+
+use crate::profile::{BootNanos, LossCause, Losses, RawSample, StartTicks, ThreadName};
+
+/// Looks a kernel stack up: `None` when the map has no such id.
+pub trait KernelStackMap {
+    /// Frames of stack `id` of this generation's map, leaf first.
+    fn frames(&self, generation: u32, id: u32) -> Option<Arc<[u64]>>;
+}
+
+/// What one pass over the ring buffer gave.
+#[derive(Debug, Default)]
+pub struct Drained {
+    /// Samples in ring order: nearly, not exactly, by time.
+    pub samples: Vec<RawSample>,
+    /// Records that became no sample.
+    pub losses: Losses,
+    /// Two different stacks of one process with one 128-bit hash (expected: never). Both are kept apart.
+    pub hash_conflicts: u64,
+}
+
+/// The stacks of one generation.
+#[derive(Debug, Default)]
+struct Generation {
+    number: u32,
+    user: HashMap<(u32, [u64; 2]), Arc<[u64]>>,
+    kernel: HashMap<u32, Arc<[u64]>>,
+}
+
+/// What ids and hashes stand for, in the newest two generations.
+#[derive(Debug)]
+pub struct StackBook {
+    generations: [Generation; 2],
+    threads: HashMap<[u8; 16], ThreadName>,
+    nothing: Arc<[u64]>,
+}
+
+/// Thread names kept; a host has hundreds, a hostile process can make up millions.
+const MAX_THREAD_NAMES: usize = 16_384;
+
+impl Default for StackBook {
+    fn default() -> Self {
+        Self { generations: Default::default(), threads: HashMap::new(), nothing: Arc::from([]) }
+    }
+}
+
+impl StackBook {
+    /// Decodes one record and adds it to `drained`.
+    pub fn read(&mut self, bytes: &[u8], kernel: &impl KernelStackMap, drained: &mut Drained) {
+        let Ok(record) = Record::decode(bytes) else {
+            drained.losses.add(LossCause::Undecodable, 1);
+            return;
+        };
+        let header = record.header;
+        let lost = u64::from(header.weight);
+        let Some(user) = self.user_stack(&header, record.user_frames(), drained) else {
+            drained.losses.add(LossCause::StackUnknown, lost);
+            return;
+        };
+        let Some(kernel) = self.kernel_stack(&header, record.kernel_frames(), kernel) else {
+            drained.losses.add(LossCause::KernelStackGone, lost);
+            return;
+        };
+        drained.samples.push(RawSample {
+            time: BootNanos(header.time),
+            cpu: header.cpu,
+            pid: header.pid,
+            tid: header.tid,
+            start: StartTicks::from_boot(BootNanos(header.start)),
+            thread: self.thread_name(header.comm),
+            cgroup_id: header.cgroup,
+            kernel,
+            user,
+            end: record.end,
+            weight: u64::from(header.weight),
+        });
+    }
+
+    fn user_stack(
+        &mut self,
+        header: &RecordHeader,
+        inline: impl ExactSizeIterator<Item = u64>,
+        drained: &mut Drained,
+    ) -> Option<Arc<[u64]>> {
+        if header.hash == [0; 2] {
+            return Some(Arc::clone(&self.nothing));
+        }
+        // The pid is part of the key: no process can name another's stacks.
+        let key = (header.pid, header.hash);
+        let generation = self.generation(header.generation)?;
+        if inline.len() == 0 {
+            return generation.user.get(&key).cloned();
+        }
+        let frames: Arc<[u64]> = inline.collect();
+        if let Some(known) = generation.user.get(&key) {
+            if *known == frames {
+                return Some(Arc::clone(known));
+            }
+            drained.hash_conflicts += 1;
+        }
+        generation.user.insert(key, Arc::clone(&frames));
+        Some(frames)
+    }
+
+    fn kernel_stack(
+        &mut self,
+        header: &RecordHeader,
+        inline: impl ExactSizeIterator<Item = u64>,
+        map: &impl KernelStackMap,
+    ) -> Option<Arc<[u64]>> {
+        if header.kernel_stack == NO_KERNEL_STACK {
+            return Some(if inline.len() == 0 { Arc::clone(&self.nothing) } else { inline.collect() });
+        }
+        let id = header.kernel_stack as u32;
+        let generation = self.generation(header.generation)?;
+        if let Some(frames) = generation.kernel.get(&id) {
+            return Some(Arc::clone(frames));
+        }
+        let frames = map.frames(header.generation, id)?;
+        generation.kernel.insert(id, Arc::clone(&frames));
+        Some(frames)
+    }
+
+    /// The book of a generation, begun when it is the next one; `None` for one that is closed already.
+    fn generation(&mut self, number: u32) -> Option<&mut Generation> {
+        let book = &mut self.generations[(number & 1) as usize];
+        if book.number != number {
+            // Wrapping: the counter runs over after 1,361 years of 10 s windows, tests start where they like.
+            if (number.wrapping_sub(book.number) as i32) < 0 {
+                return None;
+            }
+            *book = Generation { number, ..Generation::default() };
+        }
+        Some(book)
+    }
+
+    fn thread_name(&mut self, comm: [u8; 16]) -> ThreadName {
+        if let Some(name) = self.threads.get(&comm) {
+            return Arc::clone(name);
+        }
+        if self.threads.len() >= MAX_THREAD_NAMES {
+            self.threads.clear();
+        }
+        let len = comm.iter().position(|byte| *byte == 0).unwrap_or(comm.len());
+        let name: ThreadName = String::from_utf8_lossy(&comm[..len])
+            .chars()
+            .map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c })
+            .collect::<String>()
+            .into();
+        self.threads.insert(comm, Arc::clone(&name));
+        name
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::profile::StackEnd;
+
+    struct Map(Vec<(u32, u32, Vec<u64>)>);
+
+    impl KernelStackMap for Map {
+        fn frames(&self, generation: u32, id: u32) -> Option<Arc<[u64]>> {
+            self.0.iter().find(|(g, i, _)| (*g, *i) == (generation, id)).map(|(_, _, frames)| frames.as_slice().into())
+        }
+    }
+
+    /// A record of process `pid` in `generation`, with a hash and perhaps its frames.
+    fn record(pid: u32, generation: u32, hash: u64, user: &[u64], kernel_stack: i32) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        for word in [1_u64, 0, 0, hash, hash] {
+            bytes.extend(word.to_ne_bytes());
+        }
+        let end = StackEnd::Complete as u32;
+        for word in [pid, pid, 0, generation, kernel_stack as u32, end, 1] {
+            bytes.extend(word.to_ne_bytes());
+        }
+        bytes.extend((user.len() as u16).to_ne_bytes());
+        bytes.extend(0_u16.to_ne_bytes());
+        bytes.extend(b"a\x1bb\0xxxxxxxxxxxx");
+        user.iter().for_each(|frame| bytes.extend(frame.to_ne_bytes()));
+        bytes
+    }
+
+    fn drain(records: &[Vec<u8>], map: &Map) -> Drained {
+        let (mut book, mut drained) = (StackBook::default(), Drained::default());
+        records.iter().for_each(|bytes| book.read(bytes, map, &mut drained));
+        drained
+    }
+
+    /// Sent once, named by its hash afterwards.
+    #[test]
+    fn a_hash_stands_for_the_frames_sent_before_it() {
+        let drained = drain(&[record(7, 1, 42, &[10, 20], -1), record(7, 1, 42, &[], -1)], &Map(vec![]));
+        assert_eq!(drained.samples.len(), 2);
+        assert_eq!(*drained.samples[1].user, [10, 20]);
+        assert_eq!(&*drained.samples[0].thread, "a\u{fffd}b");
+    }
+
+    /// Another process with the same hash has no right to it, nor has the next generation.
+    #[test]
+    fn a_hash_never_names_another_processes_or_generations_stack() {
+        let records = [record(7, 1, 42, &[10], -1), record(8, 1, 42, &[], -1), record(7, 2, 42, &[], -1)];
+        let drained = drain(&records, &Map(vec![]));
+        assert_eq!(drained.samples.len(), 1);
+        assert_eq!(drained.losses.0.get(&LossCause::StackUnknown), Some(&2));
+    }
+
+    /// Two stacks with one hash: each sample keeps the frames it came with.
+    #[test]
+    fn a_hash_conflict_is_counted_and_mixes_nothing() {
+        let drained = drain(&[record(7, 1, 42, &[10], -1), record(7, 1, 42, &[11], -1)], &Map(vec![]));
+        assert_eq!(drained.hash_conflicts, 1);
+        assert_eq!((&*drained.samples[0].user, &*drained.samples[1].user), (&[10][..], &[11][..]));
+    }
+
+    /// An id is looked up in the map of its own generation; a missing one is a counted loss.
+    #[test]
+    fn kernel_stack_ids_belong_to_their_generation() {
+        let map = Map(vec![(1, 3, vec![100]), (2, 3, vec![200])]);
+        let records =
+            [record(7, 1, 0, &[], 3), record(7, 2, 0, &[], 3), record(7, 1, 0, &[], 3), record(7, 2, 0, &[], 4)];
+        let drained = drain(&records, &map);
+        let kernels: Vec<_> = drained.samples.iter().map(|sample| sample.kernel[0]).collect();
+        assert_eq!(kernels, [100, 200, 100]);
+        assert_eq!(drained.losses.0.get(&LossCause::KernelStackGone), Some(&1));
+    }
+
+    /// A record from a generation closed two windows ago cannot be resolved any more, and is counted.
+    #[test]
+    fn a_record_of_a_closed_generation_is_counted_as_lost() {
+        let records = [record(7, 1, 42, &[10], -1), record(7, 3, 42, &[10], -1), record(7, 1, 42, &[], -1)];
+        let drained = drain(&records, &Map(vec![]));
+        assert_eq!(drained.samples.len(), 2);
+        assert_eq!(drained.losses.total(), 1);
+    }
+
+    proptest::proptest! {
+        /// Every record is a sample or a loss, whatever its bytes.
+        #[test]
+        fn any_bytes_are_a_sample_or_a_counted_loss(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..300)) {
+            let mut drained = Drained::default();
+            StackBook::default().read(&bytes, &Map(vec![]), &mut drained);
+            let weight = drained.samples.first().map_or(0, |sample| sample.weight);
+            proptest::prop_assert!(drained.samples.len() == 1 || drained.losses.total() >= 1 || weight == 0);
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! The eBPF object: sized, configured and loaded, its maps in hand.
+
+use std::io;
+
+use aya::maps::{Array, HashMap, MapData, PerCpuArray, RingBuf, StackTraceMap};
+use aya::programs::{PerfEvent, ProgramError, RawTracePoint};
+use aya::util::nr_cpus;
+use aya::{Ebpf, EbpfLoader};
+use profiler_ebpf::{Config, Counters, Filter};
+
+use super::SamplerError;
+use super::btf::TaskOffsets;
+use super::options::{SamplerOptions, Target};
+
+/// Processes that `-p` can follow, children included.
+const MAX_FILTER_PIDS: u32 = 65_536;
+
+/// The loaded object's parts.
+pub(super) struct Loaded {
+    /// Keeps the programs loaded and attached.
+    pub ebpf: Ebpf,
+    pub samples: RingBuf<MapData>,
+    pub generation: Array<MapData, u32>,
+    pub counters: PerCpuArray<MapData, Counters>,
+    pub kernel_stacks: [StackTraceMap<MapData>; 2],
+}
+
+/// Loads everything; nothing samples yet.
+pub(super) fn load(options: &SamplerOptions) -> Result<Loaded, SamplerError> {
+    let config = config(options)?;
+    let cpus = nr_cpus().map_or(1, |cpus| cpus.get() as usize);
+    let pids = if matches!(options.target, Target::Pids(_)) { MAX_FILTER_PIDS } else { 1 };
+    let mut ebpf = EbpfLoader::new()
+        .override_global("CONFIG", &config, true)
+        .map_max_entries("SAMPLES", options.ring_bytes(cpus))
+        .map_max_entries("USER_STACKS", options.user_stack_slots)
+        .map_max_entries("KERNEL_STACKS_0", options.kernel_stack_buckets)
+        .map_max_entries("KERNEL_STACKS_1", options.kernel_stack_buckets)
+        .map_max_entries("PIDS", pids)
+        .load(aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/profiler-ebpf")))
+        .map_err(|error| denied_or(error, "create eBPF maps", SamplerError::load))?;
+
+    let sample: &mut PerfEvent = program(&mut ebpf, "sample")?;
+    sample.load().map_err(|error| refused("sample", error))?;
+    if let Target::Pids(targets) = &options.target {
+        let mut map: HashMap<_, u32, u8> =
+            HashMap::try_from(&mut *map_mut(&mut ebpf, "PIDS")?).map_err(SamplerError::load)?;
+        for pid in targets {
+            map.insert(pid, &1, 0).map_err(SamplerError::load)?;
+        }
+        for (name, tracepoint) in [("follow_fork", "sched_process_fork"), ("forget_process", "sched_process_free")] {
+            let follow: &mut RawTracePoint = program(&mut ebpf, name)?;
+            follow.load().map_err(|error| refused(name, error))?;
+            follow.attach(tracepoint).map_err(SamplerError::load)?;
+        }
+    }
+    let mut generation: Array<_, u32> = take(&mut ebpf, "GENERATION", Array::try_from)?;
+    generation.set(0, &FIRST_GENERATION, 0).map_err(SamplerError::load)?;
+    Ok(Loaded {
+        samples: take(&mut ebpf, "SAMPLES", RingBuf::try_from)?,
+        counters: take(&mut ebpf, "COUNTERS", PerCpuArray::try_from)?,
+        kernel_stacks: [
+            take(&mut ebpf, "KERNEL_STACKS_0", StackTraceMap::try_from)?,
+            take(&mut ebpf, "KERNEL_STACKS_1", StackTraceMap::try_from)?,
+        ],
+        generation,
+        ebpf,
+    })
+}
+
+/// Books start empty at generation 0, so the first real one is 1.
+pub(super) const FIRST_GENERATION: u32 = 1;
+
+fn config(options: &SamplerOptions) -> Result<Config, SamplerError> {
+    let mut seed = [0_u8; 16];
+    rustix::rand::getrandom(&mut seed, rustix::rand::GetRandomFlags::empty())
+        .map_err(|errno| SamplerError::load(io::Error::from(errno)))?;
+    let [low, high] = [0, 8].map(|at| u64::from_ne_bytes(std::array::from_fn(|i| seed[at + i])));
+    // Without BTF samples carry no start time and `-p` cannot follow children; the rest works.
+    let offsets = TaskOffsets::of_running_kernel();
+    if let (Target::Pids(_), Err(error)) = (&options.target, &offsets) {
+        return Err(SamplerError::Unsupported {
+            missing: format!("-p needs /sys/kernel/btf/vmlinux (CONFIG_DEBUG_INFO_BTF) to follow children: {error}"),
+        });
+    }
+    let offsets = offsets.unwrap_or_default();
+    let (filter, cgroup_id, cgroup_level) = match &options.target {
+        Target::All => (Filter::None, 0, 0),
+        Target::Pids(_) => (Filter::Pids, 0, 0),
+        Target::Cgroup(cgroup) => (Filter::Cgroup, cgroup.id, cgroup.level),
+    };
+    Ok(Config {
+        hash_seed: [low, high],
+        cgroup_id,
+        cgroup_level,
+        filter: filter as u32,
+        slot_mask: options.user_stack_slots - 1,
+        task_tgid: offsets.tgid,
+        task_pid: offsets.pid,
+        task_group_leader: offsets.group_leader,
+        task_start_boottime: offsets.start_boottime,
+        _pad: 0,
+    })
+}
+
+/// A program of the object, as its type.
+pub(super) fn program<'a, P>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut P, SamplerError>
+where
+    &'a mut P: TryFrom<&'a mut aya::programs::Program, Error = ProgramError>,
+{
+    let program = ebpf.program_mut(name).ok_or_else(|| SamplerError::load(missing(name)))?;
+    program.try_into().map_err(SamplerError::load)
+}
+
+fn missing(name: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::NotFound, format!("`{name}` is not in the eBPF object"))
+}
+
+fn map_mut<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut aya::maps::Map, SamplerError> {
+    ebpf.map_mut(name).ok_or_else(|| SamplerError::load(missing(name)))
+}
+
+fn take<M>(
+    ebpf: &mut Ebpf,
+    name: &str,
+    convert: impl FnOnce(aya::maps::Map) -> Result<M, aya::maps::MapError>,
+) -> Result<M, SamplerError> {
+    let map = ebpf.take_map(name).ok_or_else(|| SamplerError::load(missing(name)))?;
+    convert(map).map_err(SamplerError::load)
+}
+
+/// The verifier's refusal with the end of its log, where the reason stands.
+fn refused(program: &'static str, error: ProgramError) -> SamplerError {
+    const LINES: usize = 25;
+    match &error {
+        ProgramError::LoadError { io_error, verifier_log } if !is_denied(io_error) => {
+            let log = verifier_log.to_string();
+            let lines: Vec<&str> = log.lines().collect();
+            let log_end = lines[lines.len().saturating_sub(LINES)..].join("\n");
+            SamplerError::Verifier { program, log_end: format!("{log_end}\n({io_error})") }
+        }
+        _ => denied_or(error, "load eBPF programs", SamplerError::load),
+    }
+}
+
+pub(super) fn is_denied(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::PermissionDenied
+}
+
+/// [`SamplerError::NotAllowed`] when a denial is at the bottom of the error, else what `otherwise` makes of it.
+pub(super) fn denied_or<E: std::error::Error + 'static>(
+    error: E,
+    action: &'static str,
+    otherwise: impl FnOnce(E) -> SamplerError,
+) -> SamplerError {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&error);
+    while let Some(this) = cause {
+        if let Some(io_error) = this.downcast_ref::<io::Error>()
+            && is_denied(io_error)
+        {
+            return SamplerError::NotAllowed { action, source: io_error.kind().into() };
+        }
+        cause = this.source();
+    }
+    otherwise(error)
+}

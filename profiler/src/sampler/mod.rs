@@ -1,0 +1,20 @@
+//! Loads and attaches the eBPF programs and turns what the kernel sends into [`RawSample`]s and side-band events.
+//!
+//! In: perf events on every CPU. Out: samples with their addresses, in the order of the ring buffer, and counters by
+//! which every sample taken is accounted for. Knows nothing of processes, files or names.
+//!
+//! [`RawSample`]: crate::profile::RawSample
+
+mod btf;
+mod cpus;
+mod drain;
+mod error;
+mod load;
+mod options;
+mod run;
+mod sideband;
+
+pub use drain::Drained;
+pub use error::SamplerError;
+pub use options::{Cgroup, DEFAULT_HZ, Frequency, SamplerOptions, Target, choose_event};
+pub use run::{Polled, Sampler};

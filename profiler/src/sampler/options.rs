@@ -1,0 +1,168 @@
+//! What to sample, how often, by which event: checked before anything is loaded.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use aya::programs::perf_event::{HardwareEvent, PerfEventConfig, PerfEventGroup, PerfEventScope};
+
+use super::SamplerError;
+use crate::profile::SampleEvent;
+use crate::sys::perf::max_sample_rate;
+
+/// Samples per second and CPU when none are asked for: prime, so that it never beats in step with periodic work.
+pub const DEFAULT_HZ: u32 = 97;
+
+/// A sampling frequency that this kernel accepts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Frequency(u32);
+
+impl Frequency {
+    /// Checks `hz` against our range and the kernel's limit.
+    ///
+    /// # Errors
+    /// [`SamplerError::FrequencyRange`], [`SamplerError::FrequencyLimit`].
+    pub fn new(hz: u32) -> Result<Self, SamplerError> {
+        // A kernel without the limit's file has no perf events: opening one will say so better.
+        Self::within(hz, max_sample_rate().unwrap_or(u32::MAX))
+    }
+
+    fn within(hz: u32, limit: u32) -> Result<Self, SamplerError> {
+        match hz {
+            0 | 10_001.. => Err(SamplerError::FrequencyRange { hz }),
+            _ if hz > limit => Err(SamplerError::FrequencyLimit { hz, limit }),
+            _ => Ok(Self(hz)),
+        }
+    }
+
+    /// Samples per second and CPU.
+    #[must_use]
+    pub fn hz(self) -> u32 {
+        self.0
+    }
+}
+
+/// Whom to sample.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Target {
+    /// Everybody.
+    #[default]
+    All,
+    /// These processes and the children they fork from now on.
+    Pids(Vec<u32>),
+    /// The processes of one cgroup v2, and of those below it.
+    Cgroup(Cgroup),
+}
+
+/// A cgroup v2 as the eBPF side compares it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cgroup {
+    /// The directory's inode number.
+    pub id: u64,
+    /// Steps below the root.
+    pub level: u32,
+}
+
+impl Cgroup {
+    /// Finds a cgroup by its directory, or by its path below the cgroup v2 mount (`/system.slice/nginx.service`).
+    ///
+    /// # Errors
+    /// No cgroup v2 mounted, or no such cgroup.
+    pub fn find(path: &Path) -> Result<Self, SamplerError> {
+        let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+        let root = cgroup2_mount(&mounts).ok_or_else(|| SamplerError::Unsupported {
+            missing: "no cgroup v2 hierarchy is mounted; mount one: mount -t cgroup2 none /sys/fs/cgroup/unified"
+                .into(),
+        })?;
+        let below = path.strip_prefix(&root).or_else(|_| path.strip_prefix("/")).unwrap_or(path);
+        let directory = root.join(below);
+        let metadata = fs::metadata(&directory).ok().filter(fs::Metadata::is_dir);
+        let metadata = metadata.ok_or_else(|| SamplerError::NoSuchCgroup { path: directory.clone() })?;
+        Ok(Self { id: metadata.ino(), level: below.components().count() as u32 })
+    }
+}
+
+/// Mount point of the first cgroup v2 hierarchy: field 5 of the line whose part after ` - ` begins with `cgroup2`.
+fn cgroup2_mount(mountinfo: &str) -> Option<PathBuf> {
+    let line = mountinfo.lines().find(|line| line.contains(" - cgroup2 "))?;
+    Some(PathBuf::from(line.split(' ').nth(4)?))
+}
+
+/// Options of a [`super::Sampler`].
+#[derive(Clone, Debug)]
+pub struct SamplerOptions {
+    /// How often.
+    pub frequency: Frequency,
+    /// By which event.
+    pub event: SampleEvent,
+    /// Whom.
+    pub target: Target,
+    /// Slots of our user stack map: a power of two. Fewer only send stacks more often.
+    pub user_stack_slots: u32,
+    /// Buckets of each kernel stack map. Fewer only send stacks inline more often.
+    pub kernel_stack_buckets: u32,
+}
+
+impl SamplerOptions {
+    /// The defaults: 65,536 slots are 512 KiB, 2 x 2,048 buckets of 1 KiB are 4 MiB of kernel memory.
+    #[must_use]
+    pub fn new(frequency: Frequency, event: SampleEvent, target: Target) -> Self {
+        Self { frequency, event, target, user_stack_slots: 65_536, kernel_stack_buckets: 2048 }
+    }
+
+    /// Bytes of the ring buffer: half a second (five polls) of samples at 512 bytes each, a power of two from 1 to 64 MiB.
+    pub(super) fn ring_bytes(&self, cpus: usize) -> u32 {
+        let bytes = u64::from(self.frequency.hz()) * cpus as u64 * 512 / 2;
+        bytes.clamp(1 << 20, 1 << 26).next_power_of_two() as u32
+    }
+}
+
+/// The CPU's cycle counter when a short test shows that it counts here, else the software clock.
+#[must_use]
+pub fn choose_event() -> SampleEvent {
+    if cycles_count() { SampleEvent::Cycles } else { SampleEvent::CpuClock }
+}
+
+/// Spins for 10 ms under a cycle counter: virtual machines often open one that never counts.
+fn cycles_count() -> bool {
+    let scope = PerfEventScope::CallingProcess { cpu: None };
+    let Ok(mut group) = PerfEventGroup::open(PerfEventConfig::Hardware(HardwareEvent::CpuCycles), [], scope) else {
+        return false;
+    };
+    if group.enable().is_err() {
+        return false;
+    }
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_millis(10) {
+        std::hint::spin_loop();
+    }
+    // Ten milliseconds of any CPU are more than a million cycles.
+    group.read().is_ok_and(|read| read.values.first().is_some_and(|cycles| *cycles > 1_000_000))
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    /// Our range first, then the kernel's limit with the sysctl that changes it.
+    #[test]
+    fn a_frequency_out_of_range_or_above_the_kernels_limit_is_refused() {
+        assert_eq!(Frequency::within(97, 100_000).unwrap().hz(), 97);
+        assert!(matches!(Frequency::within(0, 100_000), Err(SamplerError::FrequencyRange { hz: 0 })));
+        assert!(matches!(Frequency::within(10_001, 100_000), Err(SamplerError::FrequencyRange { .. })));
+        let message = Frequency::within(997, 500).unwrap_err().to_string();
+        assert!(message.contains("sysctl kernel.perf_event_max_sample_rate=997"), "{message}");
+    }
+
+    /// Hybrid hosts mount version 2 somewhere below version 1.
+    #[test]
+    fn the_cgroup_v2_mount_is_found_among_version_1_mounts() {
+        let mounts = "30 25 0:26 / /sys/fs/cgroup rw - tmpfs tmpfs rw\n\
+                      31 30 0:27 / /sys/fs/cgroup/unified rw,nosuid - cgroup2 cgroup2 rw\n\
+                      32 30 0:28 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu\n";
+        assert_eq!(cgroup2_mount(mounts).unwrap(), Path::new("/sys/fs/cgroup/unified"));
+        assert_eq!(cgroup2_mount("30 25 0:26 / / rw - ext4 /dev/vda rw\n"), None);
+    }
+}

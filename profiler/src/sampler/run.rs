@@ -1,0 +1,209 @@
+//! The running sampler: events on every CPU, two generations of stack maps, and the passes that empty them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use aya::maps::{MapData, StackTraceMap};
+use aya::programs::PerfEvent;
+use aya::programs::perf_event::{
+    HardwareEvent, PerfEventConfig, PerfEventLinkId, PerfEventScope, SamplePolicy, SoftwareEvent,
+};
+use profiler_ebpf::Counters;
+
+use super::drain::{Drained, KernelStackMap, StackBook};
+use super::load::{self, FIRST_GENERATION, Loaded, denied_or, program};
+use super::options::SamplerOptions;
+use super::{SamplerError, cpus, sideband};
+use crate::profile::{BootNanos, SampleEvent, SideBand};
+use crate::sys::perf::SideBandRing;
+
+/// A software clock that has not ticked for this long on an online CPU is dead (an idle CPU ticks too).
+const SILENT_NANOS: u64 = 3_000_000_000;
+
+/// One CPU's events.
+struct CpuEvents {
+    timer: PerfEventLinkId,
+    side_band: SideBandRing,
+    ticks: u64,
+    /// When `ticks` last moved.
+    heard: BootNanos,
+}
+
+/// What one pass gave.
+#[derive(Debug, Default)]
+pub struct Polled {
+    /// Samples and losses.
+    pub drained: Drained,
+    /// What happened to processes, by time. Holds everything that happened before the newest sample.
+    pub side_band: Vec<SideBand>,
+}
+
+/// Sampling, until dropped.
+pub struct Sampler {
+    loaded: Loaded,
+    options: SamplerOptions,
+    book: StackBook,
+    generation: u32,
+    cpus: BTreeMap<u32, CpuEvents>,
+}
+
+impl KernelStackMap for [StackTraceMap<MapData>; 2] {
+    fn frames(&self, generation: u32, id: u32) -> Option<Arc<[u64]>> {
+        let stack = self[(generation & 1) as usize].get(&id, 0).ok()?;
+        Some(stack.frames().iter().map(|frame| frame.ip).collect())
+    }
+}
+
+impl Sampler {
+    /// Loads the programs and starts sampling on every CPU that is online.
+    ///
+    /// # Errors
+    /// See [`SamplerError`].
+    pub fn start(options: SamplerOptions, now: BootNanos) -> Result<Self, SamplerError> {
+        let loaded = load::load(&options)?;
+        let mut sampler =
+            Self { loaded, options, book: StackBook::default(), generation: FIRST_GENERATION, cpus: BTreeMap::new() };
+        let online = cpus::online().map_err(SamplerError::load)?;
+        // Side-band first on every CPU: no process may start unseen once samples flow.
+        let mut rings = BTreeMap::new();
+        for cpu in &online {
+            rings.insert(*cpu, open_side_band(*cpu)?);
+        }
+        for (cpu, side_band) in rings {
+            sampler.attach(cpu, side_band, now)?;
+        }
+        Ok(sampler)
+    }
+
+    /// CPUs being sampled.
+    #[must_use]
+    pub fn cpus(&self) -> u32 {
+        self.cpus.len() as u32
+    }
+
+    /// Empties the ring buffer, then the side-band rings: in this order, so that whatever happened before a sample is there
+    /// with it.
+    pub fn poll(&mut self) -> Polled {
+        let mut polled = Polled::default();
+        while let Some(record) = self.loaded.samples.next() {
+            self.book.read(&record, &self.loaded.kernel_stacks, &mut polled.drained);
+        }
+        for events in self.cpus.values_mut() {
+            events.side_band.drain(|record| polled.side_band.extend(sideband::decode(record)));
+        }
+        polled.side_band.sort_by_key(SideBand::time);
+        polled
+    }
+
+    /// Begins the next generation of stacks, as each window does: clears the map that was last used a whole window ago (all
+    /// its samples have been read since) and lets the kernel side use it.
+    ///
+    /// # Errors
+    /// The kernel refuses a map operation.
+    pub fn next_generation(&mut self) -> Result<(), SamplerError> {
+        let next = self.generation.wrapping_add(1);
+        let map = &mut self.loaded.kernel_stacks[(next & 1) as usize];
+        // Collected first: deleting under the kernel's iterator makes it start over.
+        let ids: Vec<u32> = map.stack_ids().filter_map(Result::ok).collect();
+        for id in ids {
+            map.remove(&id).map_err(SamplerError::load)?;
+        }
+        self.loaded.generation.set(0, &next, 0).map_err(SamplerError::load)?;
+        self.generation = next;
+        Ok(())
+    }
+
+    /// Totals since the start, over all CPUs.
+    ///
+    /// # Errors
+    /// The kernel refuses the look-up.
+    pub fn counters(&self) -> Result<Counters, SamplerError> {
+        Ok(self.per_cpu_counters()?.iter().fold(Counters::default(), |a, b| Counters {
+            ticks: a.ticks + b.ticks,
+            idle: a.idle + b.idle,
+            filtered: a.filtered + b.filtered,
+            taken: a.taken + b.taken,
+            ring_full: a.ring_full + b.ring_full,
+            user_inline: a.user_inline + b.user_inline,
+            kernel_inline: a.kernel_inline + b.kernel_inline,
+            kernel_failed: a.kernel_failed + b.kernel_failed,
+        }))
+    }
+
+    fn per_cpu_counters(&self) -> Result<Vec<Counters>, SamplerError> {
+        let values = self.loaded.counters.get(&0, 0).map_err(SamplerError::load)?;
+        Ok(values.iter().copied().collect())
+    }
+
+    /// Follows CPUs that come and go, and reopens events that have gone silent: the kernel switches an event off with its CPU
+    /// and does not switch it on again, even when the CPU is back before anybody looked. Returns the CPUs (re)opened.
+    ///
+    /// # Errors
+    /// An event cannot be opened on an online CPU.
+    pub fn follow_cpus(&mut self, now: BootNanos) -> Result<Vec<u32>, SamplerError> {
+        let online = cpus::online().map_err(SamplerError::load)?;
+        let counters = self.per_cpu_counters()?;
+        let mut dead: BTreeSet<u32> = self.cpus.keys().filter(|cpu| !online.contains(cpu)).copied().collect();
+        for (cpu, events) in &mut self.cpus {
+            let ticks = counters.get(*cpu as usize).map_or(0, |counters| counters.ticks);
+            if ticks != events.ticks {
+                (events.ticks, events.heard) = (ticks, now);
+            } else if self.options.event == SampleEvent::CpuClock && now.0.saturating_sub(events.heard.0) > SILENT_NANOS
+            {
+                dead.insert(*cpu);
+            }
+        }
+        for cpu in &dead {
+            if let Some(events) = self.cpus.remove(cpu) {
+                let sample: &mut PerfEvent = program(&mut self.loaded.ebpf, "sample")?;
+                sample.detach(events.timer).map_err(SamplerError::load)?;
+            }
+        }
+        let fresh: Vec<u32> = online.into_iter().filter(|cpu| !self.cpus.contains_key(cpu)).collect();
+        let mut opened = Vec::new();
+        for cpu in fresh {
+            // A CPU that goes away between the list and the open is not an error: the next pass sees the new list.
+            let attached = open_side_band(cpu).and_then(|side_band| self.attach(cpu, side_band, now));
+            match attached {
+                Ok(()) => opened.push(cpu),
+                Err(error) if cpus::online().is_ok_and(|online| online.contains(&cpu)) => return Err(error),
+                Err(_) => {}
+            }
+        }
+        Ok(opened)
+    }
+
+    /// Stops every timer. What is in the rings can still be polled, and the counters stand still.
+    ///
+    /// # Errors
+    /// The kernel refuses to detach.
+    pub fn stop(&mut self) -> Result<(), SamplerError> {
+        let sample: &mut PerfEvent = program(&mut self.loaded.ebpf, "sample")?;
+        sample.unload().map_err(SamplerError::load)
+    }
+
+    fn attach(&mut self, cpu: u32, side_band: SideBandRing, now: BootNanos) -> Result<(), SamplerError> {
+        let config = match self.options.event {
+            SampleEvent::CpuClock => PerfEventConfig::Software(SoftwareEvent::CpuClock),
+            SampleEvent::Cycles => PerfEventConfig::Hardware(HardwareEvent::CpuCycles),
+        };
+        let policy = SamplePolicy::Frequency(u64::from(self.options.frequency.hz()));
+        let sample: &mut PerfEvent = program(&mut self.loaded.ebpf, "sample")?;
+        let timer = sample
+            .attach(config, PerfEventScope::AllProcessesOneCpu { cpu }, policy, false)
+            .map_err(|error| denied_or(error, "open perf events", SamplerError::load))?;
+        let ticks = self.per_cpu_counters()?.get(cpu as usize).map_or(0, |counters| counters.ticks);
+        self.cpus.insert(cpu, CpuEvents { timer, side_band, ticks, heard: now });
+        Ok(())
+    }
+}
+
+fn open_side_band(cpu: u32) -> Result<SideBandRing, SamplerError> {
+    SideBandRing::open(cpu).map_err(|error| {
+        if load::is_denied(&error) {
+            SamplerError::NotAllowed { action: "open perf events", source: error }
+        } else {
+            SamplerError::PerfEvent { cpu, source: error }
+        }
+    })
+}

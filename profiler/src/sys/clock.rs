@@ -1,0 +1,19 @@
+//! The two clocks, read. The only place that asks what time it is: everything else takes time as an argument.
+
+use rustix::time::{ClockId, clock_gettime};
+
+use crate::profile::{BootNanos, WallNanos};
+
+/// `CLOCK_BOOTTIME` now.
+#[must_use]
+pub fn boot_now() -> BootNanos {
+    let now = clock_gettime(ClockId::Boottime);
+    BootNanos(now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64)
+}
+
+/// `CLOCK_REALTIME` now.
+#[must_use]
+pub fn wall_now() -> WallNanos {
+    let now = clock_gettime(ClockId::Realtime);
+    WallNanos(now.tv_sec.saturating_mul(1_000_000_000).saturating_add(now.tv_nsec))
+}

@@ -1,0 +1,5 @@
+//! All unsafe code and foreign calls that no library wraps. Safe types go out; nothing here knows what a sample is.
+
+pub mod clock;
+pub mod perf;
+pub mod spawn;

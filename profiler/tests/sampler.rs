@@ -1,0 +1,118 @@
+//! The sampler on this kernel, for real: needs root, and fails without.
+
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use profiler::profile::{RawSample, SampleEvent};
+use profiler::sampler::{Frequency, Sampler, SamplerOptions, Target};
+use profiler::sys::clock::boot_now;
+
+/// A shell that runs a line, gone when dropped.
+struct Busy(Child);
+
+impl Busy {
+    fn shell(line: &str) -> Self {
+        Self(Command::new("sh").args(["-c", line]).stdin(Stdio::null()).spawn().unwrap())
+    }
+
+    fn spinning() -> Self {
+        Self::shell("while :; do :; done")
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+}
+
+fn options(hz: u32, target: Target) -> SamplerOptions {
+    SamplerOptions::new(Frequency::new(hz).unwrap(), SampleEvent::CpuClock, target)
+}
+
+struct Run {
+    samples: Vec<RawSample>,
+    lost: u64,
+    hash_conflicts: u64,
+    counters: profiler_ebpf::Counters,
+}
+
+/// Samples for `time`, a new generation each `window`.
+fn run(options: SamplerOptions, time: Duration, window: Duration) -> Run {
+    let mut sampler = Sampler::start(options, boot_now()).unwrap();
+    let mut run = Run { samples: vec![], lost: 0, hash_conflicts: 0, counters: sampler.counters().unwrap() };
+    let mut take = |sampler: &mut Sampler| {
+        let drained = sampler.poll().drained;
+        run.samples.extend(drained.samples);
+        run.lost += drained.losses.total();
+        run.hash_conflicts += drained.hash_conflicts;
+    };
+    let (start, mut generation) = (Instant::now(), Instant::now());
+    while start.elapsed() < time {
+        std::thread::sleep(Duration::from_millis(50));
+        take(&mut sampler);
+        if generation.elapsed() > window {
+            generation = Instant::now();
+            sampler.next_generation().unwrap();
+        }
+    }
+    sampler.stop().unwrap();
+    take(&mut sampler);
+    run.counters = sampler.counters().unwrap();
+    run
+}
+
+/// A busy CPU ticks F times a second, and every tick is idle, filtered, sent or counted.
+#[test]
+fn a_busy_process_is_sampled_at_the_frequency_asked_for() {
+    let busy = Busy::spinning();
+    let run = run(options(199, Target::Pids(vec![busy.0.id()])), Duration::from_secs(3), Duration::from_secs(1));
+    let n = run.samples.len() as u64;
+    // Four fifths: a virtual machine that its host does not run misses ticks.
+    let ticks = run.counters.ticks;
+    let cpus = std::thread::available_parallelism().unwrap().get() as u64;
+    assert!(ticks >= 199 * 3 * cpus * 80 / 100, "{ticks} ticks in 3 s at 199 Hz on {cpus} CPUs");
+    assert!(n > 100, "{n} samples of one busy process: it had at least a sixth of a CPU");
+    assert!(run.samples.iter().all(|sample| sample.pid == busy.0.id()), "only the process asked for");
+    let counters = run.counters;
+    assert_eq!(counters.ticks, counters.idle + counters.filtered + counters.taken);
+    assert_eq!(counters.taken, n + run.lost + counters.ring_full);
+}
+
+/// The filter follows children from their first instruction, and theirs.
+#[test]
+fn the_pid_filter_follows_children() {
+    let busy = Busy::shell("sleep 1; sh -c 'sh -c \"while :; do :; done\" & wait'");
+    let run = run(options(499, Target::Pids(vec![busy.0.id()])), Duration::from_secs(3), Duration::from_secs(1));
+    let grandchildren = run.samples.iter().filter(|sample| sample.pid != busy.0.id()).count();
+    assert!(grandchildren > 100, "{grandchildren} samples of the grandchild");
+    let survivors = Command::new("pkill").args(["-P", &busy.0.id().to_string()]).status();
+    assert!(survivors.is_ok());
+    let pids: std::collections::BTreeSet<u32> = run.samples.iter().map(|sample| sample.pid).collect();
+    for pid in pids.into_iter().filter(|pid| *pid != busy.0.id()) {
+        let _ = Command::new("kill").arg(pid.to_string()).stderr(Stdio::null()).status();
+    }
+}
+
+/// With stack maps of eight entries and hundreds of stacks nothing is lost and nothing mixed.
+#[test]
+fn tiny_stack_maps_lose_nothing_and_mix_nothing() {
+    let _busy = [Busy::spinning(), Busy::shell("while :; do read line < /proc/self/status; done")];
+    let options = SamplerOptions { user_stack_slots: 8, kernel_stack_buckets: 8, ..options(997, Target::All) };
+    let run = run(options, Duration::from_secs(4), Duration::from_millis(500));
+    let counters = run.counters;
+    assert_eq!(counters.taken, run.samples.len() as u64 + run.lost + counters.ring_full, "every sample accounted for");
+    assert_eq!((run.lost, counters.ring_full, run.hash_conflicts, counters.kernel_failed), (0, 0, 0, 0));
+    assert!(counters.kernel_inline > 0, "eight buckets must collide: {counters:?}");
+    assert!(counters.user_inline > 100, "eight slots must be taken over again and again: {counters:?}");
+    for sample in &run.samples {
+        assert!(sample.kernel.iter().all(|frame| *frame >> 63 == 1), "kernel frames are kernel addresses");
+        assert!(sample.user.iter().all(|frame| frame >> 56 == 0), "user frames are user addresses");
+        assert!(!sample.kernel.is_empty() || !sample.user.is_empty(), "every sample has a stack");
+    }
+    let in_kernel = run.samples.iter().filter(|sample| !sample.kernel.is_empty()).count();
+    assert!(in_kernel > 100, "{in_kernel} samples in the kernel");
+}
