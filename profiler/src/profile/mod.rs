@@ -7,6 +7,7 @@
 mod binary;
 mod call_tree;
 mod loss;
+mod printable;
 mod process;
 mod sample;
 mod side_band;
@@ -17,6 +18,7 @@ mod window;
 pub use binary::{Binary, BinaryId, BinaryKey, BinaryKind, BuildId};
 pub use call_tree::{CallTree, Frame, FrameId, FrameKind, Node};
 pub use loss::{LossCause, Losses};
+pub use printable::{is_printable, printable};
 pub use process::{ContainerId, ProcessFacts, ProcessKey, StartTicks};
 pub use profiler_ebpf::StackEnd;
 pub use sample::{Location, RawSample, Sample, SampleEvent, ThreadName};
