@@ -1,1 +1,27 @@
-//! Under construction.
+//! Addresses become locations: which process, which binary, where in it.
+//!
+//! In: [`RawSample`](crate::profile::RawSample)s and the kernel's [`SideBand`] records, in the order of their times, and `/proc`
+//! for what began before us. Out: [`Sample`](crate::profile::Sample)s, [`ProcessFacts`](crate::profile::ProcessFacts),
+//! [`Binary`](crate::profile::Binary)s with their files pinned. Names of functions are the symbolizer's.
+//!
+//! Everything here was written by other processes: paths, names, ELF files. It is read with bounds, opened without blocking,
+//! trusted only when its identity is the one that the kernel saw, and never makes [`ProcessTable::resolve`] fail: what is
+//! unknown degrades to a location without a file, or to a shorter stack with the reason in its end.
+
+mod binaries;
+mod build_id;
+mod cgroup;
+mod mappings;
+mod open_file;
+mod proc_dir;
+mod proc_text;
+mod resolve;
+mod side_band;
+mod stack_cache;
+mod table;
+mod tracked;
+mod vdso;
+
+pub use proc_dir::ProcRoot;
+pub use side_band::{MappedFile, SideBand};
+pub use table::{ProcessTable, TableCounts};

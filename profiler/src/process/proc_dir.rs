@@ -1,0 +1,149 @@
+//! Reading `/proc` with bounds. All reading of one process goes through one descriptor of its directory, so that every answer is
+//! of the same process even if its pid is given to another meanwhile (the kernel then says "no such process").
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{Mode, OFlags};
+
+use super::cgroup::Cgroup;
+use super::open_file::{OpenedFile, open_in_root, open_link};
+use super::proc_text::{MapsLine, Stat, executable_maps, parse_stat};
+
+/// Most bytes read of `stat` and `cgroup`; real ones are below 4 KiB.
+const MAX_SMALL: u64 = 64 * 1024;
+/// Most bytes read of `maps`: more than 65,530 mappings with paths of usual length.
+const MAX_MAPS: u64 = 16 * 1024 * 1024;
+
+/// Where `/proc` is mounted.
+#[derive(Clone, Debug)]
+pub struct ProcRoot {
+    path: PathBuf,
+}
+
+impl ProcRoot {
+    /// The running host's.
+    #[must_use]
+    pub fn host() -> Self {
+        Self::at("/proc")
+    }
+
+    /// A mount, or a directory which looks like one, elsewhere.
+    #[must_use]
+    pub fn at(path: impl Into<PathBuf>) -> Self {
+        Self { path: path.into() }
+    }
+
+    /// All processes there are now.
+    ///
+    /// # Errors
+    /// It cannot be listed.
+    pub(super) fn pids(&self) -> io::Result<Vec<u32>> {
+        let entries = std::fs::read_dir(&self.path)?;
+        Ok(entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect())
+    }
+
+    /// Looks at one process.
+    ///
+    /// # Errors
+    /// There is none, or it is hidden (`hidepid`).
+    pub(super) fn process(&self, pid: u32) -> io::Result<ProcessDir> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let dir = rustix::fs::open(self.path.join(pid.to_string()), flags, Mode::empty())?;
+        Ok(ProcessDir { dir })
+    }
+
+    /// A small file below it, such as `sys/kernel/random/boot_id`.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub(super) fn read(&self, path: &str) -> io::Result<Vec<u8>> {
+        read_bounded(File::open(self.path.join(path))?, MAX_SMALL)
+    }
+}
+
+/// `/proc/PID` of one process, even when its pid comes back for another.
+#[derive(Debug)]
+pub(super) struct ProcessDir {
+    dir: OwnedFd,
+}
+
+impl ProcessDir {
+    /// Name, parent, start time.
+    pub fn stat(&self) -> Option<Stat> {
+        parse_stat(&self.read("stat", MAX_SMALL).ok()?)
+    }
+
+    /// Control group.
+    pub fn cgroup(&self) -> Option<Cgroup> {
+        Some(Cgroup::parse(&self.read("cgroup", MAX_SMALL).ok()?))
+    }
+
+    /// Executable mappings; `None` when they could not be read, empty for kernel threads.
+    pub fn executable_maps(&self) -> Option<Vec<MapsLine>> {
+        Some(executable_maps(&self.read("maps", MAX_MAPS).ok()?).collect())
+    }
+
+    /// Path of the executable, as the kernel shows it (with ` (deleted)` when it is).
+    pub fn exe(&self) -> Option<Vec<u8>> {
+        Some(rustix::fs::readlinkat(&self.dir, "exe", Vec::new()).ok()?.into_bytes())
+    }
+
+    /// Opens a path as the process would see it.
+    pub fn open(&self, path: &[u8]) -> io::Result<OpenedFile> {
+        let root =
+            rustix::fs::openat(&self.dir, "root", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+        open_in_root(root, Path::new(std::ffi::OsStr::from_bytes(path)))
+    }
+
+    /// Opens the file mapped at exactly this range, deleted or not. Needs privileges of the host's root.
+    pub fn open_mapped(&self, start: u64, end: u64) -> io::Result<OpenedFile> {
+        open_link(&self.dir, Path::new(&format!("map_files/{start:x}-{end:x}")))
+    }
+
+    /// Opens the executable, deleted or not.
+    pub fn open_exe(&self) -> io::Result<OpenedFile> {
+        open_link(&self.dir, Path::new("exe"))
+    }
+
+    fn read(&self, name: &str, max: u64) -> io::Result<Vec<u8>> {
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        read_bounded(File::from(rustix::fs::openat(&self.dir, name, flags, Mode::empty())?), max)
+    }
+}
+
+fn read_bounded(file: File, max: u64) -> io::Result<Vec<u8>> {
+    // `/proc` files have no size: begin with a page, as most fit.
+    let mut bytes = Vec::with_capacity(4096);
+    file.take(max).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+
+    /// After a process is reaped its directory answers nothing, rather than for whoever has the pid next.
+    #[test]
+    fn a_directory_outlives_its_process_but_does_not_change_it() {
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        let dir = ProcRoot::host().process(child.id()).unwrap();
+        assert_eq!(dir.stat().unwrap().ppid, std::process::id());
+        assert!(dir.cgroup().is_some());
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(dir.stat().is_none() && dir.exe().is_none() && dir.executable_maps().is_none());
+    }
+
+    /// We are in the list of processes.
+    #[test]
+    fn the_list_of_processes_has_us() {
+        assert!(ProcRoot::host().pids().unwrap().contains(&std::process::id()));
+        assert!(ProcRoot::at("/nowhere").pids().is_err());
+    }
+}

@@ -1,0 +1,171 @@
+//! Parsers for the text of `/proc/PID/stat` and `/proc/PID/maps`. Pure; anything odd is `None`, never a panic.
+
+use super::side_band::MappedFile;
+use crate::profile::StartTicks;
+
+/// What we read from `/proc/PID/stat` (`man 5 proc_pid_stat`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Stat {
+    /// Field 2, as bytes: whatever the process wrote there.
+    pub comm: Vec<u8>,
+    /// Field 4: parent.
+    pub ppid: u32,
+    /// Field 9, bit `PF_KTHREAD`: a thread of the kernel.
+    pub kernel_thread: bool,
+    /// Field 22: start time.
+    pub start: StartTicks,
+}
+
+/// Parses `/proc/PID/stat`. The name may hold blanks and parentheses, so it ends at the *last* parenthesis.
+pub(super) fn parse_stat(text: &[u8]) -> Option<Stat> {
+    const PF_KTHREAD: u64 = 0x0020_0000;
+    let open = text.iter().position(|&b| b == b'(')?;
+    let close = text.iter().rposition(|&b| b == b')')?;
+    let comm = text.get(open + 1..close)?.to_vec();
+    let rest = str::from_utf8(&text[close + 1..]).ok()?;
+    let mut fields = rest.split_ascii_whitespace();
+    // The first one after the name is field 3.
+    let ppid = fields.nth(4 - 3)?.parse().ok()?;
+    let flags: u64 = fields.nth(9 - 5)?.parse().ok()?;
+    let start = StartTicks(fields.nth(22 - 10)?.parse().ok()?);
+    Some(Stat { comm, ppid, kernel_thread: flags & PF_KTHREAD != 0, start })
+}
+
+/// One executable line of `/proc/PID/maps`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct MapsLine {
+    /// First address.
+    pub start: u64,
+    /// First address after.
+    pub end: u64,
+    /// Offset in the file of `start`.
+    pub offset: u64,
+    /// Which file.
+    pub identity: MappedFile,
+    /// Path, `[vdso]` and the like, or empty; the kernel's `\012` for a line feed is undone.
+    pub path: Vec<u8>,
+}
+
+/// The executable lines of `/proc/PID/maps`; lines that do not parse are left out.
+pub(super) fn executable_maps(text: &[u8]) -> impl Iterator<Item = MapsLine> {
+    text.split(|&b| b == b'\n').filter_map(parse_maps_line)
+}
+
+/// `start-end perms offset major:minor inode      path`, numbers hexadecimal but for the inode.
+fn parse_maps_line(line: &[u8]) -> Option<MapsLine> {
+    let mut rest = line;
+    let (start, end) = split_at_byte(next_field(&mut rest)?, b'-')?;
+    if next_field(&mut rest)?.get(2) != Some(&b'x') {
+        return None;
+    }
+    let offset = hex(next_field(&mut rest)?)?;
+    let (major, minor) = split_at_byte(next_field(&mut rest)?, b':')?;
+    let inode = str::from_utf8(next_field(&mut rest)?).ok()?.parse().ok()?;
+    let blanks = rest.iter().position(|&b| b != b' ').unwrap_or(rest.len());
+    Some(MapsLine {
+        start: hex(start)?,
+        end: hex(end)?,
+        offset,
+        identity: MappedFile::Inode {
+            major: hex(major)?.try_into().ok()?,
+            minor: hex(minor)?.try_into().ok()?,
+            inode,
+            generation: 0,
+        },
+        path: unescape_line_feeds(&rest[blanks..]),
+    })
+}
+
+fn next_field<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let field;
+    (field, *rest) = match split_at_byte(rest, b' ') {
+        Some(parts) => parts,
+        None => (*rest, [].as_slice()),
+    };
+    (!field.is_empty()).then_some(field)
+}
+
+fn split_at_byte(text: &[u8], byte: u8) -> Option<(&[u8], &[u8])> {
+    let at = text.iter().position(|&b| b == byte)?;
+    Some((&text[..at], &text[at + 1..]))
+}
+
+fn hex(text: &[u8]) -> Option<u64> {
+    u64::from_str_radix(str::from_utf8(text).ok()?, 16).ok()
+}
+
+fn unescape_line_feeds(path: &[u8]) -> Vec<u8> {
+    const ESCAPED: &[u8] = b"\\012";
+    let mut out = Vec::with_capacity(path.len());
+    let mut rest = path;
+    while let Some(at) = rest.windows(ESCAPED.len()).position(|four| four == ESCAPED) {
+        out.extend_from_slice(&rest[..at]);
+        out.push(b'\n');
+        rest = &rest[at + ESCAPED.len()..];
+    }
+    out.extend_from_slice(rest);
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// A process may call itself `) R 1 (`: the fields after it are still the kernel's.
+    #[test]
+    fn stat_survives_a_name_full_of_parentheses() {
+        let text = b"4242 (a) R 1 (b) S 77 4242 4242 0 -1 4194560 100 0 0 0 1 2 0 0 20 0 1 0 123456 1000 10 18446744073709551615";
+        let stat = parse_stat(text).unwrap();
+        assert_eq!(stat.comm, b"a) R 1 (b");
+        assert_eq!((stat.ppid, stat.start, stat.kernel_thread), (77, StartTicks(123_456), false));
+        let kernel = b"2 (kthreadd) S 0 0 0 0 -1 2129984 0 0 0 0 0 0 0 0 20 0 1 0 3 0 0 18446744073709551615";
+        assert!(parse_stat(kernel).unwrap().kernel_thread);
+        assert_eq!(parse_stat(b"4242 (cut off"), None);
+    }
+
+    /// Lines as the kernel writes them: files with blanks, escaped line feeds, no file, `--xp`; data is left out.
+    #[test]
+    fn executable_lines_are_kept_with_their_paths() {
+        let text = b"\
+562d35e2e000-562d35e30000 r--p 00000000 fe:00 247030                     /usr/bin/cat
+562d35e30000-562d35e35000 r-xp 00002000 fe:00 247030                     /usr/bin/cat
+7f0000000000-7f0000001000 rwxp 00000000 00:00 0 
+7f5d0a029000-7f5d0a02a000 r-xp 00001000 08:11 12                         /opt/a b\\012c.so (deleted)
+7f5d0a0a0000-7f5d0a0a2000 r-xp 00000000 00:00 0                          [vdso]
+ffffffffff600000-ffffffffff601000 --xp 00000000 00:00 0                  [vsyscall]
+garbage
+";
+        let lines: Vec<_> = executable_maps(text).collect();
+        let paths: Vec<_> = lines.iter().map(|line| str::from_utf8(&line.path).unwrap()).collect();
+        assert_eq!(paths, ["/usr/bin/cat", "", "/opt/a b\nc.so (deleted)", "[vdso]", "[vsyscall]"]);
+        assert_eq!((lines[0].start, lines[0].end, lines[0].offset), (0x562d_35e3_0000, 0x562d_35e3_5000, 0x2000));
+        assert_eq!(lines[2].identity, MappedFile::Inode { major: 8, minor: 0x11, inode: 12, generation: 0 });
+        assert_eq!(lines[4].start, 0xffff_ffff_ff60_0000);
+    }
+
+    /// What this very process has mapped can be read.
+    #[test]
+    fn our_own_maps_parse() {
+        let text = std::fs::read("/proc/self/maps").unwrap();
+        let ours = executable_maps(&text).find(|line| {
+            let here = our_own_maps_parse as *const () as u64;
+            line.start <= here && here < line.end
+        });
+        assert_eq!(ours.unwrap().path, std::env::current_exe().unwrap().as_os_str().as_encoded_bytes());
+        assert!(parse_stat(&std::fs::read("/proc/self/stat").unwrap()).unwrap().start.0 > 0);
+    }
+
+    proptest! {
+        /// No bytes make the parsers panic.
+        #[test]
+        fn any_bytes_are_survived(text in proptest::collection::vec(
+            prop_oneof![any::<u8>(), Just(b' '), Just(b'\n'), Just(b'-'), Just(b':'), Just(b'x'), Just(b'0'), Just(b')')], 0..300)) {
+            parse_stat(&text);
+            executable_maps(&text).for_each(drop);
+        }
+    }
+}

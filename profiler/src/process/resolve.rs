@@ -1,0 +1,208 @@
+//! From a raw sample to a sample: whose it is, and where each address lies.
+//!
+//! Never fails. A process we have not heard of is read from `/proc`; if it is gone, its sample keeps its leaf and says
+//! [`StackEnd::NoMappings`].
+
+use std::sync::Arc;
+
+use super::binaries::{Binaries, Origin};
+use super::stack_cache::{Cached, Resolved, StackKey};
+use super::table::{MAX_COMM, ProcessTable};
+use super::tracked::{AddressSpace, Start, Tracked};
+use crate::profile::{
+    BootNanos, Location, ProcessKey, RawSample, Sample, StackEnd, StartTicks, ThreadName, is_printable, printable,
+};
+
+/// A process whose leaf address is in no mapping is read again, but not more often than this.
+const REREAD: u64 = 1_000_000_000;
+/// Most control groups remembered by id.
+const MAX_CGROUPS: usize = 4096;
+
+impl ProcessTable {
+    /// Turns addresses into locations.
+    pub fn resolve(&mut self, raw: &RawSample) -> Sample {
+        let thread = clean_name(&raw.thread);
+        let (process, resolved) = match self.locate(raw) {
+            Some(at) => self.resolve_tracked(raw, at, &thread),
+            None => {
+                let key = ProcessKey { pid: raw.pid, start: raw.start };
+                let space = AddressSpace::default();
+                let origin = Origin { pid: raw.pid, ppid: 0, start: 0, end: 0 };
+                (key, resolve_stack(&mut self.binaries, &space, raw, origin))
+            }
+        };
+        Sample {
+            time: raw.time,
+            process,
+            tid: raw.tid,
+            thread,
+            stack: resolved.stack,
+            end: resolved.end,
+            weight: raw.weight,
+        }
+    }
+
+    /// Finds the process of a sample among those with its pid, asking `/proc` if it is new to us. `None` when there is no room.
+    fn locate(&mut self, raw: &RawSample) -> Option<usize> {
+        let known = self.processes.get(&raw.pid).and_then(|all| match raw.start {
+            // The kernel could not tell: the last one that had begun by then.
+            StartTicks(0) => all.iter().rposition(|process| process.began_by(raw.time)),
+            start => all.iter().rposition(|process| process.start.admits(start)),
+        });
+        if known.is_some() {
+            return known;
+        }
+        if !self.has_room() {
+            return None;
+        }
+        let start = if raw.start == StartTicks(0) { Start::Unknown } else { Start::Known(raw.start) };
+        let mut process = Tracked::unknown(raw.pid, start, raw.time);
+        if !self.reread(&mut process, raw.time) {
+            process.left = Some(raw.time);
+        }
+        Some(self.insert(process))
+    }
+
+    fn resolve_tracked(&mut self, raw: &RawSample, at: usize, thread: &str) -> (ProcessKey, Resolved) {
+        // Taken out and put back: what follows needs other parts of the table.
+        let mut all = self.processes.get_mut(&raw.pid).map(std::mem::take).expect("the process was just located");
+        let process = &mut all[at];
+        process.seen = process.seen.max(raw.time);
+        let leaf_unmapped = raw.user.first().is_some_and(|leaf| process.space.ranges.find(*leaf).is_none());
+        let may_reread = raw.time.0 >= process.asked_at.0.saturating_add(REREAD) || process.asked_at == BootNanos(0);
+        if process.stale || (leaf_unmapped && may_reread) {
+            self.reread(process, raw.time);
+        }
+        let key = process.key(raw.start);
+        self.follow_cgroup(process, raw);
+        if raw.tid == raw.pid {
+            process.rename(thread);
+        }
+        let resolved = self.resolve_cached(raw, process);
+        self.processes.insert(raw.pid, all);
+        (key, resolved)
+    }
+
+    /// Asks `/proc` again. Says no, leaving all as it was, when the process is gone.
+    fn reread(&mut self, process: &mut Tracked, now: BootNanos) -> bool {
+        process.stale = false;
+        process.asked_at = now;
+        let Ok(dir) = self.proc.process(process.facts.key.pid) else { return false };
+        let Some(stat) = dir.stat().filter(|stat| process.start.admits(stat.start)) else { return false };
+        self.counts.processes_read += 1;
+        self.read(process, &dir, &stat, now);
+        true
+    }
+
+    /// Learns the control group, if the sample shows another one than we know. The kernel's id tells of moves in the unified
+    /// hierarchy; on hosts that use v1, a process is asked once after its fork.
+    fn follow_cgroup(&mut self, process: &mut Tracked, raw: &RawSample) {
+        let first = process.cgroup_id == 0;
+        let moved = raw.cgroup_id != 0 && raw.cgroup_id != process.cgroup_id;
+        let inherited = std::mem::take(&mut process.cgroup_inherited);
+        if !moved && (process.cgroup.unified || !inherited) {
+            return;
+        }
+        let was_read = first && !inherited;
+        if raw.cgroup_id != 0 {
+            process.cgroup_id = raw.cgroup_id;
+        }
+        if !was_read {
+            if let Some(known) = self.cgroups.get(&raw.cgroup_id) {
+                process.set_cgroup(known.clone());
+                return;
+            }
+            let read = self.proc.process(raw.pid).ok().and_then(|dir| {
+                let cgroup = dir.cgroup()?;
+                // Read first, then make sure that it was this process.
+                process.start.admits(dir.stat()?.start).then_some(cgroup)
+            });
+            let Some(cgroup) = read else { return };
+            process.set_cgroup(Arc::new(cgroup));
+        }
+        if process.cgroup.unified && raw.cgroup_id != 0 {
+            if self.cgroups.len() >= MAX_CGROUPS {
+                self.cgroups.clear();
+            }
+            self.cgroups.insert(raw.cgroup_id, process.cgroup.clone());
+        }
+    }
+
+    fn resolve_cached(&mut self, raw: &RawSample, process: &Tracked) -> Resolved {
+        let key = StackKey {
+            mappings: process.space.generation,
+            user: raw.user.clone(),
+            kernel: raw.kernel.clone(),
+            end: raw.end,
+        };
+        match self.stacks.get(&key) {
+            Cached::Fresh(known) => {
+                self.counts.stacks_cached += 1;
+                return known;
+            }
+            // Keeps the files of what is in use open, and tries again those that could not be opened.
+            Cached::Old(known) if known.stack.iter().all(|at| self.binaries.touch(at.binary, raw.time)) => {
+                self.counts.stacks_cached += 1;
+                self.stacks.put(key, known.clone());
+                return known;
+            }
+            Cached::Old(_) | Cached::Miss => {}
+        }
+        self.counts.stacks_resolved += 1;
+        let origin = Origin { pid: raw.pid, ppid: process.ppid, start: 0, end: 0 };
+        let resolved = resolve_stack(&mut self.binaries, &process.space, raw, origin);
+        self.stacks.put(key, resolved.clone());
+        resolved
+    }
+}
+
+/// Places each address. Leaf first in, root first out; a caller's address is inside its call instruction.
+fn resolve_stack(binaries: &mut Binaries, space: &AddressSpace, raw: &RawSample, origin: Origin) -> Resolved {
+    let mut stack = Vec::with_capacity(raw.user.len() + raw.kernel.len());
+    let mut end = raw.end;
+    let kernel = binaries.kernel();
+    stack.extend(
+        raw.kernel
+            .iter()
+            .enumerate()
+            .map(|(depth, &address)| Location { binary: kernel, offset: calling_address(depth, address) }),
+    );
+    for (depth, &address) in raw.user.iter().enumerate() {
+        // The first user frame is the interrupted instruction. Under kernel frames it is the one after the system call, or the one
+        // that faulted, which can be the first of its function: one byte less could name the function before.
+        let address = calling_address(depth, address);
+        match space.ranges.find(address) {
+            Some(range) => {
+                let origin = Origin { start: range.start, end: range.end, ..origin };
+                let binary = binaries.place(&range.backing, origin, raw.time);
+                let is_address = binary == binaries.anonymous();
+                stack.push(Location { binary, offset: if is_address { address } else { range.offset_of(address) } });
+            }
+            None if depth == 0 => stack.push(Location { binary: binaries.anonymous(), offset: address }),
+            None => {
+                end = StackEnd::ReturnAddressLost;
+                break;
+            }
+        }
+        if space.ranges.is_empty() {
+            end = StackEnd::NoMappings;
+            break;
+        }
+    }
+    stack.reverse();
+    Resolved { stack: stack.into(), end }
+}
+
+/// The address that names a frame: of the leaf the interrupted instruction, of a caller the last byte of its call, as the
+/// return address may belong to the next line or even the next function.
+fn calling_address(depth: usize, address: u64) -> u64 {
+    if depth == 0 { address } else { address.wrapping_sub(1) }
+}
+
+/// The name itself, unless it needs cleaning.
+fn clean_name(name: &ThreadName) -> ThreadName {
+    if name.len() <= MAX_COMM && name.chars().all(is_printable) {
+        return name.clone();
+    }
+    printable(name.as_bytes(), MAX_COMM).into()
+}

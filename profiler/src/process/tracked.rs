@@ -1,0 +1,176 @@
+//! One process as the table tracks it: who it is, what it has mapped, what is known of it.
+
+use std::sync::Arc;
+
+use super::binaries::BackingRef;
+use super::cgroup::Cgroup;
+use super::mappings::Mappings;
+use crate::profile::{BootNanos, ProcessFacts, ProcessKey, StartTicks};
+
+/// A fork record comes this much later than the start time which the kernel noted for the process, in ticks: copying a
+/// process can take long on a busy machine.
+const FORK_DELAY: u64 = 500;
+
+/// What is known of when a process started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Start {
+    /// From a sample or `/proc`: the truth.
+    Known(StartTicks),
+    /// When its fork was recorded, a little later than its start.
+    Forked(BootNanos),
+    /// Its beginning was missed.
+    Unknown,
+}
+
+impl Start {
+    /// Whether a process that started at `start` can be this one.
+    pub fn admits(self, start: StartTicks) -> bool {
+        match self {
+            Self::Known(known) => known == start,
+            Self::Forked(at) => {
+                let at = StartTicks::from_boot(at);
+                start <= at && at.0 - start.0 <= FORK_DELAY
+            }
+            Self::Unknown => true,
+        }
+    }
+
+    /// Whether a fork recorded at this time can be how this process began.
+    pub fn admits_fork(self, at: BootNanos) -> bool {
+        match self {
+            Self::Known(start) => Self::Forked(at).admits(start),
+            Self::Forked(_) => false,
+            Self::Unknown => true,
+        }
+    }
+}
+
+/// Mappings with the number that no different ones share, so that equal numbers mean equal resolutions.
+#[derive(Clone, Debug, Default)]
+pub(super) struct AddressSpace {
+    /// Changes with every change of the ranges.
+    pub generation: u64,
+    /// The ranges.
+    pub ranges: Mappings<BackingRef>,
+}
+
+/// A process.
+#[derive(Clone, Debug)]
+pub(super) struct Tracked {
+    /// When it started.
+    pub start: Start,
+    /// Its parent when it was made; 0 when unknown.
+    pub ppid: u32,
+    /// Shared with the parent until one of them changes it.
+    pub space: Arc<AddressSpace>,
+    /// What people see of it.
+    pub facts: Arc<ProcessFacts>,
+    /// Id of the cgroup that `facts` tell of; 0 when no sample has shown it yet.
+    pub cgroup_id: u64,
+    /// Its control group.
+    pub cgroup: Arc<Cgroup>,
+    /// Whether the control group is the parent's, taken over at the fork.
+    pub cgroup_inherited: bool,
+    /// The next file it maps is its executable.
+    pub exe_follows: bool,
+    /// What is known may be wrong: ask `/proc` at the next sample.
+    pub stale: bool,
+    /// `/proc` was read at this time: older side-band records tell nothing new.
+    pub read_at: BootNanos,
+    /// When reading `/proc` was last tried.
+    pub asked_at: BootNanos,
+    /// When its main thread left, if it did.
+    pub left: Option<BootNanos>,
+    /// Last sign of life.
+    pub seen: BootNanos,
+}
+
+impl Tracked {
+    /// A process of which nothing is known yet.
+    pub fn unknown(pid: u32, start: Start, now: BootNanos) -> Self {
+        let ticks = if let Start::Known(ticks) = start { ticks } else { StartTicks(0) };
+        Self {
+            start,
+            ppid: 0,
+            space: Arc::default(),
+            facts: Arc::new(blank_facts(ProcessKey { pid, start: ticks })),
+            cgroup_id: 0,
+            cgroup: Arc::new(Cgroup::root()),
+            cgroup_inherited: false,
+            exe_follows: false,
+            stale: true,
+            read_at: BootNanos(0),
+            asked_at: BootNanos(0),
+            left: None,
+            seen: now,
+        }
+    }
+
+    /// The child that a fork makes of this process.
+    pub fn fork(&self, pid: u32, ppid: u32, now: BootNanos) -> Self {
+        let mut child = Self::unknown(pid, Start::Forked(now), now);
+        child.ppid = ppid;
+        child.space = self.space.clone();
+        child.facts = Arc::new(ProcessFacts { key: child.facts.key, ..ProcessFacts::clone(&self.facts) });
+        child.cgroup_id = self.cgroup_id;
+        child.cgroup = self.cgroup.clone();
+        child.cgroup_inherited = true;
+        child.stale = self.stale;
+        child
+    }
+
+    /// Whether it had begun at a time; told by what is known of its beginning.
+    pub fn began_by(&self, time: BootNanos) -> bool {
+        match self.start {
+            Start::Known(start) => start.to_boot() <= time,
+            Start::Forked(at) => at <= time,
+            Start::Unknown => true,
+        }
+    }
+
+    /// Its identity, settled for good at the first call: once given out it never changes.
+    pub fn key(&mut self, sample: StartTicks) -> ProcessKey {
+        let ticks = match self.start {
+            Start::Known(ticks) => ticks,
+            _ if sample != StartTicks(0) => sample,
+            Start::Forked(at) => StartTicks::from_boot(at),
+            Start::Unknown => StartTicks(0),
+        };
+        self.start = Start::Known(ticks);
+        if self.facts.key.start != ticks {
+            Arc::make_mut(&mut self.facts).key.start = ticks;
+        }
+        self.facts.key
+    }
+
+    /// Gives it another name.
+    pub fn rename(&mut self, comm: &str) {
+        if self.facts.comm != comm {
+            Arc::make_mut(&mut self.facts).comm = comm.to_owned();
+        }
+    }
+
+    /// Notes its executable.
+    pub fn set_exe(&mut self, exe: Option<String>) {
+        if self.facts.exe != exe {
+            Arc::make_mut(&mut self.facts).exe = exe;
+        }
+    }
+
+    /// Notes its control group.
+    pub fn set_cgroup(&mut self, cgroup: Arc<Cgroup>) {
+        self.cgroup_inherited = false;
+        if self.facts.cgroup != cgroup.path {
+            let facts = Arc::make_mut(&mut self.facts);
+            facts.cgroup.clone_from(&cgroup.path);
+            facts.container.clone_from(&cgroup.container);
+            facts.unit.clone_from(&cgroup.unit);
+        }
+        self.cgroup = cgroup;
+    }
+}
+
+/// Facts of a process of which only the identity is known.
+pub(super) fn blank_facts(key: ProcessKey) -> ProcessFacts {
+    ProcessFacts { key, comm: "?".to_owned(), exe: None, cgroup: "/".to_owned(), container: None, unit: None }
+}
