@@ -1,0 +1,139 @@
+//! A flame graph as one SVG file that stands alone: no request leaves it, names are text only.
+//!
+//! Drawn by inferno, and this is the only file that names it. inferno is under CDDL-1.0, a licence of files: nothing of
+//! its source is here, and NOTICE at the root of the repository says where its source is. Everything else that draws
+//! (the page, HTML exports) is our own.
+//!
+//! The same tree gives the same bytes. inferno leaves out frames narrower than 0.01 % and its search counts what is
+//! drawn; the subtitle says so.
+
+use std::io::{self, Write};
+
+use inferno::flamegraph::color::{MultiPalette, Palette};
+use inferno::flamegraph::{Options, from_lines};
+
+use super::folded::{Marks, write_marked};
+use crate::profile::CallTree;
+
+/// What the picture says about itself.
+#[derive(Clone, Debug, Default)]
+pub struct Caption {
+    /// Large, on top.
+    pub title: String,
+    /// Below it: the range and the filter, say.
+    pub subtitle: String,
+}
+
+/// Draws `tree`; one without samples becomes a picture that says so.
+///
+/// # Errors
+/// Those of `out`.
+pub fn write(tree: &CallTree, caption: &Caption, mut out: impl Write) -> io::Result<()> {
+    let mut text = Vec::new();
+    write_marked(tree, Marks::KernelAndInlined, &mut text)?;
+    let text = String::from_utf8(text).map_err(io::Error::other)?;
+    if text.is_empty() {
+        return out.write_all(NO_SAMPLES.as_bytes());
+    }
+    let mut options = Options::default();
+    options.title = plain(&caption.title);
+    options.subtitle = Some(format!("{} Frames under 0.01 % are not drawn or searched.", plain(&caption.subtitle)));
+    "samples".clone_into(&mut options.count_name);
+    "Function:".clone_into(&mut options.name_type);
+    "monospace".clone_into(&mut options.font_type);
+    // Kernel, inlined and C++ frames get hues of their own from the marks in their names.
+    options.colors = Palette::Multi(MultiPalette::Java);
+    options.deterministic = true;
+    // inferno sorts lines as bytes, and a space sorts before `;`: frames whose name begins with a sibling's would split
+    // that sibling in two. A flame chart takes lines in the order given, last first.
+    options.flame_chart = true;
+    from_lines(&mut options, text.lines().rev(), out)
+}
+
+const NO_SAMPLES: &str = "<?xml version=\"1.0\" standalone=\"no\"?>\n\
+    <svg version=\"1.1\" width=\"1200\" height=\"60\" xmlns=\"http://www.w3.org/2000/svg\">\
+    <text x=\"600\" y=\"36\" text-anchor=\"middle\" font-family=\"monospace\" font-size=\"14\">\
+    No samples in this range.</text></svg>\n";
+
+/// Text that XML 1.0 can hold: its escapes are inferno's, but control characters have none.
+fn plain(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() || matches!(c, '\u{fffe}' | '\u{ffff}') { ' ' } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+    use crate::export::drawing::tree;
+
+    fn svg(tree: &CallTree) -> String {
+        let mut out = Vec::new();
+        let caption = Caption { title: "CPU".into(), subtitle: "one <minute>.".into() };
+        write(tree, &caption, &mut out).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    /// What a reader sees on each frame: the titles, in order.
+    fn titles(svg: &str) -> Vec<&str> {
+        svg.split("<title>").skip(1).map(|rest| rest.split("</title>").next().unwrap()).collect()
+    }
+
+    /// Counts, shares and names are those of the tree; marks colour and do not show.
+    #[test]
+    fn a_drawn_tree_becomes_rectangles_with_its_counts() {
+        let tree = tree(
+            "
+sh 0
+  main 6
+    i:inl 2
+  k:vfs_read 2",
+        );
+        let svg = svg(&tree);
+        let mut titles = titles(&svg);
+        titles.sort_unstable();
+        assert_eq!(
+            titles,
+            [
+                "all (10 samples, 100%)",
+                "inl (2 samples, 20.00%)",
+                "main (8 samples, 80.00%)",
+                "sh (10 samples, 100.00%)",
+                "vfs_read (2 samples, 20.00%)"
+            ]
+        );
+    }
+
+    /// The file can be compared and cached.
+    #[test]
+    fn the_same_tree_gives_the_same_bytes() {
+        let tree = tree("sh 0\n  std::vector 3\n  read 5");
+        assert_eq!(svg(&tree), svg(&tree));
+    }
+
+    /// A child whose name begins like its sibling's does not split the sibling.
+    #[test]
+    fn equal_frames_stay_whole() {
+        let tree = tree("sh 0\n  f 1\n    h 4\n  f a 2");
+        assert_eq!(titles(&svg(&tree)).iter().filter(|title| title.starts_with("f (")).count(), 1);
+    }
+
+    /// Names and captions from other processes are text, and nothing is loaded from outside.
+    #[test]
+    fn hostile_names_are_text_and_nothing_is_fetched() {
+        let tree = tree("sh 0\n  <script>alert(1)</script> 3\n  x\"onload=\"alert(2) 3\n  ]]> 2");
+        let svg = svg(&tree);
+        assert!(!svg.contains("<script>alert"), "a name became an element");
+        assert!(svg.contains("&lt;script&gt;alert(1)&lt;/script&gt;"));
+        assert!(svg.contains("one &lt;minute&gt;."));
+        for attribute in ["href=\"http", "src=\"http", "@import", "url(http"] {
+            assert!(!svg.contains(attribute), "{attribute} loads from outside");
+        }
+    }
+
+    /// No samples is an answer, not an error.
+    #[test]
+    fn nothing_recorded_is_a_picture_that_says_so() {
+        assert!(svg(&CallTree::default()).contains("No samples in this range."));
+    }
+}
