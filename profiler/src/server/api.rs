@@ -17,7 +17,9 @@ pub struct RangeParams {
     pub to: Option<String>,
     /// Label selector, such as `{comm="postgres", container=~"web-.*"}`. Default: everything.
     pub filter: Option<String>,
-    /// Flame graph: most nodes to send (default 100000). Timeline: most points (default 600). Top: most rows (default 200).
+    /// Flame graph: most nodes to send (default 100000). Timeline: most points (default 600). Top and label values: most
+    /// rows (default 200). Exports: most nodes (default 1000000 folded, 10000 SVG).
+    #[param(minimum = 1)]
     pub limit: Option<u32>,
 }
 
@@ -226,6 +228,15 @@ pub struct Database {
     pub oldest_ms: Option<i64>,
     /// End of the newest window.
     pub newest_ms: Option<i64>,
+}
+
+/// `GET /healthz`: status 200 when all is well, else 503.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Health {
+    /// `ok` or `failing`.
+    pub status: String,
+    /// Why it is failing, and what to do.
+    pub reason: Option<String>,
 }
 
 /// Every error answer: RFC 9457, `application/problem+json`.

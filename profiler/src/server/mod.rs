@@ -1,3 +1,286 @@
-//! Under construction.
+//! HTTP: the page, `/api/v1`, `/metrics`, `/healthz`, on a loopback address.
+//!
+//! Inputs: a database by path, figures of the running pipeline by [`SharedLive`]. Nothing can be changed through it: GET
+//! and HEAD only, no request bodies. Every connection has a deadline for each thing it can dawdle over, every question
+//! one for its answer, and counts are bounded, so that clients cannot slow sampling down or fill memory.
+//!
+//! Async lives in this room only: [`Bound::run`] brings its own runtime and blocks the thread it is given.
 
 pub mod api;
+mod assets;
+#[cfg(test)]
+mod contract;
+mod error;
+mod from_query;
+mod gate;
+mod hosts;
+mod live;
+mod metrics;
+mod readers;
+mod routes;
+
+use std::any::Any;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::dev::Extensions;
+use actix_web::middleware::{Compress, from_fn};
+use actix_web::web::{Bytes, Data, to};
+use actix_web::{App, HttpServer, rt};
+use utoipa::OpenApi;
+use utoipa_actix_web::AppExt;
+
+use self::hosts::HostNames;
+pub use self::live::{Cost, LiveStatus, SharedLive};
+use self::readers::Readers;
+use crate::profile::WallNanos;
+use crate::store::StoreError;
+
+/// A request's head must be here by then.
+const HEAD_DEADLINE: Duration = Duration::from_secs(5);
+/// An idle connection is kept so long for the next request.
+const KEEP_ALIVE: Duration = Duration::from_secs(5);
+/// A refused body is thrown away for so long before the connection closes.
+const LINGER: Duration = Duration::from_secs(1);
+/// A client that takes nothing of its answer for so long is cut off.
+const READ_DEADLINE: Duration = Duration::from_secs(15);
+/// Open connections; more wait in the kernel. Each holds up to 64 KiB of buffers.
+const MOST_CONNECTIONS: usize = 256;
+/// Two questions, one for the status, and what compresses answers.
+const BLOCKING_THREADS: usize = 6;
+/// Questions at once, and waiting: each can hold a call tree and its JSON.
+const QUESTIONS: (usize, usize) = (2, 8);
+/// The same for `/status`, which must not wait behind them.
+const STATUS_QUESTIONS: (usize, usize) = (1, 16);
+
+/// What to serve, and where.
+#[derive(Clone, Debug)]
+pub struct ServerOptions {
+    /// The address; port 0 takes any.
+    pub listen: SocketAddr,
+    /// Whether `listen` may be an address that others can reach.
+    pub allow_remote: bool,
+    /// Names besides the loopback ones that requests may be addressed to: `name` or `name:port`.
+    pub allow_hosts: Vec<String>,
+    /// The database; it must exist.
+    pub database: PathBuf,
+    /// A question that takes longer is given up.
+    pub query_deadline: Duration,
+    /// The wall clock.
+    pub clock: fn() -> WallNanos,
+}
+
+impl ServerOptions {
+    /// `database` on 127.0.0.1:7117, with ten seconds for a question.
+    #[must_use]
+    pub fn new(database: PathBuf, clock: fn() -> WallNanos) -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 7117)),
+            allow_remote: false,
+            allow_hosts: Vec::new(),
+            database,
+            query_deadline: Duration::from_secs(10),
+            clock,
+        }
+    }
+}
+
+/// Why there is no server.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    /// The address can be reached by others.
+    #[error(
+        "refusing to listen on {0}: there is no login, so whoever reaches it reads every profile; \
+         use --listen 127.0.0.1:{port}, or add --insecure-no-auth if you trust that network", port = .0.port()
+    )]
+    NotLoopback(SocketAddr),
+    /// Another program has the port.
+    #[error(
+        "port {port} is in use on {ip}: another profiler may be running; use --listen {ip}:PORT for another port",
+        port = .0.port(), ip = Ip(.0)
+    )]
+    PortInUse(SocketAddr),
+    /// Ports below 1024 need a privilege.
+    #[error("no permission to listen on {0}: use a port above 1023, such as --listen 127.0.0.1:7117")]
+    PortForbidden(SocketAddr),
+    /// Anything else about the address.
+    #[error("failed to listen on {listen}: use --listen 127.0.0.1:7117")]
+    Listen {
+        /// The address.
+        listen: SocketAddr,
+        /// What the kernel said.
+        #[source]
+        error: io::Error,
+    },
+    /// `--allow-host` takes names.
+    #[error("bad --allow-host {0:?}: write a name or name:port, such as profiler.example or profiler.example:8443")]
+    BadAllowHost(String),
+    /// The database cannot be opened.
+    #[error("failed to open database {path}")]
+    Database {
+        /// Where it should be.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        error: StoreError,
+    },
+    /// While serving.
+    #[error("the server stopped")]
+    Stopped(#[source] io::Error),
+}
+
+/// The address's host part as one writes it in `--listen`.
+struct Ip<'a>(&'a SocketAddr);
+
+impl std::fmt::Display for Ip<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.0 {
+            SocketAddr::V4(address) => address.ip().fmt(f),
+            SocketAddr::V6(address) => write!(f, "[{}]", address.ip()),
+        }
+    }
+}
+
+/// A server that has its port and its database, and answers nobody yet.
+#[derive(Debug)]
+pub struct Bound {
+    listener: TcpListener,
+    address: SocketAddr,
+    hosts: HostNames,
+    readers: Arc<Readers>,
+    options: ServerOptions,
+}
+
+/// Takes the port and opens the database.
+///
+/// # Errors
+/// [`ServerError`]; each names the thing and the fix.
+pub fn bind(options: ServerOptions) -> Result<Bound, ServerError> {
+    let listen = options.listen;
+    if !listen.ip().is_loopback() && !options.allow_remote {
+        return Err(ServerError::NotLoopback(listen));
+    }
+    let hosts = HostNames::new(listen, &options.allow_hosts).map_err(ServerError::BadAllowHost)?;
+    let (at_once, waiting) = QUESTIONS;
+    let readers = Arc::new(Readers::new(options.database.clone(), at_once, waiting, options.query_deadline));
+    readers.open_one().map_err(|error| ServerError::Database { path: options.database.clone(), error })?;
+    let failed = |error: io::Error| match error.kind() {
+        io::ErrorKind::AddrInUse => ServerError::PortInUse(listen),
+        io::ErrorKind::PermissionDenied => ServerError::PortForbidden(listen),
+        _ => ServerError::Listen { listen, error },
+    };
+    let listener = TcpListener::bind(listen).map_err(failed)?;
+    let address = listener.local_addr().map_err(failed)?;
+    Ok(Bound { listener, address, hosts, readers, options })
+}
+
+/// What every request can reach.
+struct State {
+    readers: Arc<Readers>,
+    status_readers: Arc<Readers>,
+    live: Option<SharedLive>,
+    hosts: HostNames,
+    database: PathBuf,
+    openapi: Bytes,
+    clock: fn() -> WallNanos,
+}
+
+impl Bound {
+    /// Where it listens, the port as taken.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// What to open in a browser on this host.
+    #[must_use]
+    pub fn url(&self) -> String {
+        match self.address {
+            SocketAddr::V4(address) if address.ip().is_unspecified() => format!("http://127.0.0.1:{}", address.port()),
+            SocketAddr::V6(address) if address.ip().is_unspecified() => format!("http://[::1]:{}", address.port()),
+            address => format!("http://{}:{}", Ip(&address), address.port()),
+        }
+    }
+
+    /// Serves on this thread until `stop` is done; then requests under way get two seconds to finish.
+    ///
+    /// # Errors
+    /// [`ServerError::Stopped`] when the runtime or the listener fails.
+    pub fn run(
+        self,
+        live: Option<SharedLive>,
+        stop: impl Future<Output = ()> + Send + 'static,
+    ) -> Result<(), ServerError> {
+        let (at_once, waiting) = STATUS_QUESTIONS;
+        let database = self.options.database;
+        let status_readers = Readers::new(database.clone(), at_once, waiting, self.options.query_deadline);
+        let state = Data::new(State {
+            readers: self.readers,
+            status_readers: Arc::new(status_readers),
+            live,
+            hosts: self.hosts,
+            database,
+            openapi: openapi(),
+            clock: self.options.clock,
+        });
+        let app = move || {
+            let state = state.clone();
+            App::new()
+                .into_utoipa_app()
+                .configure(routes::configure)
+                .into_app()
+                .app_data(state.clone())
+                .default_service(to(assets::serve))
+                .wrap(Compress::default())
+                // Outermost: nothing is answered that did not pass it, and nothing leaves without its headers.
+                .wrap(from_fn(move |request, next| {
+                    let state = state.clone();
+                    async move { gate::gate(&state.hosts, request, next).await }
+                }))
+        };
+        rt::System::new()
+            .block_on(async {
+                HttpServer::new(app)
+                    .workers(1)
+                    .worker_max_blocking_threads(BLOCKING_THREADS)
+                    .max_connections(MOST_CONNECTIONS)
+                    .client_request_timeout(HEAD_DEADLINE)
+                    .client_disconnect_timeout(LINGER)
+                    .keep_alive(KEEP_ALIVE)
+                    // A client that has closed its side waits for nothing: its question is given up.
+                    .h1_allow_half_closed(false)
+                    .shutdown_signal(stop)
+                    .shutdown_timeout(2)
+                    .on_connect(cut_off_slow_readers)
+                    .listen(self.listener)?
+                    .run()
+                    .await
+            })
+            .map_err(ServerError::Stopped)
+    }
+}
+
+/// The document, as the endpoints describe themselves.
+fn openapi() -> Bytes {
+    let (_, document) = App::new()
+        .into_utoipa_app()
+        .openapi(routes::Document::openapi())
+        .configure(routes::configure)
+        .split_for_parts();
+    Bytes::from(serde_json::to_vec(&document).expect("an OpenAPI document always becomes JSON"))
+}
+
+/// actix-web has no deadline for a client that reads nothing. The kernel has: with `TCP_USER_TIMEOUT` it gives up a
+/// connection whose window has been closed, or whose data unacknowledged, for so long (`man 7 tcp`).
+fn cut_off_slow_readers(connection: &dyn Any, _: &mut Extensions) {
+    if let Some(stream) = connection.downcast_ref::<rt::net::TcpStream>() {
+        let millis = u32::try_from(READ_DEADLINE.as_millis()).expect("a few seconds");
+        // Without it the connection works, only its deadline is missing.
+        if let Err(error) = rustix::net::sockopt::set_tcp_user_timeout(stream, millis) {
+            tracing::debug!(%error, "failed to set TCP_USER_TIMEOUT");
+        }
+    }
+}

@@ -1,0 +1,189 @@
+//! The contract with the page: one JSON a kind of answer in `tests/golden/api/`, parsed by the web tests as well.
+//!
+//! A golden that is missing or differs fails; `BLESS=1` rewrites it. Made by the same code that answers requests, from
+//! values that touch every field: null, -1, an empty label, every kind of frame.
+
+use std::path::Path;
+use std::time::Duration;
+
+use actix_web::web::Bytes;
+use serde::Serialize;
+
+use super::live::{Cost, LiveStatus};
+use super::{api, error, from_query};
+use crate::export::drawing;
+use crate::profile::{Frame, FrameKind, LossCause, Losses, StackEnd, TimeRange, WallNanos};
+use crate::query;
+
+/// 2026-11-01T12:00:00Z.
+const NOON: i64 = 1_793_534_400_000;
+
+fn at(seconds: i64) -> WallNanos {
+    WallNanos::from_millis(NOON + seconds * 1000)
+}
+
+fn check(name: &str, value: &impl Serialize) {
+    let mut found = serde_json::to_string_pretty(value).expect("wire values become JSON");
+    found.push('\n');
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/api").join(name);
+    if std::env::var_os("BLESS").is_some() {
+        std::fs::write(&path, &found).expect("the golden folder can be written");
+    }
+    let golden = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(golden == found, "{} is not what the server answers now; if that is meant, run make bless", path.display());
+}
+
+/// Two buckets, one of them a gap.
+#[test]
+fn timeline() {
+    let recorded =
+        query::Bucket { samples: 970, incomplete: 12, busy_cores: Some(1.5), utilisation: Some(0.75), lost: 3 };
+    let buckets = vec![recorded, query::Bucket::default()];
+    let timeline = query::Timeline { start: at(0), step: 10_000_000_000, buckets };
+    check("timeline.json", &from_query::timeline(&timeline));
+}
+
+/// Every kind of frame, with and without its optional fields.
+#[test]
+fn flamegraph() {
+    let mut tree = drawing::tree(
+        "
+postgres 0
+  main 1
+    ExecScan 40
+      i:slot_getattr 10
+    k:do_syscall_64 0
+      k:vfs_read 25
+    u:[libpq.so.5+0x1f2c] 9
+sh 0
+  n:[frame pointer lost] 0
+    read_line 10
+  r:[4 smaller] 5",
+    );
+    for frame in &mut tree.frames {
+        match frame.kind {
+            FrameKind::User | FrameKind::Inlined => {
+                frame.binary = Some("/usr/bin/postgres".into());
+                frame.file = Some("src/exec.c".into());
+                frame.line = Some(117);
+            }
+            FrameKind::Kernel => frame.binary = Some("[kernel]".into()),
+            FrameKind::Unknown => {
+                frame.binary = Some("/usr/lib/libpq.so.5".into());
+                frame.reason = Some("the file is stripped: install its debug symbols");
+            }
+            _ => {}
+        }
+    }
+    tree.incomplete = 10;
+    tree.hidden_nodes = 4;
+    let merged = query::Merged { tree, nanos_per_sample: 10_309_278 };
+    check("flamegraph.json", &from_query::flame_graph(TimeRange { from: at(0), to: at(60) }, &merged));
+}
+
+/// A row with everything, and one with nothing optional.
+#[test]
+fn top() {
+    let full = Frame {
+        name: "ExecScan".into(),
+        kind: FrameKind::User,
+        binary: Some("/usr/bin/postgres".into()),
+        file: Some("src/exec.c".into()),
+        line: Some(117),
+        reason: None,
+    };
+    let rows = vec![
+        query::TopRow { frame: full, self_: 40, total: 50 },
+        query::TopRow { frame: drawing::frame("vfs_read", FrameKind::Kernel), self_: 25, total: 25 },
+    ];
+    check(
+        "top.json",
+        &from_query::top(query::Top { samples: 100, nanos_per_sample: 10_309_278, rows, hidden_rows: 7 }),
+    );
+}
+
+/// The labels there are.
+#[test]
+fn labels() {
+    check("labels.json", &api::Labels { labels: query::LABELS.map(str::to_owned).into() });
+}
+
+/// The empty value stands for "has none".
+#[test]
+fn label_values() {
+    let values = vec![("web-1".to_owned(), 70), (String::new(), 30)];
+    check("label_values.json", &from_query::label_values("container".into(), values));
+}
+
+fn status(recording: Option<api::Recording>, notices: Vec<String>) -> api::Status {
+    let mut losses = Losses::default();
+    losses.add(LossCause::RingFull, 5);
+    let totals = query::Totals {
+        taken: 10_000,
+        stored: 9_995,
+        losses,
+        stacks: vec![(StackEnd::Complete, 9_000), (StackEnd::FramePointerLost, 995)],
+        windows: 12,
+        span: Some(TimeRange { from: at(-120), to: at(0) }),
+    };
+    api::Status {
+        version: "0.1.0".into(),
+        host: "db-1".into(),
+        recording,
+        totals: from_query::totals(&totals),
+        database: api::Database {
+            path: "/var/lib/profiler/profiler.db".into(),
+            bytes: 1_048_576,
+            windows: totals.windows,
+            oldest_ms: totals.span.map(|span| span.from.as_millis()),
+            newest_ms: totals.span.map(|span| span.to.as_millis()),
+        },
+        notices,
+    }
+}
+
+/// While sampling.
+#[test]
+fn status_while_recording() {
+    let live = LiveStatus {
+        event: "cpu-clock",
+        hz: 97,
+        cpus: 2,
+        since: at(-120),
+        window: Duration::from_secs(10),
+        stored_until: Some(at(0)),
+        ..LiveStatus::default()
+    };
+    let own = Cost { cpu: Duration::from_millis(1_234), rss_bytes: 48 << 20 };
+    let notice = "the database was damaged and set aside as profiler.db.damaged-1: send it to us, or delete it";
+    check("status.json", &status(Some(from_query::recording(&live, own, at(4))), vec![notice.into()]));
+}
+
+/// While only a database is served.
+#[test]
+fn status_of_a_served_database() {
+    check("status_serving.json", &status(None, Vec::new()));
+}
+
+/// An error.
+#[test]
+fn problem() {
+    let failure = error::Failure::Query(query::QueryError::BadSelector("column 7: expected a quoted value".into()));
+    check("problem.json", &failure.problem());
+}
+
+/// Well and not well.
+#[test]
+fn health() {
+    check("health.json", &api::Health { status: "ok".into(), reason: None });
+    let live = LiveStatus { since: at(0), window: Duration::from_secs(10), ..LiveStatus::default() };
+    check("health_failing.json", &api::Health { status: "failing".into(), reason: live.failing(at(42)) });
+}
+
+/// The OpenAPI document: whatever changes in the interface shows here.
+#[test]
+fn openapi() {
+    let document: Bytes = super::openapi();
+    let document: serde_json::Value = serde_json::from_slice(&document).expect("the document is JSON");
+    check("openapi.json", &document);
+}

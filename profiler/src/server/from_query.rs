@@ -1,0 +1,141 @@
+//! Query results become wire values: indexes for strings, milliseconds for times, columns for rows. Nothing is computed.
+
+use std::collections::{BTreeMap, HashMap};
+
+use super::api;
+use super::live::{Cost, LiveStatus};
+use crate::profile::{CallTree, Frame, LossCause, TimeRange, WallNanos};
+use crate::query;
+
+/// The timeline's buckets as columns.
+#[must_use]
+pub fn timeline(timeline: &query::Timeline) -> api::Timeline {
+    let length = timeline.step.saturating_mul(i64::try_from(timeline.buckets.len()).unwrap_or(i64::MAX));
+    api::Timeline {
+        from_ms: timeline.start.as_millis(),
+        to_ms: WallNanos(timeline.start.0.saturating_add(length)).as_millis(),
+        step_ms: timeline.step / 1_000_000,
+        buckets: api::TimelineBuckets {
+            samples: timeline.buckets.iter().map(|bucket| bucket.samples).collect(),
+            busy_cores: timeline.buckets.iter().map(|bucket| bucket.busy_cores).collect(),
+            utilisation: timeline.buckets.iter().map(|bucket| bucket.utilisation).collect(),
+            lost: timeline.buckets.iter().map(|bucket| bucket.lost).collect(),
+            incomplete: timeline.buckets.iter().map(|bucket| bucket.incomplete).collect(),
+        },
+    }
+}
+
+/// The tree as columns.
+#[must_use]
+pub fn flame_graph(range: TimeRange, merged: &query::Merged) -> api::FlameGraph {
+    let CallTree { nodes, frames, incomplete, hidden_nodes } = &merged.tree;
+    let mut strings = Strings::default();
+    api::FlameGraph {
+        from_ms: range.from.as_millis(),
+        to_ms: range.to.as_millis(),
+        samples: nodes.first().map_or(0, |root| root.total),
+        nanos_per_sample: merged.nanos_per_sample,
+        incomplete: *incomplete,
+        hidden_nodes: *hidden_nodes,
+        frames: columns(frames, &mut strings),
+        nodes: api::NodeColumns {
+            depth: nodes.iter().map(|node| node.depth).collect(),
+            frame: nodes.iter().map(|node| node.frame.0).collect(),
+            total: nodes.iter().map(|node| node.total).collect(),
+            self_: nodes.iter().map(|node| node.self_).collect(),
+        },
+        strings: strings.list.into_iter().map(str::to_owned).collect(),
+    }
+}
+
+fn columns<'a>(frames: &'a [Frame], strings: &mut Strings<'a>) -> api::FrameColumns {
+    let mut columns = api::FrameColumns::default();
+    for frame in frames {
+        columns.name.push(strings.index(&frame.name));
+        columns.kind.push(frame.kind as u8);
+        columns.binary.push(strings.optional(frame.binary.as_deref()));
+        columns.file.push(strings.optional(frame.file.as_deref()));
+        columns.line.push(frame.line.unwrap_or(0));
+        columns.reason.push(strings.optional(frame.reason));
+    }
+    columns
+}
+
+/// Each string once, in the order of first use.
+#[derive(Default)]
+struct Strings<'a> {
+    list: Vec<&'a str>,
+    index: HashMap<&'a str, u32>,
+}
+
+impl<'a> Strings<'a> {
+    fn index(&mut self, text: &'a str) -> u32 {
+        *self.index.entry(text).or_insert_with(|| {
+            self.list.push(text);
+            u32::try_from(self.list.len() - 1).expect("a tree has fewer than 2^32 / 3 frames")
+        })
+    }
+
+    fn optional(&mut self, text: Option<&'a str>) -> i64 {
+        text.map_or(-1, |text| i64::from(self.index(text)))
+    }
+}
+
+/// The table.
+#[must_use]
+pub fn top(top: query::Top) -> api::Top {
+    let row = |row: query::TopRow| api::TopRow {
+        name: row.frame.name,
+        kind: row.frame.kind as u8,
+        binary: row.frame.binary,
+        file: row.frame.file,
+        line: row.frame.line,
+        self_: row.self_,
+        total: row.total,
+    };
+    api::Top {
+        samples: top.samples,
+        nanos_per_sample: top.nanos_per_sample,
+        rows: top.rows.into_iter().map(row).collect(),
+        hidden_rows: top.hidden_rows,
+    }
+}
+
+/// The values of one label.
+#[must_use]
+pub fn label_values(label: String, values: Vec<(String, u64)>) -> api::LabelValues {
+    let value = |(value, samples)| api::LabelValue { value, samples };
+    api::LabelValues { label, values: values.into_iter().map(value).collect() }
+}
+
+/// The ledger. Every cause of loss is there, at zero too; of the ends only those that occurred.
+#[must_use]
+pub fn totals(totals: &query::Totals) -> api::Totals {
+    let lost = |cause: LossCause| (cause.name().to_owned(), totals.losses.0.get(&cause).copied().unwrap_or(0));
+    let mut stacks = BTreeMap::new();
+    for (end, samples) in &totals.stacks {
+        *stacks.entry(end.name().to_owned()).or_default() += samples;
+    }
+    api::Totals {
+        taken: totals.taken,
+        stored: totals.stored,
+        lost: LossCause::ALL.into_iter().map(lost).collect(),
+        stacks,
+    }
+}
+
+/// The sampler, live.
+#[must_use]
+pub fn recording(live: &LiveStatus, own: Cost, now: WallNanos) -> api::Recording {
+    let millis = |duration: std::time::Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    api::Recording {
+        event: live.event.to_owned(),
+        hz: live.hz,
+        cpus: live.cpus,
+        since_ms: live.since.as_millis(),
+        window_ms: millis(live.window),
+        lag_ms: millis(live.lag(now)),
+        cpu_ms: millis(own.cpu),
+        rss_bytes: own.rss_bytes,
+    }
+}

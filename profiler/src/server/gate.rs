@@ -1,0 +1,120 @@
+//! What every request passes first: is it meant for us, may it ask, and may it have a body (never).
+//!
+//! In this order: one `Host`, on the list ([`HostNames`]); GET or HEAD; no body; not from another site's page. A request
+//! that is turned away is answered and its connection closed, its body unread. Every answer, errors included, leaves with
+//! the headers that keep a browser from doing anything else with it.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use actix_web::body::{BodySize, BoxBody, MessageBody};
+use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
+use actix_web::http::Method;
+use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use actix_web::middleware::Next;
+use actix_web::web::Bytes;
+use actix_web::{Error, HttpMessage, ResponseError};
+
+use super::error::Failure;
+use super::hosts::HostNames;
+
+/// Nothing from outside, nothing inline, no frames around us.
+const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
+    connect-src 'self'; font-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+const HEADERS: [(HeaderName, &str); 5] = [
+    (header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY),
+    (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    (header::REFERRER_POLICY, "no-referrer"),
+    (header::CROSS_ORIGIN_OPENER_POLICY, "same-origin"),
+    (header::CROSS_ORIGIN_RESOURCE_POLICY, "same-origin"),
+];
+
+/// Lets a request through to `next` or answers it itself.
+///
+/// # Errors
+/// Those of `next`.
+pub async fn gate(
+    hosts: &HostNames,
+    mut request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<BoxBody>, Error> {
+    let mut response = match check(hosts, &request) {
+        Ok(()) => {
+            // The connection leaves the body out by itself; routes need not know HEAD.
+            if request.method() == Method::HEAD {
+                request.head_mut().method = Method::GET;
+            }
+            next.call(request).await?.map_into_boxed_body()
+        }
+        Err(failure) => refuse(request, &failure),
+    };
+    protect(response.headers_mut());
+    Ok(response)
+}
+
+fn check(hosts: &HostNames, request: &ServiceRequest) -> Result<(), Failure> {
+    let mut named = request.headers().get_all(header::HOST);
+    let (Some(host), None) = (named.next(), named.next()) else { return Err(Failure::NoHost) };
+    // A request line with an authority (`GET http://name/`) overrides the header (RFC 9112, 3.2.2): both must be ours.
+    let authority = request.uri().authority().map(|authority| authority.as_str());
+    if !host.to_str().is_ok_and(|host| hosts.allows(host)) || !authority.is_none_or(|name| hosts.allows(name)) {
+        return Err(Failure::WrongHost);
+    }
+    if request.method() != Method::GET && request.method() != Method::HEAD {
+        return Err(Failure::Method);
+    }
+    let headers = request.headers();
+    let empty = headers.get(header::CONTENT_LENGTH).is_none_or(|length| length.as_bytes() == b"0");
+    if !empty || headers.contains_key(header::TRANSFER_ENCODING) {
+        return Err(Failure::Body);
+    }
+    // Browsers alone send it, and pages cannot forge it.
+    let site = headers.get("sec-fetch-site").map(HeaderValue::as_bytes);
+    if site == Some(b"cross-site".as_slice()) && request.path().starts_with("/api") {
+        return Err(Failure::CrossSite);
+    }
+    Ok(())
+}
+
+fn refuse(mut request: ServiceRequest, failure: &Failure) -> ServiceResponse<BoxBody> {
+    let payload = request.take_payload();
+    let mut response = failure.error_response();
+    response.head_mut().set_connection_type(actix_web::http::ConnectionType::Close);
+    let response = response.map_body(|_, body| match body.try_into_bytes() {
+        Ok(bytes) => BoxBody::new(Unread { bytes, _payload: payload }),
+        Err(body) => body,
+    });
+    request.into_response(response)
+}
+
+fn protect(headers: &mut HeaderMap) {
+    for (name, value) in HEADERS {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    if !headers.contains_key(header::CACHE_CONTROL) {
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    }
+}
+
+/// An answer that holds on to the request's body without reading it.
+///
+/// actix-http 3.20 closes a connection, within the disconnect timeout, whose body was not read by the end of the answer.
+/// A chunked body that nobody holds any more, though, it reads on to the end, however long that takes to come.
+struct Unread {
+    bytes: Bytes,
+    _payload: Payload,
+}
+
+impl MessageBody for Unread {
+    type Error = std::convert::Infallible;
+
+    fn size(&self) -> BodySize {
+        BodySize::Sized(self.bytes.len() as u64)
+    }
+
+    fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Bytes, Self::Error>>> {
+        let bytes = std::mem::take(&mut self.bytes);
+        Poll::Ready((!bytes.is_empty()).then_some(Ok(bytes)))
+    }
+}

@@ -1,0 +1,155 @@
+//! `/metrics`: OpenMetrics text. Counters begin at zero with this process; the database's own totals are in `/status`.
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, text};
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::{Registry, Unit};
+
+use super::live::{Cost, LiveStatus};
+use crate::profile::{LossCause, StackEnd, WallNanos};
+
+/// `Content-Type` of the text.
+pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// The figures of one scrape.
+#[derive(Debug)]
+pub struct Scrape {
+    /// The pipeline's; `None` when a database is served without sampling.
+    pub live: Option<LiveStatus>,
+    /// This process's cost.
+    pub own: Cost,
+    /// Size of the database with its write-ahead log.
+    pub database_bytes: u64,
+    /// When.
+    pub now: WallNanos,
+}
+
+impl Scrape {
+    /// The text.
+    #[must_use]
+    pub fn encode(self) -> String {
+        let mut registry = Registry::default();
+        registry.register_collector(Box::new(self));
+        let mut text = String::new();
+        text::encode(&mut text, &registry).expect("writing into a string does not fail");
+        text
+    }
+}
+
+impl Collector for Scrape {
+    fn encode(&self, mut to: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let live = self.live.as_ref();
+        let zero = LiveStatus::default();
+        let counted = live.unwrap_or(&zero);
+
+        let to = &mut to;
+        one(
+            to,
+            "profiler_build",
+            "Version of this program",
+            None,
+            &prometheus_client::metrics::info::Info::new([("version", env!("CARGO_PKG_VERSION"))]),
+        )?;
+        one(to, "profiler_samples_taken", "Samples taken by the kernel side", None, &counter(counted.taken))?;
+        one(to, "profiler_samples_stored", "Samples stored in the database", None, &counter(counted.stored))?;
+        let lost = |cause: LossCause| (cause.name(), counted.losses.0.get(&cause).copied().unwrap_or(0));
+        family(to, "profiler_samples_lost", "Samples lost", "cause", LossCause::ALL.into_iter().map(lost))?;
+        let ended = |end: StackEnd| (end.name(), counted.stacks.get(&end).copied().unwrap_or(0));
+        let help = "Stored samples by how the walk of the user stack ended";
+        family(to, "profiler_stacks", help, "end", StackEnd::ALL.into_iter().map(ended))?;
+        let help = "Sampling ticks that should have come and did not";
+        one(to, "profiler_ticks_missed", help, None, &counter(counted.ticks_missed))?;
+
+        if let Some(live) = live {
+            let help = "Age of the end of the newest stored window";
+            let lag = ConstGauge::new(live.lag(self.now).as_secs_f64());
+            one(to, "profiler_window_lag", help, Some(&Unit::Seconds), &lag)?;
+            let window = ConstGauge::new(live.window.as_secs_f64());
+            one(to, "profiler_window_length", "Length of a window", Some(&Unit::Seconds), &window)?;
+            one(to, "profiler_sampling_rate", "Samples per second and CPU", None, &ConstGauge::new(live.hz))?;
+        }
+        if let Some(worker) = live.and_then(|live| live.worker) {
+            let help = "Processor time of the symbolizer's process";
+            let cpu = ConstCounter::new(worker.cpu.as_secs_f64());
+            one(to, "profiler_symbolizer_cpu", help, Some(&Unit::Seconds), &cpu)?;
+            let help = "Resident memory of the symbolizer's process";
+            let rss = ConstGauge::new(worker.rss_bytes);
+            one(to, "profiler_symbolizer_resident_memory", help, Some(&Unit::Bytes), &rss)?;
+        }
+        let help = "Size of the database with its write-ahead log";
+        one(to, "profiler_database", help, Some(&Unit::Bytes), &ConstGauge::new(self.database_bytes))?;
+        let cpu = ConstCounter::new(self.own.cpu.as_secs_f64());
+        one(to, "process_cpu", "Processor time of this process, user and kernel", Some(&Unit::Seconds), &cpu)?;
+        let rss = ConstGauge::new(self.own.rss_bytes);
+        one(to, "process_resident_memory", "Resident memory of this process", Some(&Unit::Bytes), &rss)
+    }
+}
+
+fn counter(value: u64) -> ConstCounter<u64> {
+    ConstCounter::new(value)
+}
+
+fn one(
+    to: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    unit: Option<&Unit>,
+    metric: &impl EncodeMetric,
+) -> std::fmt::Result {
+    metric.encode(to.encode_descriptor(name, help, unit, metric.metric_type())?)
+}
+
+fn family<'a>(
+    to: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    label: &str,
+    values: impl Iterator<Item = (&'a str, u64)>,
+) -> std::fmt::Result {
+    let mut metric = to.encode_descriptor(name, help, None, counter(0).metric_type())?;
+    for (value, samples) in values {
+        counter(samples).encode(metric.encode_family(&[(label, value)])?)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::profile::Losses;
+
+    fn scrape(live: Option<LiveStatus>) -> String {
+        let own = Cost { cpu: Duration::from_millis(1500), rss_bytes: 4096 };
+        Scrape { live, own, database_bytes: 8192, now: WallNanos::from_millis(10_000) }.encode()
+    }
+
+    /// The text as scrapers read it: names, units, every cause and end, at zero too.
+    #[test]
+    fn every_figure_has_its_name_and_unit() {
+        let mut losses = Losses::default();
+        losses.add(LossCause::QueueFull, 3);
+        let live = LiveStatus {
+            hz: 97,
+            taken: 10,
+            stored: 7,
+            losses,
+            stacks: [(StackEnd::Complete, 7)].into(),
+            window: Duration::from_secs(10),
+            stored_until: Some(WallNanos::from_millis(7_500)),
+            ..LiveStatus::default()
+        };
+        insta::assert_snapshot!(scrape(Some(live)));
+    }
+
+    /// A served database has no lag, and counters that say that this process took nothing.
+    #[test]
+    fn without_sampling_counters_are_zero_and_lag_is_absent() {
+        let text = scrape(None);
+        assert!(text.contains("\nprofiler_samples_taken_total 0\n"), "{text}");
+        assert!(text.contains("\nprofiler_samples_lost_total{cause=\"ring_full\"} 0\n"), "{text}");
+        assert!(!text.contains("profiler_window_lag"), "{text}");
+    }
+}

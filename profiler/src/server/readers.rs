@@ -1,0 +1,289 @@
+//! Questions to the database: few at once, each with a deadline, given up when nobody waits for the answer.
+//!
+//! SQLite blocks, so a question runs on a blocking thread with a [`Reader`] of its own. What bounds memory is the number
+//! of questions at once; what comes beyond waits in a short queue, then is turned away. A question that passes its
+//! deadline or whose client has gone is interrupted, and keeps its place until it has really ended.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use actix_web::{rt, web};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::time::{Instant, sleep, timeout_at};
+
+use super::error::Failure;
+use crate::query::QueryError;
+use crate::store::{Reader, StoreError};
+
+/// How often a question is told again to stop: one interrupt stops only the statement that is running just then.
+const INTERRUPT_AGAIN: Duration = Duration::from_millis(50);
+
+/// Readers of one database.
+#[derive(Debug)]
+pub struct Readers {
+    database: PathBuf,
+    idle: Mutex<Vec<Reader>>,
+    turns: Arc<Semaphore>,
+    waiting: AtomicUsize,
+    most_waiting: usize,
+    deadline: Duration,
+}
+
+impl Readers {
+    /// For at most `at_once` questions at once and `most_waiting` waiting; no file is opened yet.
+    #[must_use]
+    pub fn new(database: PathBuf, at_once: usize, most_waiting: usize, deadline: Duration) -> Self {
+        let turns = Arc::new(Semaphore::new(at_once));
+        Self { database, idle: Mutex::default(), turns, waiting: AtomicUsize::new(0), most_waiting, deadline }
+    }
+
+    /// Opens a reader ahead of the first question.
+    ///
+    /// # Errors
+    /// Those of [`Reader::open`].
+    pub fn open_one(&self) -> Result<(), StoreError> {
+        let reader = Reader::open(&self.database)?;
+        self.idle().push(reader);
+        Ok(())
+    }
+
+    /// Asks `question` on a blocking thread. Dropping the future interrupts it.
+    ///
+    /// # Errors
+    /// Those of the question; [`Failure::Busy`], [`Failure::TooLarge`], [`Failure::Database`] when no reader opens, and
+    /// [`Failure::Internal`] when the question panics.
+    pub async fn ask<T, Q>(self: &Arc<Self>, question: Q) -> Result<T, Failure>
+    where
+        T: Send + 'static,
+        Q: FnOnce(&mut Reader) -> Result<T, Failure> + Send + 'static,
+    {
+        let deadline = Instant::now() + self.deadline;
+        let turn = self.turn(deadline).await?;
+        let run = Arc::new(Run::default());
+        // Dropped with this future, whether it ends or is given up.
+        let (_waited_for, given_up) = oneshot::channel::<()>();
+        rt::spawn({
+            let run = Arc::clone(&run);
+            async move {
+                let _ = timeout_at(deadline, given_up).await;
+                while run.interrupt() {
+                    sleep(INTERRUPT_AGAIN).await;
+                }
+            }
+        });
+        let (readers, ended) = (Arc::clone(self), Ended(run));
+        let answer = web::block(move || readers.answer(ended, turn, question));
+        match timeout_at(deadline, answer).await {
+            Ok(Ok(Err(Failure::Query(QueryError::Store(_))))) if Instant::now() >= deadline => {
+                Err(Failure::TooLarge(self.deadline))
+            }
+            Ok(Ok(answer)) => answer,
+            Ok(Err(panicked)) => Err(Failure::Internal(panicked.to_string().into())),
+            Err(_elapsed) => Err(Failure::TooLarge(self.deadline)),
+        }
+    }
+
+    /// On the blocking thread. `_turn` is given back when the question has really ended.
+    fn answer<T>(
+        &self,
+        ended: Ended,
+        _turn: OwnedSemaphorePermit,
+        question: impl FnOnce(&mut Reader) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        let idle = self.idle().pop();
+        let mut reader = idle.map_or_else(|| Reader::open(&self.database), Ok).map_err(Failure::Database)?;
+        ended.0.begin(reader.interrupter());
+        let answer = question(&mut reader);
+        // Before the reader goes back: a late interrupt must not hit the next question.
+        drop(ended);
+        // After a database error the connection is not trusted again.
+        if !matches!(answer, Err(Failure::Query(QueryError::Store(_)))) {
+            self.idle().push(reader);
+        }
+        answer
+    }
+
+    async fn turn(&self, deadline: Instant) -> Result<OwnedSemaphorePermit, Failure> {
+        if let Ok(turn) = Arc::clone(&self.turns).try_acquire_owned() {
+            return Ok(turn);
+        }
+        let _place = Place::take(&self.waiting, self.most_waiting).ok_or(Failure::Busy)?;
+        match timeout_at(deadline, Arc::clone(&self.turns).acquire_owned()).await {
+            Ok(Ok(turn)) => Ok(turn),
+            _ => Err(Failure::Busy),
+        }
+    }
+
+    fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Reader>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A place in the queue.
+struct Place<'a>(&'a AtomicUsize);
+
+impl<'a> Place<'a> {
+    fn take(waiting: &'a AtomicUsize, most: usize) -> Option<Self> {
+        let place = Self(waiting);
+        (waiting.fetch_add(1, Ordering::Relaxed) < most).then_some(place)
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// One question on its way, seen from outside.
+#[derive(Default)]
+struct Run(Mutex<Progress>);
+
+#[derive(Default)]
+enum Progress {
+    #[default]
+    NotBegun,
+    Asking(Box<dyn Fn() + Send>),
+    Ended,
+}
+
+impl Run {
+    /// From here on it can be interrupted.
+    fn begin(&self, interrupter: Box<dyn Fn() + Send>) {
+        *self.progress() = Progress::Asking(interrupter);
+    }
+
+    /// Tells the question to stop; false when it has ended.
+    fn interrupt(&self) -> bool {
+        match &*self.progress() {
+            Progress::NotBegun => true,
+            Progress::Asking(interrupt) => {
+                interrupt();
+                true
+            }
+            Progress::Ended => false,
+        }
+    }
+
+    fn progress(&self) -> std::sync::MutexGuard<'_, Progress> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Marks a run ended when dropped: by its answer, by a panic, or because it never got a thread.
+struct Ended(Arc<Run>);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        *self.0.progress() = Progress::Ended;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
+    use std::sync::atomic::AtomicBool;
+
+    use super::*;
+    use crate::store::Store;
+
+    /// A database, and readers of it with room for `at_once` and `waiting` and a deadline of `ms`.
+    fn readers(at_once: usize, waiting: usize, ms: u64) -> (tempfile::TempDir, Arc<Readers>) {
+        let folder = tempfile::tempdir().unwrap();
+        let database = folder.path().join("test.db");
+        drop(Store::open(&database).unwrap());
+        (folder, Arc::new(Readers::new(database, at_once, waiting, Duration::from_millis(ms))))
+    }
+
+    /// Blocks until told to stop, as a long query would.
+    fn until(stop: &Arc<AtomicBool>) -> impl FnOnce(&mut Reader) -> Result<(), Failure> + Send + use<> {
+        let stop = Arc::clone(stop);
+        move |_| {
+            while !stop.load(Ordering::Relaxed) {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            Ok(())
+        }
+    }
+
+    /// An answer comes back, and its reader is used again.
+    #[actix_web::test]
+    async fn an_answer_comes_back_and_the_reader_is_kept() {
+        let (_folder, readers) = readers(1, 0, 10_000);
+        assert_eq!(readers.ask(|_| Ok(7)).await.unwrap(), 7);
+        assert_eq!(readers.idle().len(), 1);
+        assert_eq!(readers.ask(|_| Ok(8)).await.unwrap(), 8);
+        assert_eq!(readers.idle().len(), 1);
+    }
+
+    /// Beyond the turns and the queue a question is turned away at once, and the queue moves on when one ends.
+    #[actix_web::test]
+    async fn questions_beyond_the_queue_are_turned_away() {
+        let (_folder, readers) = readers(1, 1, 10_000);
+        let stop = Arc::new(AtomicBool::new(false));
+        let first = rt::spawn({
+            let (readers, question) = (Arc::clone(&readers), until(&stop));
+            async move { readers.ask(question).await }
+        });
+        while readers.turns.available_permits() > 0 {
+            rt::task::yield_now().await;
+        }
+        let second = rt::spawn({
+            let readers = Arc::clone(&readers);
+            async move { readers.ask(|_| Ok(2)).await }
+        });
+        while readers.waiting.load(Ordering::Relaxed) == 0 {
+            rt::task::yield_now().await;
+        }
+        assert!(matches!(readers.ask(|_| Ok(3)).await, Err(Failure::Busy)));
+        stop.store(true, Ordering::Relaxed);
+        first.await.unwrap().unwrap();
+        assert_eq!(second.await.unwrap().unwrap(), 2);
+        assert_eq!(readers.waiting.load(Ordering::Relaxed), 0);
+    }
+
+    /// The client hears at the deadline; the turn comes back only when the question has really ended.
+    #[actix_web::test]
+    async fn a_question_past_its_deadline_keeps_its_turn_until_it_ends() {
+        let (_folder, readers) = readers(1, 0, 50);
+        let stop = Arc::new(AtomicBool::new(false));
+        assert!(matches!(readers.ask(until(&stop)).await, Err(Failure::TooLarge(_))));
+        assert!(matches!(readers.ask(|_| Ok(())).await, Err(Failure::Busy)));
+        stop.store(true, Ordering::Relaxed);
+        while readers.turns.available_permits() == 0 {
+            rt::task::yield_now().await;
+        }
+        readers.ask(|_| Ok(())).await.unwrap();
+    }
+
+    /// A question that panics is an internal error, and neither its turn nor the server is lost.
+    #[actix_web::test]
+    async fn a_question_that_panics_gives_its_turn_back() {
+        let (_folder, readers) = readers(1, 0, 10_000);
+        let answer = readers.ask(|_| -> Result<(), Failure> { panic!("on purpose") }).await;
+        assert!(matches!(answer, Err(Failure::Internal(_))));
+        readers.ask(|_| Ok(())).await.unwrap();
+    }
+
+    /// Interrupts reach a question while it runs, and never after it has ended.
+    #[test]
+    fn an_ended_question_is_never_interrupted() {
+        let count = Arc::new(AtomicUsize::new(0));
+        let run = Arc::new(Run::default());
+        let ended = Ended(Arc::clone(&run));
+        assert!(run.interrupt());
+        run.begin(Box::new({
+            let count = Arc::clone(&count);
+            move || {
+                count.fetch_add(1, Ordering::Relaxed);
+            }
+        }));
+        assert!(run.interrupt());
+        drop(ended);
+        assert!(!run.interrupt());
+        assert_eq!(count.load(Ordering::Relaxed), 1);
+    }
+}

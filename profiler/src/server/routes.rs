@@ -1,0 +1,353 @@
+//! The endpoints: parse the query string, ask the database, answer. Their attributes are the OpenAPI document.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use actix_web::body::{BodySize, MessageBody};
+use actix_web::http::StatusCode;
+use actix_web::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
+use actix_web::web::{Bytes, Data, Path, Query, QueryConfig};
+use actix_web::{HttpResponse, get};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoResponses, OpenApi};
+use utoipa_actix_web::service_config::ServiceConfig;
+
+use super::api::{self, Problem, RangeParams};
+use super::error::Failure;
+use super::live::Cost;
+use super::metrics::{self, Scrape};
+use super::{State, from_query};
+use crate::export::folded::{Lines, Marks};
+use crate::export::svg::{self, Caption};
+use crate::profile::{CallTree, TimeRange};
+use crate::query::{self, Selector};
+
+/// A limit that an endpoint takes when none is asked for, and the most it gives.
+struct Limits {
+    usual: u32,
+    most: u32,
+}
+
+const TIMELINE_POINTS: Limits = Limits { usual: 600, most: 5_000 };
+/// A node is about 40 bytes of JSON and 24 in memory; 200,000 keep an answer near 10 MB.
+const FLAME_GRAPH_NODES: Limits = Limits { usual: 100_000, most: 200_000 };
+const TOP_ROWS: Limits = Limits { usual: 200, most: 10_000 };
+/// Lines are written as they are sent, so only the tree is held: 24 MB and the names for a million nodes.
+const FOLDED_NODES: Limits = Limits { usual: 1_000_000, most: 1_000_000 };
+/// inferno holds all lines and all frames at once, and browsers draw slowly beyond this.
+const SVG_NODES: Limits = Limits { usual: 10_000, most: 50_000 };
+
+/// Answers that any question about a range can get instead of the one it wants.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "the variants only describe answers in the OpenAPI document")]
+enum Problems {
+    /// A parameter is wrong: `bad_selector`, `bad_time_range`, `unknown_label`, `limit_out_of_range`, `bad_parameter`.
+    #[response(status = 400, content_type = "application/problem+json")]
+    BadRequest(Problem),
+    /// A page of another site asks: `cross_site`.
+    #[response(status = 403, content_type = "application/problem+json")]
+    Forbidden(Problem),
+    /// The Host header is not one of ours: `wrong_host`.
+    #[response(status = 421, content_type = "application/problem+json")]
+    Misdirected(Problem),
+    /// A defect: `internal`.
+    #[response(status = 500, content_type = "application/problem+json")]
+    Internal(Problem),
+    /// `database_unreadable`, or `busy` with a Retry-After header.
+    #[response(status = 503, content_type = "application/problem+json")]
+    Unavailable(Problem),
+    /// The deadline passed: `query_too_large`.
+    #[response(status = 504, content_type = "application/problem+json")]
+    TooLarge(Problem),
+}
+
+/// Query parameters of an endpoint that has none.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NoParams {}
+
+/// The document's own words; paths and schemas come from the endpoints.
+#[derive(OpenApi)]
+#[openapi(info(
+    title = "profiler",
+    description = "Continuous profiles of this host: see docs/api.md. GET and HEAD only, no request bodies. Errors are \
+        `application/problem+json` with a stable `code`."
+))]
+pub struct Document;
+
+/// Every endpoint.
+pub fn configure(config: &mut ServiceConfig<'_>) {
+    config.app_data(QueryConfig::default().error_handler(|error, _| match error {
+        actix_web::error::QueryPayloadError::Deserialize(error) => Failure::BadParameter(error.to_string()).into(),
+        other => Failure::BadParameter(other.to_string()).into(),
+    }));
+    config.service(timeline).service(flamegraph).service(top).service(labels).service(label_values);
+    config.service(export_folded).service(export_svg).service(status);
+    config.service(document).service(scrape).service(healthz);
+}
+
+/// A question about a range, parsed.
+struct Question {
+    range: TimeRange,
+    selector: Selector,
+    limit: usize,
+    filter: String,
+}
+
+impl Question {
+    fn parse(params: RangeParams, limits: &Limits, state: &State) -> Result<Self, Failure> {
+        let given = params.limit.unwrap_or(limits.usual);
+        if given == 0 || given > limits.most {
+            return Err(Failure::Limit { given, most: limits.most });
+        }
+        let from = params.from.as_deref().unwrap_or("now-1h");
+        let to = params.to.as_deref().unwrap_or("now");
+        let filter = params.filter.unwrap_or_default();
+        Ok(Self {
+            range: query::parse_range(from, to, (state.clock)())?,
+            selector: query::parse_selector(&filter)?,
+            limit: given as usize,
+            filter,
+        })
+    }
+
+    fn call_tree(&self, reader: &mut crate::store::Reader) -> Result<query::Merged, Failure> {
+        Ok(query::flame_graph(reader, self.range, &self.selector, self.limit)?)
+    }
+}
+
+/// Samples over time, in equal buckets.
+#[utoipa::path(tag = "profiles", params(RangeParams), responses((status = 200, body = api::Timeline, description = "One entry a bucket, as columns."), Problems))]
+#[get("/api/v1/timeline")]
+async fn timeline(state: Data<State>, params: Query<RangeParams>) -> Result<HttpResponse, Failure> {
+    let question = Question::parse(params.into_inner(), &TIMELINE_POINTS, &state)?;
+    let ask = move |reader: &mut _| {
+        let timeline = query::timeline(reader, question.range, &question.selector, question.limit)?;
+        to_json(&from_query::timeline(&timeline))
+    };
+    Ok(json(StatusCode::OK, state.readers.ask(ask).await?))
+}
+
+/// The merged call tree of a range, pruned to the limit.
+#[utoipa::path(tag = "profiles", params(RangeParams), responses((status = 200, body = api::FlameGraph, description = "The tree, as columns."), Problems))]
+#[get("/api/v1/flamegraph")]
+async fn flamegraph(state: Data<State>, params: Query<RangeParams>) -> Result<HttpResponse, Failure> {
+    let question = Question::parse(params.into_inner(), &FLAME_GRAPH_NODES, &state)?;
+    let ask = move |reader: &mut _| {
+        let merged = question.call_tree(reader)?;
+        to_json(&from_query::flame_graph(question.range, &merged))
+    };
+    Ok(json(StatusCode::OK, state.readers.ask(ask).await?))
+}
+
+/// Functions by falling self.
+#[utoipa::path(tag = "profiles", params(RangeParams), responses((status = 200, body = api::Top, description = "The rows."), Problems))]
+#[get("/api/v1/top")]
+async fn top(state: Data<State>, params: Query<RangeParams>) -> Result<HttpResponse, Failure> {
+    let question = Question::parse(params.into_inner(), &TOP_ROWS, &state)?;
+    let ask = move |reader: &mut _| {
+        let top = query::top(reader, question.range, &question.selector, question.limit)?;
+        to_json(&from_query::top(top))
+    };
+    Ok(json(StatusCode::OK, state.readers.ask(ask).await?))
+}
+
+/// The labels that a selector can name.
+#[utoipa::path(tag = "labels", responses((status = 200, body = api::Labels, description = "Their names."), Problems))]
+#[get("/api/v1/labels")]
+async fn labels(_none: Query<NoParams>) -> Result<HttpResponse, Failure> {
+    let labels = query::LABELS.map(str::to_owned).into();
+    Ok(json(StatusCode::OK, to_json(&api::Labels { labels })?))
+}
+
+/// Values of a label in a range, by falling samples.
+#[utoipa::path(
+    tag = "labels",
+    params(RangeParams, ("name" = String, Path, description = "The label, such as `comm`.")),
+    responses(
+        (status = 200, body = api::LabelValues, description = "The values, the empty one for \"has none\"."),
+        (status = 404, body = Problem, content_type = "application/problem+json", description = "`unknown_label`."),
+        Problems
+    )
+)]
+#[get("/api/v1/labels/{name}/values")]
+async fn label_values(
+    state: Data<State>,
+    name: Path<String>,
+    params: Query<RangeParams>,
+) -> Result<HttpResponse, Failure> {
+    let name = name.into_inner();
+    if !query::LABELS.contains(&name.as_str()) {
+        return Err(Failure::NoSuchLabel(name));
+    }
+    let question = Question::parse(params.into_inner(), &TOP_ROWS, &state)?;
+    let ask = move |reader: &mut _| {
+        let mut values = query::label_values(reader, question.range, &question.selector, &name)?;
+        values.truncate(question.limit);
+        to_json(&from_query::label_values(name, values))
+    };
+    Ok(json(StatusCode::OK, state.readers.ask(ask).await?))
+}
+
+/// Folded stacks, one line a stack: `process;frame;frame count`.
+#[utoipa::path(
+    tag = "export",
+    params(RangeParams),
+    responses((status = 200, body = String, content_type = "text/plain", description = "The lines."), Problems)
+)]
+#[get("/api/v1/export/folded")]
+async fn export_folded(state: Data<State>, params: Query<RangeParams>) -> Result<HttpResponse, Failure> {
+    let question = Question::parse(params.into_inner(), &FOLDED_NODES, &state)?;
+    let range = question.range;
+    let merged = state.readers.ask(move |reader: &mut _| question.call_tree(reader)).await?;
+    let body = FoldedBody { tree: merged.tree, lines: Lines::new(Marks::None) };
+    Ok(HttpResponse::Ok()
+        .insert_header((CONTENT_TYPE, "text/plain; charset=utf-8"))
+        .insert_header((CONTENT_DISPOSITION, attachment(range, "folded")))
+        .body(body))
+}
+
+/// A flame graph as an SVG file that stands alone.
+#[utoipa::path(
+    tag = "export",
+    params(RangeParams),
+    responses((status = 200, body = String, content_type = "image/svg+xml", description = "The picture."), Problems)
+)]
+#[get("/api/v1/export/svg")]
+async fn export_svg(state: Data<State>, params: Query<RangeParams>) -> Result<HttpResponse, Failure> {
+    let question = Question::parse(params.into_inner(), &SVG_NODES, &state)?;
+    let range = question.range;
+    let ask = move |reader: &mut _| {
+        let merged = question.call_tree(reader)?;
+        let samples = merged.tree.nodes.first().map_or(0, |root| root.total);
+        let filter = if question.filter.is_empty() { "everything" } else { &question.filter };
+        let caption = Caption {
+            title: "CPU".into(),
+            subtitle: format!("{} to {}, {filter}, {samples} samples.", utc(range.from), utc(range.to)),
+        };
+        let mut picture = Vec::new();
+        svg::write(&merged.tree, &caption, &mut picture).map_err(|error| Failure::Internal(error.into()))?;
+        Ok(picture)
+    };
+    Ok(HttpResponse::Ok()
+        .insert_header((CONTENT_TYPE, "image/svg+xml"))
+        .insert_header((CONTENT_DISPOSITION, attachment(range, "svg")))
+        .body(state.readers.ask(ask).await?))
+}
+
+/// What is sampling, what was taken, stored and lost, and how large the database is.
+#[utoipa::path(tag = "server", responses((status = 200, body = api::Status, description = "The figures."), Problems))]
+#[get("/api/v1/status")]
+async fn status(state: Data<State>, _none: Query<NoParams>) -> Result<HttpResponse, Failure> {
+    let database = state.database.clone();
+    let ask = move |reader: &mut _| Ok((query::totals(reader)?, database_bytes(&database)));
+    let (totals, bytes) = state.status_readers.ask(ask).await?;
+    let now = (state.clock)();
+    let live = state.live.as_ref().map(super::live::SharedLive::snapshot);
+    let mut notices = live.as_ref().map(|live| live.notices.clone()).unwrap_or_default();
+    notices.extend(live.as_ref().and_then(|live| live.failing(now)));
+    let status = api::Status {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
+        recording: live.map(|live| from_query::recording(&live, Cost::own(), now)),
+        database: api::Database {
+            path: state.database.display().to_string(),
+            bytes,
+            windows: totals.windows,
+            oldest_ms: totals.span.map(|span| span.from.as_millis()),
+            newest_ms: totals.span.map(|span| span.to.as_millis()),
+        },
+        totals: from_query::totals(&totals),
+        notices,
+    };
+    Ok(json(StatusCode::OK, to_json(&status)?))
+}
+
+/// This document.
+#[utoipa::path(tag = "server", responses((status = 200, description = "OpenAPI 3.1.", content_type = "application/json")))]
+#[get("/api/openapi.json")]
+async fn document(state: Data<State>) -> HttpResponse {
+    json(StatusCode::OK, state.openapi.clone())
+}
+
+/// Figures for Prometheus.
+#[utoipa::path(
+    tag = "server",
+    responses((status = 200, body = String, content_type = "application/openmetrics-text", description = "OpenMetrics."))
+)]
+#[get("/metrics")]
+async fn scrape(state: Data<State>) -> HttpResponse {
+    let live = state.live.as_ref().map(super::live::SharedLive::snapshot);
+    // Two stat calls: not worth a thread.
+    let database_bytes = database_bytes(&state.database);
+    let scrape = Scrape { live, own: Cost::own(), database_bytes, now: (state.clock)() };
+    HttpResponse::Ok().insert_header((CONTENT_TYPE, metrics::CONTENT_TYPE)).body(scrape.encode())
+}
+
+/// Whether windows are being stored.
+#[utoipa::path(
+    tag = "server",
+    responses(
+        (status = 200, body = api::Health, description = "All is well."),
+        (status = 503, body = api::Health, description = "No window was stored for more than three windows.")
+    )
+)]
+#[get("/healthz")]
+async fn healthz(state: Data<State>) -> Result<HttpResponse, Failure> {
+    let reason = state.live.as_ref().and_then(|live| live.snapshot().failing((state.clock)()));
+    let (code, word) = match reason {
+        None => (StatusCode::OK, "ok"),
+        Some(_) => (StatusCode::SERVICE_UNAVAILABLE, "failing"),
+    };
+    Ok(json(code, to_json(&api::Health { status: word.to_owned(), reason })?))
+}
+
+fn to_json(value: &impl Serialize) -> Result<Bytes, Failure> {
+    serde_json::to_vec(value).map(Bytes::from).map_err(|error| Failure::Internal(error.into()))
+}
+
+fn json(code: StatusCode, body: Bytes) -> HttpResponse {
+    HttpResponse::build(code).content_type("application/json").body(body)
+}
+
+/// `attachment; filename="profile-20261101T120000Z-20261101T130000Z.folded"`.
+fn attachment(range: TimeRange, extension: &str) -> String {
+    format!("attachment; filename=\"profile-{}-{}.{extension}\"", utc(range.from), utc(range.to))
+}
+
+/// `20261101T120000Z`.
+fn utc(time: crate::profile::WallNanos) -> String {
+    jiff::Timestamp::from_millisecond(time.as_millis())
+        .map_or_else(|_| "unknown".into(), |time| time.strftime("%Y%m%dT%H%M%SZ").to_string())
+}
+
+/// The file and its write-ahead log; what is not there counts nothing.
+fn database_bytes(database: &std::path::Path) -> u64 {
+    let mut log = database.as_os_str().to_owned();
+    log.push("-wal");
+    let size = |path: &std::path::Path| std::fs::metadata(path).map_or(0, |file| file.len());
+    size(database) + size(log.as_ref())
+}
+
+/// Folded lines, made a piece at a time as the client takes them.
+struct FoldedBody {
+    tree: CallTree,
+    lines: Lines,
+}
+
+impl MessageBody for FoldedBody {
+    type Error = io::Error;
+
+    fn size(&self) -> BodySize {
+        BodySize::Stream
+    }
+
+    fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
+        const PIECE: usize = 64 << 10;
+        let this = &mut *self;
+        let mut piece = String::new();
+        while piece.len() < PIECE && this.lines.next(&this.tree, &mut piece) {}
+        Poll::Ready((!piece.is_empty()).then(|| Ok(Bytes::from(piece))))
+    }
+}
