@@ -46,7 +46,7 @@ const KEEP_ALIVE: Duration = Duration::from_secs(5);
 /// A refused body is thrown away for so long before the connection closes.
 const LINGER: Duration = Duration::from_secs(1);
 /// A client that takes nothing of its answer for so long is cut off.
-const READ_DEADLINE: Duration = Duration::from_secs(15);
+const READ_DEADLINE: Duration = Duration::from_secs(10);
 /// Open connections; more wait in the kernel. Each holds up to 64 KiB of buffers.
 const MOST_CONNECTIONS: usize = 256;
 /// Two questions, one for the status, and what compresses answers.

@@ -63,16 +63,8 @@ impl Readers {
         let turn = self.turn(deadline).await?;
         let run = Arc::new(Run::default());
         // Dropped with this future, whether it ends or is given up.
-        let (_waited_for, given_up) = oneshot::channel::<()>();
-        rt::spawn({
-            let run = Arc::clone(&run);
-            async move {
-                let _ = timeout_at(deadline, given_up).await;
-                while run.interrupt() {
-                    sleep(INTERRUPT_AGAIN).await;
-                }
-            }
-        });
+        let (_waited_for, given_up) = oneshot::channel();
+        rt::spawn(give_up(Arc::clone(&run), deadline, given_up));
         let (readers, ended) = (Arc::clone(self), Ended(run));
         let answer = web::block(move || readers.answer(ended, turn, question));
         match timeout_at(deadline, answer).await {
@@ -118,6 +110,15 @@ impl Readers {
 
     fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Reader>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// From the deadline on, or once nobody waits any more, interrupts `run` until it has ended.
+async fn give_up(run: Arc<Run>, deadline: Instant, nobody_waits: oneshot::Receiver<()>) {
+    // Either outcome means the same.
+    let _ = timeout_at(deadline, nobody_waits).await;
+    while run.interrupt() {
+        sleep(INTERRUPT_AGAIN).await;
     }
 }
 
@@ -268,19 +269,51 @@ mod tests {
         readers.ask(|_| Ok(())).await.unwrap();
     }
 
+    /// A run that has begun, what ends it, and how often it was interrupted.
+    fn begun() -> (Arc<Run>, Ended, Arc<AtomicUsize>) {
+        let (run, count) = (Arc::new(Run::default()), Arc::new(AtomicUsize::new(0)));
+        let counting = Arc::clone(&count);
+        run.begin(Box::new(move || {
+            counting.fetch_add(1, Ordering::Relaxed);
+        }));
+        (Arc::clone(&run), Ended(run), count)
+    }
+
+    /// A client that left and a deadline that passed both interrupt, again and again until the question ends.
+    #[actix_web::test]
+    async fn a_question_nobody_waits_for_is_interrupted_until_it_ends() {
+        let far = Instant::now() + Duration::from_secs(3600);
+        for (deadline, client_leaves) in [(far, true), (Instant::now(), false)] {
+            let (run, ended, count) = begun();
+            let (waiting, given_up) = oneshot::channel();
+            let watch = rt::spawn(give_up(run, deadline, given_up));
+            let _waiting = if client_leaves { None } else { Some(waiting) };
+            while count.load(Ordering::Relaxed) < 2 {
+                sleep(Duration::from_millis(1)).await;
+            }
+            drop(ended);
+            watch.await.unwrap();
+        }
+    }
+
+    /// While somebody waits and there is time, nothing is interrupted.
+    #[actix_web::test]
+    async fn a_question_in_time_is_not_interrupted() {
+        let (run, ended, count) = begun();
+        let (waiting, given_up) = oneshot::channel::<()>();
+        let watch = rt::spawn(give_up(run, Instant::now() + Duration::from_secs(3600), given_up));
+        sleep(INTERRUPT_AGAIN * 2).await;
+        assert_eq!(count.load(Ordering::Relaxed), 0);
+        drop(ended);
+        drop(waiting);
+        watch.await.unwrap();
+        assert_eq!(count.load(Ordering::Relaxed), 0);
+    }
+
     /// Interrupts reach a question while it runs, and never after it has ended.
     #[test]
     fn an_ended_question_is_never_interrupted() {
-        let count = Arc::new(AtomicUsize::new(0));
-        let run = Arc::new(Run::default());
-        let ended = Ended(Arc::clone(&run));
-        assert!(run.interrupt());
-        run.begin(Box::new({
-            let count = Arc::clone(&count);
-            move || {
-                count.fetch_add(1, Ordering::Relaxed);
-            }
-        }));
+        let (run, ended, count) = begun();
         assert!(run.interrupt());
         drop(ended);
         assert!(!run.interrupt());
