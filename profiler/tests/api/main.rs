@@ -1,0 +1,8 @@
+//! The HTTP interface over real sockets.
+
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+mod client;
+mod hostile;
+mod routes;
+mod start;

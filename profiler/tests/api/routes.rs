@@ -1,0 +1,122 @@
+//! Routes and what they answer, data aside.
+
+use std::time::Duration;
+
+use profiler::profile::WallNanos;
+use profiler::server::{LiveStatus, SharedLive};
+
+use crate::client::{Server, noon};
+
+/// Each path of the OpenAPI document leads to an endpoint that answers as the document says it may.
+#[test]
+fn every_documented_route_answers() {
+    let server = Server::start();
+    let document = server.get("/api/openapi.json").json();
+    let paths = document["paths"].as_object().unwrap();
+    assert!(paths.len() >= 11, "{paths:?}");
+    for (path, item) in paths {
+        assert_eq!(item.as_object().unwrap().keys().collect::<Vec<_>>(), ["get"], "{path}");
+        let answer = server.get(&path.replace("{name}", "comm"));
+        let answers = item["get"]["responses"].as_object().unwrap();
+        assert!(answers.contains_key(&answer.status.to_string()), "{path}: {answer:?}");
+        assert!(answer.status < 500, "{path}: {answer:?}");
+    }
+}
+
+/// HEAD is GET without the body.
+#[test]
+fn head_answers_as_get_without_the_body() {
+    let server = Server::start();
+    for path in ["/healthz", "/api/openapi.json", "/", "/api/nothing"] {
+        let (get, head) = (server.get(path), server.ask("HEAD", path, ""));
+        assert_eq!((head.status, head.body.as_str()), (get.status, ""), "{path}");
+        assert_eq!(head.header("content-type"), get.header("content-type"), "{path}");
+        assert_eq!(head.header("content-length"), get.header("content-length"), "{path}");
+    }
+}
+
+/// What is wrong with a question is said with a stable code.
+#[test]
+fn bad_questions_say_what_is_wrong() {
+    let server = Server::start();
+    let table = [
+        ("/api/v1/flamegraph?limit=0", 400, "limit_out_of_range"),
+        ("/api/v1/flamegraph?limit=200001", 400, "limit_out_of_range"),
+        ("/api/v1/timeline?limit=5001", 400, "limit_out_of_range"),
+        ("/api/v1/top?limit=4294967295", 400, "limit_out_of_range"),
+        ("/api/v1/top?limit=4294967296", 400, "bad_parameter"),
+        ("/api/v1/top?limit=-1", 400, "bad_parameter"),
+        ("/api/v1/top?limit=many", 400, "bad_parameter"),
+        ("/api/v1/top?unknown=1", 400, "bad_parameter"),
+        ("/api/v1/top?from=now-1h&from=now-2h", 400, "bad_parameter"),
+        ("/api/v1/labels?from=now", 400, "bad_parameter"),
+        ("/api/v1/status?x", 400, "bad_parameter"),
+        ("/api/v1/top?from=yesterday", 400, "bad_time_range"),
+        ("/api/v1/export/folded?from=", 400, "bad_time_range"),
+        ("/api/v1/export/svg?from=now&to=now-1h", 400, "bad_time_range"),
+        ("/api/v1/labels/nothing/values", 404, "unknown_label"),
+        ("/api/v1/labels/%2e%2e%2fstatus/values", 404, "unknown_label"),
+        ("/api/v1/nothing", 404, "not_found"),
+        ("/api/v1/timeline/", 404, "not_found"),
+        ("/api", 404, "not_found"),
+        ("/api/", 404, "not_found"),
+    ];
+    for (path, status, code) in table {
+        let answer = server.get(path);
+        assert_eq!((answer.status, answer.problem().as_str()), (status, code), "{path}: {answer:?}");
+    }
+}
+
+/// The page, or where it is to come from.
+#[test]
+fn the_root_is_a_page() {
+    let server = Server::start();
+    let answer = server.get("/");
+    assert_eq!(answer.header("content-type"), Some("text/html; charset=utf-8"), "{answer:?}");
+    assert_eq!(server.get("/?from=now-1h").status, 200, "the page's state is in the query string");
+    match answer.header("etag") {
+        Some(tag) => {
+            assert_eq!(answer.header("cache-control"), Some("no-cache"));
+            let again = server.get_with("/", &format!("If-None-Match: {tag}\r\n"));
+            assert_eq!((again.status, again.body.as_str()), (304, ""));
+        }
+        None => assert!(answer.body.contains("make web"), "{answer:?}"),
+    }
+}
+
+/// Answers are compressed for those who can read it.
+#[test]
+fn answers_are_compressed_on_request() {
+    let server = Server::start();
+    let encoding = |accepted: &str| {
+        let answer = server.get_with("/api/openapi.json", &format!("Accept-Encoding: {accepted}\r\n"));
+        answer.header("content-encoding").map(str::to_owned)
+    };
+    assert_eq!(encoding("gzip").as_deref(), Some("gzip"));
+    assert_eq!(encoding("br").as_deref(), Some("br"));
+    assert_eq!(encoding("identity"), None);
+}
+
+/// Scrapers get OpenMetrics, whole.
+#[test]
+fn metrics_are_open_metrics() {
+    let server = Server::start();
+    let answer = server.get("/metrics");
+    assert_eq!(answer.header("content-type"), Some("application/openmetrics-text; version=1.0.0; charset=utf-8"));
+    assert!(answer.body.ends_with("# EOF\n"), "{answer:?}");
+    assert!(answer.body.contains("\nprocess_resident_memory_bytes "), "{answer:?}");
+}
+
+/// A pipeline that stores nothing for more than three windows is unhealthy, and says why.
+#[test]
+fn health_follows_the_pipeline() {
+    let live = SharedLive::new(LiveStatus { since: noon(), window: Duration::from_secs(10), ..LiveStatus::default() });
+    let server = Server::with(Some(live.clone()), |_| ());
+    assert_eq!(server.get("/healthz").json()["status"], "ok");
+    live.update(|live| live.since = WallNanos(noon().0 - 31_000_000_000));
+    let failing = server.get("/healthz");
+    assert_eq!((failing.status, failing.json()["status"].as_str()), (503, Some("failing")));
+    assert!(failing.json()["reason"].as_str().unwrap().contains("31 s"), "{failing:?}");
+    live.update(|live| live.stored_until = Some(noon()));
+    assert_eq!(server.get("/healthz").status, 200);
+}
