@@ -1,0 +1,120 @@
+//! What can go wrong in the store, by what the caller can do about it.
+
+use std::io;
+use std::path::PathBuf;
+
+use rusqlite::ErrorCode;
+
+/// What went wrong in the store.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// A folder, device or pipe stands where the database should be.
+    #[error("{0} is not a regular file: name a file for the database")]
+    NotAFile(PathBuf),
+    /// There is no database to read.
+    #[error("{0} does not exist: record first, or name another database")]
+    Missing(PathBuf),
+    /// An SQLite database that another program made, or not a database at all. It was not touched.
+    #[error("{0} is not a database of this program: name another file")]
+    Foreign(PathBuf),
+    /// A newer version of this program made it. It was not touched.
+    #[error(
+        "{path} has schema version {found}, this program knows up to {supported}: use a newer profiler, or name another file"
+    )]
+    Newer {
+        /// The database.
+        path: PathBuf,
+        /// Its schema version.
+        found: i64,
+        /// The highest version this program knows.
+        supported: i64,
+    },
+    /// An older version made it, and a reader cannot migrate it.
+    #[error(
+        "{path} has the older schema version {found}: open it once with `profiler run` to bring it to version {supported}"
+    )]
+    Older {
+        /// The database.
+        path: PathBuf,
+        /// Its schema version.
+        found: i64,
+        /// The version this program reads.
+        supported: i64,
+    },
+    /// Another writer has the file.
+    #[error("another profiler is writing to {0}: stop it, or name another file")]
+    Locked(PathBuf),
+    /// The file may not be written.
+    #[error("{0} may not be written: check its permissions, or name another file")]
+    ReadOnly(PathBuf),
+    /// The file system said no while the database was opened or created.
+    #[error("failed to {doing} {path}")]
+    File {
+        /// What was being done: `create`, `lock`, `rename`, `read`.
+        doing: &'static str,
+        /// To what.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The disk is full. Nothing of the transaction is stored; it may be tried again as it is.
+    #[error("no space left for the database: free some, or lower the retention")]
+    Full(#[source] rusqlite::Error),
+    /// The disk failed. Nothing of the transaction is stored; it may be tried again as it is.
+    #[error("failed to read or write the database file")]
+    Io(#[source] rusqlite::Error),
+    /// The file contradicts itself. The next [`super::Store::open`] finds out and sets it aside.
+    #[error("the database is damaged: restart to set it aside and begin a new one")]
+    Damaged(#[source] rusqlite::Error),
+    /// A row says what no writer writes (found by our own checks). What it is, for the log.
+    #[error("the database is damaged: {0}")]
+    BadRow(&'static str),
+    /// Somebody else holds the database's lock for longer than the store waits.
+    #[error("the database is busy: another program holds its lock")]
+    Busy(#[source] rusqlite::Error),
+    /// The question was cut off through [`super::Reader::interrupter`].
+    #[error("the question was interrupted")]
+    Interrupted,
+    /// Windows of one boot may not overlap. Nothing of this one is stored.
+    #[error("window {start}..{end} ns overlaps the stored window {other_start}..{other_end} ns of the same boot")]
+    Overlap {
+        /// Start of the refused window, boot clock.
+        start: u64,
+        /// Its end.
+        end: u64,
+        /// Start of the one in its way.
+        other_start: u64,
+        /// Its end.
+        other_end: u64,
+    },
+    /// The window makes no sense; what is wrong with it. Nothing of it is stored.
+    #[error("bad window: {0}")]
+    BadWindow(&'static str),
+    /// The schema could not be brought up to date.
+    #[error("failed to migrate the database")]
+    Migration(#[source] rusqlite_migration::Error),
+    /// SQLite said no for another reason.
+    #[error("database error")]
+    Sqlite(#[source] rusqlite::Error),
+}
+
+impl StoreError {
+    /// Whether the same call may succeed later without anything else being changed (space freed, a lock let go).
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        matches!(self, Self::Full(_) | Self::Io(_) | Self::Busy(_))
+    }
+}
+
+impl From<rusqlite::Error> for StoreError {
+    fn from(error: rusqlite::Error) -> Self {
+        match error.sqlite_error_code() {
+            Some(ErrorCode::DiskFull) => Self::Full(error),
+            Some(ErrorCode::SystemIoFailure | ErrorCode::CannotOpen) => Self::Io(error),
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Self::Damaged(error),
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Busy(error),
+            Some(ErrorCode::OperationInterrupted) => Self::Interrupted,
+            _ => Self::Sqlite(error),
+        }
+    }
+}

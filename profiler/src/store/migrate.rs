@@ -1,0 +1,54 @@
+//! The schema: `migrations/*.sql`, embedded, applied in order, recorded in `user_version` and in the table `migration`.
+
+use rusqlite::Connection;
+use rusqlite_migration::{M, Migrations};
+
+use super::StoreError;
+
+/// "prfl", in the file's header: tells our databases from everybody else's.
+pub(super) const APPLICATION_ID: i32 = i32::from_be_bytes(*b"prfl");
+
+/// Never edit one that was released; add the next.
+const MIGRATIONS: &[M<'static>] = &[M::up(include_str!("../../../migrations/0001_profiles.sql"))];
+
+/// The schema version this program writes, and the highest it reads.
+pub(super) const VERSION: i64 = MIGRATIONS.len() as i64;
+
+/// Brings a writable database to [`VERSION`], each migration in its own transaction.
+pub(super) fn migrate(conn: &mut Connection) -> Result<(), StoreError> {
+    Migrations::from_slice(MIGRATIONS).to_latest(conn).map_err(|error| match error {
+        rusqlite_migration::Error::RusqliteError { err, .. } => err.into(),
+        other => StoreError::Migration(other),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+
+    /// Each migration leaves a row saying when, and the number in the file's header agrees.
+    #[test]
+    fn migrations_are_recorded_with_their_time() {
+        let mut conn = Connection::open_in_memory().unwrap();
+        migrate(&mut conn).unwrap();
+        migrate(&mut conn).unwrap();
+        let rows: i64 =
+            conn.query_row("SELECT count(*) FROM migration WHERE applied_at > 1.7e9", [], |row| row.get(0)).unwrap();
+        let version: i64 = conn.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
+        assert_eq!((rows, version), (VERSION, VERSION));
+    }
+
+    /// A parent after its child would let a walk to the root run for ever: the schema refuses it.
+    #[test]
+    fn a_stack_node_cannot_come_before_its_parent() {
+        let mut conn = Connection::open_in_memory().unwrap();
+        conn.pragma_update(None, "foreign_keys", false).unwrap();
+        migrate(&mut conn).unwrap();
+        conn.execute("INSERT INTO stack (parent, location) VALUES (0, 1)", []).unwrap();
+        conn.execute("INSERT INTO stack (parent, location) VALUES (1, 1)", []).unwrap();
+        assert!(conn.execute("INSERT INTO stack (parent, location) VALUES (9, 1)", []).is_err());
+        assert!(conn.execute("UPDATE stack SET parent = 1 WHERE id = 1", []).is_err());
+    }
+}
