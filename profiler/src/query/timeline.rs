@@ -1,0 +1,172 @@
+//! Samples over time in equal buckets.
+
+use super::merge::{Sieve, nanos_at};
+use super::{QueryError, Selector};
+use crate::profile::{TimeRange, WallNanos};
+use crate::store::{Reader, StoreError, decode};
+
+/// Samples over time in equal buckets.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Timeline {
+    /// Start of the first bucket: a multiple of the step at or before the start of the range.
+    pub start: WallNanos,
+    /// Width of each, in nanoseconds: a human step, no finer than a window is long.
+    pub step: i64,
+    /// The buckets; the last one reaches the end of the range.
+    pub buckets: Vec<Bucket>,
+}
+
+/// One bucket of a [`Timeline`]: the windows of the range that start in it.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Bucket {
+    /// Samples that pass the selector.
+    pub samples: u64,
+    /// Samples that pass and whose user stack is cut short.
+    pub incomplete: u64,
+    /// Cores kept busy by what passes, while windows were open; `None` where nothing was recorded.
+    pub busy_cores: Option<f64>,
+    /// Share of CPU ticks of the whole host that were not idle; `None` where nothing was recorded.
+    pub utilisation: Option<f64>,
+    /// Samples lost, whole host.
+    pub lost: u64,
+}
+
+const SECOND: i64 = 1_000_000_000;
+const DAY: i64 = 86_400 * SECOND;
+
+/// Widths that people read off a clock; past these, whole days.
+const STEPS: [i64; 8] =
+    [10 * SECOND, 30 * SECOND, 60 * SECOND, 300 * SECOND, 900 * SECOND, 3_600 * SECOND, 21_600 * SECOND, DAY];
+
+/// More buckets than any screen has columns.
+const MAX_POINTS: usize = 20_000;
+
+/// Windows looked at to learn how long they are: an hour of them.
+const LENGTHS: u32 = 360;
+
+/// The timeline of a range, in at most `max_points` buckets.
+///
+/// # Errors
+/// [`QueryError::Store`].
+pub fn timeline(
+    reader: &mut Reader,
+    range: TimeRange,
+    selector: &Selector,
+    max_points: usize,
+) -> Result<Timeline, QueryError> {
+    let snapshot = reader.snapshot()?;
+    let mut lengths = snapshot.window_lengths(range, LENGTHS)?;
+    let grid = Grid::new(range, median(&mut lengths), max_points);
+    let mut sums = vec![Sum::default(); grid.buckets];
+    let all = selector.is_empty();
+    snapshot.windows(range, |window| {
+        let sum = &mut sums[grid.bucket(window.start)];
+        sum.length += u128::from(window.length);
+        sum.busy += u128::from(window.busy);
+        sum.idle += u128::from(window.idle);
+        sum.lost = sum.lost.saturating_add(window.lost);
+        if all {
+            sum.add(window.stored, window.incomplete, window.hz);
+        }
+    })?;
+    if !all {
+        let mut sieve = Sieve::new(selector);
+        snapshot.shares(range, |share| -> Result<(), StoreError> {
+            if sieve.process(&snapshot, share.process)?.is_none() {
+                return Ok(());
+            }
+            let sum = &mut sums[grid.bucket(share.start)];
+            if !selector.names_thread() {
+                sum.add(share.samples, share.incomplete, share.hz);
+                return Ok(());
+            }
+            for entry in decode(share.stacks) {
+                let entry = entry.map_err(|bad| StoreError::BadRow(bad.0))?;
+                if sieve.thread(&snapshot, entry.thread)? {
+                    sum.add(entry.count, if entry.end.is_complete() { 0 } else { entry.count }, share.hz);
+                }
+            }
+            Ok(())
+        })?;
+    }
+    let buckets = sums.into_iter().map(Sum::bucket).collect();
+    Ok(Timeline { start: WallNanos(grid.start), step: grid.step, buckets })
+}
+
+/// What the windows of a bucket come to.
+#[derive(Clone, Copy, Default)]
+struct Sum {
+    samples: u64,
+    incomplete: u64,
+    lost: u64,
+    /// CPU time of the samples, nanoseconds.
+    cpu: u128,
+    /// Time covered by windows, nanoseconds.
+    length: u128,
+    busy: u128,
+    idle: u128,
+}
+
+impl Sum {
+    fn add(&mut self, samples: u64, incomplete: u64, hz: u32) {
+        self.samples = self.samples.saturating_add(samples);
+        self.incomplete = self.incomplete.saturating_add(incomplete);
+        self.cpu += u128::from(samples) * u128::from(nanos_at(hz));
+    }
+
+    fn bucket(self) -> Bucket {
+        let ratio = |a: u128, b: u128| (b > 0).then(|| a as f64 / b as f64);
+        Bucket {
+            samples: self.samples,
+            incomplete: self.incomplete,
+            busy_cores: ratio(self.cpu, self.length),
+            utilisation: ratio(self.busy, self.busy + self.idle),
+            lost: self.lost,
+        }
+    }
+}
+
+/// Where the buckets lie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Grid {
+    start: i64,
+    step: i64,
+    buckets: usize,
+}
+
+impl Grid {
+    fn new(range: TimeRange, window: u64, max_points: usize) -> Self {
+        let max_points = max_points.clamp(1, MAX_POINTS);
+        // i128: a range may be all of time.
+        let (from, to) = (i128::from(range.from.0), i128::from(range.to.0).max(i128::from(range.from.0)));
+        let count = |step: i64| {
+            let step = i128::from(step);
+            (to + step - 1).div_euclid(step) - from.div_euclid(step)
+        };
+        let fits = |step: &i64| step.cast_unsigned() >= window && count(*step) <= max_points as i128;
+        let days = (1..17).map(|power| DAY << power);
+        let step = STEPS.into_iter().chain(days).find(fits).unwrap_or(i64::MAX);
+        let start = from.div_euclid(i128::from(step)) * i128::from(step);
+        Self {
+            start: i64::try_from(start).unwrap_or(i64::MIN),
+            step,
+            buckets: usize::try_from(count(step)).unwrap_or(0).clamp(1, MAX_POINTS),
+        }
+    }
+
+    /// The bucket of an instant of the range.
+    fn bucket(&self, at: i64) -> usize {
+        let nth = (i128::from(at) - i128::from(self.start)) / i128::from(self.step);
+        usize::try_from(nth).unwrap_or(0).min(self.buckets - 1)
+    }
+}
+
+/// The median, rounded down to a whole second: windows are closed by a timer that is never quite exact.
+fn median(lengths: &mut [u64]) -> u64 {
+    let middle = lengths.len() / 2;
+    if lengths.is_empty() {
+        return 0;
+    }
+    let (_, median, _) = lengths.select_nth_unstable(middle);
+    *median - *median % SECOND.cast_unsigned()
+}
