@@ -1,1 +1,27 @@
-//! Under construction.
+//! Names for locations, in the background.
+//!
+//! In: [`Request`]s, a location and the binary it is in, with the binary's file open. Out: [`Symbolized`] answers, each
+//! location once, through the function given to [`Symbolizer::start`]. Which locations need a name, and keeping the names, is
+//! the store's.
+//!
+//! Files are parsed by blazesym in a child process only: a hostile or changing file can abort its parser (allocation
+//! failure, SIGBUS on truncation), and no catching helps. A child that crashes, hangs or grows is killed and the file that did it
+//! set aside; the daemon goes on. Question and answer are plain bytes plus one descriptor (`wire.rs`), so the child needs nothing
+//! of the file system but `/proc`.
+//!
+//! Invariant: an answer is given only for what was asked, and "unknown" always says why.
+
+mod child;
+mod elf;
+mod kernel;
+mod pending;
+mod service;
+mod wire;
+mod worker;
+
+pub use child::WorkerCommand;
+pub use service::{Request, Symbolizer, SymbolizerError};
+pub use worker::{WorkerError, worker_main};
+
+#[expect(unused_imports, reason = "for the links of this page")]
+use crate::profile::Symbolized;

@@ -1,0 +1,151 @@
+//! The parent's end of a symbolizer child: start it, ask it, and be rid of it.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, IoSlice, Read, Write};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
+
+use super::wire::{Answer, Kind, MAX_FRAME, Question};
+
+/// A killed child is waited for this long; then a thread of its own does.
+const REAP: Duration = Duration::from_millis(200);
+
+/// 118 MB of debug information take 0.9 s; the child's own limit on CPU time is about the same.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How to start the child: a program that calls [`super::worker_main`].
+#[derive(Clone, Debug)]
+pub struct WorkerCommand {
+    /// The program.
+    pub program: PathBuf,
+    /// Its arguments.
+    pub args: Vec<OsString>,
+    /// A question that takes longer has hung the child, which is then killed.
+    pub patience: Duration,
+}
+
+impl Default for WorkerCommand {
+    /// This very program, even when its file was replaced meanwhile, with its hidden subcommand `symbolizer-worker`.
+    fn default() -> Self {
+        Self { program: "/proc/self/exe".into(), args: vec!["symbolizer-worker".into()], patience: PATIENCE }
+    }
+}
+
+/// A running child.
+#[derive(Debug)]
+pub(super) struct WorkerChild {
+    child: Option<Child>,
+    socket: UnixStream,
+    questions: u32,
+}
+
+impl WorkerChild {
+    /// Starts one. It inherits nothing but its end of the socket: no environment, no other descriptors; what it prints is
+    /// dropped, as it may quote a hostile file.
+    pub fn spawn(command: &WorkerCommand) -> io::Result<Self> {
+        let (socket, theirs) = UnixStream::pair()?;
+        let child = Command::new(&command.program)
+            .args(&command.args)
+            .env_clear()
+            .current_dir("/")
+            .stdin(Stdio::from(OwnedFd::from(theirs)))
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()?;
+        let mut started = Self { child: Some(child), socket, questions: 0 };
+        let hello = started.receive(Instant::now() + command.patience)?;
+        if hello == Answer::HELLO { Ok(started) } else { Err(io::ErrorKind::InvalidData.into()) }
+    }
+
+    /// Asks for names, waiting for the answer until the time is up. It has a result for the first of the offsets at least, and
+    /// for all unless they are long. Any error means that this child is of no more use.
+    ///
+    /// # Errors
+    /// It died, took too long, or did not answer in our language.
+    pub fn ask(&mut self, kind: Kind, file: Option<&File>, offsets: &[u64], patience: Duration) -> io::Result<Answer> {
+        let deadline = Instant::now() + patience;
+        self.questions = self.questions.wrapping_add(1).max(1);
+        let question = Question { id: self.questions, kind, offsets: offsets.to_vec() };
+        self.send(&question.encode(), file, deadline)?;
+        let answer = self.receive(deadline)?;
+        let count = answer.results.len();
+        if answer.id != question.id || count > offsets.len() || (count == 0 && !offsets.is_empty()) {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        Ok(answer)
+    }
+
+    /// Kills it as anyone might.
+    #[cfg(test)]
+    pub fn kill(&mut self) {
+        self.child.iter_mut().for_each(|child| drop(child.kill()));
+    }
+
+    fn receive(&mut self, deadline: Instant) -> io::Result<Answer> {
+        let mut len = [0; 4];
+        self.read(&mut len, deadline)?;
+        let len = u32::from_le_bytes(len) as usize;
+        if len > MAX_FRAME {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        let mut body = vec![0; len];
+        self.read(&mut body, deadline)?;
+        Answer::decode(&body).ok_or(io::ErrorKind::InvalidData.into())
+    }
+
+    fn send(&mut self, body: &[u8], file: Option<&File>, deadline: Instant) -> io::Result<()> {
+        let len = (body.len() as u32).to_le_bytes();
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut control = SendAncillaryBuffer::new(&mut space);
+        let descriptor = file.map(|file| [file.as_fd()]);
+        if let Some(descriptor) = &descriptor {
+            control.push(SendAncillaryMessage::ScmRights(descriptor));
+        }
+        self.socket.set_write_timeout(Some(left(deadline)?))?;
+        // Four bytes always fit into an empty socket; the descriptor goes with them.
+        rustix::net::sendmsg(&self.socket, &[IoSlice::new(&len)], &mut control, SendFlags::NOSIGNAL)?;
+        self.socket.write_all(body)
+    }
+
+    fn read(&mut self, mut buffer: &mut [u8], deadline: Instant) -> io::Result<()> {
+        while !buffer.is_empty() {
+            self.socket.set_read_timeout(Some(left(deadline)?))?;
+            match self.socket.read(buffer) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(n) => buffer = &mut buffer[n..],
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+}
+
+fn left(deadline: Instant) -> io::Result<Duration> {
+    let left = deadline.saturating_duration_since(Instant::now());
+    if left.is_zero() { Err(io::ErrorKind::TimedOut.into()) } else { Ok(left) }
+}
+
+impl Drop for WorkerChild {
+    /// Kills it, whatever it is doing, and does not leave a zombie.
+    fn drop(&mut self) {
+        let Some(mut child) = self.child.take() else { return };
+        let _ = child.kill();
+        let deadline = Instant::now() + REAP;
+        while matches!(child.try_wait(), Ok(None)) {
+            if Instant::now() > deadline {
+                // Stuck in the kernel on a dead disk, perhaps: do not be stuck with it.
+                std::thread::spawn(move || child.wait());
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+}

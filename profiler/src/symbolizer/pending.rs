@@ -1,0 +1,164 @@
+//! Requests that wait, grouped by binary: whose turn is it?
+//!
+//! Pure: time comes in as an argument. A location waits once, however often it is asked for. A binary that took long rests a
+//! hundred times as long before it is parsed again, so no binary takes more than one percent of a core, however large its debug
+//! information is and however steadily new locations in it turn up.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::service::Request;
+use super::wire::MAX_OFFSETS;
+use crate::profile::{Binary, BinaryKey};
+use crate::store::LocationId;
+
+/// Rest for time taken.
+const REST_FACTOR: u32 = 100;
+/// Longest rest.
+const MAX_REST: Duration = Duration::from_secs(300);
+
+/// Requests of one binary, to be answered together.
+#[derive(Debug)]
+pub(super) struct Job {
+    /// The binary.
+    pub binary: Arc<Binary>,
+    /// Its busiest locations, busiest first; at most [`MAX_OFFSETS`].
+    pub requests: Vec<Request>,
+}
+
+/// All requests that wait.
+#[derive(Debug, Default)]
+pub(super) struct Pending {
+    groups: HashMap<BinaryKey, Vec<Request>>,
+    waiting: HashSet<LocationId>,
+    resting: HashMap<BinaryKey, Instant>,
+}
+
+impl Pending {
+    /// Requests that wait.
+    pub fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Adds a request; `false` when its location waits already.
+    pub fn add(&mut self, request: Request) -> bool {
+        let new = self.waiting.insert(request.location);
+        if new {
+            self.groups.entry(request.binary.key.clone()).or_default().push(request);
+        }
+        new
+    }
+
+    /// The busiest requests of the busiest binary that does not rest; with `hurry` none does.
+    pub fn next(&mut self, now: Instant, hurry: bool) -> Option<Job> {
+        self.resting.retain(|_, until| *until > now);
+        let awake = self.groups.iter().filter(|(key, _)| hurry || !self.resting.contains_key(*key));
+        let weight = |requests: &[Request]| requests.iter().map(|request| request.weight).fold(0, u64::saturating_add);
+        let key = awake.max_by_key(|(_, requests)| weight(requests))?.0.clone();
+        let mut requests = self.groups.remove(&key)?;
+        requests.sort_by_key(|request| (std::cmp::Reverse(request.weight), request.location));
+        let later = requests.split_off(requests.len().min(MAX_OFFSETS));
+        if !later.is_empty() {
+            self.groups.insert(key, later);
+        }
+        requests.iter().for_each(|request| {
+            self.waiting.remove(&request.location);
+        });
+        // The newest request of a binary may have its file where older ones do not.
+        let with_file = requests.iter().find(|request| request.binary.file.is_some());
+        let binary = with_file.or(requests.first())?.binary.clone();
+        Some(Job { binary, requests })
+    }
+
+    /// How long until some binary is awake; `None` when nothing waits.
+    pub fn wait(&self, now: Instant) -> Option<Duration> {
+        let until = |key| self.resting.get(key).map_or(Duration::ZERO, |until| until.saturating_duration_since(now));
+        self.groups.keys().map(until).min()
+    }
+
+    /// Notes that parsing a binary took this long.
+    pub fn took(&mut self, key: &BinaryKey, took: Duration, now: Instant) {
+        let rest = (took * REST_FACTOR).min(MAX_REST);
+        self.resting.insert(key.clone(), now + rest);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+    use crate::profile::{BinaryKind, BuildId};
+
+    fn binary(name: u8) -> Arc<Binary> {
+        let id = BuildId::new(&[name]).unwrap();
+        let key = BinaryKey::BuildId(BinaryKind::File, id);
+        Arc::new(Binary { key, kind: BinaryKind::File, path: name.to_string(), build_id: Some(id), file: None })
+    }
+
+    fn request(binary: &Arc<Binary>, location: i64, weight: u64) -> Request {
+        Request { location: LocationId(location), binary: binary.clone(), offset: location as u64, weight }
+    }
+
+    fn locations(job: Option<Job>) -> Vec<i64> {
+        job.map(|job| job.requests.iter().map(|request| request.location.0).collect()).unwrap_or_default()
+    }
+
+    /// The binary with the most samples goes first, and its busiest location before its others.
+    #[test]
+    fn the_busiest_goes_first() {
+        let (a, b) = (binary(1), binary(2));
+        let mut pending = Pending::default();
+        for request in [request(&a, 1, 5), request(&b, 2, 1), request(&b, 3, 9)] {
+            assert!(pending.add(request));
+        }
+        let now = Instant::now();
+        assert_eq!(locations(pending.next(now, false)), [3, 2]);
+        assert_eq!(locations(pending.next(now, false)), [1]);
+        assert!(pending.next(now, false).is_none());
+    }
+
+    /// The store asks again every window for what has no name yet; it waits once.
+    #[test]
+    fn a_location_waits_once() {
+        let a = binary(1);
+        let mut pending = Pending::default();
+        assert!(pending.add(request(&a, 1, 5)));
+        assert!(!pending.add(request(&a, 1, 5)));
+        assert_eq!(pending.len(), 1);
+        assert_eq!(locations(pending.next(Instant::now(), false)), [1]);
+        assert!(pending.add(request(&a, 1, 5)), "answered or lost, it may be asked again");
+    }
+
+    /// A binary that took 20 ms is left alone for 2 s, and others are served meanwhile; in a hurry nobody rests.
+    #[test]
+    fn an_expensive_binary_rests() {
+        let (a, b) = (binary(1), binary(2));
+        let mut pending = Pending::default();
+        let now = Instant::now();
+        pending.took(&a.key, Duration::from_millis(20), now);
+        pending.add(request(&a, 1, 500));
+        assert_eq!(pending.wait(now), Some(Duration::from_secs(2)));
+        pending.add(request(&b, 2, 1));
+        assert_eq!(pending.wait(now), Some(Duration::ZERO));
+        assert_eq!(locations(pending.next(now, false)), [2]);
+        assert!(pending.next(now + Duration::from_millis(1900), false).is_none());
+        assert_eq!(locations(pending.next(now + Duration::from_millis(2001), false)), [1]);
+        pending.add(request(&a, 1, 500));
+        pending.took(&a.key, Duration::from_secs(1), now);
+        assert_eq!(locations(pending.next(now, true)), [1]);
+    }
+
+    /// A binary with more locations than one question holds is asked in pieces, the busy ones first.
+    #[test]
+    fn a_crowd_is_asked_in_pieces() {
+        let a = binary(1);
+        let mut pending = Pending::default();
+        let count = MAX_OFFSETS as i64 + 10;
+        (0..count).for_each(|n| assert!(pending.add(request(&a, n, n as u64))));
+        let first = locations(pending.next(Instant::now(), false));
+        assert_eq!((first.len(), first[0]), (MAX_OFFSETS, count - 1));
+        assert_eq!(locations(pending.next(Instant::now(), false)).len(), 10);
+    }
+}

@@ -1,0 +1,244 @@
+//! What the daemon and its symbolizer child say to each other.
+//!
+//! A frame is its length (4 bytes, little endian) and a body; a question's descriptor travels with the length. The child parses
+//! hostile files and may be taken over by one, so an answer is decoded as hostile itself: every length is checked, everything is
+//! capped, text is made printable again.
+//!
+//! ```text
+//! question  id:4 kind:1 offset:8 ..                   id is not 0
+//! answer    id:4 leaving:1 result ..
+//! result    1 symbols:1 symbol ..   or   reason:1 (2 and up, the numbers of UnknownReason)
+//! symbol    flags:1 name:2+n [file:2+n] [line:4]      flags: 1 inlined, 2 has a file, 4 has a line
+//! ```
+
+use crate::profile::{SourceLine, Symbol, Symbolized, UnknownReason, printable};
+
+/// Most offsets of one question: a crash costs the names of no more.
+pub(super) const MAX_OFFSETS: usize = 1024;
+/// Longest body of a frame. 1,024 locations of four frames with long names take 1 MiB.
+pub(super) const MAX_FRAME: usize = 4 * 1024 * 1024;
+/// Longest name and path, in bytes.
+pub(super) const MAX_TEXT: usize = 4096;
+/// Most functions at one location; inlining goes tens deep at most.
+pub(super) const MAX_SYMBOLS: usize = 64;
+
+const NAMED: u8 = 1;
+const INLINED: u8 = 1;
+const HAS_FILE: u8 = 2;
+const HAS_LINE: u8 = 4;
+
+/// What is to be parsed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Kind {
+    /// The file of the descriptor, with its debug information.
+    Elf = 1,
+    /// The file of the descriptor, its symbol tables only: its debug information has crashed a child before.
+    ElfSymbolsOnly = 2,
+    /// `/proc/kallsyms`; offsets are addresses.
+    Kernel = 3,
+}
+
+/// A question to the child.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Question {
+    /// Comes back in the answer.
+    pub id: u32,
+    /// What is to be parsed.
+    pub kind: Kind,
+    /// Where names are wanted.
+    pub offsets: Vec<u64>,
+}
+
+impl Question {
+    /// The body of its frame.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut body = Vec::with_capacity(5 + self.offsets.len() * 8);
+        body.extend(self.id.to_le_bytes());
+        body.push(self.kind as u8);
+        self.offsets.iter().for_each(|offset| body.extend(offset.to_le_bytes()));
+        body
+    }
+
+    /// `None` when it is no question.
+    pub fn decode(mut body: &[u8]) -> Option<Self> {
+        let id = take_u32(&mut body)?;
+        let kind = match take(&mut body, 1)? {
+            [1] => Kind::Elf,
+            [2] => Kind::ElfSymbolsOnly,
+            [3] => Kind::Kernel,
+            _ => return None,
+        };
+        let (offsets, []) = body.as_chunks::<8>() else { return None };
+        (offsets.len() <= MAX_OFFSETS).then(|| Self {
+            id,
+            kind,
+            offsets: offsets.iter().map(|bytes| u64::from_le_bytes(*bytes)).collect(),
+        })
+    }
+}
+
+/// The child's answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Answer {
+    /// The question's.
+    pub id: u32,
+    /// The child has grown large and exits after this answer.
+    pub leaving: bool,
+    /// In the order of the offsets. May be fewer, when the frame was full; the rest is to be asked again.
+    pub results: Vec<Symbolized>,
+}
+
+impl Answer {
+    /// What a child says before the first question: it has started, so what goes wrong later is a file's doing.
+    pub const HELLO: Self = Self { id: 0, leaving: false, results: Vec::new() };
+
+    /// The body of its frame; results that do not fit are left out.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut body = Vec::new();
+        body.extend(self.id.to_le_bytes());
+        body.push(u8::from(self.leaving));
+        for result in &self.results {
+            let before = body.len();
+            encode_result(&mut body, result);
+            if body.len() > MAX_FRAME {
+                body.truncate(before);
+                break;
+            }
+        }
+        body
+    }
+
+    /// `None` when it is no answer.
+    pub fn decode(mut body: &[u8]) -> Option<Self> {
+        let id = take_u32(&mut body)?;
+        let leaving = take(&mut body, 1)?[0] != 0;
+        let mut results = Vec::new();
+        while !body.is_empty() {
+            if results.len() == MAX_OFFSETS {
+                return None;
+            }
+            results.push(decode_result(&mut body)?);
+        }
+        Some(Self { id, leaving, results })
+    }
+}
+
+fn encode_result(body: &mut Vec<u8>, result: &Symbolized) {
+    let symbols = match result {
+        Symbolized::Named(symbols) if !symbols.is_empty() => symbols,
+        Symbolized::Named(_) => return body.push(UnknownReason::NotFound as u8),
+        Symbolized::Unknown(reason) => return body.push(*reason as u8),
+    };
+    // The last is the function that stands in the file: it is kept, the outermost of the inlined ones go.
+    let (last, inlined) = symbols.split_last().expect("not empty, checked above");
+    let inlined = &inlined[..inlined.len().min(MAX_SYMBOLS - 1)];
+    body.extend([NAMED, inlined.len() as u8 + 1]);
+    for symbol in inlined.iter().chain([last]) {
+        let line = symbol.source.as_ref().and_then(|source| source.line);
+        let mut flags = if symbol.inlined { INLINED } else { 0 };
+        flags |= if symbol.source.is_some() { HAS_FILE } else { 0 };
+        flags |= if line.is_some() { HAS_LINE } else { 0 };
+        body.push(flags);
+        encode_text(body, &symbol.name);
+        if let Some(source) = &symbol.source {
+            encode_text(body, &source.file);
+        }
+        line.iter().for_each(|line| body.extend(line.to_le_bytes()));
+    }
+}
+
+fn decode_result(body: &mut &[u8]) -> Option<Symbolized> {
+    let tag = take(body, 1)?[0];
+    if tag != NAMED {
+        return UnknownReason::from_u8(tag).map(Symbolized::Unknown);
+    }
+    let count = usize::from(take(body, 1)?[0]);
+    if count == 0 || count > MAX_SYMBOLS {
+        return None;
+    }
+    let symbols = (0..count).map(|_| {
+        let flags = take(body, 1)?[0];
+        let name = decode_text(body)?;
+        let file = if flags & HAS_FILE != 0 { Some(decode_text(body)?) } else { None };
+        let line = if flags & HAS_LINE != 0 { Some(take_u32(body)?) } else { None };
+        let source = file.map(|file| SourceLine { file, line });
+        Some(Symbol { name, source, inlined: flags & INLINED != 0 })
+    });
+    symbols.collect::<Option<Vec<_>>>().map(Symbolized::Named)
+}
+
+fn encode_text(body: &mut Vec<u8>, text: &str) {
+    let text = printable(text.as_bytes(), MAX_TEXT);
+    body.extend((text.len() as u16).to_le_bytes());
+    body.extend(text.as_bytes());
+}
+
+fn decode_text(body: &mut &[u8]) -> Option<String> {
+    let len = u16::from_le_bytes(take(body, 2)?.try_into().ok()?);
+    Some(printable(take(body, usize::from(len))?, MAX_TEXT))
+}
+
+fn take<'a>(body: &mut &'a [u8], n: usize) -> Option<&'a [u8]> {
+    let (taken, rest) = body.split_at_checked(n)?;
+    *body = rest;
+    Some(taken)
+}
+
+fn take_u32(body: &mut &[u8]) -> Option<u32> {
+    Some(u32::from_le_bytes(take(body, 4)?.try_into().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn any_symbolized() -> impl Strategy<Value = Symbolized> {
+        let source = ("[a-z/.]{0,30}", any::<Option<u32>>()).prop_map(|(file, line)| SourceLine { file, line });
+        let symbol = ("[a-zA-Z:<>_]{0,40}", proptest::option::of(source), any::<bool>())
+            .prop_map(|(name, source, inlined)| Symbol { name, source, inlined });
+        prop_oneof![
+            proptest::collection::vec(symbol, 1..5).prop_map(Symbolized::Named),
+            (0..UnknownReason::ALL.len()).prop_map(|n| Symbolized::Unknown(UnknownReason::ALL[n])),
+        ]
+    }
+
+    proptest! {
+        /// What one side says the other one hears.
+        #[test]
+        fn frames_survive_the_journey(
+            id in any::<u32>(), offsets in proptest::collection::vec(any::<u64>(), 0..50),
+            leaving in any::<bool>(), results in proptest::collection::vec(any_symbolized(), 0..20)
+        ) {
+            let question = Question { id, kind: Kind::ElfSymbolsOnly, offsets };
+            prop_assert_eq!(Question::decode(&question.encode()), Some(question));
+            let answer = Answer { id, leaving, results };
+            prop_assert_eq!(Answer::decode(&answer.encode()), Some(answer));
+        }
+
+        /// A child taken over by its file can say anything: it is refused or it is printable and capped.
+        #[test]
+        fn any_bytes_are_survived(body in proptest::collection::vec(prop_oneof![0_u8..12, any::<u8>()], 0..300)) {
+            Question::decode(&body);
+            let Some(answer) = Answer::decode(&body) else { return Ok(()) };
+            for result in answer.results {
+                let Symbolized::Named(symbols) = result else { continue };
+                prop_assert!(!symbols.is_empty() && symbols.len() <= MAX_SYMBOLS);
+                prop_assert!(symbols.iter().all(|symbol| symbol.name.chars().all(crate::profile::is_printable)));
+            }
+        }
+    }
+
+    /// Names without end fill the frame; what fits is answered and the rest asked again.
+    #[test]
+    fn a_full_frame_holds_the_first_results() {
+        let symbol = Symbol { name: "x".repeat(5000), source: None, inlined: false };
+        let results = vec![Symbolized::Named(vec![symbol; 70]); 30];
+        let body = Answer { id: 1, leaving: false, results }.encode();
+        assert!(body.len() <= MAX_FRAME);
+        let kept = Answer::decode(&body).map(|answer| answer.results);
+        assert!(matches!(kept.as_deref(), Some([Symbolized::Named(symbols), ..]) if symbols.len() == MAX_SYMBOLS));
+    }
+}

@@ -1,0 +1,217 @@
+//! The child: answers questions on its standard input, a socket, until it closes.
+//!
+//! It limits itself before the first question: memory, CPU time, files, core dumps, priority. It is the first to go when memory
+//! runs out, and goes with its parent.
+
+use std::fs::File;
+use std::io::{self, IoSliceMut, Read, Write};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
+
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags};
+use rustix::process::{Resource, Rlimit, Signal};
+
+use super::elf::symbolize_file;
+use super::kernel::KernelSymbols;
+use super::wire::{Answer, Kind, MAX_FRAME, Question};
+use crate::profile::Symbolized;
+
+/// Address space for parsing, beside the file itself, which is mapped.
+const MEMORY: u64 = 1 << 30;
+/// Largest file that is added to the address space; larger ones fail to map and have no names.
+const MAX_FILE: u64 = 4 << 30;
+/// CPU seconds for one question. The parent's patience in wall time ends about then.
+const CPU_SECONDS: u64 = 10;
+/// A child larger than this exits after its answer, as memory once taken by a large file is not given back.
+const MAX_RESIDENT: u64 = 96 << 20;
+
+/// Why a symbolizer child ended.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkerError {
+    /// It was not started by the profiler.
+    #[error(
+        "symbolizer-worker is started by the profiler itself: its standard input must be a socket of the profiler's"
+    )]
+    Io(#[from] io::Error),
+    /// The parent said something else than a question.
+    #[error("the symbolizer's question could not be decoded")]
+    BadQuestion,
+}
+
+/// The main function of the child: limits itself, then answers until the socket closes.
+///
+/// # Errors
+/// Standard input is no socket, or does not speak `wire.rs`.
+pub fn worker_main() -> Result<(), WorkerError> {
+    let mut kernel = KernelSymbols::default();
+    answer_with(|question, file| {
+        Ok(match (question.kind, file) {
+            (Kind::Kernel, _) => kernel.symbolize(&question.offsets),
+            (kind @ (Kind::Elf | Kind::ElfSymbolsOnly), Some(file)) => {
+                allow_for(&file)?;
+                let path = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
+                symbolize_file(&path, &question.offsets, kind == Kind::Elf)
+            }
+            (Kind::Elf | Kind::ElfSymbolsOnly, None) => return Err(WorkerError::BadQuestion),
+        })
+    })
+}
+
+/// Says hello, then answers each question by `answer`.
+fn answer_with(
+    mut answer: impl FnMut(&Question, Option<File>) -> Result<Vec<Symbolized>, WorkerError>,
+) -> Result<(), WorkerError> {
+    limit_ourselves()?;
+    let stdin = io::stdin();
+    send(stdin.as_fd(), &Answer::HELLO)?;
+    while let Some((question, file)) = receive(stdin.as_fd())? {
+        let results = answer(&question, file.map(File::from))?;
+        let leaving = resident() > MAX_RESIDENT;
+        send(stdin.as_fd(), &Answer { id: question.id, leaving, results })?;
+        if leaving {
+            break;
+        }
+    }
+    Ok(())
+}
+
+fn limit_ourselves() -> io::Result<()> {
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
+    set_limit(Resource::Core, 0)?;
+    set_limit(Resource::As, MEMORY)?;
+    // These two only make us a better neighbour: go on where they are refused.
+    let _ = rustix::process::nice(5);
+    let _ = std::fs::write("/proc/self/oom_score_adj", "1000");
+    Ok(())
+}
+
+/// Gives one question its share of memory and time.
+fn allow_for(file: &File) -> io::Result<()> {
+    let len = file.metadata()?.len().min(MAX_FILE);
+    set_limit(Resource::As, MEMORY + len)?;
+    let used = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    set_limit(Resource::Cpu, used.tv_sec.unsigned_abs() + CPU_SECONDS + 1)
+}
+
+/// Sets the soft limit; the hard one stays, as the next question gets another.
+fn set_limit(resource: Resource, soft: u64) -> io::Result<()> {
+    let maximum = rustix::process::getrlimit(resource).maximum;
+    let current = Some(maximum.map_or(soft, |maximum| soft.min(maximum)));
+    Ok(rustix::process::setrlimit(resource, Rlimit { current, maximum })?)
+}
+
+/// Memory now resident, in bytes: the second number of `/proc/self/statm`, in pages.
+fn resident() -> u64 {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let pages: u64 = statm.split(' ').nth(1).and_then(|pages| pages.parse().ok()).unwrap_or(0);
+    pages * rustix::param::page_size() as u64
+}
+
+/// The next question and its descriptor; `None` when the parent has closed the socket.
+fn receive(socket: BorrowedFd<'_>) -> Result<Option<(Question, Option<OwnedFd>)>, WorkerError> {
+    let mut len = [0; 4];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let got = rustix::net::recvmsg(
+        socket,
+        &mut [IoSliceMut::new(&mut len)],
+        &mut control,
+        RecvFlags::WAITALL | RecvFlags::CMSG_CLOEXEC,
+    )
+    .map_err(io::Error::from)?;
+    if got.bytes == 0 {
+        return Ok(None);
+    }
+    let file = control.drain().find_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(mut files) => files.next(),
+        _ => None,
+    });
+    let len = u32::from_le_bytes(len) as usize;
+    if got.bytes != 4 || len > MAX_FRAME {
+        return Err(WorkerError::BadQuestion);
+    }
+    let mut body = vec![0; len];
+    Socket(socket).read_exact(&mut body)?;
+    let question = Question::decode(&body).ok_or(WorkerError::BadQuestion)?;
+    Ok(Some((question, file)))
+}
+
+fn send(socket: BorrowedFd<'_>, answer: &Answer) -> io::Result<()> {
+    let body = answer.encode();
+    let mut frame = Vec::with_capacity(4 + body.len());
+    frame.extend((body.len() as u32).to_le_bytes());
+    frame.extend(body);
+    Socket(socket).write_all(&frame)
+}
+
+/// Unbuffered reading and writing of a borrowed socket.
+struct Socket<'a>(BorrowedFd<'a>);
+
+impl Read for Socket<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        Ok(rustix::io::read(self.0, buffer)?)
+    }
+}
+
+impl Write for Socket<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        Ok(rustix::io::write(self.0, bytes)?)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use std::os::unix::fs::FileExt;
+
+    use super::super::child::WorkerCommand;
+    use super::*;
+
+    /// The test binary runs itself as the child, by the name of an ignored test that is the child's main function.
+    fn this_test_as_child(test: &str) -> WorkerCommand {
+        let program = std::env::current_exe().unwrap_or_default();
+        let args = ["--ignored", "--exact", &format!("symbolizer::worker::tests::{test}")].map(Into::into).to_vec();
+        WorkerCommand { program, args, ..WorkerCommand::default() }
+    }
+
+    /// The real child.
+    pub fn real_child() -> WorkerCommand {
+        this_test_as_child("child_main")
+    }
+
+    /// A child that does what the first bytes of a file say: `ABORT` or `HANG`; any other file is parsed.
+    pub fn obedient_child() -> WorkerCommand {
+        this_test_as_child("obedient_child_main")
+    }
+
+    /// Not a test: the main function of the child, which the tests start with its standard input as the socket.
+    #[test]
+    #[ignore = "run by other tests"]
+    fn child_main() {
+        let _ = worker_main();
+    }
+
+    /// Not a test: the main function of [`obedient_child`].
+    #[test]
+    #[ignore = "run by other tests"]
+    fn obedient_child_main() {
+        let _ = answer_with(|question, file| {
+            let file = file.ok_or(WorkerError::BadQuestion)?;
+            let mut word = [0; 5];
+            let _ = file.read_at(&mut word, 0);
+            match &word {
+                b"ABORT" => std::process::abort(),
+                b"HANG!" => loop {
+                    std::thread::park();
+                },
+                _ => {}
+            }
+            let path = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
+            Ok(symbolize_file(&path, &question.offsets, question.kind == Kind::Elf))
+        });
+    }
+}
