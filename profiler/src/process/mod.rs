@@ -11,6 +11,10 @@
 mod binaries;
 mod build_id;
 mod cgroup;
+#[cfg(test)]
+mod drawing;
+#[cfg(test)]
+mod live_tests;
 mod mappings;
 mod open_file;
 mod proc_dir;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::binaries::{Binaries, Origin};
 use super::stack_cache::{Cached, Resolved, StackKey};
 use super::table::{MAX_COMM, ProcessTable};
-use super::tracked::{AddressSpace, Start, Tracked};
+use super::tracked::{AddressSpace, NAMELESS, Start, Tracked};
 use crate::profile::{
     BootNanos, Location, ProcessKey, RawSample, Sample, StackEnd, StartTicks, ThreadName, is_printable, printable,
 };
@@ -46,7 +46,7 @@ impl ProcessTable {
     fn locate(&mut self, raw: &RawSample) -> Option<usize> {
         let known = self.processes.get(&raw.pid).and_then(|all| match raw.start {
             // The kernel could not tell: the last one that had begun by then.
-            StartTicks(0) => all.iter().rposition(|process| process.began_by(raw.time)),
+            StartTicks(0) => all.iter().rposition(|process| process.began_by(raw.time)).or(Some(0)),
             start => all.iter().rposition(|process| process.start.admits(start)),
         });
         if known.is_some() {
@@ -75,7 +75,8 @@ impl ProcessTable {
         }
         let key = process.key(raw.start);
         self.follow_cgroup(process, raw);
-        if raw.tid == raw.pid {
+        // Any thread's name is better than none.
+        if raw.tid == raw.pid || process.facts.comm == NAMELESS {
             process.rename(thread);
         }
         let resolved = self.resolve_cached(raw, process);
@@ -99,11 +100,11 @@ impl ProcessTable {
     fn follow_cgroup(&mut self, process: &mut Tracked, raw: &RawSample) {
         let first = process.cgroup_id == 0;
         let moved = raw.cgroup_id != 0 && raw.cgroup_id != process.cgroup_id;
-        let inherited = std::mem::take(&mut process.cgroup_inherited);
-        if !moved && (process.cgroup.unified || !inherited) {
+        let assumed = std::mem::take(&mut process.cgroup_assumed);
+        if !moved && (process.cgroup.unified || !assumed) {
             return;
         }
-        let was_read = first && !inherited;
+        let was_read = first && !assumed;
         if raw.cgroup_id != 0 {
             process.cgroup_id = raw.cgroup_id;
         }
@@ -205,4 +206,70 @@ fn clean_name(name: &ThreadName) -> ThreadName {
         return name.clone();
     }
     printable(name.as_bytes(), MAX_COMM).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::drawing::{Host, sample};
+    use super::*;
+
+    const PROGRAM: &str = "
+        10 exec 50 program
+        11 mmap 50 0x1000-0x2000 /bin/program
+        12 mmap 50 0x5000-0x6000 /lib/lib.so
+    ";
+
+    fn resolved(raw: &RawSample) -> String {
+        let mut host = Host::default();
+        host.draw(PROGRAM);
+        let sample = host.table.resolve(raw);
+        host.describe(&sample)
+    }
+
+    /// A return address is that of the next instruction: the caller's frame is the byte before, even where the call is the last
+    /// instruction of a mapping. The leaf is where it is.
+    #[test]
+    fn callers_are_placed_inside_their_call() {
+        assert_eq!(resolved(&sample(20, 50, &[0x5010, 0x1100])), "/bin/program+0xff /lib/lib.so+0x10 complete");
+        assert_eq!(resolved(&sample(20, 50, &[0x5010, 0x2000])), "/bin/program+0xfff /lib/lib.so+0x10 complete");
+    }
+
+    /// Kernel frames come after the user's; the user's first one is no caller, but the interrupted instruction.
+    #[test]
+    fn kernel_frames_follow_the_user_frames() {
+        let kernel = [0xffff_ffff_8100_0010_u64, 0xffff_ffff_8100_0100];
+        let raw = RawSample { kernel: kernel.into(), ..sample(20, 50, &[0x5010, 0x1100]) };
+        let expected =
+            "/bin/program+0xff /lib/lib.so+0x10 [kernel]+0xffffffff810000ff [kernel]+0xffffffff81000010 complete";
+        assert_eq!(resolved(&raw), expected);
+        let thread = RawSample { user: [].into(), end: StackEnd::NoUserStack, ..raw };
+        assert_eq!(resolved(&thread), "[kernel]+0xffffffff810000ff [kernel]+0xffffffff81000010 no_user_stack");
+    }
+
+    /// A caller that is no code is where the walk went astray: it and what follows are noise.
+    #[test]
+    fn a_walk_that_went_astray_is_cut() {
+        let raw = sample(20, 50, &[0x5010, 0x1100, 0xdead_0000, 0x1200]);
+        assert_eq!(resolved(&raw), "/bin/program+0xff /lib/lib.so+0x10 return_address_lost");
+        assert_eq!(resolved(&sample(20, 50, &[0x7777, 0x1100])), "/bin/program+0xff [anon]+0x7777 complete");
+        assert_eq!(resolved(&sample(20, 50, &[0x1000, 0])), "/bin/program+0x0 return_address_lost");
+    }
+
+    /// Equal stacks are resolved once, until a mapping changes.
+    #[test]
+    fn equal_stacks_are_resolved_once() {
+        let mut host = Host::default();
+        host.draw(PROGRAM);
+        host.draw("13 fork 60 <- 50");
+        let raw = sample(20, 50, &[0x5010, 0x1100]);
+        let first = host.table.resolve(&raw);
+        let again = host.table.resolve(&raw);
+        assert!(Arc::ptr_eq(&first.stack, &again.stack));
+        let child = host.table.resolve(&sample(20, 60, &[0x5010, 0x1100]));
+        assert!(Arc::ptr_eq(&first.stack, &child.stack), "the child has the very mappings of its parent");
+        assert_eq!(host.table.counts().stacks_resolved, 1);
+        host.draw("21 mmap 50 0x5000-0x6000 /lib/other.so");
+        let remapped = host.table.resolve(&raw);
+        assert_eq!(host.describe(&remapped), "/bin/program+0xff /lib/other.so+0x10 complete");
+    }
 }

@@ -11,6 +11,9 @@ use crate::profile::{BootNanos, ProcessFacts, ProcessKey, StartTicks};
 /// process can take long on a busy machine.
 const FORK_DELAY: u64 = 500;
 
+/// Name of a process that never told one.
+pub(super) const NAMELESS: &str = "?";
+
 /// What is known of when a process started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Start {
@@ -69,8 +72,8 @@ pub(super) struct Tracked {
     pub cgroup_id: u64,
     /// Its control group.
     pub cgroup: Arc<Cgroup>,
-    /// Whether the control group is the parent's, taken over at the fork.
-    pub cgroup_inherited: bool,
+    /// Whether the control group is only assumed: its parent's at the fork, or the root.
+    pub cgroup_assumed: bool,
     /// The next file it maps is its executable.
     pub exe_follows: bool,
     /// What is known may be wrong: ask `/proc` at the next sample.
@@ -96,7 +99,7 @@ impl Tracked {
             facts: Arc::new(blank_facts(ProcessKey { pid, start: ticks })),
             cgroup_id: 0,
             cgroup: Arc::new(Cgroup::root()),
-            cgroup_inherited: false,
+            cgroup_assumed: true,
             exe_follows: false,
             stale: true,
             read_at: BootNanos(0),
@@ -114,7 +117,6 @@ impl Tracked {
         child.facts = Arc::new(ProcessFacts { key: child.facts.key, ..ProcessFacts::clone(&self.facts) });
         child.cgroup_id = self.cgroup_id;
         child.cgroup = self.cgroup.clone();
-        child.cgroup_inherited = true;
         child.stale = self.stale;
         child
     }
@@ -159,7 +161,7 @@ impl Tracked {
 
     /// Notes its control group.
     pub fn set_cgroup(&mut self, cgroup: Arc<Cgroup>) {
-        self.cgroup_inherited = false;
+        self.cgroup_assumed = false;
         if self.facts.cgroup != cgroup.path {
             let facts = Arc::make_mut(&mut self.facts);
             facts.cgroup.clone_from(&cgroup.path);
@@ -172,5 +174,5 @@ impl Tracked {
 
 /// Facts of a process of which only the identity is known.
 pub(super) fn blank_facts(key: ProcessKey) -> ProcessFacts {
-    ProcessFacts { key, comm: "?".to_owned(), exe: None, cgroup: "/".to_owned(), container: None, unit: None }
+    ProcessFacts { key, comm: NAMELESS.to_owned(), exe: None, cgroup: "/".to_owned(), container: None, unit: None }
 }

@@ -1,0 +1,221 @@
+//! The room against real processes: our own children, which run, delete and replace their programs. The links of
+//! `/proc/PID/map_files` need root; where they are refused, `/proc/PID/exe` does for the program itself.
+
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::AsRawFd;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rustix::fs::{FileType, Mode};
+use tempfile::TempDir;
+
+use super::build_id::{Elf, read_elf};
+use super::drawing::sample_of;
+use super::proc_text::{MapsLine, executable_maps, parse_stat};
+use super::{MappedFile, ProcRoot, ProcessTable, SideBand};
+use crate::profile::{Binary, BinaryKey, BinaryKind, BootNanos, BuildId, StartTicks};
+
+/// A program that waits to be killed, copied to a place of its own.
+struct Running {
+    _dir: TempDir,
+    path: PathBuf,
+    child: Child,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn sleep_program() -> PathBuf {
+    ["/usr/bin/sleep", "/bin/sleep"].map(PathBuf::from).into_iter().find(|path| path.exists()).unwrap()
+}
+
+impl Running {
+    fn start() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("program");
+        std::fs::copy(sleep_program(), &path).unwrap();
+        let child = Command::new(&path).arg("600").spawn().unwrap();
+        let running = Self { _dir: dir, path, child };
+        running.mapping();
+        running
+    }
+
+    fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// The mapping of the program's code, once it is there.
+    fn mapping(&self) -> MapsLine {
+        code_of(self.pid(), &self.path)
+    }
+}
+
+fn code_of(pid: u32, path: &Path) -> MapsLine {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    loop {
+        let maps = std::fs::read(format!("/proc/{pid}/maps")).unwrap();
+        let path = path.as_os_str().as_encoded_bytes();
+        if let Some(line) = executable_maps(&maps).find(|line| line.path.starts_with(path)) {
+            return line;
+        }
+        assert!(Instant::now() < deadline, "the child did not start: {}", String::from_utf8_lossy(&maps));
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+fn build_id(path: &Path) -> Option<BuildId> {
+    match read_elf(&File::open(path).unwrap()) {
+        Elf::Is(id) => id,
+        Elf::Not => None,
+    }
+}
+
+/// The binary that a sample at this address lies in, and the offset.
+fn resolve(table: &mut ProcessTable, pid: u32, address: u64) -> (Arc<Binary>, u64) {
+    let stat = std::fs::read(format!("/proc/{pid}/stat")).ok().and_then(|text| parse_stat(&text));
+    let start = stat.map_or(StartTicks(0), |stat| stat.start);
+    let sample = table.resolve(&sample_of(1000, pid, start.0, &[address]));
+    (table.binary(sample.stack[0].binary), sample.stack[0].offset)
+}
+
+fn is_elf(binary: &Binary) -> bool {
+    let mut magic = [0; 4];
+    let file = binary.file.as_deref();
+    file.is_some_and(|mut file| file.read_exact(&mut magic).is_ok() && &magic == b"\x7fELF")
+}
+
+/// A process we never heard of is read at its first sample; its file is pinned and has its build id.
+#[test]
+fn an_unknown_process_is_read_at_its_first_sample() {
+    let running = Running::start();
+    let line = running.mapping();
+    let mut table = ProcessTable::new(ProcRoot::host());
+    let (binary, offset) = resolve(&mut table, running.pid(), line.start + 16);
+    assert_eq!(offset, line.offset + 16);
+    assert_eq!((binary.kind, binary.build_id), (BinaryKind::File, build_id(&running.path)));
+    assert!(is_elf(&binary));
+    let pid = running.pid();
+    let key = table.resolve(&sample_of(u64::MAX / 2_000_000, pid, 0, &[])).process;
+    let facts = table.facts(key);
+    assert_eq!((facts.comm.as_str(), facts.exe.as_deref()), ("program", running.path.to_str()));
+}
+
+/// A program deleted while it runs is still reached.
+#[test]
+fn a_deleted_program_is_pinned_by_the_kernels_link() {
+    let running = Running::start();
+    let line = running.mapping();
+    let expected = build_id(&running.path);
+    std::fs::remove_file(&running.path).unwrap();
+    let mut table = ProcessTable::new(ProcRoot::host());
+    table.scan(BootNanos(0));
+    let (binary, _) = resolve(&mut table, running.pid(), line.start);
+    assert_eq!((binary.kind, binary.build_id), (BinaryKind::File, expected));
+    assert_eq!(binary.path, running.path.to_str().unwrap());
+    assert!(is_elf(&binary));
+}
+
+/// What lies at the path now is not what runs: another program, then a FIFO that would block whoever opens it.
+#[test]
+fn a_replaced_program_is_not_mistaken_for_the_new_file() {
+    let running = Running::start();
+    let line = running.mapping();
+    let expected = build_id(&running.path);
+    std::fs::remove_file(&running.path).unwrap();
+    std::fs::copy(std::env::current_exe().unwrap(), &running.path).unwrap();
+    let (binary, _) = resolve(&mut ProcessTable::new(ProcRoot::host()), running.pid(), line.start);
+    assert_eq!(binary.build_id, expected);
+    assert!(is_elf(&binary));
+
+    std::fs::remove_file(&running.path).unwrap();
+    rustix::fs::mknodat(rustix::fs::CWD, &running.path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+    let begin = Instant::now();
+    let (binary, _) = resolve(&mut ProcessTable::new(ProcRoot::host()), running.pid(), line.start);
+    assert!(is_elf(&binary) && begin.elapsed() < Duration::from_secs(1));
+}
+
+/// A record's build id is the identity: the file is pinned at the record, though the process is gone before its sample is read,
+/// and a file with another build id is not taken for it.
+#[test]
+fn the_file_of_a_dead_process_is_found_by_its_build_id() {
+    let path = sleep_program();
+    let real = build_id(&path).unwrap();
+    let dead = {
+        let mut child = Command::new("/bin/true").stdout(Stdio::null()).spawn().unwrap();
+        child.wait().unwrap();
+        child.id()
+    };
+    let mut table = ProcessTable::new(ProcRoot::host());
+    let other = BuildId::new(&[1; 20]).unwrap();
+    for (start, id) in [(0x1000, real), (0x3000, other)] {
+        table.apply(SideBand::Mmap {
+            time: BootNanos(1_000_000),
+            pid: dead,
+            start,
+            len: 0x1000,
+            page_offset: 0x4000,
+            path: path.as_os_str().as_encoded_bytes().to_vec(),
+            identity: MappedFile::BuildId(id),
+            executable: true,
+        });
+    }
+    assert_eq!(table.counts().pinned_files, 2, "the vDSO and this one");
+    let (found, offset) = resolve(&mut table, dead, 0x1010);
+    assert_eq!((&found.key, offset), (&BinaryKey::BuildId(BinaryKind::File, real), 0x4010));
+    assert!(is_elf(&found));
+    let (missing, _) = resolve(&mut table, dead, 0x3010);
+    assert_eq!(missing.key, BinaryKey::BuildId(BinaryKind::File, other));
+    assert!(missing.file.is_none());
+}
+
+/// A program that runs from memory (`memfd_create`) is a file like others.
+#[test]
+fn a_program_in_a_memfd_is_a_file() {
+    let memfd = File::from(rustix::fs::memfd_create("hidden", rustix::fs::MemfdFlags::empty()).unwrap());
+    std::io::copy(&mut File::open(sleep_program()).unwrap(), &mut &memfd).unwrap();
+    let mut child = Command::new(format!("/proc/self/fd/{}", memfd.as_raw_fd())).arg("600").spawn().unwrap();
+    let line = code_of(child.id(), Path::new("/memfd:hidden"));
+    let (binary, _) = resolve(&mut ProcessTable::new(ProcRoot::host()), child.id(), line.start);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!((binary.kind, binary.path.as_str()), (BinaryKind::File, "/memfd:hidden"));
+    assert_eq!(binary.build_id, build_id(&sleep_program()));
+    assert!(is_elf(&binary));
+}
+
+/// The vDSO of any process is ours, with its image at hand.
+#[test]
+fn the_vdso_has_an_image() {
+    let running = Running::start();
+    let maps = std::fs::read(format!("/proc/{}/maps", running.pid())).unwrap();
+    let vdso = executable_maps(&maps).find(|line| line.path == b"[vdso]").unwrap();
+    let (binary, offset) = resolve(&mut ProcessTable::new(ProcRoot::host()), running.pid(), vdso.start + 0x800);
+    assert_eq!((binary.kind, binary.path.as_str(), offset), (BinaryKind::Vdso, "[vdso]", 0x800));
+    assert!(is_elf(&binary) && binary.build_id.is_some());
+}
+
+/// A file nobody maps any more is closed after a while, and its binary forgotten later still; ids are not used again.
+#[test]
+fn unused_files_are_closed() {
+    let running = Running::start();
+    let line = running.mapping();
+    let mut table = ProcessTable::new(ProcRoot::host());
+    let pid = running.pid();
+    let before = table.counts().pinned_files;
+    assert!(resolve(&mut table, pid, line.start).0.file.is_some());
+    assert_eq!(table.counts().pinned_files, before + 1);
+    table.apply(SideBand::Exit { time: BootNanos(2_000_000_000), pid, tid: pid });
+    table.end_window(BootNanos(40_000_000_000));
+    assert_eq!(table.counts().pinned_files, before + 1, "the last window that names it is not stored yet");
+    table.end_window(BootNanos(70_000_000_000));
+    assert_eq!(table.counts().pinned_files, before);
+}
