@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use crate::profile::{Location, StackEnd};
 
-/// Most frames of the stacks in one generation: about 6 MB with their locations, 8,000 stacks of 32 frames.
-const MAX_FRAMES: usize = 256 * 1024;
+/// Most frames of the stacks in one generation: about 3 MB with their locations, 4,000 stacks of 32 frames.
+const MAX_FRAMES: usize = 128 * 1024;
 /// What an entry costs beside its frames, in frames.
 const ENTRY_FRAMES: usize = 8;
 

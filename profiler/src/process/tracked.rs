@@ -37,15 +37,6 @@ impl Start {
             Self::Unknown => true,
         }
     }
-
-    /// Whether a fork recorded at this time can be how this process began.
-    pub fn admits_fork(self, at: BootNanos) -> bool {
-        match self {
-            Self::Known(start) => Self::Forked(at).admits(start),
-            Self::Forked(_) => false,
-            Self::Unknown => true,
-        }
-    }
 }
 
 /// Mappings with the number that no different ones share, so that equal numbers mean equal resolutions.

@@ -1,6 +1,6 @@
 //! Names for locations, in the background.
 //!
-//! In: [`Request`]s, a location and the binary it is in, with the binary's file open. Out: [`Symbolized`] answers, each
+//! In: [`Request`]s, a location and the binary it is in, with the binary's file open. Out: [`Symbolized`](crate::profile::Symbolized) answers, each
 //! location once, through the function given to [`Symbolizer::start`]. Which locations need a name, and keeping the names, is
 //! the store's.
 //!
@@ -22,6 +22,3 @@ mod worker;
 pub use child::WorkerCommand;
 pub use service::{Request, Symbolizer, SymbolizerError};
 pub use worker::{WorkerError, worker_main};
-
-#[expect(unused_imports, reason = "for the links of this page")]
-use crate::profile::Symbolized;

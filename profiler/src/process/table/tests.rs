@@ -1,0 +1,267 @@
+//! The table driven by drawn records: lives, forks, execs, reused pids, losses, control groups.
+
+use proptest::prelude::*;
+
+use super::super::drawing::{Host, sample, sample_of};
+use super::*;
+use crate::profile::{ContainerId, RawSample, StackEnd, StartTicks};
+
+/// A process that lived between two readings of the buffers is known from side-band records alone.
+#[test]
+fn a_short_life_is_known_from_its_records() {
+    let mut host = Host::default();
+    host.draw(
+        "
+        10 fork 100 <- 50
+        11 exec 100 short
+        12 mmap 100 0x1000-0x2000 /bin/short
+        13 mmap 100 0x8000-0x9000 /lib/libc.so
+        20 exit 100
+        ",
+    );
+    let resolved = host.table.resolve(&sample(19, 100, &[0x8010, 0x1021]));
+    assert_eq!(host.describe(&resolved), "/bin/short+0x20 /lib/libc.so+0x10 complete");
+    let facts = host.table.facts(resolved.process);
+    assert_eq!((facts.comm.as_str(), facts.exe.as_deref()), ("short", Some("/bin/short")));
+    assert_eq!(facts.key, resolved.process);
+}
+
+/// A fork has its parent's mappings, and what the one maps later the other does not see.
+#[test]
+fn a_fork_shares_until_one_changes() {
+    let mut host = Host::default();
+    host.draw(
+        "
+        10 exec 50 shell
+        11 mmap 50 0x1000-0x2000 /bin/shell
+        12 fork 100 <- 50
+        13 mmap 100 0x3000-0x4000 /lib/child.so
+        14 mmap 50 0x3000-0x4000 /lib/parent.so
+        ",
+    );
+    let mut of = |pid| {
+        let resolved = host.table.resolve(&sample(15, pid, &[0x3004, 0x1011]));
+        host.describe(&resolved)
+    };
+    assert_eq!(of(100), "/bin/shell+0x10 /lib/child.so+0x4 complete");
+    assert_eq!(of(50), "/bin/shell+0x10 /lib/parent.so+0x4 complete");
+    let child = host.table.resolve(&sample(16, 100, &[])).process;
+    assert_eq!(host.table.facts(child).comm, "shell", "named as its parent until it is renamed");
+}
+
+/// After an exec nothing of the old program is left, neither mappings nor name nor executable.
+#[test]
+fn an_exec_clears_what_was_mapped() {
+    let mut host = Host::default();
+    host.draw(
+        "
+        10 exec 50 old
+        11 mmap 50 0x1000-0x2000 /bin/old
+        12 exec 50 new
+        13 mmap 50 0x5000-0x6000 /bin/new
+        14 mmap 50 0x7000-0x8000 /lib/new.so
+        ",
+    );
+    let resolved = host.table.resolve(&sample(15, 50, &[0x1004, 0x5011]));
+    assert_eq!(host.describe(&resolved), "/bin/new+0x10 [anon]+0x1004 complete");
+    let facts = host.table.facts(resolved.process);
+    assert_eq!((facts.comm.as_str(), facts.exe.as_deref()), ("new", Some("/bin/new")));
+}
+
+/// A pid that comes back is another process; late samples of the first still find it, by their start time.
+#[test]
+fn a_pid_that_comes_back_is_another_process() {
+    let mut host = Host::default();
+    host.draw(
+        "
+        1000 fork 100 <- 1
+        1001 exec 100 first
+        1002 mmap 100 0x1000-0x2000 /bin/first
+        ",
+    );
+    let first = host.table.resolve(&sample_of(1003, 100, 99, &[0x1001]));
+    host.draw(
+        "
+        1010 exit 100
+        3000 fork 100 <- 1
+        3001 exec 100 second
+        3002 mmap 100 0x1000-0x2000 /bin/second
+        ",
+    );
+    let second = host.table.resolve(&sample_of(3003, 100, 299, &[0x1001]));
+    let late = host.table.resolve(&sample_of(1009, 100, 99, &[0x1002]));
+    assert_eq!(host.describe(&first), "/bin/first+0x1 complete");
+    assert_eq!(host.describe(&second), "/bin/second+0x1 complete");
+    assert_eq!(host.describe(&late), "/bin/first+0x2 complete");
+    assert_eq!(late.process, first.process);
+    assert_eq!(second.process.start, StartTicks(299));
+    assert_eq!(host.table.facts(first.process).comm, "first");
+}
+
+/// A sample may come without a start time, or of a process whose records were all lost: it keeps its leaf, and says why
+/// it has no more.
+#[test]
+fn an_unknown_process_keeps_its_leaf() {
+    let mut host = Host::default();
+    let resolved = host.table.resolve(&sample_of(5, 4_100_000, 0, &[0x1000, 0x2000]));
+    assert_eq!(host.describe(&resolved), "[anon]+0x1000 no_mappings");
+    assert_eq!(host.table.facts(resolved.process).comm, "test");
+    let unseen = host.table.facts(ProcessKey { pid: 9, start: StartTicks(1) });
+    assert_eq!(unseen.comm, "?");
+}
+
+/// After its main thread left a process is kept for late samples, and longer while others of its threads run.
+#[test]
+fn the_dead_are_kept_for_a_grace_period() {
+    let mut host = Host::default();
+    host.draw(
+        "
+        10 exec 50 gone
+        10 exec 60 threads
+        20 exit 50
+        20 exit 60
+        ",
+    );
+    host.table.resolve(&sample(20_000, 60, &[]));
+    host.end_window(25_000);
+    assert_eq!(host.table.counts().processes, 2);
+    host.end_window(31_000);
+    assert_eq!(host.table.counts().processes, 1);
+    host.end_window(51_000);
+    assert_eq!(host.table.counts().processes, 0);
+}
+
+/// Threads: their forks, exits and names are not the process's.
+#[test]
+fn threads_do_not_touch_their_process() {
+    let mut host = Host::default();
+    host.draw(
+        "
+        10 exec 50 main
+        11 mmap 50 0x1000-0x2000 /bin/main
+        ",
+    );
+    let time = BootNanos(12_000_000);
+    host.table.apply(SideBand::Fork { time, pid: 50, ppid: 50, tid: 51 });
+    host.table.apply(SideBand::Comm { time, pid: 50, tid: 51, comm: "worker".to_owned() });
+    host.table.apply(SideBand::Exit { time, pid: 50, tid: 51 });
+    let resolved = host.table.resolve(&sample(13, 50, &[0x1001]));
+    assert_eq!(host.describe(&resolved), "/bin/main+0x1 complete");
+    host.end_window(100_000);
+    assert_eq!(host.table.counts().processes, 1);
+}
+
+/// Names of processes are text that anyone may choose: they are shown without control characters and cut.
+#[test]
+fn names_are_made_safe_to_show() {
+    let mut host = Host::default();
+    let comm = "\u{1b}[31mevil\u{202e}and much too long".to_owned();
+    host.table.apply(SideBand::Exec { time: BootNanos(1), pid: 50, comm });
+    let resolved = host.table.resolve(&RawSample { thread: "\u{7}bell".into(), tid: 50, ..sample(2, 50, &[]) });
+    assert_eq!(&*resolved.thread, "\u{fffd}bell");
+    let facts = host.table.facts(resolved.process);
+    assert_eq!(facts.comm, "\u{fffd}bell");
+}
+
+/// The scan finds what runs, with mappings, executable and control group; older records do not undo it.
+#[test]
+fn the_scan_reads_what_runs() {
+    let mut host = Host::with_proc(&[(
+        70,
+        "70 (daemon) S 1 70 70 0 -1 4194560 0 0 0 0 0 0 0 0 20 0 1 0 500 0 0",
+        "00400000-00401000 r-xp 00001000 08:01 99   /usr/bin/daemon\n",
+        "0::/system.slice/daemon.service\n",
+    )]);
+    host.table.scan(BootNanos(10_000_000_000));
+    host.draw(
+        "
+        9000 exec 70 before
+        9001 mmap 70 0x400000-0x401000 /usr/bin/before
+        ",
+    );
+    let resolved = host.table.resolve(&sample_of(10_001, 70, 500, &[0x40_0010]));
+    assert_eq!(host.describe(&resolved), "/usr/bin/daemon+0x1010 complete");
+    let facts = host.table.facts(resolved.process);
+    assert_eq!((facts.comm.as_str(), facts.unit.as_deref()), ("daemon", Some("daemon.service")));
+}
+
+/// After records were lost, a process is read again at its next sample, and one that is not there any more is let go.
+#[test]
+fn lost_records_are_made_up_for() {
+    let stat = "70 (daemon) S 1 70 70 0 -1 4194560 0 0 0 0 0 0 0 0 20 0 1 0 500 0 0";
+    let mut host = Host::with_proc(&[(70, stat, "1000-2000 r-xp 00000000 08:01 99 /bin/a\n", "0::/a\n")]);
+    host.table.scan(BootNanos(0));
+    host.draw("6000 exec 80 vanished");
+    host.write_maps(70, "1000-2000 r-xp 00000000 08:01 98 /bin/b\n");
+    let stale = host.table.resolve(&sample_of(6001, 70, 500, &[0x1001]));
+    assert_eq!(host.describe(&stale), "/bin/a+0x1 complete");
+    host.table.apply(SideBand::Lost { time: BootNanos(6_002_000_000), count: 3 });
+    let fresh = host.table.resolve(&sample_of(6003, 70, 500, &[0x1001]));
+    assert_eq!(host.describe(&fresh), "/bin/b+0x1 complete");
+    host.end_window(6004);
+    host.end_window(60_000);
+    assert_eq!(host.table.counts().processes, 1);
+}
+
+/// The control group is read again when the kernel's id changes, and known at once for the next process in it.
+#[test]
+fn control_groups_are_followed_and_shared() {
+    let id = "c".repeat(64);
+    let stat = "70 (a) S 1 70 70 0 -1 4194560 0 0 0 0 0 0 0 0 20 0 1 0 500 0 0";
+    let mut host = Host::with_proc(&[(70, stat, "", "0::/before\n")]);
+    host.table.scan(BootNanos(0));
+    let at = |time, pid, cgroup_id| RawSample { cgroup_id, ..sample_of(time, pid, 500, &[]) };
+    let process = host.table.resolve(&at(6000, 70, 7)).process;
+    assert_eq!(host.table.facts(process).cgroup, "/before");
+    host.write_cgroup(70, &format!("0::/docker/{id}\n"));
+    host.table.resolve(&at(6001, 70, 8));
+    assert_eq!(host.table.facts(process).container, Some(ContainerId(id.clone())));
+    // Too short-lived to be read, but the kernel gave its samples the same id.
+    host.draw("6002 fork 90 <- 1");
+    let child = host.table.resolve(&RawSample { cgroup_id: 8, ..sample(6003, 90, &[]) }).process;
+    assert_eq!(host.table.facts(child).container, Some(ContainerId(id)));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(100))]
+    /// Whatever is recorded in whatever order, a sample stays its own process's, no longer than it was, and the books agree.
+    #[test]
+    fn any_records_are_survived(steps in proptest::collection::vec((0_u8..9, 0_u64..60_000, 1_u32..5, 0_u64..8, 1_u32..5), 1..60)) {
+        let mut host = Host::default();
+        for (kind, ms, pid, page, other) in steps {
+            let time = BootNanos(ms * 1_000_000);
+            let comm = format!("p{pid}");
+            match kind {
+                0 => host.table.apply(SideBand::Exec { time, pid, comm }),
+                1 => host.table.apply(SideBand::Fork { time, pid, ppid: other, tid: pid }),
+                2 => host.table.apply(SideBand::Exit { time, pid, tid: other }),
+                3 => host.table.apply(SideBand::Comm { time, pid, tid: other, comm }),
+                4 => host.table.apply(SideBand::Lost { time, count: 1 }),
+                5 => host.end_window(ms),
+                6 => host.map(ms, pid, page * 0x1000, (page + u64::from(other)) * 0x1000, &comm),
+                _ => {
+                    let user = [page * 0x1000, u64::from(other) * 0x1000 + 5, u64::MAX, 0];
+                    let raw = sample_of(ms, pid, ms / 10 * u64::from(other % 2), &user);
+                    let sample = host.table.resolve(&raw);
+                    prop_assert_eq!(sample.process.pid, pid);
+                    prop_assert!(!sample.stack.is_empty() && sample.stack.len() <= user.len());
+                    prop_assert_eq!(host.table.facts(sample.process).key, sample.process);
+                }
+            }
+            let held: usize = host.table.processes.values().map(Vec::len).sum();
+            prop_assert_eq!(host.table.counts().processes, held);
+        }
+    }
+}
+
+/// Whoever maps without end is cut short, and it is counted.
+#[test]
+fn mappings_without_end_are_refused_and_counted() {
+    let mut host = Host::default();
+    for n in 0..5000_u64 {
+        host.map(10, 50, n * 0x2000 + 0x1000, n * 0x2000 + 0x2000, "/bin/many");
+    }
+    assert!(host.table.counts().mappings_refused > 0);
+    let resolved = host.table.resolve(&sample(11, 50, &[0x1000]));
+    assert_eq!(resolved.end, StackEnd::Complete);
+}

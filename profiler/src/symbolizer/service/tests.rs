@@ -1,0 +1,239 @@
+//! The service with real children: good files, files that kill or hang, the kernel, the vDSO.
+
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+use std::io::{Seek, Write};
+use std::sync::mpsc::channel;
+
+use super::super::worker::tests::{obedient_child, real_child};
+use super::*;
+use crate::profile::BinaryKey;
+
+/// A good file: ourselves.
+fn ourselves() -> Arc<Binary> {
+    binary("ourselves", File::open(std::env::current_exe().unwrap()).unwrap())
+}
+
+fn binary(name: &str, file: File) -> Arc<Binary> {
+    let key = BinaryKey::Inode { path: name.to_owned(), dev: 0, inode: 0, mtime: 0 };
+    let (path, file) = (name.to_owned(), Some(Arc::new(file)));
+    Arc::new(Binary { key, kind: BinaryKind::File, path, build_id: None, file })
+}
+
+fn special(kind: BinaryKind) -> Arc<Binary> {
+    let key = BinaryKey::Inode { path: format!("{kind:?}"), dev: 0, inode: 0, mtime: 0 };
+    Arc::new(Binary { key, kind, path: String::new(), build_id: None, file: None })
+}
+
+fn file_of(bytes: &[u8]) -> File {
+    let mut file = tempfile::tempfile().unwrap();
+    file.write_all(bytes).unwrap();
+    file.rewind().unwrap();
+    file
+}
+
+/// Asks for all, and gives the answers in the order of the requests.
+fn ask(command: WorkerCommand, requests: &[(&Arc<Binary>, u64)]) -> Vec<Symbolized> {
+    let (sender, answers) = channel();
+    let symbolizer = Symbolizer::start_with(command, move |batch| sender.send(batch).unwrap()).unwrap();
+    let batch = requests.iter().enumerate().map(|(n, (binary, offset))| Request {
+        location: LocationId(n as i64),
+        binary: (*binary).clone(),
+        offset: *offset,
+        weight: 1,
+    });
+    assert_eq!(symbolizer.request(batch.collect()), 0);
+    assert_eq!(symbolizer.finish(Duration::from_secs(60)), 0);
+    let mut answers: Vec<_> = answers.iter().flatten().collect();
+    answers.sort_by_key(|(location, _)| *location);
+    answers.into_iter().map(|(_, answer)| answer).collect()
+}
+
+const FAILED: Symbolized = Symbolized::Unknown(UnknownReason::SymbolizerFailed);
+
+/// Memory without a file and files never opened need no child to be answered.
+#[test]
+fn what_has_no_file_is_answered_at_once() {
+    let nobody = WorkerCommand { program: "/nonexistent".into(), ..WorkerCommand::default() };
+    let answers = ask(nobody, &[(&special(BinaryKind::Anonymous), 1), (&special(BinaryKind::File), 2)]);
+    let expected = [UnknownReason::NoFile, UnknownReason::FileGone].map(Symbolized::Unknown);
+    assert_eq!(answers, expected);
+}
+
+/// A file that ends its child takes only its own names with it: the next file has its answers from a new child.
+#[test]
+fn a_child_that_dies_is_replaced_and_the_file_set_aside() {
+    let bad = binary("bad", file_of(b"ABORT"));
+    let good = ourselves();
+    let answers = ask(obedient_child(), &[(&bad, 1), (&good, 0), (&bad, 2)]);
+    assert_eq!((&answers[0], &answers[2]), (&FAILED, &FAILED));
+    assert_ne!(answers[1], FAILED);
+}
+
+/// A file that hangs its child costs its deadline, twice at most (with debug information, then without), and no more.
+#[test]
+fn a_child_that_hangs_is_killed_and_its_file_never_parsed_again() {
+    let hang = binary("hang", file_of(b"HANG!"));
+    let patience = Duration::from_millis(500);
+    let command = WorkerCommand { patience, ..obedient_child() };
+    let begin = Instant::now();
+    let requests: Vec<_> = (0..3000).map(|offset| (&hang, offset)).collect();
+    assert!(ask(command, &requests).iter().all(|answer| *answer == FAILED));
+    assert!(begin.elapsed() < Duration::from_secs(4), "{:?}", begin.elapsed());
+}
+
+/// A child killed from outside is replaced at the next question.
+#[test]
+fn a_killed_child_is_known_to_be_dead() {
+    let good = ourselves();
+    let file = good.file.as_deref();
+    let mut child = WorkerChild::spawn(&real_child()).unwrap();
+    assert_eq!(child.ask(Kind::Elf, file, &[0, 1], Duration::from_secs(20)).unwrap().results.len(), 2);
+    child.kill();
+    assert!(child.ask(Kind::Elf, file, &[0, 1], Duration::from_secs(20)).is_err());
+    let mut child = WorkerChild::spawn(&real_child()).unwrap();
+    assert!(child.ask(Kind::Elf, file, &[0, 1], Duration::from_secs(20)).is_ok());
+}
+
+/// Whoever is no child of ours is found out before a file is blamed: the requests stay without an answer.
+#[test]
+fn a_program_that_does_not_say_hello_is_no_child() {
+    let command = WorkerCommand { program: "/bin/true".into(), args: Vec::new(), ..WorkerCommand::default() };
+    assert!(WorkerChild::spawn(&command).is_err());
+    let (sender, answers) = channel();
+    let symbolizer = Symbolizer::start_with(command, move |batch| sender.send(batch).unwrap()).unwrap();
+    let request = Request { location: LocationId(1), binary: ourselves(), offset: 0, weight: 1 };
+    assert_eq!(symbolizer.request(vec![request]), 0);
+    assert_eq!(symbolizer.finish(Duration::from_millis(300)), 1);
+    assert_eq!(answers.iter().count(), 0);
+}
+
+/// More than there is room for is given back, and blocks nobody.
+#[test]
+fn a_full_queue_says_what_found_no_room() {
+    let command = WorkerCommand { patience: Duration::from_millis(200), ..obedient_child() };
+    let hang = binary("hang", file_of(b"HANG!"));
+    let symbolizer = Symbolizer::start_with(command, |_| {}).unwrap();
+    let request = |n| Request { location: LocationId(n), binary: hang.clone(), offset: 0, weight: n as u64 };
+    let too_many = MAX_WAITING as i64 + 100;
+    assert_eq!(symbolizer.request((0..too_many).map(request).collect()), 100);
+    assert!(symbolizer.waiting() <= MAX_WAITING);
+    let _ = symbolizer.finish(Duration::ZERO);
+}
+
+/// A file that is truncated and rewritten while it is parsed may end children, never us, and never the others' names.
+#[test]
+fn a_file_that_changes_while_it_is_parsed_harms_nobody_else() {
+    let image = std::fs::read("/proc/self/exe").unwrap();
+    let image = &image[..image.len().min(4 << 20)];
+    let path = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(path.path(), image).unwrap();
+    let stop = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let owner = std::thread::spawn({
+        let (stop, path, image) = (stop.clone(), path.path().to_owned(), image.to_vec());
+        move || {
+            while !stop.load(Ordering::Relaxed) {
+                std::fs::write(&path, b"\x7fELF").unwrap();
+                std::fs::write(&path, &image).unwrap();
+            }
+        }
+    });
+    let good = ourselves();
+    let here = file_offset_of(a_file_that_changes_while_it_is_parsed_harms_nobody_else as *const () as u64);
+    for _ in 0..10 {
+        let changing = binary("changing", File::open(path.path()).unwrap());
+        let answers = ask(real_child(), &[(&changing, 0x1000), (&good, here)]);
+        assert!(matches!(answers[1], Symbolized::Named(_)), "{:?}", answers[1]);
+    }
+    stop.store(true, Ordering::Relaxed);
+    owner.join().unwrap();
+}
+
+/// A file whose debug information claims to be 64 TiB when unpacked aborts its child (the allocation fails); its symbol table
+/// still names it, and its neighbour is not touched.
+#[test]
+fn debug_information_that_kills_does_not_cost_the_symbol_table() {
+    let dir = tempfile::tempdir().unwrap();
+    let (source, path) = (dir.path().join("bomb.c"), dir.path().join("bomb"));
+    std::fs::write(&source, "int main(void) { return 0; }").unwrap();
+    let cc = std::process::Command::new("cc").args(["-g", "-gz=zlib", "-o"]).arg(&path).arg(&source).status();
+    assert!(cc.unwrap().success());
+    let mut image = std::fs::read(&path).unwrap();
+    let number = |image: &[u8], at: usize, len: usize| {
+        image[at..at + len].iter().rev().fold(0, |sum, byte| sum << 8 | usize::from(*byte))
+    };
+    // Every compressed section (`SHF_COMPRESSED`) begins with its type, padding, and its unpacked size.
+    let (table, count) = (number(&image, 40, 8), number(&image, 60, 2));
+    let headers = (0..count).map(|n| table + n * 64);
+    let compressed: Vec<usize> = headers.filter(|at| number(&image, at + 8, 8) & 0x800 != 0).collect();
+    assert!(!compressed.is_empty());
+    for header in compressed {
+        let section = number(&image, header + 24, 8);
+        image[section + 8..section + 16].copy_from_slice(&(1_u64 << 46).to_le_bytes());
+    }
+    std::fs::write(&path, &image).unwrap();
+    let nm = std::process::Command::new("nm").arg(&path).output().unwrap();
+    let nm = String::from_utf8(nm.stdout).unwrap();
+    let main = nm.lines().find(|line| line.ends_with(" T main")).unwrap();
+    // The text of a small position-independent program lies in its file as it does in memory.
+    let offset = u64::from_str_radix(&main[..16], 16).unwrap();
+    let bomb = binary("bomb", File::open(&path).unwrap());
+    let answers = ask(real_child(), &[(&bomb, offset)]);
+    let Symbolized::Named(symbols) = &answers[0] else { panic!("{answers:?}") };
+    assert_eq!((symbols[0].name.as_str(), &symbols[0].source), ("main", &None));
+}
+
+/// The kernel and the vDSO are named through the same child.
+#[test]
+fn the_kernel_and_the_vdso_are_named() {
+    use crate::process::{ProcRoot, ProcessTable};
+    use crate::profile::{BootNanos, RawSample, StackEnd, StartTicks};
+
+    let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+    let hex = |text: &str| u64::from_str_radix(text, 16).unwrap();
+    let vdso = maps.lines().find(|line| line.ends_with("[vdso]")).map(|line| hex(line.split('-').next().unwrap()));
+    let kallsyms = std::fs::read_to_string("/proc/kallsyms").unwrap();
+    let schedule = kallsyms.lines().find(|line| line.ends_with(" schedule")).unwrap();
+    let kernel = hex(schedule.split(' ').next().unwrap());
+    let mut table = ProcessTable::new(ProcRoot::host());
+    let begin = vdso.unwrap();
+    let raw = RawSample {
+        time: BootNanos(u64::MAX / 2),
+        cpu: 0,
+        pid: std::process::id(),
+        tid: std::process::id(),
+        start: StartTicks(0),
+        thread: "test".into(),
+        cgroup_id: 0,
+        kernel: [kernel].into(),
+        user: (begin..begin + 0x2000).step_by(64).collect(),
+        end: StackEnd::Complete,
+        weight: 1,
+    };
+    let sample = table.resolve(&raw);
+    let places: Vec<_> = sample.stack.iter().map(|at| (table.binary(at.binary), at.offset)).collect();
+    let requests: Vec<_> = places.iter().map(|(binary, offset)| (binary, *offset)).collect();
+    let answers = ask(real_child(), &requests);
+    let names: Vec<&str> = answers
+        .iter()
+        .filter_map(|answer| match answer {
+            Symbolized::Named(symbols) => Some(symbols[0].name.as_str()),
+            Symbolized::Unknown(_) => None,
+        })
+        .collect();
+    assert!(names.iter().any(|name| name.contains("clock_gettime")), "{names:?}");
+    assert!(kernel == 0 || names.contains(&"schedule"), "{names:?}");
+}
+
+/// Where an address of ours lies in our file.
+fn file_offset_of(address: u64) -> u64 {
+    let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+    let hex = |text: &str| u64::from_str_radix(text, 16).unwrap();
+    let offset = maps.lines().find_map(|line| {
+        let mut fields = line.split(' ');
+        let (start, end) = fields.next()?.split_once('-')?;
+        let offset = hex(fields.nth(1)?);
+        (hex(start)..hex(end)).contains(&address).then(|| address - hex(start) + offset)
+    });
+    offset.unwrap()
+}
