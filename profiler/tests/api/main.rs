@@ -4,5 +4,6 @@
 
 mod client;
 mod hostile;
+mod profiles;
 mod routes;
 mod start;

@@ -1,0 +1,200 @@
+//! What the endpoints answer about a database with one drawn window in it.
+
+use std::sync::Arc;
+
+use profiler::profile::{
+    Binary, BinaryId, BinaryKey, BinaryKind, BootNanos, CpuTicks, Location, LossCause, Losses, ProcessFacts,
+    ProcessKey, ProcessWindow, SampleEvent, SourceLine, StackCount, StackEnd, StartTicks, Symbol, Symbolized,
+    WallNanos, Window,
+};
+use profiler::store::Store;
+
+use crate::client::{Server, noon};
+
+/// A window of ten seconds that ended a minute before noon:
+///
+/// ```text
+/// postgres (pid 100)   main 10 > exec 70 (2 of them cut short), 3 more lost
+/// sh (pid 200)         main 20
+/// ```
+fn window() -> Window {
+    let end = WallNanos(noon().0 - 60_000_000_000);
+    let key = BinaryKey::Inode { path: "/bin/db".into(), dev: 1, inode: 2, mtime: 3 };
+    let binary = Binary { key, kind: BinaryKind::File, path: "/bin/db".into(), build_id: None, file: None };
+    let stack = |offsets: &[u64], end: StackEnd, count: u64| StackCount {
+        tid: 1,
+        thread: "worker".into(),
+        stack: offsets.iter().map(|offset| Location { binary: BinaryId(0), offset: *offset }).collect(),
+        end,
+        count,
+    };
+    let process = |pid: u32, comm: &str, stacks: Vec<StackCount>| ProcessWindow {
+        facts: Arc::new(ProcessFacts {
+            key: ProcessKey { pid, start: StartTicks(1) },
+            comm: comm.into(),
+            exe: Some("/bin/db".into()),
+            cgroup: "/".into(),
+            container: None,
+            unit: None,
+        }),
+        stacks,
+    };
+    let mut losses = Losses::default();
+    losses.add(LossCause::RingFull, 3);
+    Window {
+        boot_id: "3f0e4d6a-0000-4000-8000-000000000000".into(),
+        start: BootNanos(1_000_000_000_000),
+        end: BootNanos(1_010_000_000_000),
+        wall_start: WallNanos(end.0 - 10_000_000_000),
+        wall_end: end,
+        event: SampleEvent::CpuClock,
+        hz: 97,
+        cpus: 2,
+        ticks: CpuTicks { busy: 103, idle: 97, filtered: 0 },
+        taken: 103,
+        losses,
+        binaries: vec![(BinaryId(0), Arc::new(binary))],
+        processes: vec![
+            process(
+                100,
+                "postgres",
+                vec![
+                    stack(&[0x10], StackEnd::Complete, 10),
+                    stack(&[0x10, 0x20], StackEnd::Complete, 68),
+                    stack(&[0x10, 0x20], StackEnd::FramePointerLost, 2),
+                ],
+            ),
+            process(200, "sh", vec![stack(&[0x10], StackEnd::Complete, 20)]),
+        ],
+    }
+}
+
+fn server() -> Server {
+    Server::with(None, |options| {
+        let (mut store, _) = Store::open(&options.database).unwrap();
+        let unnamed = store.write_window(&window()).unwrap();
+        let names = unnamed.iter().map(|unnamed| {
+            let name = if unnamed.place.offset == 0x10 { "main" } else { "exec;\n<b>" };
+            let source = Some(SourceLine { file: "db.c".into(), line: Some(7) });
+            (unnamed.location, Symbolized::Named(vec![Symbol { name: name.into(), source, inlined: false }]))
+        });
+        store.write_names(&names.collect::<Vec<_>>()).unwrap();
+    })
+}
+
+/// Sum of the counts of folded lines.
+fn folded_sum(text: &str) -> u64 {
+    text.lines().map(|line| line.rsplit_once(' ').unwrap().1.parse::<u64>().unwrap()).sum()
+}
+
+/// Each total is its self and what lies below, exactly, and the root's is the number of samples.
+#[test]
+fn the_flame_graph_adds_up() {
+    let answer = server().get("/api/v1/flamegraph");
+    assert_eq!((answer.status, answer.header("content-type")), (200, Some("application/json")), "{answer:?}");
+    let graph = answer.json();
+    assert_eq!(graph["samples"], 100);
+    assert_eq!(graph["incomplete"], 2);
+    assert_eq!(graph["to_ms"].as_i64().unwrap() - graph["from_ms"].as_i64().unwrap(), 3_600_000);
+    let column = |name: &str| -> Vec<u64> {
+        graph["nodes"][name].as_array().unwrap().iter().map(|value| value.as_u64().unwrap()).collect()
+    };
+    let (depth, total, self_) = (column("depth"), column("total"), column("self"));
+    assert_eq!((depth[0], total[0]), (0, 100));
+    for node in 0..depth.len() {
+        let below = (node + 1..depth.len()).take_while(|child| depth[*child] > depth[node]);
+        let sum: u64 = below.filter(|child| depth[*child] == depth[node] + 1).map(|child| total[child]).sum();
+        assert_eq!(total[node], self_[node] + sum, "node {node} of {graph}");
+    }
+    let strings: Vec<&str> = graph["strings"].as_array().unwrap().iter().map(|text| text.as_str().unwrap()).collect();
+    for name in ["postgres", "sh", "main", "exec;\n<b>", "/bin/db", "db.c"] {
+        assert!(strings.contains(&name), "{name:?} in {strings:?}");
+    }
+}
+
+/// The filter and the range choose; an empty range is an empty answer.
+#[test]
+fn filter_and_range_choose_what_is_counted() {
+    let server = server();
+    let samples = |query: &str| server.get(&format!("/api/v1/flamegraph?{query}")).json()["samples"].clone();
+    assert_eq!(samples("filter=%7Bcomm%3D%22sh%22%7D"), 20);
+    assert_eq!(samples("filter=comm=~%22post.*%22"), 80);
+    assert_eq!(samples("from=now-2m&to=now"), 100);
+    assert_eq!(samples("from=now-30s"), 0);
+    assert_eq!(samples("from=2026-11-01T11:58:00Z&to=2026-11-01T12:00:00Z"), 100);
+}
+
+/// Selectors that do not parse are said to, with the place.
+#[test]
+fn bad_selectors_are_named() {
+    let server = server();
+    for (filter, code) in
+        [("%7Bcomm", "bad_selector"), ("comm=~%22(%22", "bad_selector"), ("colour=%22red%22", "unknown_label")]
+    {
+        let answer = server.get(&format!("/api/v1/top?filter={filter}"));
+        assert_eq!((answer.status, answer.problem().as_str()), (400, code), "{filter}: {answer:?}");
+    }
+}
+
+/// The export holds the same samples as the graph, one line a stack, whatever the names.
+#[test]
+fn folded_lines_hold_every_sample() {
+    let server = server();
+    let answer = server.get("/api/v1/export/folded");
+    assert_eq!(answer.header("content-type"), Some("text/plain; charset=utf-8"), "{answer:?}");
+    let name = "attachment; filename=\"profile-20261101T110000Z-20261101T120000Z.folded\"";
+    assert_eq!(answer.header("content-disposition"), Some(name));
+    assert_eq!(folded_sum(&answer.body), 100, "{}", answer.body);
+    assert!(answer.body.contains("exec: <b> 68\n"), "{}", answer.body);
+    assert!(answer.body.contains("sh;main 20\n"), "{}", answer.body);
+    let one = server.get("/api/v1/export/folded?filter=comm=%22sh%22");
+    assert_eq!(one.body, "sh;main 20\n");
+}
+
+/// The picture is a file to save, with names as text.
+#[test]
+fn the_svg_is_a_file_with_names_as_text() {
+    let answer = server().get("/api/v1/export/svg");
+    assert_eq!(answer.header("content-type"), Some("image/svg+xml"), "{answer:?}");
+    assert!(answer.header("content-disposition").unwrap().ends_with(".svg\""));
+    assert!(answer.body.contains("exec: &lt;b&gt;") && !answer.body.contains("<b>"));
+}
+
+/// Functions by self; the window in its bucket, with what was lost.
+#[test]
+fn top_and_timeline_count_the_same_samples() {
+    let server = server();
+    let top = server.get("/api/v1/top").json();
+    assert_eq!((&top["samples"], &top["rows"][0]["self"]), (&100.into(), &70.into()), "{top}");
+    let timeline = server.get("/api/v1/timeline?from=now-5m").json();
+    let sum = |name: &str| -> u64 {
+        timeline["buckets"][name].as_array().unwrap().iter().map(|value| value.as_u64().unwrap()).sum()
+    };
+    assert_eq!((sum("samples"), sum("lost"), sum("incomplete")), (100, 3, 2), "{timeline}");
+}
+
+/// Values with their samples, busiest first; a label without values in any process has the empty one.
+#[test]
+fn label_values_are_counted() {
+    let server = server();
+    let comm = server.get("/api/v1/labels/comm/values").json();
+    let expected = serde_json::json!([{"value": "postgres", "samples": 80}, {"value": "sh", "samples": 20}]);
+    assert_eq!(comm["values"], expected);
+    let container = server.get("/api/v1/labels/container/values").json();
+    assert_eq!(container["values"], serde_json::json!([{"value": "", "samples": 100}]));
+    assert_eq!(server.get("/api/v1/labels/comm/values?limit=1").json()["values"].as_array().unwrap().len(), 1);
+}
+
+/// taken = stored + lost, and the database is described.
+#[test]
+fn the_status_balances() {
+    let status = server().get("/api/v1/status").json();
+    let totals = &status["totals"];
+    let lost: u64 = totals["lost"].as_object().unwrap().values().map(|n| n.as_u64().unwrap()).sum();
+    assert_eq!((totals["taken"].as_u64(), totals["stored"].as_u64(), lost), (Some(103), Some(100), 3), "{status}");
+    assert_eq!(totals["stacks"], serde_json::json!({"complete": 98, "frame_pointer_lost": 2}));
+    assert_eq!(status["recording"], serde_json::Value::Null);
+    assert_eq!(status["database"]["windows"], 1);
+    assert!(status["database"]["bytes"].as_u64().unwrap() > 0);
+    assert_eq!(status["database"]["newest_ms"], noon().as_millis() - 60_000);
+}
