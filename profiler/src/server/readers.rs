@@ -210,6 +210,15 @@ mod tests {
         }
     }
 
+    /// Waits for other tasks and threads to make `condition` true.
+    async fn until_true(condition: impl Fn() -> bool) {
+        let begun = Instant::now();
+        while !condition() {
+            assert!(begun.elapsed() < Duration::from_secs(20), "it never came");
+            sleep(Duration::from_millis(1)).await;
+        }
+    }
+
     /// An answer comes back, and its reader is used again.
     #[actix_web::test]
     async fn an_answer_comes_back_and_the_reader_is_kept() {
@@ -229,16 +238,12 @@ mod tests {
             let (readers, question) = (Arc::clone(&readers), until(&stop));
             async move { readers.ask(question).await }
         });
-        while readers.turns.available_permits() > 0 {
-            rt::task::yield_now().await;
-        }
+        until_true(|| readers.turns.available_permits() == 0).await;
         let second = rt::spawn({
             let readers = Arc::clone(&readers);
             async move { readers.ask(|_| Ok(2)).await }
         });
-        while readers.waiting.load(Ordering::Relaxed) == 0 {
-            rt::task::yield_now().await;
-        }
+        until_true(|| readers.waiting.load(Ordering::Relaxed) > 0).await;
         assert!(matches!(readers.ask(|_| Ok(3)).await, Err(Failure::Busy)));
         stop.store(true, Ordering::Relaxed);
         first.await.unwrap().unwrap();
@@ -254,9 +259,7 @@ mod tests {
         assert!(matches!(readers.ask(until(&stop)).await, Err(Failure::TooLarge(_))));
         assert!(matches!(readers.ask(|_| Ok(())).await, Err(Failure::Busy)));
         stop.store(true, Ordering::Relaxed);
-        while readers.turns.available_permits() == 0 {
-            rt::task::yield_now().await;
-        }
+        until_true(|| readers.turns.available_permits() > 0).await;
         readers.ask(|_| Ok(())).await.unwrap();
     }
 
@@ -287,10 +290,8 @@ mod tests {
             let (run, ended, count) = begun();
             let (waiting, given_up) = oneshot::channel();
             let watch = rt::spawn(give_up(run, deadline, given_up));
-            let _waiting = if client_leaves { None } else { Some(waiting) };
-            while count.load(Ordering::Relaxed) < 2 {
-                sleep(Duration::from_millis(1)).await;
-            }
+            let _waiting = (!client_leaves).then_some(waiting);
+            until_true(|| count.load(Ordering::Relaxed) >= 2).await;
             drop(ended);
             watch.await.unwrap();
         }
