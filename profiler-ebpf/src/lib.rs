@@ -215,7 +215,8 @@ impl Record {
     }
 }
 
-/// Per-CPU counters. Every sample taken is either sent or counted as `ring_full`.
+/// Per-CPU counters of the even or of the odd generations, never reset. Every sample taken is either sent or counted as
+/// `ring_full`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct Counters {
@@ -238,6 +239,23 @@ pub struct Counters {
 }
 
 const _: () = assert!(size_of::<Counters>() == 64);
+
+impl Counters {
+    /// Applies `f` field by field.
+    #[must_use]
+    pub fn zip(self, other: Self, f: impl Fn(u64, u64) -> u64) -> Self {
+        Self {
+            ticks: f(self.ticks, other.ticks),
+            idle: f(self.idle, other.idle),
+            filtered: f(self.filtered, other.filtered),
+            taken: f(self.taken, other.taken),
+            ring_full: f(self.ring_full, other.ring_full),
+            user_inline: f(self.user_inline, other.user_inline),
+            kernel_inline: f(self.kernel_inline, other.kernel_inline),
+            kernel_failed: f(self.kernel_failed, other.kernel_failed),
+        }
+    }
+}
 
 /// What the programs sample.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -51,9 +51,9 @@ pub static KERNEL_STACKS_1: StackTrace = StackTrace::with_max_entries(2048, 0);
 #[map]
 pub static USER_STACKS: Array<u64> = Array::with_max_entries(65_536, 0);
 
-/// What happened, per CPU.
+/// What happened, per CPU, in even and in odd generations.
 #[map]
-pub static COUNTERS: PerCpuArray<Counters> = PerCpuArray::with_max_entries(1, 0);
+pub static COUNTERS: PerCpuArray<Counters> = PerCpuArray::with_max_entries(2, 0);
 
 /// Where a walk keeps its state: too big for the 512-byte stack.
 #[map]

@@ -25,7 +25,8 @@ const USER_MODE: u64 = 3;
 /// Takes one sample.
 #[perf_event]
 pub fn sample(ctx: PerfEventContext) -> u32 {
-    let Some(counters) = maps::COUNTERS.get_ptr_mut(0) else { return 0 };
+    let Some(generation) = maps::GENERATION.get(0).copied() else { return 0 };
+    let Some(counters) = maps::COUNTERS.get_ptr_mut(generation & 1) else { return 0 };
     // SAFETY: this CPU's element; the kernel does not run this program twice at once on a CPU.
     let counters = unsafe { &mut *counters };
     counters.ticks += 1;
@@ -41,7 +42,7 @@ pub fn sample(ctx: PerfEventContext) -> u32 {
         return 0;
     }
     counters.taken += 1;
-    if take(&ctx, &config, pid_tgid, counters).is_none() {
+    if take(&ctx, &config, pid_tgid, generation, counters).is_none() {
         counters.ring_full += 1;
     }
     0
@@ -61,11 +62,16 @@ fn passes_filter(config: &Config, pid: u32) -> bool {
 
 /// Fills the record and sends it; `None` when the ring buffer had no room.
 #[inline(always)]
-fn take(ctx: &PerfEventContext, config: &Config, pid_tgid: u64, counters: &mut Counters) -> Option<()> {
+fn take(
+    ctx: &PerfEventContext,
+    config: &Config,
+    pid_tgid: u64,
+    generation: u32,
+    counters: &mut Counters,
+) -> Option<()> {
     let scratch = maps::SCRATCH.get_ptr_mut(0)?;
     // SAFETY: this CPU's element, as above.
     let scratch = unsafe { &mut *scratch };
-    let generation = *maps::GENERATION.get(0)?;
     let pid = (pid_tgid >> 32) as u32;
     // SAFETY: the kernel promises a current task here.
     let task = unsafe { bpf_get_current_task_btf() };

@@ -17,8 +17,8 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use super::build_id::{Elf, build_id_note, read_elf};
 use super::open_file::{OpenedFile, open_in_root};
 use super::proc_dir::{ProcRoot, ProcessDir};
-use super::side_band::MappedFile;
 use super::vdso::copy_vdso;
+use crate::profile::MappedFile;
 use crate::profile::{Binary, BinaryId, BinaryKey, BinaryKind, BootNanos, printable};
 
 /// Most files kept open. Above it the one that was hit longest ago is closed.

@@ -4,8 +4,9 @@
 
 use tempfile::TempDir;
 
-use super::{MappedFile, ProcRoot, ProcessTable, SideBand};
+use super::{ProcRoot, ProcessTable};
 use crate::profile::{BootNanos, RawSample, Sample, StackEnd, StartTicks};
+use crate::profile::{MappedFile, SideBand};
 
 /// A table over a `/proc` of our own making.
 pub(super) struct Host {

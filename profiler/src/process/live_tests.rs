@@ -17,8 +17,9 @@ use tempfile::TempDir;
 use super::build_id::{Elf, read_elf};
 use super::drawing::sample_of;
 use super::proc_text::{MapsLine, executable_maps, parse_stat};
-use super::{MappedFile, ProcRoot, ProcessTable, SideBand};
+use super::{ProcRoot, ProcessTable};
 use crate::profile::{Binary, BinaryKey, BinaryKind, BootNanos, BuildId, StartTicks};
+use crate::profile::{MappedFile, SideBand};
 
 /// A program that waits to be killed, copied to a place of its own.
 struct Running {

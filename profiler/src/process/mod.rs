@@ -1,6 +1,6 @@
 //! Addresses become locations: which process, which binary, where in it.
 //!
-//! In: [`RawSample`](crate::profile::RawSample)s and the kernel's [`SideBand`] records, in the order of their times, and `/proc`
+//! In: [`RawSample`](crate::profile::RawSample)s and the kernel's [`SideBand`](crate::profile::SideBand) records, in the order of their times, and `/proc`
 //! for what began before us. Out: [`Sample`](crate::profile::Sample)s, [`ProcessFacts`](crate::profile::ProcessFacts),
 //! [`Binary`](crate::profile::Binary)s with their files pinned. Names of functions are the symbolizer's.
 //!
@@ -20,12 +20,11 @@ mod open_file;
 mod proc_dir;
 mod proc_text;
 mod resolve;
-mod side_band;
 mod stack_cache;
 mod table;
 mod tracked;
 mod vdso;
 
 pub use proc_dir::ProcRoot;
-pub use side_band::{MappedFile, SideBand};
+
 pub use table::{ProcessTable, TableCounts};

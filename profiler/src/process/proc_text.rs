@@ -1,6 +1,6 @@
 //! Parsers for the text of `/proc/PID/stat` and `/proc/PID/maps`. Pure; anything odd is `None`, never a panic.
 
-use super::side_band::MappedFile;
+use crate::profile::MappedFile;
 use crate::profile::StartTicks;
 
 /// What we read from `/proc/PID/stat` (`man 5 proc_pid_stat`).

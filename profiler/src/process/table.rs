@@ -12,10 +12,10 @@ use super::cgroup::Cgroup;
 use super::mappings::{Mapping, Mappings};
 use super::proc_dir::{ProcRoot, ProcessDir};
 use super::proc_text::Stat;
-use super::side_band::{MappedFile, SideBand};
 use super::stack_cache::StackCache;
 use super::tracked::{AddressSpace, Start, Tracked, blank_facts};
 use crate::profile::{Binary, BinaryId, BootNanos, ProcessFacts, ProcessKey, printable};
+use crate::profile::{MappedFile, SideBand};
 
 /// Most processes tracked, twice what a host runs by default (`kernel.pid_max`); samples of others have no locations.
 const MAX_PROCESSES: usize = 65_536;

@@ -3,7 +3,7 @@
 use super::{BootNanos, BuildId};
 
 /// How the kernel names a mapped file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum MappedFile {
     /// By its build id.
     BuildId(BuildId),
@@ -15,6 +15,8 @@ pub enum MappedFile {
         minor: u32,
         /// Inode number.
         inode: u64,
+        /// Generation of the inode (0 where the file system has none, or it is not known).
+        generation: u64,
     },
 }
 
@@ -41,14 +43,14 @@ pub enum SideBand {
         /// Its new name.
         comm: String,
     },
-    /// A thread (`pid == parent`) or a process began; a process inherits its parent's mappings.
+    /// A thread (`pid == ppid`) or a process began; a process inherits its parent's mappings.
     Fork {
         /// When.
         time: BootNanos,
         /// The new thread's process.
         pid: u32,
         /// The process that forked.
-        parent: u32,
+        ppid: u32,
         /// The new thread.
         tid: u32,
     },

@@ -19,8 +19,8 @@ pub trait KernelStackMap {
 /// What one pass over the ring buffer gave.
 #[derive(Debug, Default)]
 pub struct Drained {
-    /// Samples in ring order: nearly, not exactly, by time.
-    pub samples: Vec<RawSample>,
+    /// Samples in ring order (nearly, not exactly, by time), each with the generation that counted it.
+    pub samples: Vec<(u32, RawSample)>,
     /// Records that became no sample.
     pub losses: Losses,
     /// Two different stacks of one process with one 128-bit hash (expected: never). Both are kept apart.
@@ -69,7 +69,7 @@ impl StackBook {
             drained.losses.add(LossCause::KernelStackGone, lost);
             return;
         };
-        drained.samples.push(RawSample {
+        let sample = RawSample {
             time: BootNanos(header.time),
             cpu: header.cpu,
             pid: header.pid,
@@ -81,7 +81,8 @@ impl StackBook {
             user,
             end: record.end,
             weight: u64::from(header.weight),
-        });
+        };
+        drained.samples.push((header.generation, sample));
     }
 
     fn user_stack(
@@ -201,8 +202,8 @@ mod tests {
     fn a_hash_stands_for_the_frames_sent_before_it() {
         let drained = drain(&[record(7, 1, 42, &[10, 20], -1), record(7, 1, 42, &[], -1)], &Map(vec![]));
         assert_eq!(drained.samples.len(), 2);
-        assert_eq!(*drained.samples[1].user, [10, 20]);
-        assert_eq!(&*drained.samples[0].thread, "a\u{fffd}b");
+        assert_eq!(*drained.samples[1].1.user, [10, 20]);
+        assert_eq!(&*drained.samples[0].1.thread, "a\u{fffd}b");
     }
 
     /// Another process with the same hash has no right to it, nor has the next generation.
@@ -219,7 +220,7 @@ mod tests {
     fn a_hash_conflict_is_counted_and_mixes_nothing() {
         let drained = drain(&[record(7, 1, 42, &[10], -1), record(7, 1, 42, &[11], -1)], &Map(vec![]));
         assert_eq!(drained.hash_conflicts, 1);
-        assert_eq!((&*drained.samples[0].user, &*drained.samples[1].user), (&[10][..], &[11][..]));
+        assert_eq!((&*drained.samples[0].1.user, &*drained.samples[1].1.user), (&[10][..], &[11][..]));
     }
 
     /// An id is looked up in the map of its own generation; a missing one is a counted loss.
@@ -229,7 +230,7 @@ mod tests {
         let records =
             [record(7, 1, 0, &[], 3), record(7, 2, 0, &[], 3), record(7, 1, 0, &[], 3), record(7, 2, 0, &[], 4)];
         let drained = drain(&records, &map);
-        let kernels: Vec<_> = drained.samples.iter().map(|sample| sample.kernel[0]).collect();
+        let kernels: Vec<_> = drained.samples.iter().map(|(_, sample)| sample.kernel[0]).collect();
         assert_eq!(kernels, [100, 200, 100]);
         assert_eq!(drained.losses.0.get(&LossCause::KernelStackGone), Some(&1));
     }
@@ -249,7 +250,7 @@ mod tests {
         fn any_bytes_are_a_sample_or_a_counted_loss(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..300)) {
             let mut drained = Drained::default();
             StackBook::default().read(&bytes, &Map(vec![]), &mut drained);
-            let weight = drained.samples.first().map_or(0, |sample| sample.weight);
+            let weight = drained.samples.first().map_or(0, |(_, sample)| sample.weight);
             proptest::prop_assert!(drained.samples.len() == 1 || drained.losses.total() >= 1 || weight == 0);
         }
     }

@@ -18,3 +18,11 @@ pub use drain::Drained;
 pub use error::SamplerError;
 pub use options::{Cgroup, DEFAULT_HZ, Frequency, SamplerOptions, Target, choose_event};
 pub use run::{Polled, Sampler};
+
+/// Whether the kernel's BTF has the fields that samples carry.
+///
+/// # Errors
+/// No BTF, or the fields are not in it.
+pub fn kernel_fields() -> std::io::Result<()> {
+    btf::TaskOffsets::of_running_kernel().map(|_| ())
+}

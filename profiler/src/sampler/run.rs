@@ -95,8 +95,8 @@ impl Sampler {
         polled
     }
 
-    /// Begins the next generation of stacks, as each window does: clears the map that was last used a whole window ago (all
-    /// its samples have been read since) and lets the kernel side use it.
+    /// Begins the next generation, as each window does: clears the stack map that was last used a whole window ago (all its
+    /// samples must have been polled since) and lets the kernel side use it.
     ///
     /// # Errors
     /// The kernel refuses a map operation.
@@ -113,26 +113,33 @@ impl Sampler {
         Ok(())
     }
 
+    /// The generation that samples belong to now.
+    #[must_use]
+    pub fn generation(&self) -> u32 {
+        self.generation
+    }
+
     /// Totals since the start, over all CPUs.
     ///
     /// # Errors
     /// The kernel refuses the look-up.
     pub fn counters(&self) -> Result<Counters, SamplerError> {
-        Ok(self.per_cpu_counters()?.iter().fold(Counters::default(), |a, b| Counters {
-            ticks: a.ticks + b.ticks,
-            idle: a.idle + b.idle,
-            filtered: a.filtered + b.filtered,
-            taken: a.taken + b.taken,
-            ring_full: a.ring_full + b.ring_full,
-            user_inline: a.user_inline + b.user_inline,
-            kernel_inline: a.kernel_inline + b.kernel_inline,
-            kernel_failed: a.kernel_failed + b.kernel_failed,
-        }))
+        Ok(self.counters_like(0)?.zip(self.counters_like(1)?, |a, b| a + b))
     }
 
-    fn per_cpu_counters(&self) -> Result<Vec<Counters>, SamplerError> {
-        let values = self.loaded.counters.get(&0, 0).map_err(SamplerError::load)?;
-        Ok(values.iter().copied().collect())
+    /// Totals since the start over all CPUs, of the generations that are even or odd as `generation` is.
+    ///
+    /// # Errors
+    /// The kernel refuses the look-up.
+    pub fn counters_like(&self, generation: u32) -> Result<Counters, SamplerError> {
+        let values = self.loaded.counters.get(&(generation & 1), 0).map_err(SamplerError::load)?;
+        Ok(values.iter().fold(Counters::default(), |sum, cpu| sum.zip(*cpu, |a, b| a + b)))
+    }
+
+    /// Timer ticks of each CPU since the start.
+    fn ticks(&self) -> Result<Vec<u64>, SamplerError> {
+        let of = |generation: u32| self.loaded.counters.get(&generation, 0).map_err(SamplerError::load);
+        Ok(of(0)?.iter().zip(of(1)?.iter()).map(|(even, odd)| even.ticks + odd.ticks).collect())
     }
 
     /// Follows CPUs that come and go, and reopens events that have gone silent: the kernel switches an event off with its CPU
@@ -142,10 +149,10 @@ impl Sampler {
     /// An event cannot be opened on an online CPU.
     pub fn follow_cpus(&mut self, now: BootNanos) -> Result<Vec<u32>, SamplerError> {
         let online = cpus::online().map_err(SamplerError::load)?;
-        let counters = self.per_cpu_counters()?;
+        let all_ticks = self.ticks()?;
         let mut dead: BTreeSet<u32> = self.cpus.keys().filter(|cpu| !online.contains(cpu)).copied().collect();
         for (cpu, events) in &mut self.cpus {
-            let ticks = counters.get(*cpu as usize).map_or(0, |counters| counters.ticks);
+            let ticks = all_ticks.get(*cpu as usize).copied().unwrap_or(0);
             if ticks != events.ticks {
                 (events.ticks, events.heard) = (ticks, now);
             } else if self.options.event == SampleEvent::CpuClock && now.0.saturating_sub(events.heard.0) > SILENT_NANOS
@@ -192,7 +199,7 @@ impl Sampler {
         let timer = sample
             .attach(config, PerfEventScope::AllProcessesOneCpu { cpu }, policy, false)
             .map_err(|error| denied_or(error, "open perf events", SamplerError::load))?;
-        let ticks = self.per_cpu_counters()?.get(cpu as usize).map_or(0, |counters| counters.ticks);
+        let ticks = self.ticks()?.get(cpu as usize).copied().unwrap_or(0);
         self.cpus.insert(cpu, CpuEvents { timer, side_band, ticks, heard: now });
         Ok(())
     }

@@ -45,7 +45,7 @@ pub fn decode(raw: RawRecord<'_>) -> Option<SideBand> {
             }
         }
         EventRecord::Fork(fork) => {
-            SideBand::Fork { time, pid: fork.pid as u32, parent: fork.ppid as u32, tid: fork.tid as u32 }
+            SideBand::Fork { time, pid: fork.pid as u32, ppid: fork.ppid as u32, tid: fork.tid as u32 }
         }
         EventRecord::Exit(exit) => SideBand::Exit { time, pid: exit.pid as u32, tid: exit.tid as u32 },
         EventRecord::Mmap2(map) => SideBand::Mmap {
@@ -57,9 +57,12 @@ pub fn decode(raw: RawRecord<'_>) -> Option<SideBand> {
             path: map.path.as_slice().into_owned(),
             identity: match map.file_id {
                 Mmap2FileId::BuildId(id) => MappedFile::BuildId(BuildId::new(&id)?),
-                Mmap2FileId::InodeAndVersion(file) => {
-                    MappedFile::Inode { major: file.major, minor: file.minor, inode: file.inode }
-                }
+                Mmap2FileId::InodeAndVersion(file) => MappedFile::Inode {
+                    major: file.major,
+                    minor: file.minor,
+                    inode: file.inode,
+                    generation: file.inode_generation,
+                },
             },
             executable: map.protection & PROT_EXEC != 0,
         },

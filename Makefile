@@ -1,0 +1,66 @@
+# The front door. Each target is what CI and people call alike; set-up does nothing twice.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+STAMPS := target/.setup
+TOOLS := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/profiler-build
+export PATH := $(TOOLS)/bin:$(HOME)/.cargo/bin:$(PATH)
+export TZ := UTC
+export LC_ALL := C.UTF-8
+ARGS ?=
+
+.PHONY: help run build web setup setup-web test test-unit test-kernel test-web test-readme lint fmt bless bench bench-agent clean
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+run: build ## build, then sample this host and serve http://127.0.0.1:7117 (needs root; ARGS="-F 199" adds options)
+	@scripts/as-root.sh target/release/profiler run $(ARGS)
+
+build: setup web ## build the release binary, target/release/profiler
+	cargo build --release --locked
+
+web: setup-web ## build the page into web/dist
+	@scripts/build-web.sh
+
+setup: ## install what the build needs: system packages, the toolchain, bpf-linker
+	@scripts/setup.sh build
+
+setup-web: ## install what the page needs: node and its packages
+	@scripts/setup.sh web
+
+setup-test: setup setup-web ## install what the tests need: chromium, perf, a C compiler's friends
+	@scripts/setup.sh test
+
+test: test-unit test-kernel test-web test-readme ## every test (needs root: real eBPF on this kernel)
+
+test-unit: setup-test web ## tests that need no privileges
+	cargo test --locked --workspace --lib --bins && cargo test --locked -p profiler --test api --test cli
+	cd web && npm test
+
+test-kernel: setup-test web ## tests on this kernel: real eBPF, real processes, a real database (root)
+	@scripts/as-root.sh cargo test --locked -p profiler --test sampler --test end_to_end -- --test-threads=1
+
+test-web: build setup-test ## the page in headless Chromium, against a real recording of this host
+	@scripts/test-web.sh
+
+test-readme: build ## every command of the README, as a new user would type it
+	@scripts/test-readme.sh
+
+lint: setup setup-web web ## formatting, clippy, the web linter, the paths that ARCHITECTURE.md names
+	cargo fmt --all --check && cargo clippy --locked --workspace --all-targets -- -D warnings
+	cd web && npm run --silent lint
+	@scripts/check-docs.sh
+
+fmt: ## format everything
+	cargo fmt --all && cd web && npm run --silent format
+
+bless: ## rewrite the golden files from what the code does now; read the diff before committing
+	BLESS=1 cargo test --locked -p profiler --test api
+
+bench: build setup-test ## own cost beside `perf record`, in one run (about 3 minutes, root)
+	@scripts/as-root.sh scripts/bench.sh
+
+soak: build ## kill -9 at 50 random moments: integrity and every committed window (about 4 minutes, root)
+	@scripts/as-root.sh cargo test --release --locked -p profiler --test end_to_end -- --ignored --test-threads=1 --nocapture
+
+clean: ## remove everything built
+	cargo clean; rm -rf web/dist web/node_modules

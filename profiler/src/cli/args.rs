@@ -1,0 +1,294 @@
+//! The words of the command line, as clap reads them. What they mean is checked where they are used.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bytesize::ByteSize;
+use clap::{Parser, Subcommand, ValueEnum};
+
+use crate::sampler::DEFAULT_HZ;
+
+/// Where the page is, unless told otherwise.
+pub const DEFAULT_LISTEN: &str = "127.0.0.1:7117";
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0    done (record -- COMMAND: the command's own code, 128 + n when signal n ended it)
+  1    something failed; the message says what
+  2    the command line makes no sense
+  3    no samples, or none that match
+  4    not allowed; the message says how to grant it
+  5    this kernel lacks something
+  6    the address cannot be listened on
+  7    the database cannot be used
+  126  the command of `record` may not be executed
+  127  the command of `record` was not found
+  130  interrupted twice";
+
+const EXAMPLES: &str = "\
+Examples:
+  sudo profiler run                               sample this host, open http://127.0.0.1:7117
+  sudo profiler record -d 30 -o cpu.svg           thirty seconds of the whole host as a flame graph
+  sudo profiler record -o make.folded -- make -j  one command and its children, as folded stacks
+  profiler serve saved.db                         browse a recording, no privileges needed
+  profiler export --from now-15m --filter '{comm=\"postgres\"}' -o pg.folded
+  profiler doctor                                 what this host offers, what is missing, how to fix it";
+
+/// A continuous profiler: samples every process and the kernel by eBPF, keeps the history, shows flame graphs.
+#[derive(Debug, Parser)]
+#[command(name = "profiler", version, after_help = format!("{EXAMPLES}\n\n{EXIT_CODES}"))]
+pub struct Args {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Sample this host around the clock, keep the history, serve the page.
+    Run(RunArgs),
+    /// Sample once: a command, some processes or the whole host, into a file.
+    Record(RecordArgs),
+    /// Browse a database that was recorded earlier. Needs no privileges.
+    Serve(ServeArgs),
+    /// Write a range of a database as folded stacks or as a flame graph picture.
+    Export(ExportArgs),
+    /// Check what this host offers for profiling, and say how to fix what is missing.
+    Doctor(DoctorArgs),
+    /// Print a completion script for a shell.
+    Completions(CompletionsArgs),
+    /// Write the manual pages into a folder.
+    Man(ManArgs),
+    /// The child process that reads foreign files.
+    #[command(name = "symbolizer-worker", hide = true)]
+    SymbolizerWorker,
+}
+
+/// How to sample.
+#[derive(Clone, Debug, clap::Args)]
+pub struct SamplingArgs {
+    /// Samples per second and CPU, 1 to 10000. Prime numbers do not beat with periodic work.
+    #[arg(short = 'F', long = "frequency", visible_alias = "rate", value_name = "HZ", default_value_t = DEFAULT_HZ)]
+    pub frequency: u32,
+    /// What makes the samples.
+    #[arg(short = 'e', long, value_enum, default_value_t = EventArg::Auto)]
+    pub event: EventArg,
+    /// Slots of the user stack map, a power of two: fewer use less kernel memory and send stacks more often.
+    #[arg(long, value_name = "N", default_value_t = 65_536, value_parser = power_of_two, hide = true)]
+    pub user_stack_slots: u32,
+    /// Buckets of each kernel stack map, a power of two.
+    #[arg(long, value_name = "N", default_value_t = 2048, value_parser = power_of_two, hide = true)]
+    pub kernel_stack_buckets: u32,
+    /// Length of a window: what a kill -9 or a power cut can lose.
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration, hide = true)]
+    pub window: Duration,
+}
+
+fn power_of_two(text: &str) -> Result<u32, String> {
+    let number: u32 = text.parse().map_err(|_| "not a number".to_owned())?;
+    if number.is_power_of_two() && number <= 1 << 22 {
+        Ok(number)
+    } else {
+        Err("not a power of two up to 4194304".into())
+    }
+}
+
+/// Choice of event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum EventArg {
+    /// CPU cycles where a short test shows that the counter works, else the software clock.
+    Auto,
+    /// The software CPU clock: works everywhere.
+    CpuClock,
+    /// The CPU's cycle counter: also sees code with interrupts off.
+    Cycles,
+}
+
+/// `run`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct RunArgs {
+    /// The database [default: /var/lib/profiler/profiler.db as root, else below $XDG_DATA_HOME].
+    #[arg(long, value_name = "FILE", env = "PROFILER_DB")]
+    pub db: Option<PathBuf>,
+    #[command(flatten)]
+    pub sampling: SamplingArgs,
+    /// Sample these processes and their children only.
+    #[arg(short, long = "pid", value_name = "PID", value_delimiter = ',', conflicts_with = "cgroup")]
+    pub pids: Vec<u32>,
+    /// Sample one cgroup (version 2) and those below it only.
+    #[arg(long, value_name = "PATH")]
+    pub cgroup: Option<PathBuf>,
+    #[command(flatten)]
+    pub listen: ListenArgs,
+    /// Delete windows older than this.
+    #[arg(long, value_name = "TIME", default_value = "30d", value_parser = duration, env = "PROFILER_KEEP")]
+    pub keep: Duration,
+    /// Delete the oldest windows when the database is larger than this.
+    #[arg(long, value_name = "SIZE", default_value = "10GiB", env = "PROFILER_KEEP_SIZE")]
+    pub keep_size: ByteSize,
+}
+
+/// Where to serve.
+#[derive(Clone, Debug, clap::Args)]
+pub struct ListenArgs {
+    /// Address and port of the page.
+    #[arg(long, value_name = "ADDRESS", default_value = DEFAULT_LISTEN, env = "PROFILER_LISTEN")]
+    pub listen: SocketAddr,
+    /// Also answer requests for this host name, besides localhost (behind a proxy, say). May be repeated.
+    #[arg(long = "allow-host", value_name = "NAME")]
+    pub allow_hosts: Vec<String>,
+    /// Let `--listen` name an address that others can reach, although there is no login.
+    #[arg(long)]
+    pub insecure_no_auth: bool,
+}
+
+/// `record`.
+#[derive(Clone, Debug, clap::Args)]
+#[command(
+    after_help = "The file's extension chooses the format: .folded (stacks, for flame graph tools), .svg (flame graph),\n\
+                        .db (everything, for `profiler serve`). `-o -` writes folded stacks to standard output."
+)]
+pub struct RecordArgs {
+    /// Sample these processes and their children.
+    #[arg(short, long = "pid", value_name = "PID", value_delimiter = ',', group = "who")]
+    pub pids: Vec<u32>,
+    /// Sample the whole host (the default without a command).
+    #[arg(short, long, group = "who")]
+    pub all: bool,
+    /// Sample one cgroup (version 2) and those below it.
+    #[arg(long, value_name = "PATH", group = "who")]
+    pub cgroup: Option<PathBuf>,
+    /// Stop after this long (30, 30s, 5m) [default: when the command ends, or at Ctrl-C].
+    #[arg(short, long, value_name = "TIME", value_parser = duration)]
+    pub duration: Option<Duration>,
+    #[command(flatten)]
+    pub sampling: SamplingArgs,
+    /// Where to write: FILE.folded, FILE.svg, FILE.db, or - for folded stacks on standard output. May be repeated.
+    #[arg(short, long, value_name = "FILE", default_value = "profile.db")]
+    pub output: Vec<PathBuf>,
+    /// The command to run and sample, with its children, from its first instruction.
+    #[arg(last = true, value_name = "COMMAND")]
+    pub command: Vec<std::ffi::OsString>,
+}
+
+/// `serve`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct ServeArgs {
+    /// The database.
+    #[arg(value_name = "DB")]
+    pub db: PathBuf,
+    #[command(flatten)]
+    pub listen: ListenArgs,
+}
+
+/// `export`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct ExportArgs {
+    /// The database [default: where `run` keeps it].
+    #[arg(long, value_name = "FILE", env = "PROFILER_DB")]
+    pub db: Option<PathBuf>,
+    /// Start: now-1h, 2026-11-22T10:00:00Z, or Unix time.
+    #[arg(long, value_name = "TIME", default_value = "now-1h")]
+    pub from: String,
+    /// End, in the same forms.
+    #[arg(long, value_name = "TIME", default_value = "now")]
+    pub to: String,
+    /// Label selector, such as '{comm="postgres", container=~"web-.*"}'.
+    #[arg(long, value_name = "SELECTOR", default_value = "")]
+    pub filter: String,
+    /// The format [default: by the output's extension, else folded].
+    #[arg(long, value_enum)]
+    pub format: Option<Format>,
+    /// Where to write; - is standard output.
+    #[arg(short, long, value_name = "FILE", default_value = "-")]
+    pub output: PathBuf,
+}
+
+/// Export formats.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// One line a stack, `process;function;function count`.
+    Folded,
+    /// A flame graph picture.
+    Svg,
+}
+
+/// `doctor`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct DoctorArgs {
+    /// As JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `completions`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct CompletionsArgs {
+    /// The shell.
+    pub shell: clap_complete::Shell,
+}
+
+/// `man`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct ManArgs {
+    /// An existing folder.
+    #[arg(default_value = ".")]
+    pub folder: PathBuf,
+}
+
+/// `30` (seconds), `30s`, `5m`, `1h30m`, `30d`.
+fn duration(text: &str) -> Result<Duration, String> {
+    let bad = || format!("{text:?} is not a time: write 30, 30s, 5m, 1h or 30d");
+    let duration = match text.parse::<u64>() {
+        Ok(seconds) => Duration::from_secs(seconds),
+        Err(_) => {
+            let span: jiff::Span = text.parse().map_err(|_| bad())?;
+            let days = jiff::SpanRelativeTo::days_are_24_hours();
+            Duration::try_from(span.to_duration(days).map_err(|_| bad())?).map_err(|_| bad())?
+        }
+    };
+    if duration.is_zero() { Err(format!("{text:?} is no time at all: write 30s or more")) } else { Ok(duration) }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    /// Clap's own check of the whole definition.
+    #[test]
+    fn the_definition_is_consistent() {
+        Args::command().debug_assert();
+    }
+
+    /// Bare numbers are seconds; units are as people write them; nonsense and zero are refused.
+    #[test]
+    fn durations_are_read_as_people_write_them() {
+        for (text, seconds) in [("30", 30), ("30s", 30), ("5m", 300), ("1h30m", 5400), ("30d", 30 * 86_400)] {
+            assert_eq!(duration(text).unwrap(), Duration::from_secs(seconds), "{text}");
+        }
+        for text in ["", "0", "-5s", "soon", "5 parsecs"] {
+            assert!(duration(text).is_err(), "{text}");
+        }
+    }
+
+    /// What follows `--` belongs to the command, options included.
+    #[test]
+    fn a_commands_own_options_are_left_alone() {
+        let args = Args::try_parse_from(["profiler", "record", "-F", "199", "-o", "x.svg", "--", "ls", "-la"]).unwrap();
+        let Command::Record(record) = args.command else { panic!("not record") };
+        assert_eq!(record.command, ["ls", "-la"]);
+        assert_eq!(record.sampling.frequency, 199);
+    }
+
+    /// Two answers to "whom?" are a mistake.
+    #[test]
+    fn targets_exclude_each_other() {
+        assert!(Args::try_parse_from(["profiler", "record", "-a", "-p", "1"]).is_err());
+        assert!(Args::try_parse_from(["profiler", "run", "-p", "1", "--cgroup", "/x"]).is_err());
+    }
+}

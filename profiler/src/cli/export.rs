@@ -1,0 +1,55 @@
+//! `profiler export`: a range of a database as folded stacks or a picture.
+
+use std::fs::File;
+use std::io::{self, BufWriter, Write as _};
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+
+use super::args::{ExportArgs, Format};
+use super::host;
+use super::open_range::{merge, write};
+use crate::query;
+use crate::sys::clock::wall_now;
+
+/// Runs the command.
+///
+/// # Errors
+/// Bad selector or range, no samples, database or output not to be had.
+pub fn export(args: &ExportArgs) -> anyhow::Result<ExitCode> {
+    let selector = query::parse_selector(&args.filter)?;
+    let range = query::parse_range(&args.from, &args.to, wall_now())?;
+    let database = args.db.clone().unwrap_or_else(host::default_database);
+    let merged = merge(&database, range, &selector)?;
+    let format = args.format.or_else(|| format_of(&args.output)).unwrap_or(Format::Folded);
+    if args.output == Path::new("-") {
+        match write(&merged, format, io::stdout().lock()) {
+            // `profiler export | head`: the reader has seen enough.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
+            written => written.context("failed to write to standard output")?,
+        }
+    } else {
+        write_file(&args.output, |out| write(&merged, format, out))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The format that a file name asks for.
+pub fn format_of(path: &Path) -> Option<Format> {
+    match path.extension()?.to_str()? {
+        "folded" | "txt" => Some(Format::Folded),
+        "svg" => Some(Format::Svg),
+        _ => None,
+    }
+}
+
+/// Creates a file and has it written.
+///
+/// # Errors
+/// It cannot be created or written; the message names it.
+pub fn write_file(path: &Path, content: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>) -> anyhow::Result<()> {
+    let file = File::create(path).with_context(|| format!("failed to create {}", path.display()))?;
+    let mut out = BufWriter::new(file);
+    content(&mut out).and_then(|()| out.flush()).with_context(|| format!("failed to write {}", path.display()))
+}

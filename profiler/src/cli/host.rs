@@ -1,0 +1,73 @@
+//! What the command line's words mean on this host: default paths, targets, limits.
+
+use std::path::{Path, PathBuf};
+
+use rustix::process::{Resource, Rlimit, geteuid, getrlimit, setrlimit};
+
+use super::args::{EventArg, SamplingArgs};
+use super::exit::Usage;
+use crate::profile::SampleEvent;
+use crate::sampler::{Cgroup, Frequency, SamplerOptions, Target, choose_event};
+
+/// Where `run` keeps its history: `/var/lib/profiler` for root, else the user's data folder.
+#[must_use]
+pub fn default_database() -> PathBuf {
+    let folder = if geteuid().is_root() {
+        PathBuf::from("/var/lib")
+    } else {
+        std::env::var_os("XDG_DATA_HOME").map(PathBuf::from).filter(|path| path.is_absolute()).unwrap_or_else(|| {
+            PathBuf::from(std::env::var_os("HOME").unwrap_or_else(|| ".".into())).join(".local/share")
+        })
+    };
+    folder.join("profiler/profiler.db")
+}
+
+/// Whom to sample.
+///
+/// # Errors
+/// A process or cgroup that does not exist.
+pub fn target(pids: &[u32], cgroup: Option<&Path>) -> anyhow::Result<Target> {
+    if let Some(path) = cgroup {
+        return Ok(Target::Cgroup(Cgroup::find(path)?));
+    }
+    if pids.is_empty() {
+        return Ok(Target::All);
+    }
+    for pid in pids {
+        if *pid == 0 || !Path::new(&format!("/proc/{pid}")).exists() {
+            anyhow::bail!(Usage(format!("no process with pid {pid}: `ps -e` lists the running ones")));
+        }
+        // A thread has a folder too, hidden from listings: its process is what can be sampled.
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        let tgid = status.lines().find_map(|line| line.strip_prefix("Tgid:")?.trim().parse::<u32>().ok());
+        if let Some(tgid) = tgid.filter(|tgid| tgid != pid) {
+            anyhow::bail!(Usage(format!("{pid} is a thread of process {tgid}: use -p {tgid}")));
+        }
+    }
+    Ok(Target::Pids(pids.to_vec()))
+}
+
+/// Options of the sampler.
+///
+/// # Errors
+/// A frequency out of range or above the kernel's limit.
+pub fn sampler_options(args: &SamplingArgs, target: Target) -> anyhow::Result<SamplerOptions> {
+    let event = match args.event {
+        EventArg::Auto => choose_event(),
+        EventArg::CpuClock => SampleEvent::CpuClock,
+        EventArg::Cycles => SampleEvent::Cycles,
+    };
+    let options = SamplerOptions::new(Frequency::new(args.frequency)?, event, target);
+    Ok(SamplerOptions {
+        user_stack_slots: args.user_stack_slots,
+        kernel_stack_buckets: args.kernel_stack_buckets,
+        ..options
+    })
+}
+
+/// Raises the limit on open files as far as it goes: every sampled binary is pinned by a descriptor.
+pub fn raise_file_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    // Failing keeps the old limit; the process room pins fewer files then.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
+}

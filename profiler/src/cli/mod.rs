@@ -1,0 +1,41 @@
+//! The command line: words become options, rooms are wired together, errors become exit codes.
+//!
+//! One file a command. Nothing here samples, stores or draws; everything here says what the others should do.
+
+mod args;
+mod completions;
+mod doctor;
+mod exit;
+mod export;
+mod host;
+mod open_range;
+mod record;
+mod recorder;
+mod run;
+mod serve;
+mod stop;
+mod window_queue;
+mod writer;
+
+use std::process::ExitCode;
+
+pub use args::Args;
+use args::Command;
+pub use exit::exit_code;
+
+/// Does what `args` say.
+///
+/// # Errors
+/// Anything that kept the command from its work; [`exit_code`] says what to exit with.
+pub fn run(args: Args) -> anyhow::Result<ExitCode> {
+    match args.command {
+        Command::Run(args) => run::run(&args),
+        Command::Record(args) => record::record(args),
+        Command::Serve(args) => serve::serve(&args),
+        Command::Export(args) => export::export(&args),
+        Command::Doctor(args) => doctor::doctor(&args),
+        Command::Completions(args) => completions::completions(&args),
+        Command::Man(args) => completions::man(&args),
+        Command::SymbolizerWorker => Ok(crate::symbolizer::worker_main().map(|()| ExitCode::SUCCESS)?),
+    }
+}

@@ -1,0 +1,215 @@
+//! `profiler record`: sample once, into a file.
+
+use std::io;
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitCode, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::args::{Format, RecordArgs};
+use super::exit::{NoSamples, NotExecutable, Usage};
+use super::export::{format_of, write_file};
+use super::host;
+use super::open_range::{EVERYTHING, merge, write};
+use super::recorder::{Recorder, RecorderOptions};
+use super::stop::Stop;
+use crate::query::Selector;
+use crate::sampler::Target;
+use crate::server::LiveStatus;
+use crate::sys::spawn::HeldChild;
+
+/// How often to look whether it is over.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// One `-o`.
+enum Output {
+    Database(PathBuf),
+    File(PathBuf, Format),
+    Stdout,
+}
+
+impl Output {
+    fn parse(path: &Path) -> anyhow::Result<Self> {
+        if path == Path::new("-") {
+            return Ok(Self::Stdout);
+        }
+        if path.extension().is_some_and(|extension| extension == "db") {
+            return Ok(Self::Database(path.to_owned()));
+        }
+        let format = format_of(path).ok_or_else(|| {
+            Usage(format!("{}: name the output .folded, .svg or .db, the extension chooses the format", path.display()))
+        })?;
+        Ok(Self::File(path.to_owned(), format))
+    }
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// Not allowed, no such target, command or output not to be had, no samples.
+pub fn record(args: RecordArgs) -> anyhow::Result<ExitCode> {
+    let stop = Stop::on_signals()?;
+    host::raise_file_limit();
+    let outputs = args.output.iter().map(|path| Output::parse(path)).collect::<anyhow::Result<Vec<_>>>()?;
+    check_outputs(&outputs)?;
+    // Exports are made from a database; without one among the outputs it is a temporary one.
+    let scratch = Scratch::new()?;
+    let database = outputs
+        .iter()
+        .find_map(|output| if let Output::Database(path) = output { Some(path.clone()) } else { None })
+        .unwrap_or_else(|| scratch.database());
+
+    let child = match args.command.split_first() {
+        Some((program, arguments)) => Some(hold(program, arguments)?),
+        None => None,
+    };
+    let whole_host = args.all || args.cgroup.is_some() || !args.pids.is_empty();
+    let target = match &child {
+        Some((held, _)) if !whole_host => Target::Pids(vec![held.pid()]),
+        _ => host::target(&args.pids, args.cgroup.as_deref())?,
+    };
+    let sampler = host::sampler_options(&args.sampling, target)?;
+    let recorder = Recorder::start(RecorderOptions {
+        sampler,
+        window: args.sampling.window,
+        database: database.clone(),
+        retention: None,
+    })
+    .context("failed to start sampling")?;
+    let mut child = match child {
+        Some((held, command)) => {
+            Some(held.release().map_err(|source| NotExecutable { command, source }).context("nothing was recorded")?)
+        }
+        None => None,
+    };
+    let status = wait(&recorder, &stop, args.duration, &args.pids, child.as_mut())?;
+    let live = recorder.finish()?;
+    eprintln!("{}", summary(&live));
+    if live.stored == 0 {
+        anyhow::bail!(NoSamples(
+            "no samples: whatever was sampled used no CPU; sample longer (-d) or more often (-F)".into()
+        ));
+    }
+    for output in &outputs {
+        match output {
+            Output::Database(path) => eprintln!("wrote {0}; `profiler serve {0}` shows it", path.display()),
+            Output::File(path, format) => {
+                let merged = merge(&database, EVERYTHING, &Selector::default())?;
+                write_file(path, |out| write(&merged, *format, out))?;
+                eprintln!("wrote {}", path.display());
+            }
+            Output::Stdout => {
+                let merged = merge(&database, EVERYTHING, &Selector::default())?;
+                write(&merged, Format::Folded, io::stdout().lock()).context("failed to write to standard output")?;
+            }
+        }
+    }
+    Ok(status.map_or(ExitCode::SUCCESS, exit_code))
+}
+
+/// Refuses what would be found out only after the recording.
+fn check_outputs(outputs: &[Output]) -> anyhow::Result<()> {
+    let databases = outputs.iter().filter(|output| matches!(output, Output::Database(_))).count();
+    if databases > 1 {
+        anyhow::bail!(Usage("only one of the outputs can be a .db".into()));
+    }
+    for output in outputs {
+        let (Output::Database(path) | Output::File(path, _)) = output else { continue };
+        if path.exists() && matches!(output, Output::Database(_)) {
+            anyhow::bail!(Usage(format!("{} exists: a recording goes into a new file", path.display())));
+        }
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        if !folder.is_dir() {
+            anyhow::bail!(Usage(format!("no folder {} to write {} into", folder.display(), path.display())));
+        }
+    }
+    Ok(())
+}
+
+fn hold(program: &std::ffi::OsStr, arguments: &[std::ffi::OsString]) -> anyhow::Result<(HeldChild, String)> {
+    let name = program.to_string_lossy().into_owned();
+    let mut command = Command::new(program);
+    command.args(arguments).stdin(Stdio::inherit());
+    let held = HeldChild::fork(command).with_context(|| format!("failed to fork for {name}"))?;
+    Ok((held, name))
+}
+
+/// Waits for the end: of the command, of the time, of the processes, or a signal.
+fn wait(
+    recorder: &Recorder,
+    stop: &Stop,
+    duration: Option<Duration>,
+    pids: &[u32],
+    mut child: Option<&mut Child>,
+) -> anyhow::Result<Option<ExitStatus>> {
+    let started = Instant::now();
+    loop {
+        if let Some(child) = child.as_deref_mut()
+            && let Some(status) = child.try_wait()?
+        {
+            return Ok(Some(status));
+        }
+        let over = duration.is_some_and(|duration| started.elapsed() >= duration);
+        let all_gone = !pids.is_empty() && !pids.iter().any(|pid| Path::new(&format!("/proc/{pid}")).exists());
+        if over || all_gone || stop.is_set() || !recorder.is_running() {
+            // A command that outlives the recording is ours to end (Ctrl-C has reached it already), and its exit says nothing.
+            if let Some(child) = child {
+                // It may just have ended by itself: then there is nobody to tell.
+                let _ = kill_process(Pid::from_child(child), Signal::TERM);
+                child.wait()?;
+            }
+            return Ok(None);
+        }
+        std::thread::sleep(LOOK);
+    }
+}
+
+/// The command's own code; 128 + n when signal n ended it, as shells have it.
+fn exit_code(status: ExitStatus) -> ExitCode {
+    let code = status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0));
+    ExitCode::from(u8::try_from(code).unwrap_or(1))
+}
+
+fn summary(live: &LiveStatus) -> String {
+    let lost = live.losses.total();
+    let causes: Vec<String> =
+        live.losses.0.iter().map(|(cause, n)| format!("{n} {}", cause.name().replace('_', " "))).collect();
+    let whole: u64 = live.stacks.iter().filter(|(end, _)| end.is_complete()).map(|(_, n)| n).sum();
+    let share = if live.stored == 0 { 100.0 } else { whole as f64 * 100.0 / live.stored as f64 };
+    format!(
+        "{} samples taken by {} at {} Hz on {} CPUs: {} stored, {lost} lost{}; {share:.1} % of stacks complete",
+        live.taken,
+        live.event,
+        live.hz,
+        live.cpus,
+        live.stored,
+        if causes.is_empty() { String::new() } else { format!(" ({})", causes.join(", ")) },
+    )
+}
+
+/// A folder for a temporary database, removed at the end.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new() -> io::Result<Self> {
+        let base = std::env::temp_dir();
+        let nonce = crate::sys::clock::wall_now().0;
+        let folder = base.join(format!("profiler-{}-{nonce}", std::process::id()));
+        // Fails when it exists: nobody can prepare it for us.
+        std::os::unix::fs::DirBuilderExt::mode(&mut std::fs::DirBuilder::new(), 0o700).create(&folder)?;
+        Ok(Self(folder))
+    }
+
+    fn database(&self) -> PathBuf {
+        self.0.join("record.db")
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}

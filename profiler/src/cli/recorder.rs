@@ -1,0 +1,345 @@
+//! The pipeline, wired: one thread samples, resolves and counts; one writes; the symbolizer answers the writer.
+//!
+//! ```text
+//! sampling thread                                writer thread
+//!   every 100 ms: sampler -> process -> aggregate    store <- windows, names
+//!   every window: ------ WindowQueue ------------->    \-> symbolizer (its own thread and child) -> WindowQueue
+//! ```
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use profiler_ebpf::Counters;
+
+use super::window_queue::WindowQueue;
+use super::writer::{self, Retention};
+use crate::aggregate::Aggregate;
+use crate::process::{ProcRoot, ProcessTable};
+use crate::profile::{
+    Binary, BinaryId, BootNanos, CpuTicks, LossCause, Losses, ProcessWindow, RawSample, SampleEvent, SideBand,
+    WallNanos, Window,
+};
+use crate::sampler::{Sampler, SamplerOptions};
+use crate::server::{LiveStatus, SharedLive};
+use crate::store::Store;
+use crate::sys::clock::{boot_now, wall_now};
+
+/// Time between two passes over the rings: a person does not notice it, and nobody is woken for a single sample.
+const POLL: Duration = Duration::from_millis(100);
+/// A sample is in the ring buffer this long after its time stamp, unless the CPU itself was held up.
+const SETTLE_NANOS: u64 = 20_000_000;
+/// Passes between two looks at the list of CPUs.
+const POLLS_PER_CPU_LOOK: u32 = 10;
+/// Longest first window: somebody is waiting at the page.
+const FIRST_WINDOW: Duration = Duration::from_secs(2);
+
+/// What to record, and where to.
+pub struct RecorderOptions {
+    /// What to sample.
+    pub sampler: SamplerOptions,
+    /// Length of a window.
+    pub window: Duration,
+    /// The database.
+    pub database: PathBuf,
+    /// What to keep of it; `None` keeps everything.
+    pub retention: Option<Retention>,
+}
+
+/// A running pipeline.
+pub struct Recorder {
+    stop: Arc<AtomicBool>,
+    /// Figures for the server.
+    pub live: SharedLive,
+    sampling: JoinHandle<anyhow::Result<()>>,
+    writing: JoinHandle<anyhow::Result<()>>,
+}
+
+impl Recorder {
+    /// Opens the database and starts sampling. Returns once samples flow.
+    ///
+    /// # Errors
+    /// The sampler cannot start, the database cannot be opened.
+    pub fn start(options: RecorderOptions) -> anyhow::Result<Self> {
+        let event = options.sampler.event;
+        let hz = options.sampler.frequency.hz();
+        // First what needs privileges: without them nothing is left behind.
+        let sampler = Sampler::start(options.sampler, boot_now())?;
+        let (store, set_aside) = Store::open(&options.database)?;
+        let live = SharedLive::new(LiveStatus {
+            event: match event {
+                SampleEvent::CpuClock => "cpu-clock",
+                SampleEvent::Cycles => "cycles",
+            },
+            hz,
+            cpus: sampler.cpus(),
+            since: wall_now(),
+            window: options.window,
+            notices: set_aside.iter().map(|path| set_aside_notice(&options.database, path)).collect(),
+            ..LiveStatus::default()
+        });
+        let queue = Arc::new(WindowQueue::default());
+        let stop = Arc::new(AtomicBool::new(false));
+        let (boot_id, window) = (boot_id()?, options.window);
+        let writing = {
+            let (queue, live, retention) = (Arc::clone(&queue), live.clone(), options.retention);
+            thread::Builder::new().name("writer".into()).spawn(move || writer::run(store, &queue, &live, retention))?
+        };
+        let sampling = {
+            let (stop, live) = (Arc::clone(&stop), live.clone());
+            let work = move || {
+                let result = Sampling::new(sampler, event, hz, window, boot_id, live).run(&stop, &queue);
+                queue.close();
+                result
+            };
+            thread::Builder::new().name("sampler".into()).spawn(work)?
+        };
+        Ok(Self { stop, live, sampling, writing })
+    }
+
+    /// Whether both threads are alive: when one is not, [`Self::finish`] says why.
+    pub fn is_running(&self) -> bool {
+        !self.sampling.is_finished() && !self.writing.is_finished()
+    }
+
+    /// Stops sampling, stores what was taken, waits for names that are under way.
+    ///
+    /// # Errors
+    /// What stopped a thread.
+    pub fn finish(self) -> anyhow::Result<LiveStatus> {
+        self.stop.store(true, Ordering::Relaxed);
+        let sampled = self.sampling.join().map_err(|_| anyhow::anyhow!("the sampling thread panicked"))?;
+        let written = self.writing.join().map_err(|_| anyhow::anyhow!("the writer thread panicked"))?;
+        sampled.context("sampling failed")?;
+        written.context("storing failed")?;
+        Ok(self.live.snapshot())
+    }
+}
+
+fn set_aside_notice(database: &Path, aside: &Path) -> String {
+    format!(
+        "the database {} was damaged and has been set aside as {}; a new one was begun",
+        database.display(),
+        aside.display()
+    )
+}
+
+fn boot_id() -> anyhow::Result<Arc<str>> {
+    let path = "/proc/sys/kernel/random/boot_id";
+    let id = std::fs::read_to_string(path).with_context(|| format!("failed to read {path}"))?;
+    Ok(id.trim().into())
+}
+
+/// A window being filled. Window and generation are one: the kernel side stamps a sample with the generation that counts it, so
+/// that each window's books balance exactly.
+struct OpenWindow {
+    generation: u32,
+    start: BootNanos,
+    wall_start: WallNanos,
+    aggregate: Aggregate,
+    /// Losses found in user space.
+    losses: Losses,
+}
+
+impl OpenWindow {
+    fn new(generation: u32, start: BootNanos) -> Self {
+        let (aggregate, losses) = (Aggregate::default(), Losses::default());
+        Self { generation, start, wall_start: wall_at(start), aggregate, losses }
+    }
+}
+
+/// The sampling thread's state.
+struct Sampling {
+    sampler: Sampler,
+    table: ProcessTable,
+    event: SampleEvent,
+    hz: u32,
+    length: Duration,
+    boot_id: Arc<str>,
+    live: SharedLive,
+    /// Not resolved yet, by time: what happened before them may still be on its way.
+    samples: Vec<(u32, RawSample)>,
+    side_band: Vec<SideBand>,
+    open: OpenWindow,
+    /// The window before, until its last samples are in, with its end.
+    closing: Option<(OpenWindow, BootNanos)>,
+    /// When the open window is due.
+    due: BootNanos,
+    /// Kernel counters of the last window closed of even and of odd generation.
+    counted: [Counters; 2],
+}
+
+impl Sampling {
+    fn new(
+        sampler: Sampler,
+        event: SampleEvent,
+        hz: u32,
+        length: Duration,
+        boot_id: Arc<str>,
+        live: SharedLive,
+    ) -> Self {
+        let now = boot_now();
+        Self {
+            open: OpenWindow::new(sampler.generation(), now),
+            sampler,
+            table: ProcessTable::new(ProcRoot::host()),
+            event,
+            hz,
+            length,
+            boot_id,
+            live,
+            samples: Vec::new(),
+            side_band: Vec::new(),
+            closing: None,
+            due: BootNanos(now.0 + FIRST_WINDOW.min(length).as_nanos() as u64),
+            counted: [Counters::default(); 2],
+        }
+    }
+
+    fn run(mut self, stop: &AtomicBool, queue: &WindowQueue) -> anyhow::Result<()> {
+        // The side-band events of what happens meanwhile wait in their rings and are applied on top.
+        self.table.scan(boot_now());
+        for poll in 0_u32.. {
+            if stop.load(Ordering::Relaxed) {
+                return self.finish(queue);
+            }
+            let now = boot_now();
+            self.poll();
+            let settled = BootNanos(now.0.saturating_sub(SETTLE_NANOS));
+            self.resolve_until(settled);
+            if let Some((window, end)) = self.closing.take_if(|(_, end)| *end <= settled) {
+                queue.push(self.close(window, end)?);
+            }
+            if now >= self.due && self.closing.is_none() {
+                self.sampler.next_generation()?;
+                let end = boot_now();
+                let next = OpenWindow::new(self.sampler.generation(), end);
+                self.closing = Some((std::mem::replace(&mut self.open, next), end));
+                self.due = next_boundary(end, self.length);
+            }
+            if poll % POLLS_PER_CPU_LOOK == 0 {
+                let opened = self.sampler.follow_cpus(now)?;
+                if !opened.is_empty() {
+                    tracing::info!(cpus = ?opened, "sampling CPUs that came online");
+                }
+            }
+            thread::sleep(POLL);
+        }
+        Ok(())
+    }
+
+    /// Stops the timers and stores everything that was taken.
+    fn finish(mut self, queue: &WindowQueue) -> anyhow::Result<()> {
+        self.sampler.stop()?;
+        let end = boot_now();
+        self.poll();
+        self.resolve_until(BootNanos(u64::MAX));
+        if let Some((window, end)) = self.closing.take() {
+            queue.push(self.close(window, end)?);
+        }
+        let last = std::mem::replace(&mut self.open, OpenWindow::new(0, end));
+        queue.push(self.close(last, end)?);
+        Ok(())
+    }
+
+    fn poll(&mut self) {
+        let polled = self.sampler.poll();
+        self.samples.extend(polled.drained.samples);
+        self.open.losses.merge(&polled.drained.losses);
+        self.side_band.extend(polled.side_band);
+        // Stable sorts of nearly sorted vectors: cheap.
+        self.samples.sort_by_key(|(_, sample)| sample.time);
+        self.side_band.sort_by_key(SideBand::time);
+    }
+
+    /// Tells the process table what happened and resolves what was sampled before `until`, in the order of time.
+    fn resolve_until(&mut self, until: BootNanos) {
+        let due = self.samples.partition_point(|(_, sample)| sample.time < until);
+        let told = self.side_band.partition_point(|event| event.time() < until);
+        let mut events = self.side_band.drain(..told).peekable();
+        for (generation, raw) in self.samples.drain(..due) {
+            while let Some(event) = events.next_if(|event| event.time() <= raw.time) {
+                self.table.apply(event);
+            }
+            let window = match &mut self.closing {
+                Some((window, _)) if window.generation == generation => window,
+                _ => &mut self.open,
+            };
+            window.aggregate.add(self.table.resolve(&raw));
+        }
+        events.for_each(|event| self.table.apply(event));
+    }
+
+    fn close(&mut self, mut window: OpenWindow, end: BootNanos) -> anyhow::Result<Window> {
+        let total = self.sampler.counters_like(window.generation)?;
+        let before = std::mem::replace(&mut self.counted[(window.generation & 1) as usize], total);
+        let counted = total.zip(before, |now, before| now - before);
+        window.losses.add(LossCause::RingFull, counted.ring_full);
+        let ticks = CpuTicks { busy: counted.ticks - counted.idle, idle: counted.idle, filtered: counted.filtered };
+        let mut binaries: HashMap<BinaryId, Arc<Binary>> = HashMap::new();
+        let mut processes = Vec::new();
+        for (process, stacks) in window.aggregate.close() {
+            for location in stacks.iter().flat_map(|stack| stack.stack.iter()) {
+                binaries.entry(location.binary).or_insert_with(|| self.table.binary(location.binary));
+            }
+            processes.push(ProcessWindow { facts: self.table.facts(process), stacks });
+        }
+        self.table.end_window(end);
+        let (start, wall_start) = (window.start, window.wall_start);
+        // By the boot clock, so that a window never ends before it begins, whatever people do to the wall clock.
+        let length = end.0 - start.0;
+        let wall_end = WallNanos(wall_start.0.saturating_add(length as i64));
+        let cpus = self.sampler.cpus();
+        let expected = length / 1000 * u64::from(self.hz) * u64::from(cpus) / 1_000_000;
+        self.live.update(|live| {
+            live.cpus = cpus;
+            live.taken += counted.taken;
+            live.ticks_missed += expected.saturating_sub(counted.ticks);
+        });
+        Ok(Window {
+            boot_id: Arc::clone(&self.boot_id),
+            start,
+            end,
+            wall_start,
+            wall_end,
+            event: self.event,
+            hz: self.hz,
+            cpus,
+            ticks,
+            taken: counted.taken,
+            losses: window.losses,
+            binaries: binaries.into_iter().collect(),
+            processes,
+        })
+    }
+}
+
+/// The wall clock's reading at a recent instant of the boot clock.
+fn wall_at(instant: BootNanos) -> WallNanos {
+    WallNanos(wall_now().0.saturating_sub(boot_now().0.saturating_sub(instant.0) as i64))
+}
+
+/// The end of a window that is open at `now`: a multiple of the window length, so that hosts and restarts line up.
+fn next_boundary(now: BootNanos, window: Duration) -> BootNanos {
+    let window = window.as_nanos() as u64;
+    BootNanos((now.0 / window + 1) * window)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A window opened on a boundary is a whole one; one opened late (after a suspend, say) ends at the next.
+    #[test]
+    fn windows_end_at_multiples_of_their_length() {
+        let seconds = |s: u64| BootNanos(s * 1_000_000_000);
+        let ten = Duration::from_secs(10);
+        assert_eq!(next_boundary(seconds(10), ten), seconds(20));
+        assert_eq!(next_boundary(seconds(13), ten), seconds(20));
+        assert_eq!(next_boundary(seconds(3600), ten), seconds(3610));
+    }
+}

@@ -1,0 +1,205 @@
+//! Closed windows on their way to the writer: bounded, the oldest given up first, each one given up counted.
+
+use std::collections::VecDeque;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use crate::profile::{LossCause, Losses, Symbolized, Window};
+use crate::store::LocationId;
+
+/// Windows kept while the store cannot take them: five minutes of 10 s windows. A window of a busy 64-CPU host is a few MB.
+const MOST_WINDOWS: usize = 30;
+/// Batches of names kept. The symbolizer asks for one batch at a time, so there are rarely two.
+const MOST_NAMES: usize = 256;
+
+/// What the writer takes from the queue.
+#[derive(Debug)]
+pub enum Work {
+    /// A window to store.
+    Window(Box<Window>),
+    /// Names to store.
+    Names(Vec<(LocationId, Symbolized)>),
+    /// Nothing came in time.
+    Nothing,
+    /// Nothing will come any more.
+    Closed,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    windows: VecDeque<Box<Window>>,
+    names: VecDeque<Vec<(LocationId, Symbolized)>>,
+    given_up: Ledger,
+    closed: bool,
+}
+
+/// Samples that did not reach the store, for the next window's books.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ledger {
+    /// Samples taken.
+    pub taken: u64,
+    /// How they were lost.
+    pub losses: Losses,
+}
+
+impl Ledger {
+    /// Writes a whole window off.
+    pub fn give_up(&mut self, window: &Window, cause: LossCause) {
+        self.taken += window.taken;
+        self.losses.merge(&window.losses);
+        self.losses.add(cause, window.samples());
+    }
+
+    /// Moves its figures into `window`, whose books then cover them.
+    pub fn charge(&mut self, window: &mut Window) {
+        let Self { taken, losses } = std::mem::take(self);
+        window.taken += taken;
+        window.losses.merge(&losses);
+    }
+}
+
+/// The queue.
+#[derive(Debug, Default)]
+pub struct WindowQueue {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+impl WindowQueue {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Hands a window over; when the queue is full the oldest one makes room and its samples are counted as lost.
+    pub fn push(&self, window: Window) {
+        let mut state = self.state();
+        state.windows.push_back(Box::new(window));
+        if state.windows.len() > MOST_WINDOWS
+            && let Some(oldest) = state.windows.pop_front()
+        {
+            state.given_up.give_up(&oldest, LossCause::QueueFull);
+        }
+        self.changed.notify_one();
+    }
+
+    /// Hands names over. When there is no room they are dropped: their locations stay unnamed and are asked for again.
+    pub fn push_names(&self, names: Vec<(LocationId, Symbolized)>) {
+        let mut state = self.state();
+        if state.names.len() < MOST_NAMES {
+            state.names.push_back(names);
+            self.changed.notify_one();
+        }
+    }
+
+    /// Says that no window comes any more.
+    pub fn close(&self) {
+        self.state().closed = true;
+        self.changed.notify_one();
+    }
+
+    /// Takes what is due: names first (they are small and make the page readable), then the oldest window, which carries the
+    /// samples of windows given up before it. Waits up to `patience`.
+    pub fn take(&self, patience: Duration) -> Work {
+        let state = self.state();
+        let idle = |state: &mut State| state.windows.is_empty() && state.names.is_empty() && !state.closed;
+        let (mut state, _) =
+            self.changed.wait_timeout_while(state, patience, idle).unwrap_or_else(PoisonError::into_inner);
+        if let Some(names) = state.names.pop_front() {
+            return Work::Names(names);
+        }
+        match state.windows.pop_front() {
+            Some(mut window) => {
+                state.given_up.charge(&mut window);
+                Work::Window(window)
+            }
+            None if state.closed => Work::Closed,
+            None => Work::Nothing,
+        }
+    }
+
+    /// Puts a window back that the store could not take now; it is the oldest again. Full meanwhile: it is the one to give up.
+    pub fn put_back(&self, window: Box<Window>) {
+        let mut state = self.state();
+        if state.windows.len() >= MOST_WINDOWS {
+            state.given_up.give_up(&window, LossCause::QueueFull);
+        } else {
+            state.windows.push_front(window);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::profile::{BootNanos, CpuTicks, ProcessFacts, ProcessKey, ProcessWindow, SampleEvent};
+    use crate::profile::{StackCount, StackEnd, StartTicks, WallNanos};
+
+    /// A window of `samples` samples and one lost to a full ring.
+    fn window(number: u64, samples: u64) -> Window {
+        let mut losses = Losses::default();
+        losses.add(LossCause::RingFull, 1);
+        let key = ProcessKey { pid: 1, start: StartTicks(0) };
+        let facts = ProcessFacts { key, comm: "x".into(), exe: None, cgroup: "/".into(), container: None, unit: None };
+        let row =
+            StackCount { tid: 1, thread: "x".into(), stack: Arc::from([]), end: StackEnd::Complete, count: samples };
+        Window {
+            boot_id: "boot".into(),
+            start: BootNanos(number),
+            end: BootNanos(number + 1),
+            wall_start: WallNanos(0),
+            wall_end: WallNanos(0),
+            event: SampleEvent::CpuClock,
+            hz: 97,
+            cpus: 1,
+            ticks: CpuTicks::default(),
+            taken: samples + 1,
+            losses,
+            binaries: vec![],
+            processes: vec![ProcessWindow { facts: Arc::new(facts), stacks: vec![row] }],
+        }
+    }
+
+    /// The next window stored tells of every sample of those given up: taken = stored + lost still holds.
+    #[test]
+    fn a_full_queue_gives_up_the_oldest_and_the_books_still_balance() {
+        let queue = WindowQueue::default();
+        let pushed = MOST_WINDOWS as u64 + 5;
+        (0..pushed).for_each(|n| queue.push(window(n, 10)));
+        let Work::Window(first) = queue.take(Duration::ZERO) else { panic!("a window is waiting") };
+        assert_eq!(first.start, BootNanos(5), "the five oldest are gone");
+        assert_eq!(first.taken, 6 * 11);
+        assert_eq!(first.losses.0[&LossCause::QueueFull], 5 * 10);
+        assert_eq!(first.taken, first.samples() + first.losses.total());
+        let Work::Window(second) = queue.take(Duration::ZERO) else { panic!("a window is waiting") };
+        assert_eq!((second.taken, second.losses.total()), (11, 1), "told once");
+    }
+
+    /// A window put back is tried again before younger ones, and counted when there is no room for it.
+    #[test]
+    fn a_window_put_back_is_the_oldest_again() {
+        let queue = WindowQueue::default();
+        queue.push(window(1, 10));
+        queue.push(window(2, 10));
+        let Work::Window(first) = queue.take(Duration::ZERO) else { panic!("a window is waiting") };
+        queue.put_back(first);
+        let Work::Window(again) = queue.take(Duration::ZERO) else { panic!("a window is waiting") };
+        assert_eq!(again.start, BootNanos(1));
+        (0..MOST_WINDOWS as u64).for_each(|n| queue.push(window(n + 3, 10)));
+        queue.put_back(again);
+        // Number 2 made room for the youngest, number 1 found none.
+        assert_eq!(queue.state().given_up.taken, 22);
+        assert_eq!(queue.state().windows.len(), MOST_WINDOWS);
+    }
+
+    /// Closing lets the writer empty the queue first.
+    #[test]
+    fn a_closed_queue_is_emptied_before_it_ends() {
+        let queue = WindowQueue::default();
+        queue.push(window(1, 1));
+        queue.close();
+        assert!(matches!(queue.take(Duration::ZERO), Work::Window(_)));
+        assert!(matches!(queue.take(Duration::ZERO), Work::Closed));
+    }
+}

@@ -1,0 +1,145 @@
+//! The command line with bad input: each mistake has its message and its exit code. No privileges needed.
+
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+use std::fs;
+use std::net::TcpListener;
+use std::process::{Command, Stdio};
+
+struct Said {
+    code: i32,
+    out: String,
+    err: String,
+}
+
+fn profiler(words: &[&str]) -> Said {
+    let output = Command::new(env!("CARGO_BIN_EXE_profiler")).args(words).stdin(Stdio::null()).output().unwrap();
+    Said {
+        code: output.status.code().unwrap(),
+        out: String::from_utf8(output.stdout).unwrap(),
+        err: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
+/// Fails with `code`, says each of `words` on standard error, nothing on standard output, and does not panic.
+#[track_caller]
+fn refused(words: &[&str], code: i32, said: &[&str]) {
+    let Said { code: got, out, err } = profiler(words);
+    assert_eq!(got, code, "{words:?}: {err}");
+    assert_eq!(out, "", "standard output is for results");
+    for word in said {
+        assert!(err.contains(word), "{words:?} does not say {word:?}: {err}");
+    }
+    assert!(!err.contains("panicked"), "{err}");
+}
+
+/// The front page names every command, the exit codes and examples.
+#[test]
+fn help_teaches() {
+    let help = profiler(&["--help"]);
+    assert_eq!(help.code, 0);
+    for word in ["run", "record", "serve", "export", "doctor", "completions", "man", "Exit codes:", "127", "Examples:"]
+    {
+        assert!(help.out.contains(word), "{word} in {}", help.out);
+    }
+    assert!(!help.out.contains("symbolizer-worker"), "the worker is nobody's command");
+    for command in ["run", "record", "serve", "export", "doctor"] {
+        let help = profiler(&[command, "--help"]);
+        assert!(help.code == 0 && help.out.contains("Usage: profiler"), "{command}: {}", help.err);
+    }
+}
+
+/// A pid that is nobody's.
+#[test]
+fn an_unknown_pid_is_named() {
+    refused(&["record", "-p", "4194304", "-d", "1"], 2, &["no process with pid 4194304", "ps -e"]);
+}
+
+/// A thread's id is not a process's, although /proc has a folder of that name.
+#[test]
+fn a_thread_id_names_its_process() {
+    let (tell, told) = std::sync::mpsc::channel();
+    let (end, wait) = std::sync::mpsc::channel::<()>();
+    let thread = std::thread::spawn(move || {
+        tell.send(fs::read_link("/proc/thread-self").unwrap()).unwrap();
+        let _ = wait.recv();
+    });
+    let path = told.recv().unwrap();
+    let tid = path.file_name().unwrap().to_str().unwrap().to_owned();
+    refused(&["record", "-p", &tid, "-d", "1"], 2, &[&format!("{tid} is a thread of process {}", std::process::id())]);
+    drop(end);
+    thread.join().unwrap();
+}
+
+/// 0, above our limit, not a number.
+#[test]
+fn a_bad_frequency_is_refused() {
+    refused(&["record", "-a", "-F", "0", "-d", "1"], 2, &["0 Hz", "1 to 10000"]);
+    refused(&["record", "-a", "-F", "10001", "-d", "1"], 2, &["10001 Hz", "1 to 10000"]);
+    refused(&["record", "-a", "-F", "fast", "-d", "1"], 2, &["fast"]);
+}
+
+/// The extension chooses the format, so it must be one we know, in a folder that exists.
+#[test]
+fn a_bad_output_is_refused_before_anything_is_recorded() {
+    refused(&["record", "-a", "-d", "1", "-o", "x.pdf"], 2, &["x.pdf", ".folded, .svg or .db"]);
+    refused(&["record", "-a", "-d", "1", "-o", "/nonexistent/x.svg"], 2, &["/nonexistent"]);
+    refused(&["record", "-a", "-d", "1", "-o", "a.db", "-o", "b.db"], 2, &["only one"]);
+    let folder = tempfile::tempdir().unwrap();
+    let taken = folder.path().join("taken.db");
+    fs::write(&taken, "mine").unwrap();
+    refused(&["record", "-a", "-d", "1", "-o", taken.to_str().unwrap()], 2, &["taken.db exists"]);
+    assert_eq!(fs::read_to_string(&taken).unwrap(), "mine");
+}
+
+/// Missing, or not ours: said with its name, and left as it is.
+#[test]
+fn an_unusable_database_is_named() {
+    refused(&["serve", "/nonexistent/x.db"], 7, &["/nonexistent/x.db"]);
+    refused(&["export", "--db", "/nonexistent/x.db"], 7, &["/nonexistent/x.db"]);
+    let folder = tempfile::tempdir().unwrap();
+    let text = folder.path().join("text.db");
+    fs::write(&text, "this is a diary, not a database\n".repeat(100)).unwrap();
+    refused(&["serve", text.to_str().unwrap()], 7, &["text.db"]);
+    assert!(fs::read_to_string(&text).unwrap().starts_with("this is a diary"));
+    refused(&["serve", folder.path().to_str().unwrap()], 7, &[folder.path().to_str().unwrap()]);
+}
+
+/// An address that others can reach needs a word; a name that is no name is refused.
+#[test]
+fn a_bad_address_is_refused() {
+    refused(&["serve", "x.db", "--listen", "here"], 2, &["here"]);
+    refused(&["serve", "x.db", "--listen", "0.0.0.0:7117"], 6, &["0.0.0.0:7117", "--insecure-no-auth"]);
+}
+
+/// Selectors and times are checked before the database is looked at.
+#[test]
+fn a_bad_selector_or_time_is_refused_with_what_is_wrong() {
+    refused(&["export", "--filter", "{comm=postgres}"], 2, &["selector"]);
+    refused(&["export", "--filter", "{colour=\"red\"}"], 2, &["colour"]);
+    refused(&["export", "--filter", "{comm=~\"(\"}"], 2, &["selector"]);
+    refused(&["export", "--from", "yesterday-ish"], 2, &["yesterday-ish"]);
+    refused(&["export", "--from", "now", "--to", "now-1h"], 2, &["time"]);
+}
+
+/// Scripts and pages come from the definition itself.
+#[test]
+fn completions_and_manual_pages_are_made() {
+    let script = profiler(&["completions", "bash"]);
+    assert!(script.code == 0 && script.out.contains("_profiler()"), "{}", script.err);
+    let folder = tempfile::tempdir().unwrap();
+    assert_eq!(profiler(&["man", folder.path().to_str().unwrap()]).code, 0);
+    let page = fs::read_to_string(folder.path().join("profiler-record.1")).unwrap();
+    assert!(page.contains("folded"), "{page}");
+}
+
+/// Somebody else has the port: which, and what to do. (The database here is a real one, made without sampling.)
+#[test]
+fn a_port_in_use_is_named() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let database = folder.path().join("empty.db");
+    profiler::store::Store::open(&database).unwrap().0.close().unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    refused(&["serve", database.to_str().unwrap(), "--listen", &address], 6, &["in use", "--listen"]);
+}

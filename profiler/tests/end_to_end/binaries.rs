@@ -1,0 +1,92 @@
+//! Names for processes that are gone and files that are gone.
+
+use std::fs;
+use std::process::Command;
+use std::time::Duration;
+
+use crate::run::{Running, build, folded, recorded, share};
+
+/// 500 processes that live 20 to 50 ms each are dead when their samples are read, and still have their names.
+#[test]
+fn brief_processes_have_their_binary_and_function() {
+    let folder = tempfile::tempdir().unwrap();
+    let program = build(folder.path(), "brief");
+    let out = folder.path().join("brief.folded");
+    let many = format!("i=0; while [ $i -lt 500 ]; do {} $((20 + i % 31)); i=$((i + 1)); done", program.display());
+    recorded(&["-F", "499", "-o", out.to_str().unwrap(), "--", "sh", "-c", &many]);
+    let stacks = folded(&fs::read_to_string(out).unwrap());
+    let own = |stack: &str| stack.starts_with("brief;");
+    let at_work = share(&stacks, own, |stack| stack.contains(";main;brief_work"));
+    // The loader, libc's clock and the kernel's exec have names of their own; a bracket is an address without one.
+    let unnamed = share(&stacks, own, |stack| stack.rsplit(';').next().unwrap().starts_with('['));
+    let samples: u64 = stacks.iter().filter(|(stack, _)| own(stack)).map(|(_, n)| n).sum();
+    eprintln!("{samples} samples of brief processes: {at_work:.4} in brief_work, {unnamed:.4} with an unnamed leaf");
+    assert!(samples > 4000, "{samples} samples of 17.5 s of CPU at 499 Hz");
+    assert!(at_work >= 0.85, "{at_work:.4} of the samples are in the function that does the work");
+    assert!(unnamed <= 0.01, "{unnamed:.4} of the samples of brief processes have no function");
+    assert_eq!(share(&stacks, own, |stack| stack.contains("[brief+")), 0.0, "the program itself always has names");
+}
+
+/// Deleted while it runs, before the profiler came: the kernel still has the file, so do we.
+#[test]
+fn a_deleted_binary_still_has_its_names() {
+    let folder = tempfile::tempdir().unwrap();
+    let program = build(folder.path(), "ratio");
+    let running = Running::start(&program, &[]);
+    std::thread::sleep(Duration::from_millis(200));
+    fs::remove_file(&program).unwrap();
+    assert_eq!(share_in_seventy(&running, folder.path()), 1.0);
+}
+
+/// Replaced by another program of the same name while it runs (an upgrade): the names are the old one's.
+#[test]
+fn a_replaced_binary_keeps_the_names_of_the_one_that_runs() {
+    let folder = tempfile::tempdir().unwrap();
+    let program = build(folder.path(), "ratio");
+    let running = Running::start(&program, &[]);
+    std::thread::sleep(Duration::from_millis(200));
+    let other = build(
+        &{
+            let other = folder.path().join("other");
+            fs::create_dir(&other).unwrap();
+            other
+        },
+        "brief",
+    );
+    fs::rename(other, &program).unwrap();
+    assert_eq!(share_in_seventy(&running, folder.path()), 1.0);
+}
+
+/// Share of the program's samples below `main` that have a name of the `ratio` fixture.
+fn share_in_seventy(running: &Running, folder: &std::path::Path) -> f64 {
+    let out = folder.join("out.folded");
+    recorded(&["-F", "499", "-d", "3", "-p", &running.pid().to_string(), "-o", out.to_str().unwrap()]);
+    let stacks = folded(&fs::read_to_string(out).unwrap());
+    let known =
+        |stack: &str| ["seventy", "twenty", "ten", "main"].iter().any(|name| stack.split(';').any(|f| f == *name));
+    share(&stacks, |_| true, known)
+}
+
+/// In a pid namespace the process is shown with the host's pid.
+#[test]
+fn a_process_in_a_pid_namespace_has_its_host_pid() {
+    let folder = tempfile::tempdir().unwrap();
+    let program = build(folder.path(), "ratio");
+    let database = folder.path().join("ns.db");
+    let mut unshare = Command::new("unshare").args(["--pid", "--fork", "--kill-child"]).arg(&program).spawn().unwrap();
+    std::thread::sleep(Duration::from_millis(300));
+    let children = fs::read_to_string(format!("/proc/{0}/task/{0}/children", unshare.id())).unwrap();
+    let host_pid = children.trim().to_owned();
+    recorded(&["-F", "199", "-d", "2", "-p", &host_pid, "-o", database.to_str().unwrap()]);
+    unshare.kill().unwrap();
+    unshare.wait().unwrap();
+    let filter = format!("{{pid=\"{host_pid}\"}}");
+    let exported = Command::new(crate::run::PROFILER)
+        .args(["export", "--from", "now-1h", "--filter", &filter, "--db"])
+        .arg(&database)
+        .output()
+        .unwrap();
+    assert!(exported.status.success(), "{}", String::from_utf8_lossy(&exported.stderr));
+    let stacks = folded(&String::from_utf8(exported.stdout).unwrap());
+    assert!(share(&stacks, |_| true, |stack| stack.contains(";seventy")) > 0.5);
+}

@@ -1,0 +1,11 @@
+//! The whole program on this kernel, for real: eBPF, processes, a database, HTTP. Needs root, and fails without.
+
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+mod binaries;
+mod books;
+mod cpus;
+mod crash;
+mod privileges;
+mod run;
+mod shares;

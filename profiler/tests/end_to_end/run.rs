@@ -1,0 +1,143 @@
+//! What the tests run: the profiler itself, and programs with a known shape.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+/// The profiler, this build.
+pub const PROFILER: &str = env!("CARGO_BIN_EXE_profiler");
+
+/// Builds a fixture without optimisation, which keeps the frame pointer even in leaf functions, and with debug lines: its
+/// stacks are whole up to `main` and its frames have places.
+pub fn build(folder: &Path, fixture: &str) -> PathBuf {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(fixture).with_extension("c");
+    let program = folder.join(fixture);
+    let built = Command::new("cc").args(["-O0", "-g", "-o"]).args([&program, &source]).status().unwrap();
+    assert!(built.success(), "cc {}", source.display());
+    program
+}
+
+/// A process that is killed with its value.
+pub struct Running(pub Child);
+
+impl Running {
+    pub fn start(program: &Path, arguments: &[&str]) -> Self {
+        Self(Command::new(program).args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).spawn().unwrap())
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.0.id()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Runs `profiler record` with these words.
+pub fn record(words: &[&str]) -> Output {
+    Command::new(PROFILER).arg("record").args(words).stdin(Stdio::null()).output().unwrap()
+}
+
+/// Runs it, expecting success.
+pub fn recorded(words: &[&str]) -> Output {
+    let output = record(words);
+    assert!(output.status.success(), "record {words:?}: {}", String::from_utf8_lossy(&output.stderr));
+    output
+}
+
+/// Folded stacks: stack -> samples.
+pub fn folded(text: &str) -> BTreeMap<String, u64> {
+    let line = |line: &str| {
+        let (stack, count) = line.rsplit_once(' ').unwrap();
+        (stack.to_owned(), count.parse().unwrap())
+    };
+    text.lines().map(line).collect()
+}
+
+/// Share of the samples whose stack passes, of those whose stack is in `of`.
+pub fn share(stacks: &BTreeMap<String, u64>, of: impl Fn(&str) -> bool, passes: impl Fn(&str) -> bool) -> f64 {
+    let sum = |keep: &dyn Fn(&str) -> bool| -> u64 {
+        stacks.iter().filter(|(stack, _)| keep(stack)).map(|(_, count)| count).sum()
+    };
+    let all = sum(&|stack| of(stack));
+    assert!(all > 0, "no samples at all among {} stacks", stacks.len());
+    sum(&|stack| of(stack) && passes(stack)) as f64 / all as f64
+}
+
+/// `profiler run` on a port of its own; stopped with its value.
+pub struct Daemon {
+    pub child: Child,
+    address: String,
+}
+
+impl Daemon {
+    pub fn start(database: &Path, words: &[&str]) -> Self {
+        let mut child = Command::new(PROFILER)
+            .args(["run", "--listen", "127.0.0.1:0", "--db"])
+            .arg(database)
+            .args(words)
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut said = String::new();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let address = loop {
+            let line = lines.next().unwrap_or_else(|| panic!("the profiler ended: {said}")).unwrap();
+            if let Some(address) = line.strip_prefix("open http://") {
+                break address.split_whitespace().next().unwrap().to_owned();
+            }
+            said += &line;
+        };
+        // Keeps the pipe from filling up or breaking.
+        std::thread::spawn(move || lines.for_each(drop));
+        Self { child, address }
+    }
+
+    /// Answer of `GET path`, by curl: status and body.
+    pub fn get(&self, path: &str) -> (u16, String) {
+        let url = format!("http://{}{path}", self.address);
+        let output = Command::new("curl").args(["--silent", "--write-out", "\n%{http_code}", &url]).output().unwrap();
+        let answer = String::from_utf8(output.stdout).unwrap();
+        let (body, status) = answer.rsplit_once('\n').unwrap();
+        (status.parse().unwrap(), body.to_owned())
+    }
+
+    /// A JSON answer.
+    pub fn json(&self, path: &str) -> serde_json::Value {
+        let (status, body) = self.get(path);
+        assert_eq!(status, 200, "{path}: {body}");
+        serde_json::from_str(&body).unwrap()
+    }
+
+    /// Waits until `ready` says so of `/api/v1/status`.
+    pub fn wait_for_status(&self, patience: Duration, ready: impl Fn(&serde_json::Value) -> bool) -> serde_json::Value {
+        let start = Instant::now();
+        loop {
+            let status = self.json("/api/v1/status");
+            if ready(&status) {
+                return status;
+            }
+            assert!(start.elapsed() < patience, "not in {patience:?}: {status}");
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+
+    /// Ctrl-C, and the end.
+    pub fn stop(mut self) {
+        assert!(Command::new("kill").args(["-INT", &self.child.id().to_string()]).status().unwrap().success());
+        assert!(self.child.wait().unwrap().success());
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

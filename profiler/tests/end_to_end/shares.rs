@@ -1,0 +1,79 @@
+//! Shares, names, lines: does the profile say what the program does?
+
+use std::time::Duration;
+
+use crate::run::{Daemon, Running, build, folded, recorded, share};
+
+/// A function of the fixture, and the share of CPU that its loop makes.
+const RATIO: [(&str, f64); 3] = [("seventy", 0.7), ("twenty", 0.2), ("ten", 0.1)];
+
+/// The leaf function of a folded stack, kernel frames (interrupts) left out.
+fn has(stack: &str, function: &str) -> bool {
+    stack.split(';').any(|frame| frame == function)
+}
+
+/// 70/20/10 in the program is 70/20/10, within 3 points, in the folded file.
+#[test]
+fn a_known_ratio_shows_in_the_folded_output() {
+    let folder = tempfile::tempdir().unwrap();
+    let program = build(folder.path(), "ratio");
+    let out = folder.path().join("ratio.folded");
+    recorded(&["-F", "499", "-d", "8", "-o", out.to_str().unwrap(), "--", program.to_str().unwrap()]);
+    let stacks = folded(&std::fs::read_to_string(out).unwrap());
+    let in_loop = |stack: &str| RATIO.iter().any(|(function, _)| has(stack, function));
+    for (function, expected) in RATIO {
+        let measured = share(&stacks, in_loop, |stack| has(stack, function));
+        assert!((measured - expected).abs() < 0.03, "{function}: {measured:.3}, not {expected}");
+    }
+    let below_main = share(&stacks, in_loop, |stack| stack.contains("ratio;") && stack.contains(";main;"));
+    assert!(below_main > 0.99, "{below_main:.3} of the stacks lead from the process through main");
+}
+
+/// The running daemon says the same over HTTP, with file and line, and sees the kernel half of a program that lives there.
+#[test]
+fn the_api_of_a_running_daemon_tells_ratio_lines_and_kernel_frames() {
+    let folder = tempfile::tempdir().unwrap();
+    let ratio = Running::start(&build(folder.path(), "ratio"), &[]);
+    let syscalls = Running::start(&build(folder.path(), "syscalls"), &[]);
+    let daemon = Daemon::start(&folder.path().join("run.db"), &["-F", "499", "--window", "4s"]);
+    daemon.wait_for_status(Duration::from_secs(60), |status| status["database"]["windows"].as_u64() >= Some(3));
+
+    let wait_for_names = |filter: String, wanted: &str| {
+        for _ in 0..150 {
+            let (status, body) = daemon.get(&format!("/api/v1/export/folded?from=now-5m&filter={filter}"));
+            assert_eq!(status, 200, "{body}");
+            if body.contains(wanted) {
+                return folded(&body);
+            }
+            std::thread::sleep(Duration::from_millis(200));
+        }
+        panic!("{wanted} was not named within 30 s");
+    };
+    let stacks = wait_for_names(format!("%7Bpid%3D%22{}%22%7D", ratio.pid()), ";seventy");
+    let in_loop = |stack: &str| RATIO.iter().any(|(function, _)| has(stack, function));
+    for (function, expected) in RATIO {
+        let measured = share(&stacks, in_loop, |stack| has(stack, function));
+        assert!((measured - expected).abs() < 0.03, "{function}: {measured:.3}, not {expected}");
+    }
+
+    let graph = daemon.json(&format!("/api/v1/flamegraph?from=now-5m&filter=%7Bpid%3D%22{}%22%7D", ratio.pid()));
+    let strings: Vec<&str> = graph["strings"].as_array().unwrap().iter().map(|s| s.as_str().unwrap()).collect();
+    let column = |name: &str| graph["frames"][name].as_array().unwrap();
+    let seventy = column("name").iter().position(|name| strings[name.as_u64().unwrap() as usize] == "seventy").unwrap();
+    let file = strings[column("file")[seventy].as_u64().unwrap() as usize];
+    let line = column("line")[seventy].as_u64().unwrap();
+    assert!(file.ends_with("ratio.c"), "{file}");
+    let source = include_str!("../fixtures/ratio.c");
+    let declared = source.lines().position(|line| line.contains("void seventy")).unwrap() as u64 + 1;
+    assert!((declared..=declared + 2).contains(&line), "seventy is at line {declared}, the graph says {line}");
+
+    let kernel = wait_for_names(format!("%7Bpid%3D%22{}%22%7D", syscalls.pid()), "clear_user");
+    let in_kernel = share(&kernel, |_| true, |stack| stack.contains("read_zeroes") && stack.contains("read_iter_zero"));
+    assert!(
+        in_kernel > 0.8,
+        "{in_kernel:.3} of a program that reads zeroes is in the kernel's read, below its function"
+    );
+    let metrics = daemon.get("/metrics").1;
+    assert!(metrics.contains("profiler_samples_taken_total"), "{metrics}");
+    daemon.stop();
+}
