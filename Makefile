@@ -54,7 +54,7 @@ fmt: ## format everything
 	cargo fmt --all && cd web && npm run --silent format
 
 bless: ## rewrite the golden files from what the code does now; read the diff before committing
-	BLESS=1 cargo test --locked -p profiler --test api
+	BLESS=1 cargo test --locked -p profiler --lib server::contract
 
 bench: build setup-test ## own cost beside `perf record`, in one run (about 3 minutes, root)
 	@scripts/as-root.sh scripts/bench.sh

@@ -1,4 +1,5 @@
-//! Compiles the eBPF programs from source and leaves the object in `OUT_DIR`, for `sampler/load.rs` to embed.
+//! Compiles the eBPF programs from source and leaves the object in `OUT_DIR`, for `sampler/load.rs` to embed; has the crate
+//! rebuilt when the page, which `server/assets.rs` embeds, has changed.
 
 #![expect(unsafe_code, reason = "set_var: the child build needs one environment variable")]
 
@@ -7,6 +8,9 @@ use aya_build::{Package, Toolchain};
 
 fn main() -> anyhow::Result<()> {
     println!("cargo::rerun-if-changed=../profiler-ebpf/src");
+    // The page is embedded from there. While it does not exist its folder is watched: a missing path counts as changed.
+    let page = if std::path::Path::new("../web/dist").exists() { "../web/dist" } else { "../web" };
+    println!("cargo::rerun-if-changed={page}");
     // `core` is built from source for the bpf target: an unstable cargo flag, which a stable toolchain takes only with this
     // variable. It is set for the child build alone (this process ends with it).
     // SAFETY: a build script has one thread.

@@ -10,6 +10,7 @@
 //! ```
 
 pub mod aggregate;
+pub mod cli;
 pub mod export;
 pub mod process;
 pub mod profile;

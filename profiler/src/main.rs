@@ -1,3 +1,19 @@
-//! The command `profiler`.
+//! The command `profiler`: parse, run, print the error, exit. The only place that exits.
 
-fn main() {}
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use profiler::cli::{self, Args};
+use tracing_subscriber::EnvFilter;
+
+fn main() -> ExitCode {
+    let filter = EnvFilter::try_from_env("PROFILER_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
+    match cli::run(Args::parse()) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            cli::exit_code(&error).into()
+        }
+    }
+}

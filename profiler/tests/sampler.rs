@@ -46,7 +46,7 @@ fn run(options: SamplerOptions, time: Duration, window: Duration) -> Run {
     let mut run = Run { samples: vec![], lost: 0, hash_conflicts: 0, counters: sampler.counters().unwrap() };
     let mut take = |sampler: &mut Sampler| {
         let drained = sampler.poll().drained;
-        run.samples.extend(drained.samples);
+        run.samples.extend(drained.samples.into_iter().map(|(_, sample)| sample));
         run.lost += drained.losses.total();
         run.hash_conflicts += drained.hash_conflicts;
     };
