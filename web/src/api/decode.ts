@@ -1,0 +1,125 @@
+/**
+ * From the wire to the model: answers become typed arrays, or a `MalformedAnswer` that names the field.
+ *
+ * Input: JSON as parsed, of unknown shape. Output: model types that nobody needs to check again.
+ */
+
+import { type CallTree, callTree, type FrameTable, MalformedTree } from "../model/call-tree";
+import type { FlameGraph, LabelValues, Status, Timeline, Top } from "./contract";
+
+/** The server's answer is not what the contract says: a bug, or another version. */
+export class MalformedAnswer extends Error {
+  override name = "MalformedAnswer";
+}
+
+/** A flame graph, ready to draw. */
+export interface DecodedFlameGraph {
+  fromMs: number;
+  toMs: number;
+  samples: number;
+  nanosPerSample: number;
+  incomplete: number;
+  hiddenNodes: number;
+  tree: CallTree;
+}
+
+export function decodeFlameGraph(answer: FlameGraph): DecodedFlameGraph {
+  const { strings, frames, nodes } = fields(answer, "flamegraph", {
+    strings: "array",
+    frames: "object",
+    nodes: "object",
+    samples: "number",
+    from_ms: "number",
+    to_ms: "number",
+    nanos_per_sample: "number",
+    incomplete: "number",
+    hidden_nodes: "number",
+  });
+  const frameCount = columns(frames, "frames", ["name", "kind", "binary", "file", "line", "reason"]);
+  columns(nodes, "nodes", ["depth", "frame", "total", "self"]);
+  const table: FrameTable = {
+    strings,
+    name: Uint32Array.from(frames.name),
+    kind: Uint8Array.from(frames.kind),
+    binary: Int32Array.from(frames.binary),
+    file: Int32Array.from(frames.file),
+    line: Uint32Array.from(frames.line),
+    reason: Int32Array.from(frames.reason),
+  };
+  for (let f = 0; f < frameCount; f++) {
+    const furthest = Math.max(table.name[f], table.binary[f], table.file[f], table.reason[f]);
+    if (furthest >= strings.length) {
+      throw new MalformedAnswer(`frame ${f} points at string ${furthest} of ${strings.length}`);
+    }
+  }
+  try {
+    return {
+      fromMs: answer.from_ms,
+      toMs: answer.to_ms,
+      samples: answer.samples,
+      nanosPerSample: answer.nanos_per_sample,
+      incomplete: answer.incomplete,
+      hiddenNodes: answer.hidden_nodes,
+      tree: callTree(table, nodes),
+    };
+  } catch (error) {
+    if (error instanceof MalformedTree) throw new MalformedAnswer(error.message);
+    throw error;
+  }
+}
+
+export function checkTimeline(answer: Timeline): Timeline {
+  fields(answer, "timeline", { from_ms: "number", to_ms: "number", step_ms: "number", buckets: "object" });
+  columns(answer.buckets, "buckets", ["samples", "busy_cores", "utilisation", "lost", "incomplete"]);
+  return answer;
+}
+
+export function checkTop(answer: Top): Top {
+  return fields(answer, "top", { samples: "number", nanos_per_sample: "number", rows: "array", hidden_rows: "number" });
+}
+
+export function checkLabelValues(answer: LabelValues): LabelValues {
+  return fields(answer, "label values", { label: "string", values: "array" });
+}
+
+export function checkStatus(answer: Status): Status {
+  fields(answer, "status", {
+    version: "string",
+    host: "string",
+    totals: "object",
+    database: "object",
+    notices: "array",
+  });
+  fields(answer.totals, "totals", { taken: "number", stored: "number", lost: "object", stacks: "object" });
+  fields(answer.database, "database", { path: "string", bytes: "number", windows: "number" });
+  if (answer.recording !== null) {
+    fields(answer.recording, "recording", { event: "string", hz: "number", cpus: "number", since_ms: "number" });
+  }
+  return answer;
+}
+
+type Shape = "number" | "string" | "object" | "array";
+
+function fields<T extends object>(answer: T, what: string, wanted: Partial<Record<keyof T & string, Shape>>): T {
+  if (typeof answer !== "object" || answer === null) throw new MalformedAnswer(`${what} is not an object`);
+  for (const [name, shape] of Object.entries(wanted)) {
+    const value: unknown = (answer as Record<string, unknown>)[name];
+    const found: string = Array.isArray(value) ? "array" : value === null ? "null" : typeof value;
+    if (found !== shape) throw new MalformedAnswer(`${what}.${name} is ${found}, not ${shape}`);
+  }
+  return answer;
+}
+
+/** Checks that all columns are arrays of one length, and returns it. */
+function columns<T extends object>(table: T, what: string, names: readonly (keyof T & string)[]): number {
+  let length = -1;
+  for (const name of names) {
+    const column: unknown = table[name];
+    if (!Array.isArray(column)) throw new MalformedAnswer(`${what}.${name} is not an array`);
+    if (length >= 0 && column.length !== length) {
+      throw new MalformedAnswer(`${what}.${name} has ${column.length} entries, the columns before it ${length}`);
+    }
+    length = column.length;
+  }
+  return length;
+}

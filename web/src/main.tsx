@@ -1,0 +1,12 @@
+/** Opens the page. */
+
+import { render } from "preact";
+import { startRefreshing } from "./state/refresh";
+import "uplot/dist/uPlot.min.css";
+import "./style.css";
+import { App } from "./views/app";
+
+const root = document.getElementById("app");
+if (root === null) throw new Error("index.html has no #app");
+render(<App />, root);
+startRefreshing();

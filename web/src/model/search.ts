@@ -1,0 +1,111 @@
+/**
+ * Search: which frames match, and which share of the samples has one of them on its stack.
+ *
+ * It highlights; it never hides or re-scales. The share is a union: a sample counts once however many matches its stack
+ * holds. Each distinct name is tested once.
+ */
+
+import type { CallTree } from "./call-tree";
+
+export type SearchQuery =
+  | { kind: "none" }
+  | { kind: "literal"; text: string }
+  | { kind: "exact"; text: string }
+  | { kind: "regex"; regex: RegExp }
+  | { kind: "bad"; problem: string };
+
+/** `text` anywhere in the name (any case), `"text"` the whole name, `/text/` a regular expression (`/text/i`: any case). */
+export function parseSearch(text: string): SearchQuery {
+  if (text.trim() === "") return { kind: "none" };
+  const regex = /^\/(.+)\/([iu]*)$/s.exec(text);
+  if (regex !== null) {
+    try {
+      return { kind: "regex", regex: new RegExp(regex[1], regex[2]) };
+    } catch (error) {
+      return { kind: "bad", problem: error instanceof Error ? error.message : String(error) };
+    }
+  }
+  if (text.length > 2 && text.startsWith('"') && text.endsWith('"')) return { kind: "exact", text: text.slice(1, -1) };
+  return { kind: "literal", text: text.toLowerCase() };
+}
+
+/** The query as a test of one name. */
+export function nameTest(query: SearchQuery): (name: string) => boolean {
+  switch (query.kind) {
+    case "literal":
+      return (name) => name.toLowerCase().includes(query.text);
+    case "exact":
+      return (name) => name === query.text;
+    case "regex":
+      return (name) => query.regex.test(name);
+    case "none":
+    case "bad":
+      return () => false;
+  }
+}
+
+export interface SearchResult {
+  /** 1 for each frame that matches. */
+  frames: Uint8Array;
+  /** Matching nodes, depth first: left to right, top to bottom. */
+  nodes: Uint32Array;
+  /** Samples with a match on their stack, each once. */
+  total: number;
+}
+
+/** Runs the query; null when it is empty or not valid. */
+export function searchTree(tree: CallTree, query: SearchQuery): SearchResult | null {
+  if (query.kind === "none" || query.kind === "bad") return null;
+  const test = nameTest(query);
+  const { strings, name } = tree.frames;
+  // 0 not tested, 1 no match, 2 match.
+  const verdict = new Uint8Array(strings.length);
+  const frames = new Uint8Array(name.length);
+  for (let f = 0; f < name.length; f++) {
+    const n = name[f];
+    if (verdict[n] === 0) verdict[n] = test(strings[n]) ? 2 : 1;
+    frames[f] = verdict[n] - 1;
+  }
+  // The root is not a function; a search never selects it.
+  frames[tree.frame[0]] = 0;
+  let count = 0;
+  for (let i = 0; i < tree.size; i++) count += frames[tree.frame[i]];
+  const nodes = new Uint32Array(count);
+  for (let i = 0, n = 0; n < count; i++) if (frames[tree.frame[i]] === 1) nodes[n++] = i;
+  return { frames, nodes, total: matchedWithin(tree, frames, 0) };
+}
+
+/** Samples under `node` with a match on their whole stack, each once. */
+export function matchedWithin(tree: CallTree, frames: Uint8Array, node: number): number {
+  for (let i = tree.parent[node]; i >= 0; i = tree.parent[i]) {
+    if (frames[tree.frame[i]] === 1) return tree.total[node];
+  }
+  let matched = 0;
+  const last = tree.end[node];
+  for (let i = node; i < last; ) {
+    if (frames[tree.frame[i]] === 1) {
+      matched += tree.total[i];
+      i = tree.end[i];
+    } else {
+      i++;
+    }
+  }
+  return matched;
+}
+
+/** The match after `node` (`step` 1) or before it (-1), around the ends; -1 when there is none. */
+export function nextMatch(nodes: Uint32Array, node: number, step: 1 | -1): number {
+  if (nodes.length === 0) return -1;
+  let low = 0;
+  let high = nodes.length;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if (nodes[middle] < node) low = middle + 1;
+    else high = middle;
+  }
+  if (step === 1) {
+    const after = nodes[low] === node ? low + 1 : low;
+    return nodes[after % nodes.length];
+  }
+  return nodes[(low - 1 + nodes.length) % nodes.length];
+}

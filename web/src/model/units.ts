@@ -1,0 +1,93 @@
+/** Numbers for people: counts, shares, durations, sizes, times. Pure; the time zone is the reader's. */
+
+const GROUPED = new Intl.NumberFormat("en-US");
+
+/** `12,345`. */
+export function formatCount(n: number): string {
+  return GROUPED.format(Math.round(n));
+}
+
+/** `98.7 %`; small shares keep two figures (`0.042 %`), nothing is `0 %`. */
+export function formatShare(part: number, whole: number): string {
+  if (!(whole > 0) || part === 0) return "0 %";
+  const percent = (part / whole) * 100;
+  if (percent >= 99.95 && part < whole) return "99.9 %";
+  if (percent >= 10) return `${percent.toFixed(1)} %`;
+  if (percent >= 0.1) return `${percent.toFixed(2)} %`;
+  return percent < 0.0001 ? "< 0.0001 %" : `${percent.toPrecision(2)} %`;
+}
+
+/** CPU time: `1.24 s`, `12.4 min`, `3.1 h`. */
+export function formatNanos(nanos: number): string {
+  const seconds = nanos / 1e9;
+  if (seconds === 0) return "0 s";
+  if (seconds < 1) return `${threeFigures(seconds * 1e3)} ms`;
+  if (seconds < 120) return `${threeFigures(seconds)} s`;
+  if (seconds < 7200) return `${threeFigures(seconds / 60)} min`;
+  return `${threeFigures(seconds / 3600)} h`;
+}
+
+function threeFigures(n: number): string {
+  if (n >= 100) return formatCount(n);
+  return n >= 10 ? n.toFixed(1) : n.toFixed(2);
+}
+
+/** A span on the clock: `42 s`, `15 min`, `3 h 20 min`, `2 d 4 h`. */
+export function formatSpan(ms: number): string {
+  const seconds = Math.round(ms / 1000);
+  if (seconds < 120) return `${seconds} s`;
+  const minutes = Math.round(seconds / 60);
+  if (minutes < 120) return `${minutes} min`;
+  const hours = Math.floor(minutes / 60);
+  if (hours < 48) return minutes % 60 === 0 ? `${hours} h` : `${hours} h ${minutes % 60} min`;
+  return hours % 24 === 0 ? `${hours / 24} d` : `${Math.floor(hours / 24)} d ${hours % 24} h`;
+}
+
+/** `12.4 MiB`. */
+export function formatBytes(bytes: number): string {
+  const units = ["B", "KiB", "MiB", "GiB", "TiB"];
+  let value = bytes;
+  let unit = 0;
+  while (value >= 1024 && unit < units.length - 1) {
+    value /= 1024;
+    unit++;
+  }
+  return `${unit === 0 || value >= 100 ? Math.round(value) : value.toFixed(1)} ${units[unit]}`;
+}
+
+/** `1.24`, of cores. */
+export function formatCores(cores: number): string {
+  if (cores === 0) return "0";
+  return cores >= 10 ? cores.toFixed(1) : cores >= 0.1 ? cores.toFixed(2) : cores.toPrecision(1);
+}
+
+const pad = (n: number): string => String(n).padStart(2, "0");
+
+/** `14:03:22`. */
+export function formatClock(ms: number): string {
+  const t = new Date(ms);
+  return `${pad(t.getHours())}:${pad(t.getMinutes())}:${pad(t.getSeconds())}`;
+}
+
+/** `2026-11-22`. */
+export function formatDate(ms: number): string {
+  const t = new Date(ms);
+  return `${t.getFullYear()}-${pad(t.getMonth() + 1)}-${pad(t.getDate())}`;
+}
+
+/** `2026-11-22 14:03:22`. */
+export function formatMoment(ms: number): string {
+  return `${formatDate(ms)} ${formatClock(ms)}`;
+}
+
+/** `14:03:22 – 14:04:02`, with dates where they differ. */
+export function formatInterval(from: number, to: number): string {
+  return formatDate(from) === formatDate(to)
+    ? `${formatClock(from)} – ${formatClock(to)}`
+    : `${formatMoment(from)} – ${formatMoment(to)}`;
+}
+
+/** The last part of a path. */
+export function baseName(path: string): string {
+  return path.slice(path.lastIndexOf("/") + 1) || path;
+}

@@ -1,0 +1,113 @@
+/** The search: highlights as one types, says the exact share, steps through the matches. */
+
+import { useComputed } from "@preact/signals";
+import { formatCount, formatShare } from "../model/units";
+import { focus, found, foundInFocus, navigate, searchQuery, selected, tree, view } from "../state/store";
+import { leaveSearch, stepMatch } from "./flame-keys";
+import { CloseIcon, DownIcon, SearchIcon, UpIcon } from "./icons";
+
+export function SearchBox() {
+  const { search, tab } = view.value;
+  const bad = searchQuery.value.kind === "bad";
+  return (
+    <div class="search">
+      <label class="field">
+        <SearchIcon />
+        <input
+          id="search"
+          type="text"
+          value={search}
+          aria-label="Search functions"
+          aria-invalid={bad}
+          aria-describedby="search-result"
+          placeholder="Search (/)"
+          title={'Text anywhere in a name, "whole name", or /regular expression/'}
+          spellcheck={false}
+          autocomplete="off"
+          autocapitalize="off"
+          onInput={(event) => navigate({ search: event.currentTarget.value }, "replace")}
+          onKeyDown={(event) => {
+            if (event.key === "Enter") {
+              event.preventDefault();
+              if (tab === "flame") stepMatch(event.shiftKey ? -1 : 1);
+            } else if (event.key === "Escape") {
+              event.preventDefault();
+              navigate({ search: "" }, "replace");
+              leaveSearch();
+            }
+          }}
+        />
+        {search !== "" && (
+          <button
+            type="button"
+            class="clear"
+            aria-label="Clear the search"
+            onClick={() => navigate({ search: "" }, "replace")}
+          >
+            <CloseIcon />
+          </button>
+        )}
+      </label>
+      {tab === "flame" && <Found />}
+    </div>
+  );
+}
+
+function Found() {
+  const place = useComputed(() => {
+    const nodes = found.value?.nodes;
+    return nodes === undefined || selected.value < 0 ? -1 : nodes.indexOf(selected.value);
+  });
+  const query = searchQuery.value;
+  const result = found.value;
+  const at = tree.value;
+  if (query.kind === "bad") {
+    return (
+      <p class="found problem" id="search-result" role="status">
+        {query.problem}
+      </p>
+    );
+  }
+  if (result === null || at === null) return null;
+  const { node } = focus.value;
+  const count = result.nodes.length;
+  return (
+    <div class="found">
+      <p id="search-result" role="status">
+        {count === 0 ? (
+          "No match"
+        ) : (
+          <>
+            <strong>{formatShare(result.total, at.total[0])}</strong>
+            {node > 0 && <> ({formatShare(foundInFocus.value, at.total[node])} of view)</>}
+            <span class="quiet">
+              {" "}
+              {place.value >= 0 ? `${formatCount(place.value + 1)} of ${formatCount(count)}` : formatCount(count)}{" "}
+              frames
+            </span>
+          </>
+        )}
+      </p>
+      <button
+        type="button"
+        class="button icon-only small"
+        aria-label="Previous match"
+        title="Previous match (N)"
+        disabled={count === 0}
+        onClick={() => stepMatch(-1)}
+      >
+        <UpIcon />
+      </button>
+      <button
+        type="button"
+        class="button icon-only small"
+        aria-label="Next match"
+        title="Next match (n)"
+        disabled={count === 0}
+        onClick={() => stepMatch(1)}
+      >
+        <DownIcon />
+      </button>
+    </div>
+  );
+}

@@ -1,0 +1,320 @@
+/**
+ * The chart over time: cores kept busy, the host's utilisation, lost samples, gaps, and the brush. uPlot draws the series;
+ * the brush is ours, so that it works by touch, can be adjusted at its edges, and survives a refresh in the middle of a drag.
+ *
+ * Framework-free: data and colours come in, brushed intervals (ms) go out.
+ */
+
+import uPlot from "uplot";
+import type { Timeline } from "../api/contract";
+import { formatClock, formatDate } from "../model/units";
+
+export interface ChartColors {
+  busy: string;
+  busyFill: string;
+  host: string;
+  axis: string;
+  grid: string;
+  lost: string;
+  gap: string;
+}
+
+export interface Interval {
+  from: number;
+  to: number;
+}
+
+export interface ChartEvents {
+  onBrush(interval: Interval | null): void;
+  /** Bucket under the pointer, or -1. */
+  onHover(bucket: number): void;
+}
+
+/** Pointer travel below this is a click, not a brush. */
+const CLICK_PIXELS = 4;
+/** How near to an edge of the brush a drag adjusts it. */
+const EDGE_PIXELS = 7;
+
+export class TimelineChart {
+  private plot: uPlot | null = null;
+  private timeline: Timeline | null = null;
+  private pending: { timeline: Timeline; coresMax: number } | null = null;
+  private colors: ChartColors | null = null;
+  private coresMax = 1;
+  private brush: Interval | null = null;
+  private drag: { anchor: number; startX: number; moved: boolean; pointer: number } | null = null;
+  private readonly overlay = document.createElement("div");
+
+  constructor(
+    private readonly host: HTMLElement,
+    private readonly events: ChartEvents,
+  ) {
+    this.overlay.className = "brush";
+    this.overlay.hidden = true;
+  }
+
+  /** Shows new data; during a drag it waits until the drag ends, so that time stands still under the pointer. */
+  update(timeline: Timeline, coresMax: number, colors: ChartColors): void {
+    if (this.drag !== null && this.plot !== null) {
+      this.pending = { timeline, coresMax };
+      return;
+    }
+    this.timeline = timeline;
+    this.coresMax = coresMax;
+    if (this.plot === null || this.colors !== colors) {
+      this.colors = colors;
+      this.plot?.destroy();
+      this.plot = this.make(colors);
+    } else {
+      this.plot.setData(columnsOf(timeline));
+    }
+    this.place();
+  }
+
+  showBrush(interval: Interval | null): void {
+    if (this.drag !== null) return;
+    this.brush = interval;
+    this.place();
+  }
+
+  resize(): void {
+    const { clientWidth, clientHeight } = this.host;
+    if (this.plot !== null && clientWidth > 0) {
+      this.plot.setSize({ width: clientWidth, height: clientHeight });
+      this.place();
+    }
+  }
+
+  destroy(): void {
+    this.plot?.destroy();
+  }
+
+  private make(colors: ChartColors): uPlot {
+    const axisFont = "11px system-ui, sans-serif";
+    const axis = {
+      stroke: colors.axis,
+      font: axisFont,
+      grid: { stroke: colors.grid, width: 1 },
+      ticks: { show: false },
+    };
+    const plot = new uPlot(
+      {
+        width: Math.max(this.host.clientWidth, 50),
+        height: this.host.clientHeight,
+        ms: 1,
+        padding: [8, 0, 0, 0],
+        legend: { show: false },
+        cursor: { drag: { setScale: false, x: false, y: false }, y: false, points: { show: false } },
+        scales: {
+          x: { range: () => [this.timeline?.from_ms ?? 0, this.timeline?.to_ms ?? 1] },
+          cores: { range: () => [0, this.coresMax] },
+          share: { range: () => [0, 1] },
+        },
+        axes: [
+          { ...axis, size: 24, values: (_, ticks, __, ___, step) => ticks.map((ms) => tickText(ms, step)) },
+          {
+            ...axis,
+            scale: "cores",
+            size: 40,
+            space: 24,
+            values: (_, ticks) => ticks.map((n) => String(+n.toFixed(3))),
+          },
+          {
+            ...axis,
+            scale: "share",
+            side: 1,
+            size: 44,
+            space: 24,
+            grid: { show: false },
+            values: (_, ticks) => ticks.map((n) => `${Math.round(n * 100)} %`),
+          },
+        ],
+        series: [
+          {},
+          {
+            scale: "cores",
+            stroke: colors.busy,
+            fill: colors.busyFill,
+            width: 1.25,
+            paths: steps,
+            points: { show: false },
+          },
+          { scale: "share", stroke: colors.host, width: 1.25, paths: steps, points: { show: false } },
+        ],
+        hooks: {
+          drawClear: [(u) => this.drawGaps(u, colors.gap)],
+          draw: [(u) => this.drawLost(u, colors.lost)],
+          setCursor: [(u) => this.hover(u)],
+        },
+      },
+      this.timeline === null ? [[], [], []] : columnsOf(this.timeline),
+      this.host,
+    );
+    plot.over.append(this.overlay);
+    plot.over.addEventListener("pointerdown", (event) => this.down(event));
+    plot.over.addEventListener("pointermove", (event) => this.move(event));
+    plot.over.addEventListener("pointerup", (event) => this.up(event));
+    plot.over.addEventListener("pointercancel", () => this.cancel());
+    plot.over.addEventListener("dblclick", () => this.events.onBrush(null));
+    return plot;
+  }
+
+  private hover(u: uPlot): void {
+    const { timeline } = this;
+    const left = u.cursor.left ?? -1;
+    if (timeline === null || left < 0) {
+      this.events.onHover(-1);
+      return;
+    }
+    const bucket = Math.floor((u.posToVal(left, "x") - timeline.from_ms) / timeline.step_ms);
+    this.events.onHover(bucket >= 0 && bucket < timeline.buckets.samples.length ? bucket : -1);
+  }
+
+  /** Stripes where nothing was recorded. */
+  private drawGaps(u: uPlot, color: string): void {
+    if (this.timeline === null) return;
+    const { from_ms, step_ms, buckets } = this.timeline;
+    const { ctx, bbox } = u;
+    ctx.save();
+    ctx.beginPath();
+    let any = false;
+    for (let i = 0; i < buckets.busy_cores.length; ) {
+      if (buckets.busy_cores[i] !== null) {
+        i++;
+        continue;
+      }
+      let end = i;
+      while (end < buckets.busy_cores.length && buckets.busy_cores[end] === null) end++;
+      const left = u.valToPos(from_ms + i * step_ms, "x", true);
+      const right = u.valToPos(from_ms + end * step_ms, "x", true);
+      ctx.rect(left, bbox.top, right - left, bbox.height);
+      any = true;
+      i = end;
+    }
+    if (any) {
+      ctx.clip();
+      ctx.strokeStyle = color;
+      ctx.lineWidth = devicePixelRatio;
+      ctx.beginPath();
+      const pitch = 7 * devicePixelRatio;
+      for (let x = bbox.left - bbox.height; x < bbox.left + bbox.width; x += pitch) {
+        ctx.moveTo(x, bbox.top + bbox.height);
+        ctx.lineTo(x + bbox.height, bbox.top);
+      }
+      ctx.stroke();
+    }
+    ctx.restore();
+  }
+
+  /** A mark at the top of each bucket that lost samples, at least 2 px wide so that a single one is seen. */
+  private drawLost(u: uPlot, color: string): void {
+    if (this.timeline === null) return;
+    const { from_ms, step_ms, buckets } = this.timeline;
+    u.ctx.save();
+    u.ctx.fillStyle = color;
+    for (let i = 0; i < buckets.lost.length; i++) {
+      if (!(buckets.lost[i] > 0)) continue;
+      const left = u.valToPos(from_ms + i * step_ms, "x", true);
+      const right = u.valToPos(from_ms + (i + 1) * step_ms, "x", true);
+      u.ctx.fillRect(left, u.bbox.top, Math.max(right - left, 2 * devicePixelRatio), 4 * devicePixelRatio);
+    }
+    u.ctx.restore();
+  }
+
+  private down(event: PointerEvent): void {
+    if (event.button !== 0 || this.plot === null) return;
+    const x = this.offset(event);
+    const grabbed = this.edgeNear(x);
+    this.drag = { anchor: grabbed ?? this.timeAt(x), startX: x, moved: grabbed !== null, pointer: event.pointerId };
+    this.plot.over.setPointerCapture(event.pointerId);
+  }
+
+  private move(event: PointerEvent): void {
+    if (this.plot === null) return;
+    const x = this.offset(event);
+    if (this.drag === null) {
+      this.plot.over.classList.toggle("on-edge", this.edgeNear(x) !== null);
+      return;
+    }
+    if (!this.drag.moved && Math.abs(x - this.drag.startX) < CLICK_PIXELS) return;
+    this.drag.moved = true;
+    this.brush = this.interval(this.drag.anchor, this.timeAt(x));
+    this.place();
+  }
+
+  private up(event: PointerEvent): void {
+    const { drag } = this;
+    if (drag === null) return;
+    this.drag = null;
+    this.plot?.over.releasePointerCapture(event.pointerId);
+    if (drag.moved && this.brush !== null && this.brush.to > this.brush.from) this.events.onBrush(this.brush);
+    this.catchUp();
+  }
+
+  private cancel(): void {
+    this.drag = null;
+    this.catchUp();
+  }
+
+  private catchUp(): void {
+    const { pending, colors } = this;
+    this.pending = null;
+    if (pending !== null && colors !== null) this.update(pending.timeline, pending.coresMax, colors);
+  }
+
+  /** Whole buckets, so that the flame graph adds up to what the chart shows. */
+  private interval(a: number, b: number): Interval {
+    const [from, to] = a < b ? [a, b] : [b, a];
+    if (this.timeline === null) return { from, to };
+    const { from_ms, step_ms, to_ms } = this.timeline;
+    return {
+      from: Math.max(from_ms, from_ms + Math.round((from - from_ms) / step_ms) * step_ms),
+      to: Math.min(to_ms, from_ms + Math.round((to - from_ms) / step_ms) * step_ms),
+    };
+  }
+
+  private offset(event: PointerEvent): number {
+    return this.plot === null ? 0 : event.clientX - this.plot.over.getBoundingClientRect().left;
+  }
+
+  private timeAt(x: number): number {
+    if (this.plot === null) return 0;
+    return this.plot.posToVal(Math.max(0, Math.min(x, this.plot.over.clientWidth)), "x");
+  }
+
+  /** The other edge of the brush, when `x` is at one of its edges. */
+  private edgeNear(x: number): number | null {
+    if (this.plot === null || this.brush === null) return null;
+    if (Math.abs(x - this.plot.valToPos(this.brush.from, "x")) <= EDGE_PIXELS) return this.brush.to;
+    if (Math.abs(x - this.plot.valToPos(this.brush.to, "x")) <= EDGE_PIXELS) return this.brush.from;
+    return null;
+  }
+
+  private place(): void {
+    const { plot, brush, overlay } = this;
+    overlay.hidden = plot === null || brush === null;
+    if (plot === null || brush === null) return;
+    const limit = plot.over.clientWidth;
+    const left = Math.max(-2, Math.min(plot.valToPos(brush.from, "x"), limit));
+    const right = Math.max(0, Math.min(plot.valToPos(brush.to, "x"), limit + 2));
+    overlay.style.left = `${left}px`;
+    overlay.style.width = `${Math.max(right - left, 1)}px`;
+  }
+}
+
+const steps: uPlot.Series.PathBuilder = uPlot.paths.stepped?.({ align: 1 }) ?? (() => null);
+
+/** Bucket starts, and the end of the last bucket so that it is as wide as the others. */
+function columnsOf({ from_ms, step_ms, buckets }: Timeline): uPlot.AlignedData {
+  const count = buckets.samples.length;
+  const times = Array.from({ length: count + 1 }, (_, i) => from_ms + i * step_ms);
+  const closed = (column: (number | null)[]) => [...column, column[count - 1] ?? null];
+  return [times, closed(buckets.busy_cores), closed(buckets.utilisation)];
+}
+
+/** Clock times; days where the ticks are that far apart, and at midnight. */
+function tickText(ms: number, step: number): string {
+  const midnight = formatClock(ms) === "00:00:00";
+  if (step >= 86_400_000 || midnight) return formatDate(ms).slice(5);
+  return step < 60_000 ? formatClock(ms) : formatClock(ms).slice(0, 5);
+}

@@ -1,0 +1,190 @@
+/** Who and what: product, host, what is sampled; then when: range, live; then downloads, theme, help. */
+
+import { useSignal } from "@preact/signals";
+import { exportAddress } from "../api/client";
+import { fromLocalInput, PRESETS, toLocalInput } from "../model/time-range";
+import { formatMoment } from "../model/units";
+import { chooseTheme, navigate, scope, scopeMillis, status, themeChoice, view } from "../state/store";
+import { isLive } from "../state/view";
+import { FilterBar } from "./filter-bar";
+import { openHelp } from "./help";
+import { BrandIcon, CalendarIcon, DownloadIcon, HelpIcon, MoonIcon, SunIcon, SystemIcon } from "./icons";
+import { Menu } from "./menu";
+
+export function TopBar() {
+  return (
+    <header class="top-bar">
+      <div class="identity">
+        <h1>
+          <BrandIcon />
+          profiler
+        </h1>
+        <Host />
+      </div>
+      <FilterBar />
+      <div class="controls">
+        <RangePicker />
+        <LiveSwitch />
+        <DownloadMenu />
+        <ThemeButton />
+        <button
+          type="button"
+          class="button icon-only"
+          aria-label="Keyboard shortcuts"
+          title="Keyboard shortcuts (?)"
+          onClick={openHelp}
+        >
+          <HelpIcon />
+        </button>
+      </div>
+    </header>
+  );
+}
+
+function Host() {
+  const now = status.value;
+  if (now === null) return null;
+  const { recording } = now;
+  return (
+    <p class="host">
+      <strong>{now.host}</strong>
+      <span class="quiet">
+        {recording === null
+          ? "stored profiles, not recording"
+          : `${recording.event}, ${recording.hz} Hz, ${recording.cpus} ${recording.cpus === 1 ? "CPU" : "CPUs"}`}
+      </span>
+    </p>
+  );
+}
+
+function RangePicker() {
+  const { from, to } = view.value;
+  const preset = PRESETS.find((p) => p.from === from && to === "now");
+  return (
+    <div class="range">
+      {/* biome-ignore lint/a11y/useSemanticElements: a fieldset cannot be laid out as a row of joined buttons everywhere */}
+      <div class="segments" role="group" aria-label="Time range">
+        {PRESETS.map((p) => (
+          <button
+            type="button"
+            key={p.from}
+            title={p.title}
+            aria-pressed={p === preset}
+            onClick={() => navigate({ from: p.from, to: "now", brush: null })}
+          >
+            {p.label}
+          </button>
+        ))}
+      </div>
+      <Menu
+        label="Choose from and to"
+        class={preset === undefined ? "custom chosen" : "custom"}
+        face={
+          <>
+            <CalendarIcon />
+            {preset === undefined && <span class="range-text">{rangeText(from, to)}</span>}
+          </>
+        }
+      >
+        <AbsoluteRange />
+      </Menu>
+    </div>
+  );
+}
+
+function rangeText(from: string | number, to: string | number): string {
+  const text = (instant: string | number) => (typeof instant === "number" ? formatMoment(instant) : instant);
+  return `${text(from)} – ${text(to)}`;
+}
+
+function AbsoluteRange() {
+  const problem = useSignal("");
+  const { from, to } = scopeMillis(Date.now());
+  return (
+    <form
+      class="absolute-range"
+      onSubmit={(event) => {
+        event.preventDefault();
+        const form = new FormData(event.currentTarget);
+        const chosenFrom = fromLocalInput(String(form.get("from")));
+        const chosenTo = fromLocalInput(String(form.get("to")));
+        if (chosenFrom === null || chosenTo === null || chosenFrom >= chosenTo) {
+          problem.value = "The start must be before the end.";
+          return;
+        }
+        problem.value = "";
+        navigate({ from: chosenFrom, to: chosenTo, brush: null });
+        event.currentTarget.closest("details")?.removeAttribute("open");
+      }}
+    >
+      <label>
+        From
+        <input type="datetime-local" name="from" step="1" defaultValue={toLocalInput(from)} required />
+      </label>
+      <label>
+        To
+        <input type="datetime-local" name="to" step="1" defaultValue={toLocalInput(to)} required />
+      </label>
+      {problem.value !== "" && <p class="problem">{problem}</p>}
+      <button type="submit" class="button primary">
+        Show this range
+      </button>
+    </form>
+  );
+}
+
+function LiveSwitch() {
+  const live = isLive(view.value);
+  const fixed = typeof view.value.to === "number";
+  return (
+    <button
+      type="button"
+      class="button live"
+      role="switch"
+      aria-checked={live}
+      title={fixed ? "Follow the present (l)" : live ? "Stop following (l)" : "Follow the present (l)"}
+      onClick={toggleLive}
+    >
+      <span class="dot" />
+      Live
+    </button>
+  );
+}
+
+/** Follows the present, or stops. From a fixed range it goes to the last hour. */
+export function toggleLive(): void {
+  const now = view.peek();
+  if (typeof now.to === "number") navigate({ from: "now-1h", to: "now", brush: null, live: true });
+  else navigate({ live: !now.live });
+}
+
+function DownloadMenu() {
+  const about = scope.value;
+  return (
+    <Menu label="Download" closesOnClick face={<DownloadIcon />} class="icon-menu">
+      <p class="menu-title">What is shown, as a file</p>
+      <a href={exportAddress("folded", about)} download="profile.folded">
+        Folded stacks<span class="quiet">text, one stack a line</span>
+      </a>
+      <a href={exportAddress("svg", about)} download="profile.svg">
+        Flame graph<span class="quiet">SVG, opens anywhere</span>
+      </a>
+    </Menu>
+  );
+}
+
+/** The choice after this one. */
+export function nextTheme(): void {
+  const choice = themeChoice.peek();
+  chooseTheme(choice === "system" ? "light" : choice === "light" ? "dark" : "system");
+}
+
+function ThemeButton() {
+  const choice = themeChoice.value;
+  const label = `Theme: ${choice}. Change (t)`;
+  return (
+    <button type="button" class="button icon-only" aria-label={label} title={label} onClick={nextTheme}>
+      {choice === "system" ? <SystemIcon /> : choice === "light" ? <SunIcon /> : <MoonIcon />}
+    </button>
+  );
+}
