@@ -3,7 +3,7 @@
 import { render } from "preact";
 import { startRefreshing } from "./state/refresh";
 import "uplot/dist/uPlot.min.css";
-import "./style.css";
+import "./styles/index.css";
 import { App } from "./views/app";
 
 const root = document.getElementById("app");

@@ -14,7 +14,6 @@ export function FilterBar() {
   return (
     <form
       class="filter-bar"
-      role="search"
       onSubmit={(event) => {
         event.preventDefault();
         navigate({ filter: input.current?.value.trim() ?? "" });

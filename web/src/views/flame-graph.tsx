@@ -40,6 +40,7 @@ export function FlameGraph() {
       <div class="flame-scroller" ref={scroller}>
         <div class="flame-spacer" ref={spacer} />
         <div class="flame-sticky">
+          {/* biome-ignore lint/a11y/noInteractiveElementToNoninteractiveRole: it takes keys like an application does */}
           <canvas
             ref={canvas}
             tabIndex={0}

@@ -18,7 +18,7 @@ const COLUMNS: readonly { by: TopColumn; label: string; class: string }[] = [
 ];
 
 export function TopTable() {
-  const scroller = useRef<HTMLDivElement>(null);
+  const scroller = useRef<HTMLElement>(null);
   const top = useSignal(0);
   const height = useSignal(600);
   const rows = useComputed(() =>
@@ -40,12 +40,11 @@ export function TopTable() {
   const last = Math.min(rows.value.length, Math.ceil((top.value + height.value) / ROW) + OVERSCAN);
   return (
     <>
-      {/* biome-ignore lint/a11y/noNoninteractiveTabindex: an area that scrolls must be reachable by keyboard */}
-      <div
+      <section
         class="table-scroller"
         ref={scroller}
+        // biome-ignore lint/a11y/noNoninteractiveTabindex: an area that scrolls must be reachable by keyboard
         tabIndex={0}
-        role="region"
         aria-label="Top functions"
         onScroll={(event) => {
           top.value = event.currentTarget.scrollTop;
@@ -63,7 +62,7 @@ export function TopTable() {
             </tr>
           </thead>
           <tbody>
-            {first > 0 && <tr class="space" style={{ height: `${first * ROW}px` }} aria-hidden="true" />}
+            {first > 0 && <tr class="space" style={{ height: `${first * ROW}px` }} />}
             {rows.value.slice(first, last).map((row, i) => (
               <tr key={first + i} aria-rowindex={first + i + 2}>
                 <td class="number">
@@ -99,11 +98,11 @@ export function TopTable() {
               </tr>
             ))}
             {last < rows.value.length && (
-              <tr class="space" style={{ height: `${(rows.value.length - last) * ROW}px` }} aria-hidden="true" />
+              <tr class="space" style={{ height: `${(rows.value.length - last) * ROW}px` }} />
             )}
           </tbody>
         </table>
-      </div>
+      </section>
       <div class="details">
         <span class="quiet">
           {rows.value.length === answer.rows.length

@@ -1,0 +1,281 @@
+/**
+ * A stand-in for the profiler: serves the built page under a sub-path with the strict policy, and answers the API from a
+ * made-up profile. Only for the checks of the page; the same checks run against a real profiler when PROFILER_URL is set.
+ */
+
+import { readFile } from "node:fs/promises";
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import type { AddressInfo } from "node:net";
+import { extname, join, normalize } from "node:path";
+import { gzipSync } from "node:zlib";
+import type { FlameGraph, LabelValues, Problem, Status, Timeline, Top } from "../src/api/contract";
+import { parseSelector } from "../src/model/selector";
+import { parseInstant, resolveInstant } from "../src/model/time-range";
+import { syntheticFlameGraph } from "../src/testing/synthetic";
+
+const POLICY =
+  "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
+const SUB_PATH = "/sub/path/";
+const STEP_MS = 10_000;
+
+/** What the checks may change while the server runs. */
+export interface MockState {
+  /** Drop connections instead of answering. */
+  gone: boolean;
+  /** Answer as if the first window were not written yet. */
+  waiting: boolean;
+  /** Paths asked for, with their queries. */
+  asked: string[];
+}
+
+export interface Mock {
+  url: string;
+  state: MockState;
+  close(): Promise<void>;
+}
+
+export async function startMock(options: { dist: string; nodes: number }): Promise<Mock> {
+  const profile = syntheticFlameGraph({ nodes: options.nodes, samples: options.nodes * 50, names: 10_000, seed: 7 });
+  const startedMs = Date.now();
+  const state: MockState = { gone: false, waiting: false, asked: [] };
+  const server = createServer((request, response) => {
+    const url = new URL(request.url ?? "/", "http://mock");
+    if (state.gone) {
+      request.socket.destroy();
+      return;
+    }
+    if (!url.pathname.startsWith(SUB_PATH)) {
+      send(request, response, 404, "text/plain", "outside the sub-path");
+      return;
+    }
+    const path = url.pathname.slice(SUB_PATH.length);
+    if (path.startsWith("api/v1/")) {
+      state.asked.push(`${path}${url.search}`);
+      answer(request, response, path.slice("api/v1/".length), url.searchParams, { profile, startedMs, state });
+    } else {
+      serveFile(request, response, options.dist, path === "" ? "index.html" : path);
+    }
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const { port } = server.address() as AddressInfo;
+  return { url: `http://127.0.0.1:${port}${SUB_PATH}`, state, close: () => close(server) };
+}
+
+function close(server: Server): Promise<void> {
+  server.closeAllConnections();
+  return new Promise((resolve) => server.close(() => resolve()));
+}
+
+interface Context {
+  profile: FlameGraph;
+  startedMs: number;
+  state: MockState;
+}
+
+function answer(
+  request: IncomingMessage,
+  response: ServerResponse,
+  path: string,
+  query: URLSearchParams,
+  context: Context,
+): void {
+  const json = (body: unknown) => send(request, response, 200, "application/json", JSON.stringify(body));
+  const refuse = (problem: Problem) =>
+    send(request, response, problem.status, "application/problem+json", JSON.stringify(problem));
+  if (path === "status") return json(status(context));
+  const now = Date.now();
+  const from = resolveInstant(parseInstant(query.get("from") ?? "now-1h") ?? "now-1h", now);
+  const to = resolveInstant(parseInstant(query.get("to") ?? "now") ?? "now", now);
+  const matchers = parseSelector(query.get("filter") ?? "");
+  if (matchers === null) {
+    return refuse({
+      status: 400,
+      code: "bad_selector",
+      title: 'expected = != =~ or !~ after the label "comm"',
+      detail: 'Write {comm="postgres"}; values stand in double quotes.',
+    });
+  }
+  const comm = matchers.find((m) => m.label === "comm")?.value ?? null;
+  const empty =
+    context.state.waiting || to <= context.startedMs - 7 * 86_400_000 || matchers.some((m) => m.label === "pid");
+  const shown = empty
+    ? only(context.profile, "no such process")
+    : comm === null
+      ? context.profile
+      : only(context.profile, comm);
+  switch (path) {
+    case "timeline":
+      return json(timeline(from, to, shown.samples / context.profile.samples, empty));
+    case "flamegraph":
+      return json({ ...shown, from_ms: from, to_ms: to } satisfies FlameGraph);
+    case "top":
+      return json(top(shown));
+    case "labels":
+      return json({ labels: ["comm", "pid", "exe"] });
+    case "labels/comm/values":
+      return json(processes(shown));
+    case "export/folded":
+      response.setHeader("content-disposition", 'attachment; filename="profile.folded"');
+      return send(request, response, 200, "text/plain; charset=utf-8", folded(shown));
+    default:
+      return refuse({ status: 404, code: "not_found", title: `there is no ${path}`, detail: "See api/openapi.json." });
+  }
+}
+
+function status({ startedMs, state, profile }: Context): Status {
+  return {
+    version: "0.1.0",
+    host: "build-01",
+    recording: {
+      event: "cpu-clock",
+      hz: 97,
+      cpus: 2,
+      since_ms: state.waiting ? Date.now() - 3_000 : startedMs - 3_600_000,
+      window_ms: 10_000,
+      lag_ms: 900,
+      cpu_ms: 4_200,
+      rss_bytes: 61_000_000,
+    },
+    totals: {
+      taken: profile.samples + 412,
+      stored: profile.samples,
+      lost: { ring_full: 390, queue_full: 22 },
+      stacks: { complete: profile.samples - profile.incomplete, frame_pointer_lost: profile.incomplete },
+    },
+    database: {
+      path: "/var/lib/profiler/profiler.db",
+      bytes: 48_300_000,
+      windows: state.waiting ? 0 : 3_600,
+      oldest_ms: state.waiting ? null : startedMs - 7 * 86_400_000,
+      newest_ms: state.waiting ? null : Date.now() - 1_000,
+    },
+    notices: [],
+  };
+}
+
+/** A day and a night: the same moment always has the same value. */
+function timeline(from: number, to: number, share: number, empty: boolean): Timeline {
+  const step = Math.max(STEP_MS, Math.ceil((to - from) / 600 / STEP_MS) * STEP_MS);
+  const first = Math.floor(from / step) * step;
+  const count = Math.max(1, Math.ceil((to - first) / step));
+  const buckets: Timeline["buckets"] = { samples: [], busy_cores: [], utilisation: [], lost: [], incomplete: [] };
+  for (let i = 0; i < count; i++) {
+    const at = (first + i * step) / step;
+    const gap = empty || (at % 360 > 200 && at % 360 < 216);
+    const used = 0.35 + 0.25 * Math.sin(at / 31) + 0.15 * Math.sin(at / 7.3) + 0.12 * Math.sin(at * 12.9898);
+    const busy = Math.min(0.98, Math.max(0.02, used)) * 2;
+    buckets.busy_cores.push(gap ? null : busy * share);
+    buckets.utilisation.push(gap ? null : busy / 2);
+    buckets.samples.push(gap ? 0 : Math.round((busy * share * 97 * step) / 1000));
+    buckets.lost.push(!gap && at % 97 === 13 ? 41 : 0);
+    buckets.incomplete.push(0);
+  }
+  return { from_ms: first, to_ms: first + count * step, step_ms: step, buckets };
+}
+
+/** The profile with the subtree of one process alone. */
+function only(profile: FlameGraph, comm: string): FlameGraph {
+  const { nodes, frames, strings } = profile;
+  let first = 1;
+  while (first < nodes.depth.length && !(nodes.depth[first] === 1 && strings[frames.name[nodes.frame[first]]] === comm))
+    first++;
+  let last = first + 1;
+  while (last < nodes.depth.length && nodes.depth[last] > 1) last++;
+  const samples = nodes.total[first] ?? 0;
+  const part = (column: number[], root: number) => [root, ...column.slice(first, samples === 0 ? first : last)];
+  return {
+    ...profile,
+    samples,
+    incomplete: Math.min(profile.incomplete, samples),
+    nodes: {
+      depth: part(nodes.depth, 0),
+      frame: part(nodes.frame, nodes.frame[0]),
+      total: part(nodes.total, samples),
+      self: part(nodes.self, 0),
+    },
+  };
+}
+
+function processes({ nodes, frames, strings }: FlameGraph): LabelValues {
+  const values = nodes.depth.flatMap((depth, i) =>
+    depth === 1 ? [{ value: strings[frames.name[nodes.frame[i]]], samples: nodes.total[i] }] : [],
+  );
+  return { label: "comm", values };
+}
+
+function top({ nodes, frames, strings, samples, nanos_per_sample }: FlameGraph): Top {
+  const sums = new Map<number, { self: number; total: number }>();
+  const open: number[] = [];
+  nodes.depth.forEach((depth, i) => {
+    const frame = nodes.frame[i];
+    open.length = depth;
+    const sum = sums.get(frame) ?? { self: 0, total: 0 };
+    sum.self += nodes.self[i];
+    if (!open.includes(frame)) sum.total += nodes.total[i];
+    sums.set(frame, sum);
+    open.push(frame);
+  });
+  const text = (index: number) => (index < 0 ? null : strings[index]);
+  const rows = [...sums]
+    .filter(([frame]) => frames.kind[frame] > 1)
+    .sort(([, a], [, b]) => b.self - a.self)
+    .map(([frame, sum]) => ({
+      name: strings[frames.name[frame]],
+      kind: frames.kind[frame],
+      binary: text(frames.binary[frame]),
+      file: text(frames.file[frame]),
+      line: frames.line[frame] || null,
+      ...sum,
+    }));
+  return { samples, nanos_per_sample, rows: rows.slice(0, 1_000), hidden_rows: Math.max(0, rows.length - 1_000) };
+}
+
+function folded({ nodes, frames, strings }: FlameGraph): string {
+  const open: string[] = [];
+  const lines: string[] = [];
+  nodes.depth.forEach((depth, i) => {
+    open.length = depth;
+    open.push(strings[frames.name[nodes.frame[i]]]);
+    if (nodes.self[i] > 0 && depth > 0) lines.push(`${open.slice(1).join(";")} ${nodes.self[i]}`);
+  });
+  return `${lines.join("\n")}\n`;
+}
+
+const TYPES: Record<string, string> = {
+  ".html": "text/html; charset=utf-8",
+  ".js": "text/javascript",
+  ".css": "text/css",
+  ".svg": "image/svg+xml",
+};
+
+async function serveFile(
+  request: IncomingMessage,
+  response: ServerResponse,
+  dist: string,
+  path: string,
+): Promise<void> {
+  try {
+    const file = await readFile(join(dist, normalize(`/${path}`)));
+    send(request, response, 200, TYPES[extname(path)] ?? "application/octet-stream", file);
+  } catch {
+    send(request, response, 404, "text/plain", "no such file");
+  }
+}
+
+function send(
+  request: IncomingMessage,
+  response: ServerResponse,
+  code: number,
+  type: string,
+  body: string | Buffer,
+): void {
+  const zipped = String(request.headers["accept-encoding"]).includes("gzip");
+  response.writeHead(code, {
+    "content-type": type,
+    "content-security-policy": POLICY,
+    "x-content-type-options": "nosniff",
+    "cache-control": "no-store",
+    ...(zipped ? { "content-encoding": "gzip" } : {}),
+  });
+  response.end(zipped ? gzipSync(body, { level: 1 }) : body);
+}

@@ -1,0 +1,16 @@
+import { defineConfig } from "vitest/config";
+
+export default defineConfig({
+  root: import.meta.dirname,
+  test: {
+    include: ["**/*.test.ts"],
+    environment: "node",
+    env: { TZ: "UTC" },
+    // One browser, one machine: timings would disturb each other.
+    fileParallelism: false,
+    testTimeout: 30_000,
+    hookTimeout: 30_000,
+    reporters: ["verbose"],
+    sequence: { concurrent: false },
+  },
+});
