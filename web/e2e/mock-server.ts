@@ -82,18 +82,22 @@ function answer(
   const json = (body: unknown) => send(request, response, 200, "application/json", JSON.stringify(body));
   const refuse = (problem: Problem) =>
     send(request, response, problem.status, "application/problem+json", JSON.stringify(problem));
-  if (path === "status") return json(status(context));
+  if (path === "status") {
+    json(status(context));
+    return;
+  }
   const now = Date.now();
   const from = resolveInstant(parseInstant(query.get("from") ?? "now-1h") ?? "now-1h", now);
   const to = resolveInstant(parseInstant(query.get("to") ?? "now") ?? "now", now);
   const matchers = parseSelector(query.get("filter") ?? "");
   if (matchers === null) {
-    return refuse({
+    refuse({
       status: 400,
       code: "bad_selector",
       title: 'expected = != =~ or !~ after the label "comm"',
       detail: 'Write {comm="postgres"}; values stand in double quotes.',
     });
+    return;
   }
   const comm = matchers.find((m) => m.label === "comm")?.value ?? null;
   const empty =
@@ -105,20 +109,27 @@ function answer(
       : only(context.profile, comm);
   switch (path) {
     case "timeline":
-      return json(timeline(from, to, shown.samples / context.profile.samples, empty));
+      json(timeline(from, to, shown.samples / context.profile.samples, empty));
+      break;
     case "flamegraph":
-      return json({ ...shown, from_ms: from, to_ms: to } satisfies FlameGraph);
+      json({ ...shown, from_ms: from, to_ms: to } satisfies FlameGraph);
+      break;
     case "top":
-      return json(top(shown));
+      json(top(shown));
+      break;
     case "labels":
-      return json({ labels: ["comm", "pid", "exe"] });
+      json({ labels: ["comm", "pid", "exe"] });
+      break;
     case "labels/comm/values":
-      return json(processes(shown));
+      json(processes(shown));
+      break;
     case "export/folded":
       response.setHeader("content-disposition", 'attachment; filename="profile.folded"');
-      return send(request, response, 200, "text/plain; charset=utf-8", folded(shown));
+      send(request, response, 200, "text/plain; charset=utf-8", folded(shown));
+      break;
     default:
-      return refuse({ status: 404, code: "not_found", title: `there is no ${path}`, detail: "See api/openapi.json." });
+      refuse({ status: 404, code: "not_found", title: `there is no ${path}`, detail: "See api/openapi.json." });
+      break;
   }
 }
 

@@ -12,6 +12,7 @@ export function formatShare(part: number, whole: number): string {
   if (!(whole > 0) || part === 0) return "0 %";
   const percent = (part / whole) * 100;
   if (percent >= 99.95 && part < whole) return "99.9 %";
+  if (percent === 100) return "100 %";
   if (percent >= 10) return `${percent.toFixed(1)} %`;
   if (percent >= 0.1) return `${percent.toFixed(2)} %`;
   return percent < 0.0001 ? "< 0.0001 %" : `${percent.toPrecision(2)} %`;

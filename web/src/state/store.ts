@@ -85,11 +85,14 @@ export const failure = computed<Failure | null>(() => {
   return asked.state.value.failure;
 });
 
+/** Codes of problems that are about the filter. */
+const FILTER_CODES: readonly string[] = ["bad_selector", "unknown_label"];
+
 /** What the server said against the filter, if it did. */
 export const filterProblem = computed(() => {
   const found = [questions.timeline, questions.flame, questions.top]
     .map((question) => question.state.value.failure)
-    .find((f) => f?.kind === "refused" && f.problem.code.includes("selector"));
+    .find((f) => f?.kind === "refused" && FILTER_CODES.includes(f.problem.code));
   return found?.kind === "refused" ? found.problem : null;
 });
 

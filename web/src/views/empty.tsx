@@ -5,7 +5,7 @@ import { useEffect } from "preact/hooks";
 import { formatMoment, formatSpan } from "../model/units";
 import { type EmptyReason, whyEmpty } from "../model/why-empty";
 import { retryNow } from "../state/refresh";
-import { failure, flame, navigate, questions, scopeMillis, status, view } from "../state/store";
+import { failure, filterProblem, flame, navigate, questions, scopeMillis, status, view } from "../state/store";
 
 const HOUR_MS = 3_600_000;
 
@@ -16,8 +16,8 @@ export function emptyState() {
   const asked = tab === "table" ? questions.top.state.value : questions.flame.state.value;
   if (why?.kind === "refused") {
     return (
-      <Message title={why.problem.title}>
-        <p>{why.problem.detail}</p>
+      <Message title={filterProblem.value === null ? why.problem.title : "The filter cannot be used"}>
+        <p>{filterProblem.value === null ? why.problem.detail : "What is wrong with it stands below the filter."}</p>
         <div class="actions">
           {filter !== "" && <RemoveFilter />}
           <button type="button" class="button" onClick={retryNow}>

@@ -69,7 +69,7 @@ function Lost() {
   if (lost === 0 && ever === 0) return <span class="quiet">no samples lost</span>;
   return (
     <details class="menu above">
-      <summary class={lost > 0 ? "link bad" : "link"}>
+      <summary class={lost > 0 ? "link bad" : "link quiet"}>
         <b>{formatCount(lost)}</b> samples lost{lost === 0 && " in view"}
       </summary>
       <div class="menu-panel losses">

@@ -19,6 +19,14 @@ export interface ChartColors {
   gap: string;
 }
 
+export interface ChartData {
+  timeline: Timeline;
+  /** Top of the cores axis. */
+  coresMax: number;
+  /** Up to when there can be data (ms): a bucket after it is not a gap, only not there yet. */
+  knownUntil: number;
+}
+
 export interface Interval {
   from: number;
   to: number;
@@ -38,7 +46,8 @@ const EDGE_PIXELS = 7;
 export class TimelineChart {
   private plot: uPlot | null = null;
   private timeline: Timeline | null = null;
-  private pending: { timeline: Timeline; coresMax: number } | null = null;
+  private knownUntil = Number.POSITIVE_INFINITY;
+  private pending: ChartData | null = null;
   private colors: ChartColors | null = null;
   private coresMax = 1;
   private brush: Interval | null = null;
@@ -54,19 +63,20 @@ export class TimelineChart {
   }
 
   /** Shows new data; during a drag it waits until the drag ends, so that time stands still under the pointer. */
-  update(timeline: Timeline, coresMax: number, colors: ChartColors): void {
+  update(data: ChartData, colors: ChartColors): void {
     if (this.drag !== null && this.plot !== null) {
-      this.pending = { timeline, coresMax };
+      this.pending = data;
       return;
     }
-    this.timeline = timeline;
-    this.coresMax = coresMax;
+    this.timeline = data.timeline;
+    this.coresMax = data.coresMax;
+    this.knownUntil = data.knownUntil;
     if (this.plot === null || this.colors !== colors) {
       this.colors = colors;
       this.plot?.destroy();
       this.plot = this.make(colors);
     } else {
-      this.plot.setData(columnsOf(timeline));
+      this.plot.setData(columnsOf(data.timeline));
     }
     this.place();
   }
@@ -131,6 +141,7 @@ export class TimelineChart {
         ],
         series: [
           {},
+          { scale: "share", stroke: colors.host, width: 1.25, paths: steps, points: { show: false } },
           {
             scale: "cores",
             stroke: colors.busy,
@@ -139,7 +150,6 @@ export class TimelineChart {
             paths: steps,
             points: { show: false },
           },
-          { scale: "share", stroke: colors.host, width: 1.25, paths: steps, points: { show: false } },
         ],
         hooks: {
           drawClear: [(u) => this.drawGaps(u, colors.gap)],
@@ -179,7 +189,7 @@ export class TimelineChart {
     ctx.beginPath();
     let any = false;
     for (let i = 0; i < buckets.busy_cores.length; ) {
-      if (buckets.busy_cores[i] !== null) {
+      if (buckets.busy_cores[i] !== null || from_ms + i * step_ms >= this.knownUntil) {
         i++;
         continue;
       }
@@ -259,7 +269,7 @@ export class TimelineChart {
   private catchUp(): void {
     const { pending, colors } = this;
     this.pending = null;
-    if (pending !== null && colors !== null) this.update(pending.timeline, pending.coresMax, colors);
+    if (pending !== null && colors !== null) this.update(pending, colors);
   }
 
   /** Whole buckets, so that the flame graph adds up to what the chart shows. */
@@ -309,7 +319,7 @@ function columnsOf({ from_ms, step_ms, buckets }: Timeline): uPlot.AlignedData {
   const count = buckets.samples.length;
   const times = Array.from({ length: count + 1 }, (_, i) => from_ms + i * step_ms);
   const closed = (column: (number | null)[]) => [...column, column[count - 1] ?? null];
-  return [times, closed(buckets.busy_cores), closed(buckets.utilisation)];
+  return [times, closed(buckets.utilisation), closed(buckets.busy_cores)];
 }
 
 /** Clock times; days where the ticks are that far apart, and at midnight. */

@@ -49,7 +49,11 @@ export function Timeline() {
     });
     const stopDrawing = effect(() => {
       const colors = isDark.value ? DARK : LIGHT;
-      if (timeline.value !== null) chart.update(timeline.value, coresMax(timeline.value), colors);
+      const answer = timeline.value;
+      if (answer === null) return;
+      const { recording, database } = status.value ?? { recording: null, database: null };
+      const knownUntil = recording === null ? Number.POSITIVE_INFINITY : (database?.newest_ms ?? 0);
+      chart.update({ timeline: answer, coresMax: coresMax(answer), knownUntil }, colors);
     });
     const stopBrush = effect(() => chart.showBrush(view.value.brush));
     const watcher = new ResizeObserver(() => chart.resize());
@@ -70,9 +74,7 @@ export function Timeline() {
         <Selection />
       </div>
       <div class="chart" ref={host}>
-        {answer === null && (
-          <p class="quiet chart-note">{failure?.kind === "refused" ? failure.problem.title : "Loading …"}</p>
-        )}
+        {answer === null && <p class="quiet chart-note">{failure === null ? "Loading …" : "No timeline"}</p>}
       </div>
     </section>
   );

@@ -1,0 +1,81 @@
+import { expect, test } from "vitest";
+import { shortName } from "./frame-name";
+import { followsNow, parseInstant, resolveInstant } from "./time-range";
+import {
+  baseName,
+  formatBytes,
+  formatCores,
+  formatCount,
+  formatInterval,
+  formatNanos,
+  formatShare,
+  formatSpan,
+} from "./units";
+
+/** Never rounds up to all or down to nothing. */
+test("shares keep their meaning at both ends", () => {
+  expect([1, 0.9999, 0.5, 0.0123, 0.00042, 1e-8, 0].map((part) => formatShare(part, 1))).toEqual([
+    "100 %",
+    "99.9 %",
+    "50.0 %",
+    "1.23 %",
+    "0.042 %",
+    "< 0.0001 %",
+    "0 %",
+  ]);
+  expect(formatShare(0, 0)).toBe("0 %");
+});
+
+/** Three figures and the unit that a person would choose. */
+test("durations, spans, sizes and counts are short", () => {
+  expect([0, 5e6, 1.5e9, 90e9, 600e9, 36_000e9].map(formatNanos)).toEqual([
+    "0 s",
+    "5.00 ms",
+    "1.50 s",
+    "90.0 s",
+    "10.0 min",
+    "10.0 h",
+  ]);
+  expect([4_000, 900_000, 12_000_000, 187_200_000].map(formatSpan)).toEqual(["4 s", "15 min", "3 h 20 min", "2 d 4 h"]);
+  expect([12, 2048, 48_300_000, 1e13].map(formatBytes)).toEqual(["12 B", "2.0 KiB", "46.1 MiB", "9.1 TiB"]);
+  expect([0, 0.004, 0.5, 12.34].map(formatCores)).toEqual(["0", "0.004", "0.50", "12.3"]);
+  expect(formatCount(1234567)).toBe("1,234,567");
+  expect([baseName("/usr/lib/libc.so.6"), baseName("[kernel]")]).toEqual(["libc.so.6", "[kernel]"]);
+});
+
+/** A day is named only where it is not clear. */
+test("intervals name the day when they cross midnight", () => {
+  const at = Date.UTC(2026, 10, 22, 23, 59, 0);
+  expect(formatInterval(at, at + 30_000)).toBe("23:59:00 – 23:59:30");
+  expect(formatInterval(at, at + 120_000)).toBe("2026-11-22 23:59:00 – 2026-11-23 00:01:00");
+});
+
+/** The forms of the API, and no others. */
+test("instants are now, a time ago, or milliseconds", () => {
+  expect(["now", "now-15m", "1763800000000"].map(parseInstant)).toEqual(["now", "now-15m", 1763800000000]);
+  expect(["", "later", "now+1h", "now-1y", "-5", "1e9"].map(parseInstant)).toEqual([
+    null,
+    null,
+    null,
+    null,
+    null,
+    null,
+  ]);
+  expect([resolveInstant("now-2h", 10_000_000), resolveInstant("now", 7), resolveInstant(42, 7)]).toEqual([
+    2_800_000, 7, 42,
+  ]);
+  expect([followsNow({ from: 1, to: "now" }), followsNow({ from: "now-1h", to: 5 })]).toEqual([true, false]);
+});
+
+/** The end of a name says most; template arguments say least. */
+test("names are shortened from the front", () => {
+  expect(
+    [
+      "main",
+      "alloc::vec::Vec<alloc::string::String>::push",
+      "<T as core::fmt::Display>::fmt",
+      "core::ptr::drop_in_place<alloc::vec::Vec<u8>>",
+      "std::rt::lang_start",
+    ].map(shortName),
+  ).toEqual(["main", "Vec::push", "Display::fmt", "ptr::drop_in_place", "rt::lang_start"]);
+});

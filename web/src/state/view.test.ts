@@ -1,0 +1,69 @@
+import { describe, expect, test } from "vitest";
+import { randomNumbers } from "../testing/synthetic";
+import { DEFAULT_VIEW, isLive, readView, type ViewState, writeView } from "./view";
+
+describe("the view in the address", () => {
+  /** A clean page has a clean address. */
+  test("is empty for the default view", () => {
+    expect(writeView(DEFAULT_VIEW)).toBe("");
+    expect(readView("")).toEqual(DEFAULT_VIEW);
+  });
+
+  /** Everything at once, with characters that addresses escape. */
+  test("holds everything that is shown", () => {
+    const view: ViewState = {
+      from: 1_763_800_000_000,
+      to: 1_763_803_600_000,
+      live: false,
+      filter: '{comm="a&b=c", unit=~"x+ .*"}',
+      brush: { from: 1_763_800_100_000, to: 1_763_800_200_000 },
+      tab: "table",
+      search: "/a|b/i",
+      zoom: "12-0123456789abcd",
+      rootBelow: true,
+      sort: { by: "name", ascending: true },
+    };
+    expect(readView(writeView(view))).toEqual(view);
+  });
+
+  /** Any combination of parts comes back as it went. */
+  test("comes back as it went, for 500 random views", () => {
+    const random = randomNumbers(11);
+    const pick = <T>(...values: T[]): T => values[Math.floor(random() * values.length)];
+    for (let n = 0; n < 500; n++) {
+      const view: ViewState = {
+        from: pick<string | number>("now-5m", "now-7d", "now-1h", 1_000),
+        to: pick<string | number>("now", 2_000),
+        live: pick(true, false),
+        filter: pick("", '{comm="é 日本"}', "%zz"),
+        brush: pick(null, { from: 5, to: 9 }),
+        tab: pick("flame", "table"),
+        search: pick("", "&", "+ #?", '"x"'),
+        zoom: pick(null, "0-00000000000000"),
+        rootBelow: pick(true, false),
+        sort: { by: pick("self", "total", "name", "binary"), ascending: pick(true, false) },
+      };
+      expect(readView(writeView(view))).toEqual(view);
+    }
+  });
+
+  /** Addresses are cut, mistyped and old; the page opens all the same. */
+  test.each([
+    "?from=yesterday&to=",
+    "?brush=9-5",
+    "?brush=x",
+    "?zoom=1-xyz",
+    "?tab=graph",
+    "?sort=colour",
+    "?%E0%A4%A",
+  ])("falls back to the default for %s", (query) => {
+    expect(readView(query)).toEqual(DEFAULT_VIEW);
+  });
+
+  /** A range with a fixed end has nothing to follow. */
+  test("is live only when its end is now", () => {
+    expect(isLive(DEFAULT_VIEW)).toBe(true);
+    expect(isLive({ ...DEFAULT_VIEW, to: 5 })).toBe(false);
+    expect(isLive({ ...DEFAULT_VIEW, live: false })).toBe(false);
+  });
+});
