@@ -90,14 +90,13 @@ export class FlameCanvas {
     const [firstRow, lastRow] = this.visibleRows(scene, scrollTop);
     layoutRows(tree, { focus: scene.focus, width: this.width, minWidth: MIN_BOX_WIDTH, firstRow, lastRow }, rows);
 
-    const skyline = new Path2D();
+    // One by one: as a single path, rasterising these tall slivers took 120 ms in software; this way it takes 10.
+    context.fillStyle = theme.skyline;
     for (let s = 0; s < rows.strips; s++) {
       const high = rows.stripRows[s] * ROW_HEIGHT - GAP;
       const row = scene.rootBelow ? rows.stripRow[s] + rows.stripRows[s] - 1 : rows.stripRow[s];
-      skyline.rect(rows.stripX[s], this.yOf(scene, row, scrollTop), rows.stripWidth[s], high);
+      context.fillRect(rows.stripX[s], this.yOf(scene, row, scrollTop), rows.stripWidth[s], high);
     }
-    context.fillStyle = theme.skyline;
-    context.fill(skyline);
 
     const paths: (Path2D | undefined)[] = [];
     const matched = new Path2D();

@@ -1,7 +1,7 @@
 /** The flame graph on the page: the canvas in its scroller, pointer and keyboard, tooltip, legend. */
 
 import { effect, useComputed, useSignal } from "@preact/signals";
-import { useEffect, useRef } from "preact/hooks";
+import { useEffect, useLayoutEffect, useRef } from "preact/hooks";
 import { KIND_COUNT } from "../model/call-tree";
 import { KIND_LABELS, SHADES } from "../model/color";
 import { FlameCanvas, type FlameScene, ROW_HEIGHT } from "../render/flame-canvas";
@@ -33,7 +33,8 @@ export function FlameGraph() {
     if (at === null || answer === null || hovered.value < 0) return null;
     return factsOf(at, hovered.value, focus.value.node, answer.nanosPerSample);
   });
-  useEffect(() => placeTooltip(tooltip.current, pointer.value, scroller.current));
+  // Before the browser paints, so that it never shows in the corner first.
+  useLayoutEffect(() => placeTooltip(tooltip.current, pointer.value, scroller.current));
 
   return (
     <div class="flame">
