@@ -44,6 +44,22 @@ test.runIf(process.env.SHOTS !== undefined)(
           await page.goto(`${mock.url}?filter=comm`);
           await page.waitForSelector(".filter-problem");
           await shot("refused");
+          await page.goto(
+            `${mock.url}?root=below&from=now-24h&brush=${Date.now() - 30_000_000}-${Date.now() - 10_000_000}`,
+          );
+          await page.waitForSelector(".flame canvas");
+          await page.locator(".losses summary").click();
+          await page.waitForTimeout(300);
+          await shot("brushed");
+          await page.keyboard.press("Escape");
+          await page.locator(".custom summary").click();
+          await shot("range");
+          await page.keyboard.press("Escape");
+          await page.locator(".icon-menu summary").click();
+          await shot("download");
+          await page.keyboard.press("Escape");
+          await page.getByRole("button", { name: "Keyboard shortcuts" }).click();
+          await shot("help");
         }
       }
       expect(misdeeds.strangers).toEqual([]);

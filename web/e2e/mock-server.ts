@@ -14,7 +14,7 @@ import { parseInstant, resolveInstant } from "../src/model/time-range";
 import { syntheticFlameGraph } from "../src/testing/synthetic";
 
 const POLICY =
-  "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
+  "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; font-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 const SUB_PATH = "/sub/path/";
 const STEP_MS = 10_000;
 

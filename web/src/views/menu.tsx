@@ -8,6 +8,8 @@ export function Menu(props: {
   /** What the button shows. */
   face: ComponentChildren;
   class?: string;
+  /** Class of the button itself. */
+  faceClass?: string;
   /** Set when a click inside the panel is a choice. */
   closesOnClick?: boolean;
   children: ComponentChildren;
@@ -33,7 +35,7 @@ export function Menu(props: {
   }, []);
   return (
     <details class={`menu ${props.class ?? ""}`} ref={details}>
-      <summary class="button" aria-label={props.label} title={props.label}>
+      <summary class={props.faceClass ?? "button"} aria-label={props.label} title={props.label}>
         {props.face}
       </summary>
       {/* biome-ignore lint/a11y/noStaticElementInteractions lint/a11y/useKeyWithClickEvents: closes the panel after a choice made on the controls in it, which have their own keys */}

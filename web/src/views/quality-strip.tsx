@@ -2,6 +2,7 @@
 
 import { formatBytes, formatCount, formatMoment, formatNanos, formatShare } from "../model/units";
 import { flame, status, timeline, view } from "../state/store";
+import { Menu } from "./menu";
 
 /** What each cause of loss means; the names are the server's. */
 const CAUSES: Record<string, string> = {
@@ -68,24 +69,28 @@ function Lost() {
   const ever = causes.reduce((sum, [, n]) => sum + n, 0);
   if (lost === 0 && ever === 0) return <span class="quiet">no samples lost</span>;
   return (
-    <details class="menu above">
-      <summary class={lost > 0 ? "link bad" : "link quiet"}>
-        <b>{formatCount(lost)}</b> samples lost{lost === 0 && " in view"}
-      </summary>
-      <div class="menu-panel losses">
-        <p class="menu-title">Lost since the database began, by cause</p>
-        <table>
-          <tbody>
-            {causes.map(([cause, n]) => (
-              <tr key={cause}>
-                <th scope="row">{CAUSES[cause] ?? cause}</th>
-                <td>{formatCount(n)}</td>
-                <td class="quiet">{formatShare(n, now?.totals.taken ?? 0)}</td>
-              </tr>
-            ))}
-          </tbody>
-        </table>
-      </div>
-    </details>
+    <Menu
+      label={`${formatCount(lost)} samples lost in view: show the causes`}
+      class="above losses"
+      faceClass={lost > 0 ? "link bad" : "link quiet"}
+      face={
+        <>
+          <b>{formatCount(lost)}</b> samples lost{lost === 0 && " in view"}
+        </>
+      }
+    >
+      <p class="menu-title">Lost since the database began, by cause</p>
+      <table>
+        <tbody>
+          {causes.map(([cause, n]) => (
+            <tr key={cause}>
+              <th scope="row">{CAUSES[cause] ?? cause}</th>
+              <td>{formatCount(n)}</td>
+              <td class="quiet">{formatShare(n, now?.totals.taken ?? 0)}</td>
+            </tr>
+          ))}
+        </tbody>
+      </table>
+    </Menu>
   );
 }

@@ -153,7 +153,13 @@ export class TimelineChart {
         ],
         hooks: {
           drawClear: [(u) => this.drawGaps(u, colors.gap)],
-          draw: [(u) => this.drawLost(u, colors.lost)],
+          draw: [
+            (u) => {
+              this.drawLost(u, colors.lost);
+              // The scales are settled only now.
+              this.place();
+            },
+          ],
           setCursor: [(u) => this.hover(u)],
         },
       },
