@@ -51,7 +51,7 @@ lint: setup setup-web web ## formatting, clippy, the web linter, the paths that 
 	@scripts/check-docs.sh
 
 fmt: ## format everything
-	cargo fmt --all && cd web && npm run --silent format
+	cargo fmt --all && cd web && npm run --silent fmt
 
 bless: ## rewrite the golden files from what the code does now; read the diff before committing
 	BLESS=1 cargo test --locked -p profiler --lib server::contract
