@@ -3,13 +3,11 @@
 //! Each stack of the store is a path of a tree already; walking it once per (comm, end) and remembering where each node went
 //! costs as much as there are distinct nodes, however many stacks share them.
 
-use std::collections::HashMap;
-
 use super::merge::{Counts, merge};
 use super::tree::{Builder, NodeId, label};
 use super::{QueryError, Selector, note, prune};
 use crate::profile::{CallTree, FrameId, FrameKind, TimeRange};
-use crate::store::{CachedFrame, Reader, Snapshot, StackId, StoreError};
+use crate::store::{CachedFrame, PlacedFrame, Reader, RowMap, Snapshot, StackId, StoreError};
 
 /// A merged profile.
 #[derive(Clone, Debug, Default)]
@@ -42,6 +40,20 @@ pub(super) fn whole(reader: &mut Reader, range: TimeRange, selector: &Selector) 
     Ok(Merged { tree: call_tree(&mut snapshot, &counts)?, nanos_per_sample: counts.nanos_per_sample() })
 }
 
+/// From the reader's frames to the builder's.
+#[derive(Default)]
+struct FrameIds(Vec<Option<FrameId>>);
+
+impl FrameIds {
+    fn get(&mut self, snapshot: &Snapshot<'_>, frame: CachedFrame, builder: &mut Builder) -> FrameId {
+        let at = frame.0 as usize;
+        if at >= self.0.len() {
+            self.0.resize(at + 1, None);
+        }
+        *self.0[at].get_or_insert_with(|| builder.frame(snapshot.frame(frame)))
+    }
+}
+
 /// A node of the store's stack tree, and where it went.
 struct Walked {
     /// Its caller's place in the list; its own for the first, which stands for the empty stack.
@@ -53,8 +65,8 @@ struct Walked {
 
 fn call_tree(snapshot: &mut Snapshot<'_>, counts: &Counts) -> Result<CallTree, StoreError> {
     let mut builder = Builder::new();
-    let mut frames = HashMap::<CachedFrame, FrameId>::new();
-    let mut by_location = HashMap::<u32, u64>::new();
+    let mut frames = FrameIds::default();
+    let mut by_location = RowMap::<u32, u64>::default();
     for group in &counts.groups {
         snapshot.check()?;
         let frame = builder.frame(&label(&group.comm, FrameKind::Process));
@@ -64,7 +76,8 @@ fn call_tree(snapshot: &mut Snapshot<'_>, counts: &Counts) -> Result<CallTree, S
             top = builder.child(top, frame);
         }
         let mut walked = vec![Walked { parent: 0, location: 0, node: top, samples: 0 }];
-        let mut places = HashMap::from([(StackId(0), 0_usize)]);
+        let mut places = RowMap::<StackId, usize>::default();
+        places.insert(StackId(0), 0);
         let mut path = Vec::new();
         for (&leaf, &samples) in &group.stacks {
             let mut id = leaf;
@@ -79,9 +92,8 @@ fn call_tree(snapshot: &mut Snapshot<'_>, counts: &Counts) -> Result<CallTree, S
             };
             for (id, location) in path.drain(..).rev() {
                 let mut node = walked[place].node;
-                for at in 0..snapshot.frames(location)?.len() {
-                    let frame = snapshot.frames(location)?[at].frame;
-                    let frame = *frames.entry(frame).or_insert_with(|| builder.frame(snapshot.frame(frame)));
+                for at in snapshot.frames(location)? {
+                    let frame = frames.get(snapshot, snapshot.placed(at).frame, &mut builder);
                     node = builder.child(node, frame);
                 }
                 walked.push(Walked { parent: place, location, node, samples: 0 });
@@ -99,8 +111,12 @@ fn call_tree(snapshot: &mut Snapshot<'_>, counts: &Counts) -> Result<CallTree, S
         }
     }
     for (location, samples) in by_location {
-        for placed in snapshot.frames(location)?.iter().filter(|placed| placed.line > 0) {
-            builder.weigh_line(frames[&placed.frame], placed.line, samples);
+        for at in snapshot.frames(location)? {
+            let PlacedFrame { frame, line } = snapshot.placed(at);
+            if line > 0 {
+                let frame = frames.get(snapshot, frame, &mut builder);
+                builder.weigh_line(frame, line, samples);
+            }
         }
     }
     Ok(CallTree { incomplete: counts.incomplete(), ..builder.finish() })

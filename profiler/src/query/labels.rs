@@ -64,7 +64,7 @@ pub fn label_values(
         if sieve.process(&snapshot, share.process)?.is_none() {
             return Ok(());
         }
-        if label != Label::Thread && !selector.names_thread() {
+        if label != Label::Thread && !sieve.names_thread() {
             add(processes.entry(share.process).or_default(), share.samples);
             return Ok(());
         }
@@ -96,4 +96,39 @@ pub fn label_values(
 
 fn add(sum: &mut u64, n: u64) {
     *sum = sum.saturating_add(n);
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+    use crate::profile::WallNanos;
+    use crate::query::parse_selector;
+    use crate::store::Store;
+    use crate::store::drawing::window;
+
+    /// Values come by falling samples; whatever the label, they add up to the samples that pass.
+    #[test]
+    fn values_are_sorted_and_add_up() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.db");
+        let (mut store, _) = Store::open(&path).unwrap();
+        store.write_window(&window(0, "web/7  main x2\nweb/8~io  main x2\ndb/9~io  main x3")).unwrap();
+        store.write_window(&window(1, "web/7  main x1")).unwrap();
+        let mut reader = Reader::open(&path).unwrap();
+        let mut ask = |label: &str, selector: &str| {
+            let all = TimeRange { from: WallNanos(0), to: WallNanos(i64::MAX) };
+            let values = label_values(&mut reader, all, &parse_selector(selector).unwrap(), label);
+            values.map(|values| values.iter().map(|(value, n)| format!("{value} {n}")).collect::<Vec<_>>().join(", "))
+        };
+        assert_eq!(ask("comm", "").unwrap(), "web 5, db 3");
+        assert_eq!(ask("pid", "").unwrap(), "7 3, 9 3, 8 2");
+        assert_eq!(ask("thread", "").unwrap(), "io 5, main 3");
+        assert_eq!(ask("thread", r#"comm="web""#).unwrap(), "main 3, io 2");
+        assert_eq!(ask("comm", r#"thread="io""#).unwrap(), "db 3, web 2");
+        assert_eq!(ask("unit", "pid!=7").unwrap(), "db.service 3, web.service 2");
+        assert!(matches!(ask("host", ""), Err(QueryError::UnknownLabel(_))));
+        assert!(LABELS.iter().all(|label| ask(label, "").is_ok()));
+    }
 }

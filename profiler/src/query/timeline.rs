@@ -76,7 +76,7 @@ pub fn timeline(
                 return Ok(());
             }
             let sum = &mut sums[grid.bucket(share.start)];
-            if !selector.names_thread() {
+            if !sieve.names_thread() {
                 sum.add(share.samples, share.incomplete, share.hz);
                 return Ok(());
             }
@@ -169,4 +169,89 @@ fn median(lengths: &mut [u64]) -> u64 {
     }
     let (_, median, _) = lengths.select_nth_unstable(middle);
     *median - *median % SECOND.cast_unsigned()
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::profile::LossCause;
+    use crate::query::parse_selector;
+    use crate::store::Store;
+    use crate::store::drawing::{EPOCH, window};
+
+    fn range(from: i64, to: i64) -> TimeRange {
+        TimeRange { from: WallNanos((EPOCH + from) * SECOND), to: WallNanos((EPOCH + to) * SECOND) }
+    }
+
+    /// Buckets lie on multiples of the step and are as fine as the points allow, but never finer than a window.
+    #[test]
+    fn steps_are_human_and_aligned() {
+        let hour = 3_600;
+        for (from, to, window, points, step) in [
+            (0, 600, 10, 600, 10),
+            (0, 600, 30, 600, 30),
+            (0, 600, 7, 20, 30),
+            (0, hour, 10, 600, 10),
+            (0, 24 * hour, 10, 600, 300),
+            (0, 24 * hour, 10, 100, 900),
+            (0, 30 * 24 * hour, 10, 600, 6 * hour),
+            (0, 900 * 24 * hour, 10, 600, 48 * hour),
+            (5, 595, 10, 600, 10),
+        ] {
+            let grid = Grid::new(range(from, to), window * SECOND as u64, points);
+            assert_eq!(grid.step, step * SECOND, "{from}..{to}");
+            assert_eq!(grid.start, EPOCH * SECOND + from * SECOND / grid.step * grid.step);
+            let end = grid.start + grid.step * grid.buckets as i64;
+            assert!((0..grid.step).contains(&(end - range(from, to).to.0)));
+        }
+    }
+
+    /// Samples, cores, utilisation and losses of each bucket; nothing recorded is `None`, not zero.
+    #[test]
+    fn buckets_tell_recorded_from_idle() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.db");
+        let (mut store, _) = Store::open(&path).unwrap();
+        // 100 Hz: 500 samples in ten seconds are half a core.
+        store.write_window(&window(0, "web/7  main x500\nweb/7  !main x100\ndb/8~io  main x400")).unwrap();
+        let mut lossy = window(1, "");
+        lossy.losses.add(LossCause::RingFull, 3);
+        store.write_window(&lossy).unwrap();
+        let mut reader = Reader::open(&path).unwrap();
+        let mut ask = |selector: &str| {
+            let selector = parse_selector(selector).unwrap();
+            timeline(&mut reader, range(0, 30), &selector, 600).unwrap()
+        };
+        let recorded = |samples, incomplete, cores, lost| Bucket {
+            samples,
+            incomplete,
+            busy_cores: Some(cores),
+            utilisation: Some(0.25),
+            lost,
+        };
+        let all = ask("");
+        assert_eq!((all.start.0, all.step), (EPOCH * SECOND, 10 * SECOND));
+        assert_eq!(all.buckets, [recorded(1000, 100, 1.0, 0), recorded(0, 0, 0.0, 3), Bucket::default()]);
+        assert_eq!(ask("pid=7").buckets[0], recorded(600, 100, 0.6, 0));
+        assert_eq!(ask(r#"thread="io""#).buckets[0], recorded(400, 0, 0.4, 0));
+        assert_eq!(ask(r#"thread="main""#).buckets[0], recorded(600, 100, 0.6, 0));
+    }
+
+    proptest! {
+        /// Any range gives a bounded number of buckets, and each of its instants has one.
+        #[test]
+        fn any_range_has_bounded_buckets(
+            a in any::<i64>(), b in any::<i64>(), at in any::<i64>(), window in any::<u64>(), points in 0..30_000_usize,
+        ) {
+            let range = TimeRange { from: WallNanos(a.min(b)), to: WallNanos(a.max(b)) };
+            let grid = Grid::new(range, window, points);
+            prop_assert!((1..=MAX_POINTS).contains(&grid.buckets));
+            prop_assert!(grid.step > 0 && grid.start <= range.from.0);
+            prop_assert!(grid.bucket(at.clamp(range.from.0, range.to.0)) < grid.buckets);
+        }
+    }
 }

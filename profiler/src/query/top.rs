@@ -70,8 +70,39 @@ fn rows(tree: CallTree) -> Vec<TopRow> {
         .collect();
     rows.sort_by(|a, b| {
         let counts = (b.self_, b.total).cmp(&(a.self_, a.total));
-        let rest = |frame: &Frame| (frame.kind, frame.binary.clone(), frame.file.clone());
-        counts.then_with(|| a.frame.name.cmp(&b.frame.name)).then_with(|| rest(&a.frame).cmp(&rest(&b.frame)))
+        let (a, b) = (&a.frame, &b.frame);
+        let by_content = || (a.kind, &a.binary, &a.file).cmp(&(b.kind, &b.binary, &b.file));
+        counts.then_with(|| a.name.cmp(&b.name)).then_with(by_content)
     });
     rows
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::profile::{FrameId, Node};
+    use crate::query::tree::label;
+
+    fn tree(drawing: &[(u32, u32, u64, u64)], frames: &[(&str, FrameKind)]) -> CallTree {
+        let node = |&(depth, frame, total, self_): &_| Node { depth, frame: FrameId(frame), total, self_ };
+        CallTree {
+            nodes: drawing.iter().map(node).collect(),
+            frames: frames.iter().map(|(name, kind)| label(name, *kind)).collect(),
+            ..CallTree::default()
+        }
+    }
+
+    /// `f` calls itself through `g`: its samples count once. Places without code show only where samples ended in them.
+    #[test]
+    fn recursion_counts_once_and_every_sample_has_a_row() {
+        use FrameKind::{Note, Process, Root, User};
+        let tree = tree(
+            &[(0, 0, 17, 0), (1, 1, 17, 2), (2, 2, 11, 1), (3, 3, 10, 0), (4, 2, 10, 10), (2, 4, 4, 4), (2, 3, 0, 0)],
+            &[("all", Root), ("web", Process), ("f", User), ("g", User), ("[cut]", Note)],
+        );
+        let found: Vec<_> = rows(tree).into_iter().map(|row| (row.frame.name, row.self_, row.total)).collect();
+        let row = |name: &str, self_, total| (name.to_owned(), self_, total);
+        assert_eq!(found, [row("f", 11, 11), row("[cut]", 4, 4), row("web", 2, 17), row("g", 0, 10)]);
+        assert_eq!(found.iter().map(|(_, self_, _)| self_).sum::<u64>(), 17);
+    }
 }

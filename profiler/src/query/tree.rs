@@ -7,6 +7,7 @@ use std::cmp::Reverse;
 use std::collections::HashMap;
 
 use crate::profile::{CallTree, Frame, FrameId, FrameKind, Node};
+use crate::store::RowMap;
 
 /// Index of a node that is being built; `NodeId::ROOT` is there from the start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -30,8 +31,8 @@ pub(super) struct Builder {
     by_frame: HashMap<Frame, FrameId>,
     /// Parents before children.
     nodes: Vec<Growing>,
-    children: HashMap<(NodeId, FrameId), NodeId>,
-    lines: HashMap<(FrameId, u32), u64>,
+    children: RowMap<(NodeId, FrameId), NodeId>,
+    lines: RowMap<(FrameId, u32), u64>,
 }
 
 /// A frame that is no code.
@@ -45,8 +46,8 @@ impl Builder {
             frames: Vec::new(),
             by_frame: HashMap::new(),
             nodes: Vec::new(),
-            children: HashMap::new(),
-            lines: HashMap::new(),
+            children: RowMap::default(),
+            lines: RowMap::default(),
         };
         let frame = builder.frame(&label("all", FrameKind::Root));
         builder.nodes.push(Growing { parent: NodeId::ROOT, frame, self_: 0 });
@@ -86,21 +87,24 @@ impl Builder {
 
     /// The finished tree.
     pub(super) fn finish(mut self) -> CallTree {
+        self.pick_lines();
         let mut totals: Vec<u64> = self.nodes.iter().map(|node| node.self_).collect();
-        let mut children = vec![Vec::new(); self.nodes.len()];
         for (at, node) in self.nodes.iter().enumerate().skip(1).rev() {
             let parent = node.parent.0 as usize;
             totals[parent] = totals[parent].saturating_add(totals[at]);
-            children[parent].push(at as u32);
         }
-        self.pick_lines();
+        // Large, and not needed any more.
+        drop(std::mem::take(&mut self.children));
+        let mut children = Children::new(self.nodes.iter().map(|node| node.parent.0));
         let mut tree = CallTree { frames: self.frames, ..CallTree::default() };
+        tree.nodes.reserve_exact(self.nodes.len());
         let mut left = vec![(0, 0)];
         while let Some((at, depth)) = left.pop() {
-            let (node, below) = (self.nodes[at as usize], &mut children[at as usize]);
+            let node = self.nodes[at as usize];
             tree.nodes.push(Node { depth, frame: node.frame, total: totals[at as usize], self_: node.self_ });
+            let below = children.of(at);
             sort_siblings(below, &tree.frames, |child| (totals[*child as usize], self.nodes[*child as usize].frame));
-            left.extend(below.drain(..).rev().map(|child| (child, depth + 1)));
+            left.extend(below.iter().rev().map(|child| (*child, depth + 1)));
         }
         compact_frames(&mut tree);
         tree
@@ -119,13 +123,45 @@ impl Builder {
     }
 }
 
+/// The children of every node, in one list.
+struct Children {
+    /// Where each node's children begin.
+    starts: Vec<u32>,
+    list: Vec<u32>,
+}
+
+impl Children {
+    /// From each node's parent; node 0 is the root and nobody's child. In the order of their indexes.
+    fn new(parents: impl Iterator<Item = u32> + Clone) -> Self {
+        let nodes = parents.clone().count();
+        let mut starts = vec![0; nodes + 1];
+        parents.clone().skip(1).for_each(|parent| starts[parent as usize + 1] += 1);
+        for at in 1..=nodes {
+            starts[at] += starts[at - 1];
+        }
+        let mut next = starts.clone();
+        let mut list = vec![0; nodes.saturating_sub(1)];
+        for (at, parent) in (0..).zip(parents).skip(1) {
+            let place = &mut next[parent as usize];
+            list[*place as usize] = at;
+            *place += 1;
+        }
+        Self { starts, list }
+    }
+
+    fn of(&mut self, node: u32) -> &mut [u32] {
+        let node = node as usize;
+        &mut self.list[self.starts[node] as usize..self.starts[node + 1] as usize]
+    }
+}
+
 /// By falling total, then name, then what else tells frames apart.
 fn sort_siblings<T>(siblings: &mut [T], frames: &[Frame], of: impl Fn(&T) -> (u64, FrameId)) {
     siblings.sort_by(|a, b| {
         let ((total_a, a), (total_b, b)) = (of(a), of(b));
         let [a, b] = [a, b].map(|id| &frames[id.0 as usize]);
-        let content = |frame: &'_ Frame| (frame.kind, frame.binary.clone(), frame.file.clone());
-        total_b.cmp(&total_a).then_with(|| a.name.cmp(&b.name)).then_with(|| content(a).cmp(&content(b)))
+        let by_content = || (a.kind, &a.binary, &a.file).cmp(&(b.kind, &b.binary, &b.file));
+        total_b.cmp(&total_a).then_with(|| a.name.cmp(&b.name)).then_with(by_content)
     });
 }
 
@@ -163,8 +199,7 @@ pub fn prune(tree: CallTree, max_nodes: usize) -> CallTree {
     // Nodes kept, and remainders needed below them. The sum never falls as more are kept: a node adds itself, may add a
     // remainder below it, and takes at most its parent's away.
     let (mut nodes, mut remainders) = (0, 0);
-    for &at in &order {
-        let at = at as usize;
+    for at in order.into_iter().map(|at| at as usize) {
         let last_of_parent = at > 0 && children_left[parents[at] as usize] == 1;
         let then = (nodes + 1, remainders + usize::from(children_left[at] > 0) - usize::from(last_of_parent));
         if then.0 + then.1 > max_nodes {
@@ -183,30 +218,28 @@ pub fn prune(tree: CallTree, max_nodes: usize) -> CallTree {
 fn rebuild(mut tree: CallTree, parents: &[u32], kept: &[bool]) -> CallTree {
     let remainder = FrameId(tree.frames.len() as u32);
     tree.frames.push(label("[smaller frames]", FrameKind::Remainder));
-    let mut lost = HashMap::<u32, u64>::new();
-    let mut children = vec![Vec::new(); tree.nodes.len()];
-    for (at, node) in tree.nodes.iter().enumerate().skip(1) {
-        let parent = parents[at];
-        match (kept[at], kept[parent as usize]) {
-            (true, _) => children[parent as usize].push(at as u32),
-            (false, true) => *lost.entry(parent).or_default() += node.total,
-            (false, false) => {}
-        }
-        tree.hidden_nodes += u64::from(!kept[at]);
-    }
+    let mut children = Children::new(parents.iter().copied());
     let mut nodes = Vec::new();
-    let mut left = vec![(Some(0_u32), tree.nodes[0])];
+    let mut left = vec![(Some(0), tree.nodes[0])];
     while let Some((at, node)) = left.pop() {
         nodes.push(node);
         let Some(at) = at else { continue };
-        let mut below: Vec<_> =
-            children[at as usize].drain(..).map(|child: u32| (Some(child), tree.nodes[child as usize])).collect();
-        if let Some(total) = lost.get(&at) {
-            below.push((None, Node { depth: node.depth + 1, frame: remainder, total: *total, self_: *total }));
+        let (mut below, mut hidden) = (Vec::new(), 0);
+        for &child in children.of(at).iter() {
+            let node = tree.nodes[child as usize];
+            if kept[child as usize] {
+                below.push((Some(child), node));
+            } else {
+                hidden += node.total;
+            }
+        }
+        if hidden > 0 {
+            below.push((None, Node { depth: node.depth + 1, frame: remainder, total: hidden, self_: hidden }));
         }
         sort_siblings(&mut below, &tree.frames, |(_, node)| (node.total, node.frame));
         left.extend(below.into_iter().rev());
     }
+    tree.hidden_nodes += kept.iter().filter(|kept| !**kept).count() as u64;
     tree.nodes = nodes;
     compact_frames(&mut tree);
     tree
@@ -225,4 +258,139 @@ fn parents(nodes: &[Node]) -> Vec<u32> {
             parent
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
+    use std::collections::BTreeMap;
+
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Names from the root to a node.
+    type Path = Vec<String>;
+
+    fn build(stacks: &[(Vec<u8>, u64)]) -> CallTree {
+        let mut builder = Builder::new();
+        for (stack, samples) in stacks {
+            let mut node = NodeId::ROOT;
+            for name in stack {
+                let frame = builder.frame(&label(&format!("f{name}"), FrameKind::User));
+                node = builder.child(node, frame);
+            }
+            builder.add(node, *samples);
+        }
+        builder.finish()
+    }
+
+    fn paths(tree: &CallTree) -> Vec<(Path, Node)> {
+        let mut path = Path::new();
+        let walk = |node: &Node| {
+            path.truncate(node.depth as usize);
+            path.push(tree.frames[node.frame.0 as usize].name.clone());
+            (path.clone(), *node)
+        };
+        tree.nodes.iter().map(walk).collect()
+    }
+
+    /// What [`CallTree`] promises, checked the slow way.
+    fn check(tree: &CallTree) {
+        let parents = parents(&tree.nodes);
+        let mut sums: Vec<u64> = tree.nodes.iter().map(|node| node.self_).collect();
+        for (at, node) in tree.nodes.iter().enumerate().skip(1) {
+            let parent = parents[at] as usize;
+            assert_eq!(node.depth, tree.nodes[parent].depth + 1);
+            sums[parent] += node.total;
+        }
+        assert_eq!(sums, tree.nodes.iter().map(|node| node.total).collect::<Vec<_>>());
+        let mut used = vec![false; tree.frames.len()];
+        tree.nodes.iter().for_each(|node| used[node.frame.0 as usize] = true);
+        assert!(used.into_iter().all(|used| used), "a frame that no node uses");
+        let mut last = BTreeMap::new();
+        for (at, node) in tree.nodes.iter().enumerate().skip(1) {
+            let key = (Reverse(node.total), tree.frames[node.frame.0 as usize].name.clone());
+            if let Some(before) = last.insert(parents[at], key.clone()) {
+                assert!(before < key, "siblings out of order: {before:?} {key:?}");
+            }
+        }
+    }
+
+    fn stacks() -> impl Strategy<Value = Vec<(Vec<u8>, u64)>> {
+        vec((vec(0..5_u8, 0..7), 1..50_u64), 0..60)
+    }
+
+    proptest! {
+        /// Every path of the tree holds exactly the samples that a plain sum over the stacks gives it.
+        #[test]
+        fn the_tree_is_the_sum_of_its_stacks(stacks in stacks()) {
+            let tree = build(&stacks);
+            check(&tree);
+            let mut model = BTreeMap::<Path, (u64, u64)>::new();
+            model.insert(vec!["all".into()], (0, 0));
+            for (stack, samples) in &stacks {
+                let mut path = vec!["all".to_owned()];
+                path.extend(stack.iter().map(|name| format!("f{name}")));
+                for depth in 1..=path.len() {
+                    model.entry(path[..depth].to_vec()).or_default().0 += samples;
+                }
+                model.entry(path).or_default().1 += samples;
+            }
+            let found: BTreeMap<_, _> = paths(&tree).into_iter().map(|(path, node)| (path, (node.total, node.self_))).collect();
+            prop_assert_eq!(found, model);
+        }
+
+        /// Cutting keeps the root's total and every kept node's, fits the size, and counts what it hid.
+        #[test]
+        fn a_pruned_tree_still_adds_up(stacks in stacks(), max in 0..40_usize) {
+            let whole = build(&stacks);
+            let cut = prune(whole.clone(), max);
+            check(&cut);
+            prop_assert!(cut.nodes.len() <= max.max(2));
+            prop_assert_eq!(cut.nodes[0].total, whole.nodes[0].total);
+            let originals: BTreeMap<_, _> = paths(&whole).into_iter().collect();
+            let (mut kept, mut smallest) = (0, u64::MAX);
+            for (path, node) in paths(&cut) {
+                if cut.frames[node.frame.0 as usize].kind == FrameKind::Remainder {
+                    continue;
+                }
+                let original = originals[&path];
+                prop_assert_eq!((node.total, node.self_), (original.total, original.self_));
+                kept += 1;
+                smallest = smallest.min(node.total);
+            }
+            prop_assert_eq!(cut.hidden_nodes as usize, whole.nodes.len() - kept);
+            // Nothing larger was left out.
+            let larger = whole.nodes.iter().filter(|node| node.total > smallest).count();
+            prop_assert!(larger <= kept);
+        }
+    }
+
+    /// The drawing of a cut: the small ones of each parent become one.
+    #[test]
+    fn small_siblings_become_one_remainder() {
+        let whole = build(&[(vec![0, 1], 10), (vec![0, 2], 2), (vec![0, 3], 1), (vec![4], 5)]);
+        let cut = prune(whole, 5);
+        let drawn: Vec<_> =
+            paths(&cut).into_iter().map(|(path, node)| format!("{} {}", path.join(";"), node.total)).collect();
+        assert_eq!(drawn, ["all 18", "all;f0 13", "all;f0;f1 10", "all;f0;[smaller frames] 3", "all;f4 5"]);
+        assert_eq!(cut.hidden_nodes, 2);
+    }
+
+    /// The line shown is the one with the most samples, the first of equals, whatever the order of adding.
+    #[test]
+    fn a_frame_shows_its_heaviest_line() {
+        let mut builder = Builder::new();
+        let frame = builder.frame(&label("f", FrameKind::User));
+        let node = builder.child(NodeId::ROOT, frame);
+        builder.add(node, 1);
+        for (line, samples) in [(9, 2), (7, 3), (5, 1), (6, 3), (5, 1)] {
+            builder.weigh_line(frame, line, samples);
+        }
+        let tree = builder.finish();
+        assert_eq!(tree.frames.iter().find(|frame| frame.name == "f").unwrap().line, Some(6));
+    }
 }

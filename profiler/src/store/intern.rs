@@ -4,18 +4,21 @@
 //! and after a failed transaction, when its row numbers may never have existed.
 
 use std::collections::{HashMap, HashSet};
-use std::hash::Hash;
+use std::hash::{BuildHasher, BuildHasherDefault, Hash, RandomState};
 use std::sync::Arc;
 
 use rusqlite::{CachedStatement, OptionalExtension, Params, Transaction};
 
 use super::codec::{StackId, ThreadId};
+use super::row_map::RowHasher;
 use super::{LocationId, StoreError};
 use crate::profile::{Binary, BinaryKey, ProcessFacts, ProcessKey, StackCount};
 
-/// Entries a cache holds before it starts over. The largest two, locations and stacks, take about 20 bytes an entry: 10 MiB
-/// in all. Ten times what a busy two-core host shows in an hour.
-const CACHED: usize = 1 << 18;
+/// Entries a cache holds before it starts over, just under the step where a hash table doubles. Stacks take 7 MiB and
+/// locations as much; a busy two-core host's day has 400,000 stack nodes and 60,000 locations (simulated).
+const CACHED_STACKS: usize = (1 << 19) / 8 * 7;
+/// The same for locations.
+const CACHED_LOCATIONS: usize = (1 << 18) / 8 * 7;
 /// Entries of the caches whose keys are strings.
 const CACHED_STRINGS: usize = 1 << 14;
 
@@ -24,14 +27,17 @@ const MAX_STRING: usize = 16 << 10;
 
 /// A map that empties itself rather than grow past its bound.
 #[derive(Debug)]
-struct Cache<K, V> {
-    map: HashMap<K, V>,
+struct Cache<K, V, S = RandomState> {
+    map: HashMap<K, V, S>,
     cap: usize,
 }
 
-impl<K: Eq + Hash, V: Clone> Cache<K, V> {
+/// Keyed by row numbers.
+type RowCache<K, V> = Cache<K, V, BuildHasherDefault<RowHasher>>;
+
+impl<K: Eq + Hash, V: Clone, S: BuildHasher + Default> Cache<K, V, S> {
     fn new(cap: usize) -> Self {
-        Self { map: HashMap::new(), cap }
+        Self { map: HashMap::default(), cap }
     }
 
     fn put(&mut self, key: K, value: V) -> V {
@@ -48,10 +54,10 @@ impl<K: Eq + Hash, V: Clone> Cache<K, V> {
 pub(super) struct Interned {
     strings: Cache<Box<str>, i64>,
     binaries: Cache<BinaryKey, i64>,
-    locations: Cache<(i64, u64), u32>,
+    locations: RowCache<(i64, u64), u32>,
     /// Which of the cached locations were not asked for a name yet.
     unasked: HashSet<u32>,
-    stacks: Cache<(u32, u32), u32>,
+    stacks: RowCache<(u32, u32), u32>,
     processes: Cache<(i64, ProcessKey), (Arc<ProcessFacts>, i64)>,
     threads: Cache<(i64, u32, i64), u32>,
     functions: Cache<(i64, i64), i64>,
@@ -59,15 +65,21 @@ pub(super) struct Interned {
 
 impl Interned {
     pub(super) fn new() -> Self {
+        Self::with_capacity(usize::MAX)
+    }
+
+    /// Caches of at most `cap` entries each, and no more than usual.
+    pub(super) fn with_capacity(cap: usize) -> Self {
+        let few = cap.min(CACHED_STRINGS);
         Self {
-            strings: Cache::new(CACHED_STRINGS),
-            binaries: Cache::new(CACHED_STRINGS),
-            locations: Cache::new(CACHED),
+            strings: Cache::new(few),
+            binaries: Cache::new(few),
+            locations: Cache::new(cap.min(CACHED_LOCATIONS)),
             unasked: HashSet::new(),
-            stacks: Cache::new(CACHED),
-            processes: Cache::new(CACHED_STRINGS),
-            threads: Cache::new(CACHED_STRINGS),
-            functions: Cache::new(CACHED_STRINGS),
+            stacks: Cache::new(cap.min(CACHED_STACKS)),
+            processes: Cache::new(few),
+            threads: Cache::new(few),
+            functions: Cache::new(few),
         }
     }
 

@@ -18,13 +18,15 @@ mod name_cache;
 mod open;
 mod read;
 mod retention;
+mod row_map;
 mod stack_cache;
 mod write;
 
 pub(crate) use codec::{StackId, ThreadId, decode};
 pub use error::StoreError;
-pub(crate) use name_cache::CachedFrame;
+pub(crate) use name_cache::{CachedFrame, PlacedFrame};
 pub use read::Reader;
 pub(crate) use read::{ProcessRow, Snapshot};
 pub use retention::Retained;
+pub(crate) use row_map::RowMap;
 pub use write::{LocationId, Store, Unnamed};

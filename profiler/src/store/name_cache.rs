@@ -4,11 +4,12 @@
 //! asked for a name yet are forgotten after each question; the others until `meta.renames` moves.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension};
 
-use super::StoreError;
+use super::{RowMap, StoreError};
 use crate::profile::{BinaryKind, Frame, FrameKind, UnknownReason};
 
 /// Bytes of names and spans held from one question to the next.
@@ -37,12 +38,12 @@ struct BinaryRow {
 #[derive(Debug, Default)]
 pub(super) struct NameCache {
     /// Where a location's frames lie in `placed`.
-    spans: HashMap<u32, (u32, u32)>,
+    spans: RowMap<u32, (u32, u32)>,
     placed: Vec<PlacedFrame>,
     frames: Vec<Arc<Frame>>,
     by_content: HashMap<Arc<Frame>, CachedFrame>,
-    by_function: HashMap<(i64, i64, bool), CachedFrame>,
-    binaries: HashMap<i64, BinaryRow>,
+    by_function: RowMap<(i64, i64, bool), CachedFrame>,
+    binaries: RowMap<i64, BinaryRow>,
     /// Locations without an answer yet.
     unasked: Vec<u32>,
     renames: i64,
@@ -63,13 +64,18 @@ impl NameCache {
         Ok(())
     }
 
-    /// The frames at a location, outer function first; at least one.
-    pub(super) fn at(&mut self, conn: &Connection, location: u32) -> Result<&[PlacedFrame], StoreError> {
+    /// Where the frames at a location are, outer function first; at least one.
+    pub(super) fn at(&mut self, conn: &Connection, location: u32) -> Result<Range<u32>, StoreError> {
         let (start, end) = match self.spans.get(&location) {
             Some(span) => *span,
             None => self.load(conn, location)?,
         };
-        Ok(&self.placed[start as usize..end as usize])
+        Ok(start..end)
+    }
+
+    /// One frame of [`Self::at`].
+    pub(super) fn placed(&self, at: u32) -> PlacedFrame {
+        self.placed[at as usize]
     }
 
     /// What to show of a frame.

@@ -1,6 +1,7 @@
 //! Reading: rows for `query`, one consistent moment per question, beside a live writer or from a database at rest.
 
 use std::fmt::{self, Write};
+use std::ops::Range;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -333,9 +334,14 @@ impl Snapshot<'_> {
         self.stacks.node(&self.tx, id)
     }
 
-    /// The frames at a location, outer function first; at least one.
-    pub(crate) fn frames(&mut self, location: u32) -> Result<&[PlacedFrame], StoreError> {
+    /// The frames at a location, outer function first, for [`Self::placed`]; at least one.
+    pub(crate) fn frames(&mut self, location: u32) -> Result<Range<u32>, StoreError> {
         self.names.at(&self.tx, location)
+    }
+
+    /// One of [`Self::frames`].
+    pub(crate) fn placed(&self, at: u32) -> PlacedFrame {
+        self.names.placed(at)
     }
 
     /// What to show of a frame.

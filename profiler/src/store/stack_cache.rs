@@ -3,11 +3,9 @@
 //! Rows never change and ids never come back, so a loaded row stays true; only the newest page can grow. Whoever asks for a
 //! node asks for its ancestors next, and these were mostly written together: a page is few reads and many hits.
 
-use std::collections::HashMap;
-
 use rusqlite::Connection;
 
-use super::{StackId, StoreError};
+use super::{RowMap, StackId, StoreError};
 
 /// A node of the stack tree.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -26,14 +24,14 @@ const MAX_PAGES: usize = 512;
 /// Bounded cache of the table `stack`.
 #[derive(Debug, Default)]
 pub(super) struct StackCache {
-    pages: HashMap<u32, Vec<StackNode>>,
+    pages: RowMap<u32, Vec<StackNode>>,
 }
 
 impl StackCache {
     /// The node `id`, from the cache or the table.
     pub(super) fn node(&mut self, conn: &Connection, id: StackId) -> Result<StackNode, StoreError> {
         let (page, slot) = (id.0 / PAGE, (id.0 % PAGE) as usize);
-        let cached = |pages: &HashMap<u32, Vec<StackNode>>| {
+        let cached = |pages: &RowMap<u32, Vec<StackNode>>| {
             pages.get(&page).and_then(|nodes| nodes.get(slot)).copied().filter(|node| node.location != 0)
         };
         if let Some(node) = cached(&self.pages) {
