@@ -157,6 +157,8 @@ mod tests {
         count: u64,
     }
 
+    type Passes = fn(&Line) -> bool;
+
     impl Line {
         fn draw(&self) -> String {
             let stack: Vec<_> = self.stack.iter().map(|name| format!("f{name}")).collect();
@@ -209,7 +211,7 @@ mod tests {
             let mut reader = Reader::open(&path).unwrap();
             let wall = |n: u64| WallNanos((EPOCH + (n * SECONDS) as i64) * 1_000_000_000);
             let range = TimeRange { from: wall(from), to: wall(to) };
-            let selectors: [(&str, fn(&Line) -> bool); 4] = [
+            let selectors: [(&str, Passes); 4] = [
                 ("", |_| true),
                 (r#"comm="c1""#, |line| line.comm == 1),
                 (r#"thread!="t0""#, |line| line.thread != 0),
