@@ -384,3 +384,209 @@ impl Snapshot<'_> {
 fn count(n: i64) -> u64 {
     n.max(0).cast_unsigned()
 }
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+
+    use tempfile::TempDir;
+
+    use super::super::Store;
+    use super::super::drawing::{name_all, window};
+    use super::*;
+    use crate::query::{QueryError, Selector, flame_graph, totals};
+
+    const ALL_TIME: TimeRange = TimeRange { from: WallNanos(0), to: WallNanos(i64::MAX) };
+
+    /// A folder whose name no URI can hold as it is, with a database of one window.
+    fn database() -> (TempDir, PathBuf, Store) {
+        let folder = tempfile::Builder::new().prefix("a b?c#d%41\u{e9}").tempdir().unwrap();
+        let path = folder.path().join("x.db");
+        let (mut store, _) = Store::open(&path).unwrap();
+        write(&mut store, 0);
+        (folder, path, store)
+    }
+
+    fn write(store: &mut Store, n: u64) {
+        let unnamed = store.write_window(&window(n, "web/7  main;serve x5")).unwrap();
+        name_all(store, &unnamed);
+    }
+
+    fn samples(reader: &mut Reader) -> u64 {
+        let merged = flame_graph(reader, ALL_TIME, &Selector::default(), 100).unwrap();
+        assert_eq!(totals(reader).unwrap().stored, merged.tree.nodes[0].total);
+        merged.tree.nodes[0].total
+    }
+
+    /// A reader sees each window as soon as it is stored, and one question sees one moment.
+    #[test]
+    fn a_reader_follows_a_live_writer() {
+        let (_folder, path, mut store) = database();
+        let mut reader = Reader::open(&path).unwrap();
+        for n in 1..5 {
+            assert_eq!(samples(&mut reader), 5 * n);
+            write(&mut store, n);
+        }
+        let snapshot = reader.snapshot().unwrap();
+        let before = snapshot.sums().unwrap();
+        write(&mut store, 5);
+        assert_eq!(snapshot.sums().unwrap(), before);
+        drop(snapshot);
+        assert_eq!(samples(&mut reader), 30);
+    }
+
+    /// Runs `ask` on a thread that may read the folder's files and write none of them.
+    fn without_rights<T: Send>(folder: &Path, ask: impl FnOnce() -> T + Send) -> T {
+        let chmod = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+        fs::read_dir(folder).unwrap().for_each(|file| chmod(&file.unwrap().path(), 0o444));
+        chmod(folder, 0o555);
+        let answer = std::thread::scope(|scope| {
+            let thread = scope.spawn(|| {
+                // Root may write anywhere; this is of the thread, and undone by its end.
+                if rustix::process::geteuid().is_root() {
+                    rustix::thread::set_thread_res_uid(None, Some(rustix::process::Uid::from_raw(65534)), None)
+                        .unwrap();
+                }
+                assert!(fs::write(folder.join("probe"), "").is_err());
+                ask()
+            });
+            thread.join().unwrap()
+        });
+        chmod(folder, 0o755);
+        fs::read_dir(folder).unwrap().for_each(|file| chmod(&file.unwrap().path(), 0o644));
+        answer
+    }
+
+    /// A database at rest, in a folder that may not be written, is read as it is; when a writer comes after all, the reader
+    /// notices.
+    #[test]
+    fn a_database_at_rest_is_read_without_rights() {
+        let (folder, path, store) = database();
+        store.close().unwrap();
+        let mut reader = without_rights(folder.path(), || {
+            let mut reader = Reader::open(&path).unwrap();
+            assert_eq!(samples(&mut reader), 5);
+            reader
+        });
+        assert!(reader.frozen.is_some());
+        let (mut store, _) = Store::open(&path).unwrap();
+        write(&mut store, 1);
+        assert_eq!(samples(&mut reader), 10);
+        assert!(reader.frozen.is_none());
+    }
+
+    /// Beside a live writer a reader needs no rights either, and sees what is only in the log.
+    #[test]
+    fn a_live_database_is_read_without_rights() {
+        let (folder, path, mut store) = database();
+        let mut reader = without_rights(folder.path(), || {
+            let mut reader = Reader::open(&path).unwrap();
+            assert!(reader.frozen.is_none());
+            assert_eq!(samples(&mut reader), 5);
+            reader
+        });
+        write(&mut store, 1);
+        assert_eq!(samples(&mut reader), 10);
+    }
+
+    /// A log that a killed writer left is read, or is an error: answering without its windows would be a lie.
+    #[test]
+    fn a_log_left_behind_is_not_passed_over() {
+        let (folder, path, store) = database();
+        let copies = folder.path().join("copies");
+        let copy = copies.join("x.db");
+        fs::create_dir(&copies).unwrap();
+        for suffix in ["", "-wal"] {
+            fs::copy(file::beside(&path, suffix), file::beside(&copy, suffix)).unwrap();
+        }
+        assert!(file::has_log(&copy));
+        drop(store);
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        let found = without_rights(&copies, || Reader::open(&copy).map(|mut reader| samples(&mut reader)));
+        assert!(matches!(found, Ok(5) | Err(StoreError::Io(_))), "{found:?}");
+        assert_eq!(samples(&mut Reader::open(&copy).unwrap()), 5);
+    }
+
+    /// Each refusal names the file and the way out.
+    #[test]
+    fn what_cannot_be_read_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.db");
+        let refusal = || Reader::open(&path).unwrap_err().to_string().replace(&*path.to_string_lossy(), "X");
+        assert_eq!(refusal(), "X does not exist: record first, or name another database");
+        fs::write(&path, "hello").unwrap();
+        assert_eq!(refusal(), "X is not a database of this program: name another file");
+        fs::remove_file(&path).unwrap();
+        let begun = Connection::open(&path).unwrap();
+        begun.pragma_update(None, "application_id", super::super::migrate::APPLICATION_ID).unwrap();
+        assert_eq!(
+            refusal(),
+            "X has the older schema version 0: open it once with `profiler run` to bring it to version 1"
+        );
+        begun.pragma_update(None, "user_version", 9).unwrap();
+        assert_eq!(
+            refusal(),
+            "X has schema version 9, this program knows up to 1: use a newer profiler, or name another file"
+        );
+    }
+
+    /// An interrupt ends the question under way, and only that one.
+    #[test]
+    fn a_question_can_be_interrupted() {
+        let (_folder, path, _store) = database();
+        let mut reader = Reader::open(&path).unwrap();
+        let interrupt = reader.interrupter();
+        interrupt();
+        assert_eq!(samples(&mut reader), 5, "nothing was under way");
+        let snapshot = reader.snapshot().unwrap();
+        interrupt();
+        assert!(matches!(snapshot.check(), Err(StoreError::Interrupted)));
+        let asked = snapshot.shares(ALL_TIME, |_| -> Result<(), StoreError> { Ok(()) });
+        assert!(matches!(asked, Err(StoreError::Interrupted)));
+        drop(snapshot);
+        assert_eq!(samples(&mut reader), 5);
+    }
+
+    /// Rows that no writer writes end a question with an error: no panic, no endless walk.
+    #[test]
+    fn hostile_rows_are_an_error() {
+        for sql in [
+            "UPDATE profile SET stacks = x'0107000103'",
+            "UPDATE profile SET stacks = x'01010001630a'",
+            "DELETE FROM stack",
+            "PRAGMA ignore_check_constraints = 1; UPDATE stack SET parent = 2",
+            "DELETE FROM location",
+            "UPDATE location SET id = id + 1000000000000",
+            "DELETE FROM process",
+            "UPDATE profile SET process = -5",
+            "UPDATE location_frame SET function = 77",
+            "DELETE FROM string",
+            "UPDATE binary SET kind = 99",
+            "DELETE FROM meta",
+        ] {
+            let (_folder, path, store) = database();
+            store.conn.pragma_update(None, "foreign_keys", false).unwrap();
+            store.conn.execute_batch(sql).unwrap();
+            let mut reader = Reader::open(&path).unwrap();
+            let result = flame_graph(&mut reader, ALL_TIME, &Selector::default(), 100);
+            assert!(matches!(result, Err(QueryError::Store(_))), "{sql}");
+        }
+    }
+
+    /// The stack cache loads pages around what is asked for, and the newest page again when it has grown.
+    #[test]
+    fn new_stacks_on_a_known_page_are_found() {
+        let (_folder, path, mut store) = database();
+        let mut reader = Reader::open(&path).unwrap();
+        let mut snapshot = reader.snapshot().unwrap();
+        let leaf = snapshot.stack(StackId(2)).unwrap();
+        assert_eq!(leaf.parent, StackId(1));
+        assert!(matches!(snapshot.stack(StackId(3)), Err(StoreError::BadRow(_))));
+        drop(snapshot);
+        store.write_window(&window(1, "web/7  main;serve;parse x5")).unwrap();
+        assert_eq!(reader.snapshot().unwrap().stack(StackId(3)).unwrap().parent, StackId(2));
+    }
+}

@@ -18,8 +18,10 @@ const BATCH: u64 = 20;
 /// The newest windows are never deleted for their size (an hour at ten seconds each): if these do not fit, it is not windows
 /// that fill the file.
 const KEPT: u64 = 360;
+/// Free pages kept for the next windows (4 MiB): without them the file would shrink and grow at every call.
+const SPARE_PAGES: u64 = 1024;
 /// Most free pages given back to the file system in one call (16 MiB).
-const MAX_PAGES: u32 = 4096;
+const MAX_PAGES: u64 = 4096;
 
 /// What [`Store::retain`] did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -75,8 +77,9 @@ impl Store {
             }
             done.unfinished = done.windows_deleted >= MAX_WINDOWS && done.bytes > max_bytes;
         }
-        if done.windows_deleted > 0 || self.pragma("freelist_count")? > 0 {
-            let mut vacuum = self.conn.prepare(&format!("PRAGMA incremental_vacuum({MAX_PAGES})"))?;
+        let spare = self.pragma("freelist_count")?.saturating_sub(SPARE_PAGES).min(MAX_PAGES);
+        if spare > 0 {
+            let mut vacuum = self.conn.prepare(&format!("PRAGMA incremental_vacuum({spare})"))?;
             let mut rows = vacuum.query([])?;
             while rows.next()?.is_some() {}
         }
@@ -147,4 +150,98 @@ fn delete_window(tx: &Transaction<'_>, window: i64) -> Result<(), StoreError> {
         statement.execute(rusqlite::params_from_iter((known > 0).then_some(window)))?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
+    use tempfile::TempDir;
+
+    use super::super::drawing::{EPOCH, SECONDS, window};
+    use super::*;
+    use crate::profile::LossCause;
+    use crate::query::totals;
+    use crate::store::Reader;
+
+    fn store(windows: u64) -> (TempDir, Store) {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut store, _) = Store::open(&folder.path().join("x.db")).unwrap();
+        for n in 0..windows {
+            let mut window = window(n, "web/7  main;serve x5\nweb/8  !main x1");
+            window.losses.add(LossCause::RingFull, n);
+            window.taken += n;
+            store.write_window(&window).unwrap();
+        }
+        (folder, store)
+    }
+
+    fn starts(store: &Store) -> Vec<u64> {
+        let mut select = store.conn.prepare("SELECT boot_start FROM window ORDER BY id").unwrap();
+        let rows = select.query_map([], |row| row.get::<_, i64>(0)).unwrap();
+        rows.map(|start| (start.unwrap() as u64 / 1_000_000_000 - 1000) / SECONDS).collect()
+    }
+
+    /// The wall clock at the end of the `n`-th window.
+    fn end(n: u64) -> WallNanos {
+        WallNanos((EPOCH + ((n + 1) * SECONDS) as i64) * 1_000_000_000)
+    }
+
+    /// What ended too long ago goes, with its numbers; what ended just in time stays.
+    #[test]
+    fn old_windows_go_and_take_their_numbers_along() {
+        let (folder, mut store) = store(10);
+        let week = Duration::from_secs(7 * 86_400);
+        let now = WallNanos(end(3).0 + week.as_nanos() as i64);
+        let done = store.retain(now, week, u64::MAX).unwrap();
+        assert_eq!((done.windows_deleted, done.unfinished, done.over_size), (4, false, false));
+        assert_eq!(starts(&store), [4, 5, 6, 7, 8, 9]);
+        let totals = totals(&mut Reader::open(&folder.path().join("x.db")).unwrap()).unwrap();
+        assert_eq!((totals.windows, totals.stored, totals.losses.total()), (6, 36, 39));
+        assert_eq!(totals.taken, 36 + 39);
+        assert_eq!(totals.stacks.iter().map(|(_, n)| n).sum::<u64>(), 36);
+        assert_eq!(store.retain(now, week, u64::MAX).unwrap().windows_deleted, 0);
+    }
+
+    /// A clock that jumps years ahead costs a bounded number of windows before someone notices.
+    #[test]
+    fn a_call_deletes_a_bounded_number() {
+        let (_folder, mut store) = store(MAX_WINDOWS + 5);
+        let done = store.retain(WallNanos(i64::MAX), Duration::ZERO, u64::MAX).unwrap();
+        assert_eq!((done.windows_deleted, done.unfinished), (MAX_WINDOWS, true));
+        assert_eq!(starts(&store), (MAX_WINDOWS..MAX_WINDOWS + 5).collect::<Vec<_>>());
+    }
+
+    /// Too large a database loses its oldest windows, but never the newest hour, and says when that is not enough.
+    #[test]
+    fn a_large_database_loses_its_oldest_windows() {
+        let (_folder, mut store) = store(KEPT + 30);
+        let forever = Duration::from_secs(u64::MAX);
+        assert_eq!(store.retain(end(0), forever, u64::MAX).unwrap().windows_deleted, 0);
+        let done = store.retain(end(0), forever, 1).unwrap();
+        assert_eq!((done.windows_deleted, done.over_size), (30, true));
+        assert_eq!(starts(&store)[0], 30);
+        assert!(done.bytes > 1);
+    }
+
+    /// Deleted windows' space goes back to the file system, but for a little that the next ones use.
+    #[test]
+    fn space_is_given_back() {
+        let (folder, mut store) = store(1);
+        let many = |n: u64| (0..100).map(|f| format!("w{f}/{f}  main x{n}\n")).collect::<String>();
+        (1..=MAX_WINDOWS).for_each(|n| drop(store.write_window(&window(n, &many(n))).unwrap()));
+        // Larger than the spare pages.
+        store.conn.execute("UPDATE profile SET stacks = zeroblob(3500) WHERE window > 1", []).unwrap();
+        let size = || folder.path().join("x.db").metadata().unwrap().len();
+        store.empty_log();
+        let before = size();
+        for _ in 0..3 {
+            store.retain(WallNanos(i64::MAX), Duration::ZERO, u64::MAX).unwrap();
+        }
+        store.empty_log();
+        assert!(before - size() > 10 << 20, "{before} -> {}", size());
+        let page = store.pragma("page_size").unwrap();
+        assert!(store.pragma("freelist_count").unwrap() * page <= 4 << 20);
+        assert_eq!(store.conn.query_row("PRAGMA integrity_check", [], |row| row.get::<_, String>(0)).unwrap(), "ok");
+    }
 }

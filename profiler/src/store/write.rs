@@ -3,11 +3,13 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
 
 use super::codec::{self, Entry, StackId};
 use super::intern::{Interned, int};
+use super::open::BUSY_WAIT;
 use super::{StoreError, file};
 use crate::profile::{BinaryId, Location, ProcessWindow, StackEnd, Symbol, Symbolized, UnknownReason, Window};
 
@@ -41,6 +43,9 @@ pub struct Store {
 /// Past this size of the log, left by a long reader, the store asks for it to be emptied after each window.
 const LOG_ALARM_BYTES: u64 = 64 << 20;
 
+/// How long a window's writer waits for the log's readers.
+const LOG_WAIT: Duration = Duration::from_millis(100);
+
 /// The state of a location that has names; from 2 on it is an [`UnknownReason`].
 const NAMED: u8 = 1;
 
@@ -61,10 +66,23 @@ impl Store {
     pub fn write_window(&mut self, window: &Window) -> Result<Vec<Unnamed>, StoreError> {
         let unnamed = self.transact(|tx, interned| Writing::new(tx, interned, window)?.run(window))?;
         if file::log_bytes(&self.path) > LOG_ALARM_BYTES {
-            // A reader may still hold it; then the next window tries again. The data is safe either way.
-            let _ = self.conn.query_row("PRAGMA wal_checkpoint(RESTART)", [], |_| Ok(()));
+            self.empty_log();
         }
         Ok(unnamed)
+    }
+
+    /// Size of the write-ahead log. SQLite empties it now and then; it only grows past 64 MiB while some reader holds on to
+    /// an old moment, which deserves a warning.
+    #[must_use]
+    pub fn log_bytes(&self) -> u64 {
+        file::log_bytes(&self.path)
+    }
+
+    /// Waits a moment for readers to let go of the log. If they do not, the next window tries again: the data is safe.
+    pub(super) fn empty_log(&self) {
+        let _ = self.conn.busy_timeout(LOG_WAIT);
+        let _ = self.conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+        let _ = self.conn.busy_timeout(BUSY_WAIT);
     }
 
     /// Stores names in one transaction. Better names replace older ones.
