@@ -1,4 +1,4 @@
-//! Writing windows and names: interning, packing, one transaction each.
+//! Writing windows: interning, packing, one transaction each.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
@@ -11,7 +11,7 @@ use super::codec::{self, Entry, StackId};
 use super::intern::{Interned, int};
 use super::open::BUSY_WAIT;
 use super::{StoreError, file};
-use crate::profile::{BinaryId, Location, ProcessWindow, StackEnd, Symbol, Symbolized, UnknownReason, Window};
+use crate::profile::{BinaryId, Location, ProcessWindow, StackEnd, Window};
 
 /// Row number of a location; stable in one database file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -35,7 +35,7 @@ pub struct Store {
     pub(super) path: PathBuf,
     /// Held, never read: see [`file::lock`].
     pub(super) _lock: File,
-    interned: Interned,
+    pub(super) interned: Interned,
     /// Damage was met: the next start must check the file.
     pub(super) damaged: bool,
 }
@@ -45,12 +45,6 @@ const LOG_ALARM_BYTES: u64 = 64 << 20;
 
 /// How long a window's writer waits for the log's readers.
 const LOG_WAIT: Duration = Duration::from_millis(100);
-
-/// The state of a location that has names; from 2 on it is an [`UnknownReason`].
-const NAMED: u8 = 1;
-
-/// Inlined functions kept of one location; the deepest real ones are a few dozen.
-const MAX_INLINED: usize = 128;
 
 impl Store {
     pub(super) fn new(conn: Connection, path: PathBuf, lock: File) -> Self {
@@ -83,16 +77,6 @@ impl Store {
         let _ = self.conn.busy_timeout(LOG_WAIT);
         let _ = self.conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
         let _ = self.conn.busy_timeout(BUSY_WAIT);
-    }
-
-    /// Stores names in one transaction. Better names replace older ones.
-    ///
-    /// # Errors
-    /// Anything SQLite reports; nothing of the call is stored then.
-    pub fn write_names(&mut self, names: &[(LocationId, Symbolized)]) -> Result<(), StoreError> {
-        self.transact(|tx, interned| names.iter().try_for_each(|(id, name)| write_name(tx, interned, *id, name)))?;
-        names.iter().for_each(|(id, _)| self.interned.answered(*id));
-        Ok(())
     }
 
     /// Runs `work` in one transaction: all of it is stored, durably, or nothing.
@@ -301,42 +285,6 @@ impl<'a> Writing<'a> {
     }
 }
 
-fn write_name(
-    tx: &Transaction<'_>,
-    interned: &mut Interned,
-    LocationId(id): LocationId,
-    name: &Symbolized,
-) -> Result<(), StoreError> {
-    let (state, symbols): (u8, &[Symbol]) = match name {
-        Symbolized::Named(symbols) if !symbols.is_empty() => (NAMED, symbols),
-        Symbolized::Named(_) => (UnknownReason::NotFound as u8, &[]),
-        Symbolized::Unknown(reason) => (*reason as u8, &[]),
-    };
-    let before: Option<u8> =
-        tx.prepare_cached("SELECT state FROM location WHERE id = ?1")?.query_row([id], |row| row.get(0)).optional()?;
-    match before {
-        // A location that the store never gave out.
-        None => return Ok(()),
-        Some(0) => {}
-        Some(_) => {
-            tx.prepare_cached("DELETE FROM location_frame WHERE location = ?1")?.execute([id])?;
-            tx.prepare_cached("UPDATE meta SET value = value + 1 WHERE key = 'renames'")?.execute([])?;
-        }
-    }
-    tx.prepare_cached("UPDATE location SET state = ?2 WHERE id = ?1")?.execute((id, state))?;
-    // Of an absurdly long list, the function that really stands in the file is kept.
-    let symbols = &symbols[symbols.len().saturating_sub(MAX_INLINED)..];
-    for (position, symbol) in (0_u32..).zip(symbols) {
-        let (file, line) = symbol.source.as_ref().map_or(("", 0), |source| (&source.file, source.line.unwrap_or(0)));
-        let function = interned.function(tx, &symbol.name, file)?;
-        tx.prepare_cached(
-            "INSERT INTO location_frame (location, position, function, line, inlined) VALUES (?1, ?2, ?3, ?4, ?5)",
-        )?
-        .execute((id, position, function, line, symbol.inlined))?;
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     #![expect(clippy::unwrap_used, reason = "tests")]
@@ -346,9 +294,9 @@ mod tests {
 
     use tempfile::TempDir;
 
-    use super::super::drawing::{facts, name_all, window};
+    use super::super::drawing::{facts, window};
     use super::*;
-    use crate::profile::{LossCause, SourceLine};
+    use crate::profile::LossCause;
 
     const DRAWING: &str = "web/7  main;serve;parse x5
                            web/7~io  main;poll;k:read x2
@@ -545,47 +493,6 @@ mod tests {
         store.write_window(&window(2, "sh/7  main x1")).unwrap();
         assert_eq!(count(&store, "SELECT count(*) FROM process WHERE pid = 7"), 3);
         assert_eq!(count(&store, "SELECT count(DISTINCT process) FROM profile"), 3);
-    }
-
-    /// Busiest leaves come first; a location is asked for in each window until it has its answer, whatever that is.
-    #[test]
-    fn locations_wait_for_an_answer() {
-        let (_folder, mut store) = store();
-        let unnamed = store.write_window(&window(0, "web/7  a;b x1\nweb/7  a;c x5\nweb/8  c x1")).unwrap();
-        let leaves: Vec<_> = unnamed.iter().map(|unnamed| unnamed.weight).collect();
-        assert_eq!(leaves, [6, 1, 0]);
-        store.write_names(&[(unnamed[0].location, Symbolized::Unknown(UnknownReason::FileGone))]).unwrap();
-        let again = store.write_window(&window(1, "web/7  a;b x1\nweb/7  a;c x5")).unwrap();
-        assert_eq!(
-            again.iter().map(|unnamed| unnamed.location).collect::<Vec<_>>(),
-            [unnamed[1].location, unnamed[2].location]
-        );
-        name_all(&mut store, &again);
-        assert_eq!(store.write_window(&window(2, "web/7  a;b x1")).unwrap(), []);
-        // Nor after the caches are gone.
-        store.interned = Interned::new();
-        assert_eq!(store.write_window(&window(3, "web/7  a;b x1")).unwrap(), []);
-    }
-
-    /// A better answer replaces the one before, frames and all, and readers are told.
-    #[test]
-    fn names_can_improve() {
-        let (_folder, mut store) = store();
-        let unnamed = store.write_window(&window(0, "web/7  a x1")).unwrap();
-        let symbol = |name: &str, inlined| Symbol {
-            name: name.into(),
-            source: Some(SourceLine { file: "a.c".into(), line: None }),
-            inlined,
-        };
-        let mut write = |symbols| store.write_names(&[(unnamed[0].location, Symbolized::Named(symbols))]).unwrap();
-        write(vec![symbol("x", true), symbol("y", true), symbol("z", false)]);
-        write(vec![symbol("z", false)]);
-        write(Vec::new());
-        assert_eq!(count(&store, "SELECT count(*) FROM location_frame"), 0);
-        assert_eq!(count(&store, "SELECT state FROM location"), i64::from(UnknownReason::NotFound as u8));
-        assert_eq!(count(&store, "SELECT value FROM meta WHERE key = 'renames'"), 2);
-        // A row nobody gave out is ignored.
-        store.write_names(&[(LocationId(99), Symbolized::Unknown(UnknownReason::FileGone))]).unwrap();
     }
 
     /// Full caches start over; what is stored is the same as with endless ones.
