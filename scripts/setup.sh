@@ -49,9 +49,8 @@ case ${1:-build} in
       for tool in node npm npx; do ln -sf "$TOOLS/node/bin/$tool" "$TOOLS/bin/$tool"; done
       node_is_new || fail "node 20.19 or 22.12 or later is needed to build the page, found $(node --version 2>/dev/null || echo none)"
     fi
-    # Not `npm ci`: it demands every platform's optional packages in the lock file, which some registries do not carry.
     if [ ! -e web/node_modules/.stamp ] || [ web/package-lock.json -nt web/node_modules/.stamp ]; then
-      (cd web && npm install --no-save --no-audit --no-fund --loglevel=error) && touch web/node_modules/.stamp
+      (cd web && npm ci --no-audit --no-fund --loglevel=error) && touch web/node_modules/.stamp
     fi ;;
   test)
     packages chromium=chromium perf=linux-perf sqlite3=sqlite3 curl=curl jq=jq pkill=procps ;;
