@@ -30,7 +30,7 @@ export interface ViewState {
 }
 
 export const DEFAULT_VIEW: ViewState = {
-  from: "now-1h",
+  from: "now-15m",
   to: "now",
   live: true,
   filter: "",

@@ -6,6 +6,7 @@ import { formatMoment, formatSpan } from "../model/units";
 import { type EmptyReason, whyEmpty } from "../model/why-empty";
 import { retryNow } from "../state/refresh";
 import { failure, filterProblem, flame, navigate, questions, scopeMillis, status, view } from "../state/store";
+import { DEFAULT_VIEW } from "../state/view";
 
 const HOUR_MS = 3_600_000;
 
@@ -174,7 +175,7 @@ function ShowLastHour() {
     <button
       type="button"
       class="button"
-      onClick={() => navigate({ from: "now-1h", to: "now", brush: null, live: true })}
+      onClick={() => navigate({ from: DEFAULT_VIEW.from, to: "now", brush: null, live: true })}
     >
       Show the last hour
     </button>

@@ -5,7 +5,7 @@ import { exportAddress } from "../api/client";
 import { fromLocalInput, PRESETS, toLocalInput } from "../model/time-range";
 import { formatMoment } from "../model/units";
 import { chooseTheme, navigate, scope, scopeMillis, status, themeChoice, view } from "../state/store";
-import { isLive } from "../state/view";
+import { DEFAULT_VIEW, isLive } from "../state/view";
 import { FilterBar } from "./filter-bar";
 import { openHelp } from "./help";
 import { BrandIcon, CalendarIcon, DownloadIcon, HelpIcon, MoonIcon, SunIcon, SystemIcon } from "./icons";
@@ -154,7 +154,7 @@ function LiveSwitch() {
 /** Follows the present, or stops. From a fixed range it goes to the last hour. */
 export function toggleLive(): void {
   const now = view.peek();
-  if (typeof now.to === "number") navigate({ from: "now-1h", to: "now", brush: null, live: true });
+  if (typeof now.to === "number") navigate({ from: DEFAULT_VIEW.from, to: "now", brush: null, live: true });
   else navigate({ live: !now.live });
 }
 
