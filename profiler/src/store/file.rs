@@ -49,11 +49,11 @@ pub(super) fn inspect(path: &Path) -> Result<Found, StoreError> {
     let mut header = [0; 100];
     match File::open(path).and_then(|mut file| file.read_exact(&mut header)) {
         Ok(()) => {}
-        Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => return Ok(Found::Damaged),
+        Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => return damaged(path),
         Err(e) => return Err(failed(e)),
     }
     if header[..16] != *b"SQLite format 3\0" {
-        return Ok(Found::Damaged);
+        return damaged(path);
     }
     let word = |at| i32::from_be_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
     if word(68) != APPLICATION_ID {
@@ -70,6 +70,12 @@ pub(super) fn inspect(path: &Path) -> Result<Found, StoreError> {
     // A log may hold pages that the main file lacks; without one the file must have every page its header counts.
     let whole = has_log(path) || meta.len() >= page.saturating_mul(word(28).max(0) as u64);
     Ok(Found::Ours { whole, version })
+}
+
+/// A file that is no database: a damaged one of ours if our lock lies beside it, else somebody's own, named by mistake.
+fn damaged(path: &Path) -> Result<Found, StoreError> {
+    let real = path.canonicalize().unwrap_or_else(|_| path.into());
+    if beside(&real, ".lock").exists() { Ok(Found::Damaged) } else { Err(StoreError::Foreign(path.into())) }
 }
 
 fn empty(path: &Path) -> Found {

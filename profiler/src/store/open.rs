@@ -249,6 +249,9 @@ mod tests {
         assert_eq!(refusal(&path), "X is not a database of this program: name another file");
         assert_eq!(fs::read(&path).unwrap(), before);
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+        fs::write(&path, "dear diary").unwrap();
+        assert_eq!(refusal(&path), "X is not a database of this program: name another file");
+        assert_eq!(fs::read(&path).unwrap(), b"dear diary");
         assert_eq!(refusal(folder.path()), "X is not a regular file: name a file for the database");
         assert_eq!(refusal(Path::new("/dev/null")), "X is not a regular file: name a file for the database");
     }
