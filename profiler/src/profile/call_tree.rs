@@ -1,5 +1,7 @@
 //! A merged profile as one tree: nodes in depth-first order, frames by index, everything in flat tables.
 
+use std::sync::Arc;
+
 /// What a frame is; decides its colour. The numbers are on the wire: never renumber.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(u8)]
@@ -26,17 +28,17 @@ pub enum FrameKind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct FrameId(pub u32);
 
-/// A function (or process, or note) as people see it.
+/// A function (or process, or note) as people see it. Texts are shared: a day has 60,000 functions in a hundred files.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Frame {
     /// What to show.
-    pub name: String,
+    pub name: Arc<str>,
     /// What it is.
     pub kind: FrameKind,
     /// Path of the binary, when it has one.
-    pub binary: Option<String>,
+    pub binary: Option<Arc<str>>,
     /// Source file, when known.
-    pub file: Option<String>,
+    pub file: Option<Arc<str>>,
     /// The line with the most samples, when known.
     pub line: Option<u32>,
     /// For [`FrameKind::Unknown`]: why.

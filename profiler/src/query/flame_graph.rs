@@ -4,8 +4,8 @@
 //! costs as much as there are distinct nodes, however many stacks share them.
 
 use super::merge::{Counts, merge};
-use super::tree::{Builder, NodeId, label};
-use super::{QueryError, Selector, note, prune};
+use super::tree::{Builder, NodeId};
+use super::{QueryError, Selector, note};
 use crate::profile::{CallTree, FrameId, FrameKind, TimeRange};
 use crate::store::{CachedFrame, PlacedFrame, Reader, RowMap, Snapshot, StackId, StoreError};
 
@@ -18,7 +18,7 @@ pub struct Merged {
     pub nanos_per_sample: u64,
 }
 
-/// The call tree of a range, pruned to `max_nodes` by leaving the smallest out behind remainder nodes.
+/// The call tree of a range, cut to `max_nodes` by leaving the smallest out behind remainder nodes.
 ///
 /// # Errors
 /// [`QueryError::Store`].
@@ -28,16 +28,11 @@ pub fn flame_graph(
     selector: &Selector,
     max_nodes: usize,
 ) -> Result<Merged, QueryError> {
-    let mut merged = whole(reader, range, selector)?;
-    merged.tree = prune(merged.tree, max_nodes);
-    Ok(merged)
-}
-
-/// The whole call tree of a range.
-pub(super) fn whole(reader: &mut Reader, range: TimeRange, selector: &Selector) -> Result<Merged, StoreError> {
     let mut snapshot = reader.snapshot()?;
     let counts = merge(&snapshot, range, selector)?;
-    Ok(Merged { tree: call_tree(&mut snapshot, &counts)?, nanos_per_sample: counts.nanos_per_sample() })
+    let tree = grow(&mut snapshot, &counts)?.finish(max_nodes);
+    let tree = CallTree { incomplete: counts.incomplete(), ..tree };
+    Ok(Merged { tree, nanos_per_sample: counts.nanos_per_sample() })
 }
 
 /// From the reader's frames to the builder's.
@@ -50,7 +45,7 @@ impl FrameIds {
         if at >= self.0.len() {
             self.0.resize(at + 1, None);
         }
-        *self.0[at].get_or_insert_with(|| builder.frame(snapshot.frame(frame)))
+        *self.0[at].get_or_insert_with(|| builder.frame(snapshot.frame(frame).clone()))
     }
 }
 
@@ -63,16 +58,16 @@ struct Walked {
     samples: u64,
 }
 
-fn call_tree(snapshot: &mut Snapshot<'_>, counts: &Counts) -> Result<CallTree, StoreError> {
+/// Every node of the tree.
+fn grow(snapshot: &mut Snapshot<'_>, counts: &Counts) -> Result<Builder, StoreError> {
     let mut builder = Builder::new();
     let mut frames = FrameIds::default();
     let mut by_location = RowMap::<u32, u64>::default();
     for group in &counts.groups {
-        snapshot.check()?;
-        let frame = builder.frame(&label(&group.comm, FrameKind::Process));
+        let frame = builder.label(&group.comm, FrameKind::Process);
         let mut top = builder.child(NodeId::ROOT, frame);
         if let Some(note) = note(group.end) {
-            let frame = builder.frame(&label(note, FrameKind::Note));
+            let frame = builder.label(note, FrameKind::Note);
             top = builder.child(top, frame);
         }
         let mut walked = vec![Walked { parent: 0, location: 0, node: top, samples: 0 }];
@@ -80,6 +75,7 @@ fn call_tree(snapshot: &mut Snapshot<'_>, counts: &Counts) -> Result<CallTree, S
         places.insert(StackId(0), 0);
         let mut path = Vec::new();
         for (&leaf, &samples) in &group.stacks {
+            snapshot.check()?;
             let mut id = leaf;
             let mut place = loop {
                 if let Some(place) = places.get(&id) {
@@ -119,7 +115,7 @@ fn call_tree(snapshot: &mut Snapshot<'_>, counts: &Counts) -> Result<CallTree, S
             }
         }
     }
-    Ok(CallTree { incomplete: counts.incomplete(), ..builder.finish() })
+    Ok(builder)
 }
 
 #[cfg(test)]
@@ -241,7 +237,7 @@ mod tests {
                 inner 5/0 Inlined
                   leaf 5/5 User
         ");
-        let outer = tree.frames.iter().find(|frame| frame.name == "outer").unwrap();
+        let outer = tree.frames.iter().find(|frame| &*frame.name == "outer").unwrap();
         assert_eq!(
             (outer.line, outer.file.as_deref(), outer.binary.as_deref()),
             (Some(10), Some("a.c"), Some("/usr/bin/app"))

@@ -141,8 +141,7 @@ mod tests {
 
     use super::*;
     use crate::profile::WallNanos;
-    use crate::query::flame_graph::whole;
-    use crate::query::{note, parse_selector};
+    use crate::query::{flame_graph, note, parse_selector};
     use crate::store::drawing::{EPOCH, SECONDS, name_all, window};
     use crate::store::{Reader, Store};
 
@@ -183,11 +182,11 @@ mod tests {
 
     /// What the tree holds: samples by the names above the root.
     fn selves(reader: &mut Reader, range: TimeRange, selector: &str) -> BTreeMap<String, u64> {
-        let tree = whole(reader, range, &parse_selector(selector).unwrap()).unwrap().tree;
+        let tree = flame_graph(reader, range, &parse_selector(selector).unwrap(), usize::MAX).unwrap().tree;
         let mut path = Vec::new();
         let walk = |node: &crate::profile::Node| {
             path.truncate(node.depth as usize);
-            path.push(tree.frames[node.frame.0 as usize].name.clone());
+            path.push(tree.frames[node.frame.0 as usize].name.to_string());
             (path[1..].join(";"), node.self_)
         };
         tree.nodes.iter().map(walk).filter(|(_, samples)| *samples > 0).collect()

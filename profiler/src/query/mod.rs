@@ -5,7 +5,7 @@
 //! of one range and selector adds up to the same number of samples.
 //!
 //! ```text
-//! shares of windows --merge--> samples by (comm, end, stack) --flame_graph--> tree of frames --prune--> page
+//! shares of windows --merge--> samples by (comm, end, stack) --flame_graph--> tree of frames, cut to a size
 //!                                                                                  \--top--> table
 //! ```
 
@@ -28,7 +28,6 @@ pub use time::{parse_range, parse_time};
 pub use timeline::{Bucket, Timeline, timeline};
 pub use top::{Top, TopRow, top};
 pub use totals::{Totals, totals};
-pub use tree::prune;
 
 #[cfg(doc)]
 use crate::profile::TimeRange;

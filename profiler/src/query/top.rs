@@ -1,6 +1,7 @@
 //! The top table: functions by the samples that ended in them.
 
-use super::flame_graph::whole;
+use super::flame_graph::flame_graph;
+use super::tree::by_content;
 use super::{QueryError, Selector};
 use crate::profile::{CallTree, Frame, FrameKind, TimeRange};
 use crate::store::Reader;
@@ -34,7 +35,7 @@ pub struct Top {
 /// # Errors
 /// [`QueryError::Store`].
 pub fn top(reader: &mut Reader, range: TimeRange, selector: &Selector, max_rows: usize) -> Result<Top, QueryError> {
-    let merged = whole(reader, range, selector)?;
+    let merged = flame_graph(reader, range, selector, usize::MAX)?;
     let samples = merged.tree.nodes.first().map_or(0, |root| root.total);
     let mut rows = rows(merged.tree);
     let hidden_rows = rows.len().saturating_sub(max_rows) as u64;
@@ -70,9 +71,7 @@ fn rows(tree: CallTree) -> Vec<TopRow> {
         .collect();
     rows.sort_by(|a, b| {
         let counts = (b.self_, b.total).cmp(&(a.self_, a.total));
-        let (a, b) = (&a.frame, &b.frame);
-        let by_content = || (a.kind, &a.binary, &a.file).cmp(&(b.kind, &b.binary, &b.file));
-        counts.then_with(|| a.name.cmp(&b.name)).then_with(by_content)
+        counts.then_with(|| by_content(&a.frame, &b.frame))
     });
     rows
 }
@@ -100,7 +99,8 @@ mod tests {
             &[(0, 0, 17, 0), (1, 1, 17, 2), (2, 2, 11, 1), (3, 3, 10, 0), (4, 2, 10, 10), (2, 4, 4, 4), (2, 3, 0, 0)],
             &[("all", Root), ("web", Process), ("f", User), ("g", User), ("[cut]", Note)],
         );
-        let found: Vec<_> = rows(tree).into_iter().map(|row| (row.frame.name, row.self_, row.total)).collect();
+        let found: Vec<_> =
+            rows(tree).into_iter().map(|row| (row.frame.name.to_string(), row.self_, row.total)).collect();
         let row = |name: &str, self_, total| (name.to_owned(), self_, total);
         assert_eq!(found, [row("f", 11, 11), row("[cut]", 4, 4), row("web", 2, 17), row("g", 0, 10)]);
         assert_eq!(found.iter().map(|(_, self_, _)| self_).sum::<u64>(), 17);

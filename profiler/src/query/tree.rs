@@ -1,10 +1,11 @@
-//! Weighted stacks of frames -> [`CallTree`], and cutting a tree down to a size. Pure.
+//! Weighted stacks of frames -> [`CallTree`], cut down to a size. Pure.
 //!
-//! Invariant: a node's total is its self plus its children's totals, exactly, before and after cutting; cutting never changes
-//! the total of a node that stays.
+//! Invariant: a node's total is its self plus its children's totals, exactly, cut or whole; cutting never changes the
+//! total of a node that stays.
 
-use std::cmp::Reverse;
+use std::cmp::{Ordering, Reverse};
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use crate::profile::{CallTree, Frame, FrameId, FrameKind, Node};
 use crate::store::RowMap;
@@ -24,11 +25,11 @@ struct Growing {
     self_: u64,
 }
 
-/// Builds a tree, node by node. Frames with equal name, kind, binary and file are one.
+/// Builds a tree, node by node.
 #[derive(Debug)]
 pub(super) struct Builder {
     frames: Vec<Frame>,
-    by_frame: HashMap<Frame, FrameId>,
+    labels: HashMap<(FrameKind, Arc<str>), FrameId>,
     /// Parents before children.
     nodes: Vec<Growing>,
     children: RowMap<(NodeId, FrameId), NodeId>,
@@ -44,25 +45,34 @@ impl Builder {
     pub(super) fn new() -> Self {
         let mut builder = Self {
             frames: Vec::new(),
-            by_frame: HashMap::new(),
+            labels: HashMap::new(),
             nodes: Vec::new(),
             children: RowMap::default(),
             lines: RowMap::default(),
         };
-        let frame = builder.frame(&label("all", FrameKind::Root));
+        let frame = builder.label("all", FrameKind::Root);
         builder.nodes.push(Growing { parent: NodeId::ROOT, frame, self_: 0 });
         builder
     }
 
-    /// The index of a frame; its line is left to [`Self::weigh_line`].
-    pub(super) fn frame(&mut self, frame: &Frame) -> FrameId {
-        if let Some(known) = self.by_frame.get(frame) {
-            return *known;
+    /// A frame that is not there yet; its line is left to [`Self::weigh_line`].
+    pub(super) fn frame(&mut self, frame: Frame) -> FrameId {
+        self.frames.push(frame);
+        FrameId(self.frames.len() as u32 - 1)
+    }
+
+    /// The frame of this name that is no code; the same one each time.
+    pub(super) fn label(&mut self, name: &str, kind: FrameKind) -> FrameId {
+        let frame = label(name, kind);
+        let key = (kind, Arc::clone(&frame.name));
+        match self.labels.get(&key) {
+            Some(known) => *known,
+            None => {
+                let id = self.frame(frame);
+                self.labels.insert(key, id);
+                id
+            }
         }
-        let id = FrameId(self.frames.len() as u32);
-        self.frames.push(frame.clone());
-        self.by_frame.insert(frame.clone(), id);
-        id
     }
 
     /// The node of `frame` below `parent`.
@@ -85,26 +95,50 @@ impl Builder {
         *sum = sum.saturating_add(samples);
     }
 
-    /// The finished tree.
-    pub(super) fn finish(mut self) -> CallTree {
+    /// The finished tree, cut down to at most `max_nodes` nodes (never below two): the largest stay, and below each node that
+    /// loses children one [`FrameKind::Remainder`] stands for them, so that every total still adds up.
+    pub(super) fn finish(mut self, max_nodes: usize) -> CallTree {
         self.pick_lines();
         let mut totals: Vec<u64> = self.nodes.iter().map(|node| node.self_).collect();
         for (at, node) in self.nodes.iter().enumerate().skip(1).rev() {
             let parent = node.parent.0 as usize;
             totals[parent] = totals[parent].saturating_add(totals[at]);
         }
+        let Self { mut frames, nodes, children, lines, .. } = self;
         // Large, and not needed any more.
-        drop(std::mem::take(&mut self.children));
-        let mut children = Children::new(self.nodes.iter().map(|node| node.parent.0));
-        let mut tree = CallTree { frames: self.frames, ..CallTree::default() };
-        tree.nodes.reserve_exact(self.nodes.len());
-        let mut left = vec![(0, 0)];
-        while let Some((at, depth)) = left.pop() {
-            let node = self.nodes[at as usize];
-            tree.nodes.push(Node { depth, frame: node.frame, total: totals[at as usize], self_: node.self_ });
-            let below = children.of(at);
-            sort_siblings(below, &tree.frames, |child| (totals[*child as usize], self.nodes[*child as usize].frame));
-            left.extend(below.iter().rev().map(|child| (*child, depth + 1)));
+        drop((children, lines));
+        let kept = largest(&nodes, &totals, max_nodes.max(2));
+        let hidden_nodes = kept.iter().filter(|kept| !**kept).count();
+        let remainder = FrameId(frames.len() as u32);
+        if hidden_nodes > 0 {
+            frames.push(label("[smaller frames]", FrameKind::Remainder));
+        }
+        let children = Children::new(nodes.iter().map(|node| node.parent.0));
+        let mut tree = CallTree { frames, hidden_nodes: hidden_nodes as u64, ..CallTree::default() };
+        tree.nodes.reserve_exact(nodes.len().min(max_nodes));
+        let placed = |at: u32, depth| {
+            let Growing { frame, self_, .. } = nodes[at as usize];
+            Node { depth, frame, total: totals[at as usize], self_ }
+        };
+        // No index: a remainder.
+        let mut left = vec![(Some(0), placed(0, 0))];
+        let mut below = Vec::new();
+        while let Some((at, node)) = left.pop() {
+            tree.nodes.push(node);
+            let Some(at) = at else { continue };
+            let (depth, mut hidden) = (node.depth + 1, 0_u64);
+            for &child in children.of(at) {
+                if kept[child as usize] {
+                    below.push((Some(child), placed(child, depth)));
+                } else {
+                    hidden = hidden.saturating_add(totals[child as usize]);
+                }
+            }
+            if hidden > 0 {
+                below.push((None, Node { depth, frame: remainder, total: hidden, self_: hidden }));
+            }
+            sort_siblings(&mut below, &tree.frames);
+            left.extend(below.drain(..).rev());
         }
         compact_frames(&mut tree);
         tree
@@ -149,20 +183,23 @@ impl Children {
         Self { starts, list }
     }
 
-    fn of(&mut self, node: u32) -> &mut [u32] {
+    fn of(&self, node: u32) -> &[u32] {
         let node = node as usize;
-        &mut self.list[self.starts[node] as usize..self.starts[node + 1] as usize]
+        &self.list[self.starts[node] as usize..self.starts[node + 1] as usize]
     }
 }
 
 /// By falling total, then name, then what else tells frames apart.
-fn sort_siblings<T>(siblings: &mut [T], frames: &[Frame], of: impl Fn(&T) -> (u64, FrameId)) {
-    siblings.sort_by(|a, b| {
-        let ((total_a, a), (total_b, b)) = (of(a), of(b));
-        let [a, b] = [a, b].map(|id| &frames[id.0 as usize]);
-        let by_content = || (a.kind, &a.binary, &a.file).cmp(&(b.kind, &b.binary, &b.file));
-        total_b.cmp(&total_a).then_with(|| a.name.cmp(&b.name)).then_with(by_content)
+fn sort_siblings(siblings: &mut [(Option<u32>, Node)], frames: &[Frame]) {
+    siblings.sort_by(|(_, a), (_, b)| {
+        let [frame_a, frame_b] = [a, b].map(|node| &frames[node.frame.0 as usize]);
+        b.total.cmp(&a.total).then_with(|| by_content(frame_a, frame_b))
     });
+}
+
+/// By name, then what else tells frames apart.
+pub(super) fn by_content(a: &Frame, b: &Frame) -> Ordering {
+    a.name.cmp(&b.name).then_with(|| (a.kind, &a.binary, &a.file).cmp(&(b.kind, &b.binary, &b.file)))
 }
 
 /// Keeps the frames that nodes use, in the order of first use.
@@ -176,88 +213,38 @@ fn compact_frames(tree: &mut CallTree) {
             FrameId(used.len() as u32 - 1)
         });
     }
-    tree.frames =
-        used.into_iter().map(|old| std::mem::replace(&mut tree.frames[old], label("", FrameKind::Root))).collect();
+    tree.frames = used.into_iter().map(|old: usize| tree.frames[old].clone()).collect();
 }
 
-/// Cuts a tree down to at most `max_nodes` nodes (never below two): the largest stay, and below each node that loses children
-/// one [`FrameKind::Remainder`] stands for them, so that every total still adds up.
-#[must_use]
-pub fn prune(tree: CallTree, max_nodes: usize) -> CallTree {
-    let max_nodes = max_nodes.max(2);
-    if tree.nodes.len() <= max_nodes {
-        return tree;
+/// Which nodes stay when at most `max_nodes` may, remainders included.
+fn largest(nodes: &[Growing], totals: &[u64], max_nodes: usize) -> Vec<bool> {
+    if nodes.len() <= max_nodes {
+        return vec![true; nodes.len()];
     }
-    let parents = parents(&tree.nodes);
-    let mut children_left = vec![0_u32; tree.nodes.len()];
-    parents.iter().skip(1).for_each(|parent| children_left[*parent as usize] += 1);
+    let mut children_left = vec![0_u32; nodes.len()];
+    nodes.iter().skip(1).for_each(|node| children_left[node.parent.0 as usize] += 1);
 
     // A parent is at least as large as its children and comes before them, so each prefix of this order is a tree.
-    let mut order: Vec<u32> = (0..tree.nodes.len() as u32).collect();
-    order.sort_by_key(|at| Reverse(tree.nodes[*at as usize].total));
-    let mut kept = vec![false; tree.nodes.len()];
+    let mut order: Vec<u32> = (0..nodes.len() as u32).collect();
+    order.sort_by_key(|at| Reverse(totals[*at as usize]));
+    let mut kept = vec![false; nodes.len()];
     // Nodes kept, and remainders needed below them. The sum never falls as more are kept: a node adds itself, may add a
     // remainder below it, and takes at most its parent's away.
-    let (mut nodes, mut remainders) = (0, 0);
+    let (mut stay, mut remainders) = (0, 0);
     for at in order.into_iter().map(|at| at as usize) {
-        let last_of_parent = at > 0 && children_left[parents[at] as usize] == 1;
-        let then = (nodes + 1, remainders + usize::from(children_left[at] > 0) - usize::from(last_of_parent));
+        let parent = nodes[at].parent.0 as usize;
+        let last_of_parent = at > 0 && children_left[parent] == 1;
+        let then = (stay + 1, remainders + usize::from(children_left[at] > 0) - usize::from(last_of_parent));
         if then.0 + then.1 > max_nodes {
             break;
         }
-        (nodes, remainders) = then;
+        (stay, remainders) = then;
         if at > 0 {
-            children_left[parents[at] as usize] -= 1;
+            children_left[parent] -= 1;
         }
         kept[at] = true;
     }
-    rebuild(tree, &parents, &kept)
-}
-
-/// The kept nodes with remainders among them, siblings in order.
-fn rebuild(mut tree: CallTree, parents: &[u32], kept: &[bool]) -> CallTree {
-    let remainder = FrameId(tree.frames.len() as u32);
-    tree.frames.push(label("[smaller frames]", FrameKind::Remainder));
-    let mut children = Children::new(parents.iter().copied());
-    let mut nodes = Vec::new();
-    let mut left = vec![(Some(0), tree.nodes[0])];
-    while let Some((at, node)) = left.pop() {
-        nodes.push(node);
-        let Some(at) = at else { continue };
-        let (mut below, mut hidden) = (Vec::new(), 0);
-        for &child in children.of(at).iter() {
-            let node = tree.nodes[child as usize];
-            if kept[child as usize] {
-                below.push((Some(child), node));
-            } else {
-                hidden += node.total;
-            }
-        }
-        if hidden > 0 {
-            below.push((None, Node { depth: node.depth + 1, frame: remainder, total: hidden, self_: hidden }));
-        }
-        sort_siblings(&mut below, &tree.frames, |(_, node)| (node.total, node.frame));
-        left.extend(below.into_iter().rev());
-    }
-    tree.hidden_nodes += kept.iter().filter(|kept| !**kept).count() as u64;
-    tree.nodes = nodes;
-    compact_frames(&mut tree);
-    tree
-}
-
-/// The parent's index of each node; the root's is its own.
-fn parents(nodes: &[Node]) -> Vec<u32> {
-    let mut path: Vec<u32> = Vec::new();
-    nodes
-        .iter()
-        .zip(0..)
-        .map(|(node, at)| {
-            path.truncate(node.depth as usize);
-            let parent = path.last().copied().unwrap_or(0);
-            path.push(at);
-            parent
-        })
-        .collect()
+    kept
 }
 
 #[cfg(test)]
@@ -275,26 +262,45 @@ mod tests {
     type Path = Vec<String>;
 
     fn build(stacks: &[(Vec<u8>, u64)]) -> CallTree {
+        build_cut(stacks, usize::MAX)
+    }
+
+    fn build_cut(stacks: &[(Vec<u8>, u64)], max_nodes: usize) -> CallTree {
         let mut builder = Builder::new();
         for (stack, samples) in stacks {
             let mut node = NodeId::ROOT;
             for name in stack {
-                let frame = builder.frame(&label(&format!("f{name}"), FrameKind::User));
+                let frame = builder.label(&format!("f{name}"), FrameKind::User);
                 node = builder.child(node, frame);
             }
             builder.add(node, *samples);
         }
-        builder.finish()
+        builder.finish(max_nodes)
     }
 
     fn paths(tree: &CallTree) -> Vec<(Path, Node)> {
         let mut path = Path::new();
         let walk = |node: &Node| {
             path.truncate(node.depth as usize);
-            path.push(tree.frames[node.frame.0 as usize].name.clone());
+            path.push(tree.frames[node.frame.0 as usize].name.to_string());
             (path.clone(), *node)
         };
         tree.nodes.iter().map(walk).collect()
+    }
+
+    /// The parent's index of each node; the root's is its own.
+    fn parents(nodes: &[Node]) -> Vec<u32> {
+        let mut path: Vec<u32> = Vec::new();
+        nodes
+            .iter()
+            .zip(0..)
+            .map(|(node, at)| {
+                path.truncate(node.depth as usize);
+                let parent = path.last().copied().unwrap_or(0);
+                path.push(at);
+                parent
+            })
+            .collect()
     }
 
     /// What [`CallTree`] promises, checked the slow way.
@@ -346,8 +352,7 @@ mod tests {
         /// Cutting keeps the root's total and every kept node's, fits the size, and counts what it hid.
         #[test]
         fn a_pruned_tree_still_adds_up(stacks in stacks(), max in 0..40_usize) {
-            let whole = build(&stacks);
-            let cut = prune(whole.clone(), max);
+            let (whole, cut) = (build(&stacks), build_cut(&stacks, max));
             check(&cut);
             prop_assert!(cut.nodes.len() <= max.max(2));
             prop_assert_eq!(cut.nodes[0].total, whole.nodes[0].total);
@@ -372,8 +377,7 @@ mod tests {
     /// The drawing of a cut: the small ones of each parent become one.
     #[test]
     fn small_siblings_become_one_remainder() {
-        let whole = build(&[(vec![0, 1], 10), (vec![0, 2], 2), (vec![0, 3], 1), (vec![4], 5)]);
-        let cut = prune(whole, 5);
+        let cut = build_cut(&[(vec![0, 1], 10), (vec![0, 2], 2), (vec![0, 3], 1), (vec![4], 5)], 5);
         let drawn: Vec<_> =
             paths(&cut).into_iter().map(|(path, node)| format!("{} {}", path.join(";"), node.total)).collect();
         assert_eq!(drawn, ["all 18", "all;f0 13", "all;f0;f1 10", "all;f0;[smaller frames] 3", "all;f4 5"]);
@@ -384,13 +388,13 @@ mod tests {
     #[test]
     fn a_frame_shows_its_heaviest_line() {
         let mut builder = Builder::new();
-        let frame = builder.frame(&label("f", FrameKind::User));
+        let frame = builder.label("f", FrameKind::User);
         let node = builder.child(NodeId::ROOT, frame);
         builder.add(node, 1);
         for (line, samples) in [(9, 2), (7, 3), (5, 1), (6, 3), (5, 1)] {
             builder.weigh_line(frame, line, samples);
         }
-        let tree = builder.finish();
-        assert_eq!(tree.frames.iter().find(|frame| frame.name == "f").unwrap().line, Some(6));
+        let tree = builder.finish(usize::MAX);
+        assert_eq!(tree.frames.iter().find(|frame| &*frame.name == "f").unwrap().line, Some(6));
     }
 }

@@ -85,10 +85,10 @@ impl<'a> Strings<'a> {
 #[must_use]
 pub fn top(top: query::Top) -> api::Top {
     let row = |row: query::TopRow| api::TopRow {
-        name: row.frame.name,
+        name: row.frame.name.as_ref().into(),
         kind: row.frame.kind as u8,
-        binary: row.frame.binary,
-        file: row.frame.file,
+        binary: row.frame.binary.as_deref().map(Into::into),
+        file: row.frame.file.as_deref().map(Into::into),
         line: row.frame.line,
         self_: row.self_,
         total: row.total,
