@@ -90,9 +90,12 @@ impl Readers {
         let answer = question(&mut reader);
         // Before the reader goes back: a late interrupt must not hit the next question.
         drop(ended);
-        // After a database error the connection is not trusted again.
-        if !matches!(answer, Err(Failure::Query(QueryError::Store(_)))) {
-            self.idle().push(reader);
+        match answer {
+            // It did what it was told, and what it has read makes the next question quick.
+            Err(Failure::Query(QueryError::Store(StoreError::Interrupted))) => self.idle().push(reader),
+            // After a database error the connection is not trusted again.
+            Err(Failure::Query(QueryError::Store(_))) => {}
+            _ => self.idle().push(reader),
         }
         answer
     }
@@ -227,6 +230,18 @@ mod tests {
         assert_eq!(readers.idle().len(), 1);
         assert_eq!(readers.ask(|_| Ok(8)).await.unwrap(), 8);
         assert_eq!(readers.idle().len(), 1);
+    }
+
+    /// A question that was interrupted leaves its reader as good as new; one that met a broken database does not.
+    #[actix_web::test]
+    async fn a_reader_is_kept_after_an_interrupt_and_dropped_after_an_error() {
+        let (_folder, readers) = readers(1, 0, 10_000);
+        for (error, kept) in [(StoreError::Interrupted, 1), (StoreError::BadRow("broken"), 0)] {
+            readers.ask(|_| Ok(())).await.unwrap();
+            let answer = readers.ask(|_| -> Result<(), Failure> { Err(QueryError::Store(error).into()) }).await;
+            assert!(matches!(answer, Err(Failure::Query(QueryError::Store(_)))));
+            assert_eq!(readers.idle().len(), kept);
+        }
     }
 
     /// Beyond the turns and the queue a question is turned away at once, and the queue moves on when one ends.
