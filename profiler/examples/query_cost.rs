@@ -263,6 +263,8 @@ fn serve(database: &Path) {
     let address = bound.address();
     std::thread::spawn(move || bound.run(None, std::future::pending()));
     let whole_day = |path: &str| format!("/api/v1/{path}?from=now-24h");
+    // Hardly any work: what a question costs at least.
+    report("GET timeline 15 min", || get(address, "/api/v1/timeline?from=now-15m", "br"));
     for encoding in ["identity", "gzip", "br"] {
         let path = whole_day("flamegraph");
         report(&format!("GET flame graph 24 h, {encoding}"), || get(address, &path, encoding));
@@ -279,6 +281,7 @@ fn serve(database: &Path) {
         whole_day("top"),
     ];
     report("GET folded, SVG, largest, at once", || at_once(address, &paths));
+    report("GET timeline 15 min", || get(address, "/api/v1/timeline?from=now-15m", "br"));
     std::thread::sleep(std::time::Duration::from_secs(2));
     forget_peak();
     println!("two seconds later: {}", memory());

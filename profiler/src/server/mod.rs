@@ -38,6 +38,7 @@ pub use self::live::{Cost, LiveStatus, SharedLive};
 use self::readers::Readers;
 use crate::profile::WallNanos;
 use crate::store::StoreError;
+use crate::sys::memory;
 
 /// A request's head must be here by then.
 const HEAD_DEADLINE: Duration = Duration::from_secs(5);
@@ -49,10 +50,11 @@ const LINGER: Duration = Duration::from_secs(1);
 const READ_DEADLINE: Duration = Duration::from_secs(10);
 /// Open connections; more wait in the kernel. Each holds up to 64 KiB of buffers.
 const MOST_CONNECTIONS: usize = 256;
-/// Two questions, one for the status, and what compresses answers.
-const BLOCKING_THREADS: usize = 6;
-/// Questions at once, and waiting: each can hold a call tree and its JSON.
-const QUESTIONS: (usize, usize) = (2, 8);
+/// One question, one for the status, and what compresses answers.
+const BLOCKING_THREADS: usize = 5;
+/// Questions at once, and waiting. Each can hold a call tree and its JSON, 50 MiB for a busy day, and each reader the names:
+/// two at once would answer hardly sooner on the two cores of a small host, and need twice the memory.
+const QUESTIONS: (usize, usize) = (1, 9);
 /// The same for `/status`, which must not wait behind them.
 const STATUS_QUESTIONS: (usize, usize) = (1, 16);
 
@@ -214,6 +216,7 @@ impl Bound {
         live: Option<SharedLive>,
         stop: impl Future<Output = ()> + Send + 'static,
     ) -> Result<(), ServerError> {
+        memory::keep_little();
         let (at_once, waiting) = STATUS_QUESTIONS;
         let database = self.options.database;
         let status_readers = Readers::new(database.clone(), at_once, waiting, self.options.query_deadline);

@@ -16,6 +16,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use super::error::Failure;
 use crate::query::QueryError;
 use crate::store::{Reader, StoreError};
+use crate::sys::memory;
 
 /// How often a question is told again to stop: one interrupt stops only the statement that is running just then.
 const INTERRUPT_AGAIN: Duration = Duration::from_millis(50);
@@ -97,6 +98,8 @@ impl Readers {
             Err(Failure::Query(QueryError::Store(_))) => {}
             _ => self.idle().push(reader),
         }
+        // While it is this question's turn, so that the next one finds room.
+        memory::give_back();
         answer
     }
 
