@@ -25,25 +25,25 @@ else
   usage_us() { awk '$1 == "usage_usec" { print $2 }' "$(group_path "$1")/cpu.stat"; }
 fi
 trap cleanup EXIT
-# in_group NAME COMMAND...: runs the command in a group of its own.
+# in_group NAME COMMAND...: the shell (a background one) becomes the command, in a group of its own.
 in_group() {
   local group; group=$(group_path "$1"); shift
   mkdir -p "$group"
-  bash -c 'echo $$ > "$0/cgroup.procs"; exec "$@"' "$group" "$@"
+  echo $BASHPID >"$group/cgroup.procs"
+  exec "$@"
 }
 peak_mib() { awk '/^VmHWM/ { printf "%.1f", $2 / 1024 }' "/proc/$1/status"; }
 
 for fixture in ratio syscalls brief; do cc -O0 -g -o "$folder/$fixture" "profiler/tests/fixtures/$fixture.c"; done
 for _ in $(seq "$(nproc)"); do "$folder/ratio" & pids+=($!); done
 "$folder/syscalls" & pids+=($!)
-(while :; do "$folder/brief" 20; done) & pids+=($!)
+while :; do "$folder/brief" 20; done & pids+=($!)
 
 echo 1 >/proc/sys/kernel/bpf_stats_enabled
-in_group profiler target/release/profiler run --listen 127.0.0.1:0 --db "$folder/bench.db" 2>"$folder/log" & pids+=($!)
-in_group perf perf record -q -F 97 -a -g -o "$folder/perf.data" & pids+=($!)
+in_group profiler target/release/profiler run --listen 127.0.0.1:0 --db "$folder/bench.db" 2>"$folder/log" & profiler=$!
+in_group perf perf record -q -B -F 97 -a -g -o "$folder/perf.data" & perf=$!
+pids+=($profiler $perf)
 sleep 15
-profiler=$(cat "$(group_path profiler)/cgroup.procs" | head -1)
-perf=$(cat "$(group_path perf)/cgroup.procs" | head -1)
 url=$(sed -n 's/^open \(http:[^ ]*\).*/\1/p' "$folder/log")
 start_us() { echo "$(usage_us profiler) $(usage_us perf)"; }
 read -r profiler_before perf_before < <(start_us)

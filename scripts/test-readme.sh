@@ -34,7 +34,7 @@ serves() { # COMMAND: until it says where, then the page and a window must be th
 
 count=0
 while IFS= read -r line; do
-  command=${line%%  #*}
+  command=${line%%  *#*}
   [ -n "${command// /}" ] || continue
   count=$((count + 1))
   printf 'README: %s\n' "$command"

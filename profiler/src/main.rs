@@ -7,6 +7,8 @@ use profiler::cli::{self, Args};
 use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
+    // Before any thread: the allocator's arenas are made with them.
+    profiler::sys::memory::keep_little();
     let filter = EnvFilter::try_from_env("PROFILER_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
     match cli::run(Args::parse()) {

@@ -38,7 +38,6 @@ pub use self::live::{Cost, LiveStatus, SharedLive};
 use self::readers::Readers;
 use crate::profile::WallNanos;
 use crate::store::StoreError;
-use crate::sys::memory;
 
 /// A request's head must be here by then.
 const HEAD_DEADLINE: Duration = Duration::from_secs(5);
@@ -216,7 +215,6 @@ impl Bound {
         live: Option<SharedLive>,
         stop: impl Future<Output = ()> + Send + 'static,
     ) -> Result<(), ServerError> {
-        memory::keep_little();
         let (at_once, waiting) = STATUS_QUESTIONS;
         let database = self.options.database;
         let status_readers = Readers::new(database.clone(), at_once, waiting, self.options.query_deadline);
