@@ -49,7 +49,7 @@ pub enum Target {
     /// Everybody.
     #[default]
     All,
-    /// These processes and the children they fork from now on.
+    /// These processes, their children, and theirs.
     Pids(Vec<u32>),
     /// The processes of one cgroup v2, and of those below it.
     Cgroup(Cgroup),
@@ -75,11 +75,19 @@ impl Cgroup {
             missing: "no cgroup v2 hierarchy is mounted; mount one: mount -t cgroup2 none /sys/fs/cgroup/unified"
                 .into(),
         })?;
-        let below = path.strip_prefix(&root).or_else(|_| path.strip_prefix("/")).unwrap_or(path);
-        let directory = root.join(below);
-        let metadata = fs::metadata(&directory).ok().filter(fs::Metadata::is_dir);
-        let metadata = metadata.ok_or_else(|| SamplerError::NoSuchCgroup { path: directory.clone() })?;
-        Ok(Self { id: metadata.ino(), level: below.components().count() as u32 })
+        Self::find_below(&root, path)
+    }
+
+    fn find_below(root: &Path, path: &Path) -> Result<Self, SamplerError> {
+        let named = root.join(path.strip_prefix(root).or_else(|_| path.strip_prefix("/")).unwrap_or(path));
+        let found = || {
+            // Without `..`, so that the steps below the root can be counted.
+            let directory = named.canonicalize().ok()?;
+            let level = directory.strip_prefix(root).ok()?.components().count() as u32;
+            let metadata = fs::metadata(&directory).ok().filter(fs::Metadata::is_dir)?;
+            Some(Self { id: metadata.ino(), level })
+        };
+        found().ok_or_else(|| SamplerError::NoSuchCgroup { path: named.clone() })
     }
 }
 
@@ -154,6 +162,26 @@ mod tests {
         assert!(matches!(Frequency::within(10_001, 100_000), Err(SamplerError::FrequencyRange { .. })));
         let message = Frequency::within(997, 500).unwrap_err().to_string();
         assert!(message.contains("sysctl kernel.perf_event_max_sample_rate=997"), "{message}");
+    }
+
+    /// A path can be written below the mount or whole, with detours; what lies elsewhere is no cgroup.
+    #[test]
+    fn a_cgroup_has_its_level_however_it_is_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().canonicalize().unwrap();
+        fs::create_dir_all(root.join("a/b")).unwrap();
+        let id = fs::metadata(root.join("a/b")).unwrap().ino();
+        let whole = root.join("a/b");
+        for path in [Path::new("/a/b"), Path::new("a/b/"), Path::new("/a/../a/./b"), &whole] {
+            assert_eq!(Cgroup::find_below(&root, path).unwrap(), Cgroup { id, level: 2 }, "{}", path.display());
+        }
+        assert_eq!(Cgroup::find_below(&root, Path::new("/")).unwrap().level, 0);
+        for path in ["/missing", "/..", "/../../tmp"] {
+            assert!(
+                matches!(Cgroup::find_below(&root, Path::new(path)), Err(SamplerError::NoSuchCgroup { .. })),
+                "{path}"
+            );
+        }
     }
 
     /// Hybrid hosts mount version 2 somewhere below version 1.
