@@ -2,11 +2,13 @@
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use profiler::profile::{RawSample, SampleEvent};
-use profiler::sampler::{Frequency, Sampler, SamplerOptions, Target};
+use profiler::sampler::{Cgroup, Frequency, Sampler, SamplerOptions, Target};
 use profiler::sys::clock::boot_now;
 
 /// A shell that runs a line, gone when dropped.
@@ -91,10 +93,68 @@ fn the_pid_filter_follows_children() {
     assert!(grandchildren > 100, "{grandchildren} samples of the grandchild");
     let survivors = Command::new("pkill").args(["-P", &busy.0.id().to_string()]).status();
     assert!(survivors.is_ok());
-    let pids: std::collections::BTreeSet<u32> = run.samples.iter().map(|sample| sample.pid).collect();
+    let pids: BTreeSet<u32> = run.samples.iter().map(|sample| sample.pid).collect();
     for pid in pids.into_iter().filter(|pid| *pid != busy.0.id()) {
         let _ = Command::new("kill").arg(pid.to_string()).stderr(Stdio::null()).status();
     }
+}
+
+/// Children that are there before the sampling begins are followed too, and what they fork later.
+#[test]
+fn the_pid_filter_takes_in_children_that_are_there_already() {
+    let busy =
+        Busy::shell("sh -c 'while :; do :; done' & sh -c 'sleep 1; sh -c \"while :; do :; done\" & wait' & wait");
+    std::thread::sleep(Duration::from_millis(300));
+    let run = run(options(499, Target::Pids(vec![busy.0.id()])), Duration::from_secs(3), Duration::from_secs(1));
+    let pids: BTreeSet<u32> = run.samples.iter().map(|sample| sample.pid).filter(|pid| *pid != busy.0.id()).collect();
+    pids.iter().for_each(|pid| drop(Command::new("kill").arg(pid.to_string()).stderr(Stdio::null()).status()));
+    // The spinning child, the spinning grandchild; the sleeping ones show up when they start and end, if at all.
+    let busy_pids = pids.iter().filter(|pid| run.samples.iter().filter(|sample| sample.pid == **pid).count() > 100);
+    assert_eq!(busy_pids.count(), 2, "of {pids:?}");
+}
+
+/// A cgroup v2 of our own, removed with its value.
+struct TestCgroup(PathBuf);
+
+impl TestCgroup {
+    fn create(path: PathBuf) -> Self {
+        std::fs::create_dir(&path).unwrap();
+        Self(path)
+    }
+
+    fn add(&self, busy: &Busy) {
+        std::fs::write(self.0.join("cgroup.procs"), busy.0.id().to_string()).unwrap();
+    }
+}
+
+impl Drop for TestCgroup {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir(&self.0);
+    }
+}
+
+/// The filter takes in the cgroup itself and those below it, and nobody else.
+#[test]
+fn the_cgroup_filter_takes_in_the_groups_below() {
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
+    let mount = mounts.lines().find(|line| line.contains(" - cgroup2 ")).unwrap().split(' ').nth(4).unwrap();
+    let name = format!("profiler-test-{}", std::process::id());
+    let above = TestCgroup::create(Path::new(mount).join(&name));
+    let below = TestCgroup::create(above.0.join("below"));
+    let busy = [Busy::spinning(), Busy::spinning(), Busy::spinning()];
+    above.add(&busy[0]);
+    below.add(&busy[1]);
+    let sampled = |path: &str| {
+        let target = Target::Cgroup(Cgroup::find(Path::new(path)).unwrap());
+        let run = run(options(499, target), Duration::from_secs(1), Duration::from_secs(1));
+        let counters = run.counters;
+        assert!(counters.filtered > 0, "the third process runs too: {counters:?}");
+        assert_eq!(counters.taken, run.samples.len() as u64 + run.lost + counters.ring_full);
+        run.samples.iter().map(|sample| sample.pid).collect::<BTreeSet<u32>>()
+    };
+    assert_eq!(sampled(&format!("/{name}")), BTreeSet::from([busy[0].0.id(), busy[1].0.id()]));
+    assert_eq!(sampled(below.0.to_str().unwrap()), BTreeSet::from([busy[1].0.id()]));
+    drop(busy);
 }
 
 /// With stack maps of eight entries and hundreds of stacks nothing is lost and nothing mixed.

@@ -1,5 +1,6 @@
 //! The eBPF object: sized, configured and loaded, its maps in hand.
 
+use std::collections::BTreeSet;
 use std::io;
 
 use aya::maps::{Array, HashMap, MapData, PerCpuArray, RingBuf, StackTraceMap};
@@ -10,6 +11,7 @@ use profiler_ebpf::{Config, Counters, Filter};
 
 use super::SamplerError;
 use super::btf::TaskOffsets;
+use super::descendants::{descendants, parents};
 use super::options::{SamplerOptions, Target};
 
 /// Processes that `-p` can follow, children included.
@@ -20,6 +22,8 @@ pub(super) struct Loaded {
     /// Keeps the programs loaded and attached.
     pub ebpf: Ebpf,
     pub samples: RingBuf<MapData>,
+    /// Size of `samples`.
+    pub ring_bytes: u32,
     pub generation: Array<MapData, u32>,
     pub counters: PerCpuArray<MapData, Counters>,
     pub kernel_stacks: [StackTraceMap<MapData>; 2],
@@ -29,10 +33,11 @@ pub(super) struct Loaded {
 pub(super) fn load(options: &SamplerOptions) -> Result<Loaded, SamplerError> {
     let config = config(options)?;
     let cpus = nr_cpus().map_or(1, |cpus| cpus.get() as usize);
+    let ring_bytes = options.ring_bytes(cpus);
     let pids = if matches!(options.target, Target::Pids(_)) { MAX_FILTER_PIDS } else { 1 };
     let mut ebpf = EbpfLoader::new()
         .override_global("CONFIG", &config, true)
-        .map_max_entries("SAMPLES", options.ring_bytes(cpus))
+        .map_max_entries("SAMPLES", ring_bytes)
         .map_max_entries("USER_STACKS", options.user_stack_slots)
         .map_max_entries("KERNEL_STACKS_0", options.kernel_stack_buckets)
         .map_max_entries("KERNEL_STACKS_1", options.kernel_stack_buckets)
@@ -43,21 +48,13 @@ pub(super) fn load(options: &SamplerOptions) -> Result<Loaded, SamplerError> {
     let sample: &mut PerfEvent = program(&mut ebpf, "sample")?;
     sample.load().map_err(|error| refused("sample", error))?;
     if let Target::Pids(targets) = &options.target {
-        let mut map: HashMap<_, u32, u8> =
-            HashMap::try_from(&mut *map_mut(&mut ebpf, "PIDS")?).map_err(SamplerError::load)?;
-        for pid in targets {
-            map.insert(pid, &1, 0).map_err(SamplerError::load)?;
-        }
-        for (name, tracepoint) in [("follow_fork", "sched_process_fork"), ("forget_process", "sched_process_free")] {
-            let follow: &mut RawTracePoint = program(&mut ebpf, name)?;
-            follow.load().map_err(|error| refused(name, error))?;
-            follow.attach(tracepoint).map_err(SamplerError::load)?;
-        }
+        follow(&mut ebpf, targets)?;
     }
     let mut generation: Array<_, u32> = take(&mut ebpf, "GENERATION", Array::try_from)?;
     generation.set(0, &FIRST_GENERATION, 0).map_err(SamplerError::load)?;
     Ok(Loaded {
         samples: take(&mut ebpf, "SAMPLES", RingBuf::try_from)?,
+        ring_bytes,
         counters: take(&mut ebpf, "COUNTERS", PerCpuArray::try_from)?,
         kernel_stacks: [
             take(&mut ebpf, "KERNEL_STACKS_0", StackTraceMap::try_from)?,
@@ -66,6 +63,33 @@ pub(super) fn load(options: &SamplerOptions) -> Result<Loaded, SamplerError> {
         generation,
         ebpf,
     })
+}
+
+/// Looks for descendants at most this often: each look but the last finds some that were forked during the one before.
+const MAX_LOOKS: u32 = 5;
+
+/// Lets the filter pass these processes and their descendants: those to come by the kernel's word, from now on, and those
+/// there are already.
+fn follow(ebpf: &mut Ebpf, roots: &[u32]) -> Result<(), SamplerError> {
+    for (name, tracepoint) in [("follow_fork", "sched_process_fork"), ("forget_process", "sched_process_free")] {
+        let program: &mut RawTracePoint = program(ebpf, name)?;
+        program.load().map_err(|error| refused(name, error))?;
+        program.attach(tracepoint).map_err(SamplerError::load)?;
+    }
+    let mut map: HashMap<_, u32, u8> = HashMap::try_from(&mut *map_mut(ebpf, "PIDS")?).map_err(SamplerError::load)?;
+    let mut followed = BTreeSet::new();
+    let mut found: BTreeSet<u32> = roots.iter().copied().collect();
+    for _ in 0..MAX_LOOKS {
+        for pid in &found {
+            map.insert(pid, &1, 0).map_err(SamplerError::load)?;
+        }
+        followed.append(&mut found);
+        found = descendants(&followed, &parents());
+        if found.is_empty() {
+            break;
+        }
+    }
+    Ok(())
 }
 
 /// Books start empty at generation 0, so the first real one is 1.

@@ -7,6 +7,7 @@
 
 mod btf;
 mod cpus;
+mod descendants;
 mod drain;
 mod error;
 mod load;

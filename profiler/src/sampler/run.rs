@@ -45,6 +45,8 @@ pub struct Sampler {
     book: StackBook,
     generation: u32,
     cpus: BTreeMap<u32, CpuEvents>,
+    /// Found outside of a pass; the next one hands it on.
+    side_band: Vec<SideBand>,
 }
 
 impl KernelStackMap for [StackTraceMap<MapData>; 2] {
@@ -61,17 +63,15 @@ impl Sampler {
     /// See [`SamplerError`].
     pub fn start(options: SamplerOptions, now: BootNanos) -> Result<Self, SamplerError> {
         let loaded = load::load(&options)?;
-        let mut sampler =
-            Self { loaded, options, book: StackBook::default(), generation: FIRST_GENERATION, cpus: BTreeMap::new() };
-        let online = cpus::online().map_err(SamplerError::load)?;
-        // Side-band first on every CPU: no process may start unseen once samples flow.
-        let mut rings = BTreeMap::new();
-        for cpu in &online {
-            rings.insert(*cpu, open_side_band(*cpu)?);
-        }
-        for (cpu, side_band) in rings {
-            sampler.attach(cpu, side_band, now)?;
-        }
+        let mut sampler = Self {
+            loaded,
+            options,
+            book: StackBook::default(),
+            generation: FIRST_GENERATION,
+            cpus: BTreeMap::new(),
+            side_band: Vec::new(),
+        };
+        sampler.open(&cpus::online().map_err(SamplerError::load)?, now)?;
         Ok(sampler)
     }
 
@@ -84,8 +84,13 @@ impl Sampler {
     /// Empties the ring buffer, then the side-band rings: in this order, so that whatever happened before a sample is there
     /// with it.
     pub fn poll(&mut self) -> Polled {
-        let mut polled = Polled::default();
-        while let Some(record) = self.loaded.samples.next() {
+        let mut polled = Polled { side_band: std::mem::take(&mut self.side_band), ..Polled::default() };
+        // One ring's worth at most: all that is there now gets read, and a flood does not keep us here.
+        let mut room = self.loaded.ring_bytes as usize;
+        while room > 0
+            && let Some(record) = self.loaded.samples.next()
+        {
+            room = room.saturating_sub(record.len());
             self.book.read(&record, &self.loaded.kernel_stacks, &mut polled.drained);
         }
         for events in self.cpus.values_mut() {
@@ -143,7 +148,8 @@ impl Sampler {
     }
 
     /// Follows CPUs that come and go, and reopens events that have gone silent: the kernel switches an event off with its CPU
-    /// and does not switch it on again, even when the CPU is back before anybody looked. Returns the CPUs (re)opened.
+    /// and does not switch it on again, even when the CPU is back before anybody looked. What processes did there meanwhile
+    /// is unknown, so the next pass tells of lost side-band events. Returns the CPUs (re)opened.
     ///
     /// # Errors
     /// An event cannot be opened on an online CPU.
@@ -161,20 +167,33 @@ impl Sampler {
             }
         }
         for cpu in &dead {
-            if let Some(events) = self.cpus.remove(cpu) {
+            if let Some(mut events) = self.cpus.remove(cpu) {
+                events.side_band.drain(|record| self.side_band.extend(sideband::decode(record)));
                 let sample: &mut PerfEvent = program(&mut self.loaded.ebpf, "sample")?;
                 sample.detach(events.timer).map_err(SamplerError::load)?;
             }
         }
-        let fresh: Vec<u32> = online.into_iter().filter(|cpu| !self.cpus.contains_key(cpu)).collect();
+        let fresh: BTreeSet<u32> = online.into_iter().filter(|cpu| !self.cpus.contains_key(cpu)).collect();
+        let opened = self.open(&fresh, now)?;
+        if !opened.is_empty() {
+            self.side_band.push(SideBand::Lost { time: now, count: 0 });
+        }
+        Ok(opened)
+    }
+
+    /// Starts sampling these CPUs, side-band events first on every one: no process may start unseen once samples flow. Returns
+    /// those opened: a CPU that went offline meanwhile is left out.
+    fn open(&mut self, cpus: &BTreeSet<u32>, now: BootNanos) -> Result<Vec<u32>, SamplerError> {
+        let mut rings = Vec::new();
+        for cpu in cpus {
+            if let Some(ring) = unless_offline(*cpu, open_side_band(*cpu))? {
+                rings.push((*cpu, ring));
+            }
+        }
         let mut opened = Vec::new();
-        for cpu in fresh {
-            // A CPU that goes away between the list and the open is not an error: the next pass sees the new list.
-            let attached = open_side_band(cpu).and_then(|side_band| self.attach(cpu, side_band, now));
-            match attached {
-                Ok(()) => opened.push(cpu),
-                Err(error) if cpus::online().is_ok_and(|online| online.contains(&cpu)) => return Err(error),
-                Err(_) => {}
+        for (cpu, ring) in rings {
+            if unless_offline(cpu, self.attach(cpu, ring, now))?.is_some() {
+                opened.push(cpu);
             }
         }
         Ok(opened)
@@ -202,6 +221,15 @@ impl Sampler {
         let ticks = self.ticks()?.get(cpu as usize).copied().unwrap_or(0);
         self.cpus.insert(cpu, CpuEvents { timer, side_band, ticks, heard: now });
         Ok(())
+    }
+}
+
+/// What became of opening something on a CPU; `None` when it failed because the CPU is offline by now.
+fn unless_offline<T>(cpu: u32, opened: Result<T, SamplerError>) -> Result<Option<T>, SamplerError> {
+    match opened {
+        Ok(opened) => Ok(Some(opened)),
+        Err(error) if cpus::online().is_ok_and(|online| online.contains(&cpu)) => Err(error),
+        Err(_) => Ok(None),
     }
 }
 

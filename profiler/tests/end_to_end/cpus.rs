@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
-use profiler::profile::SampleEvent;
+use profiler::profile::{SampleEvent, SideBand};
 use profiler::sampler::{Frequency, Sampler, SamplerOptions, Target};
 use profiler::sys::clock::boot_now;
 
@@ -47,6 +47,8 @@ fn a_cpu_that_comes_back_is_sampled_again() {
     assert_eq!(sampler.cpus(), 1);
     fs::write(CPU1, "1").unwrap();
     assert_eq!(sampler.follow_cpus(boot_now()).unwrap(), [1]);
+    let told = sampler.poll().side_band;
+    assert!(told.iter().any(|event| matches!(event, SideBand::Lost { .. })), "what began meanwhile was not seen");
     assert!(samples_of_cpu1(&mut sampler) > 100, "after it was seen to go and come");
 
     fs::write(CPU1, "0").unwrap();
