@@ -82,6 +82,11 @@ impl WorkerChild {
         Ok(answer)
     }
 
+    /// Whether it has not ended yet.
+    pub fn is_alive(&mut self) -> bool {
+        self.child.as_mut().is_some_and(|child| matches!(child.try_wait(), Ok(None)))
+    }
+
     /// Kills it as anyone might.
     #[cfg(test)]
     pub fn kill(&mut self) {

@@ -233,7 +233,7 @@ impl<F: Fn(Vec<(LocationId, Symbolized)>)> Service<F> {
         }
     }
 
-    /// Answers one job; `false` when no child could be had, so that the requests are dropped without an answer: the store
+    /// Answers one job; `false` when no child could answer, so that the requests are dropped without an answer: the store
     /// asks again for what has no name.
     fn serve(&mut self, job: Job) -> bool {
         let reason = match (job.binary.kind, &job.binary.file) {
@@ -261,7 +261,8 @@ impl<F: Fn(Vec<(LocationId, Symbolized)>)> Service<F> {
         true
     }
 
-    /// Asks the child, piece by piece where answers are long. `None` when no child could be started, or we have to end.
+    /// Asks the child, piece by piece where answers are long. `None` when no child could be started, it
+    /// failed on the kernel's symbols, or we have to end.
     fn ask(&mut self, binary: &Binary, offsets: &[u64]) -> Option<Vec<Symbolized>> {
         let file = binary.file.as_deref();
         let content = file.and_then(FileContent::of);
@@ -274,6 +275,8 @@ impl<F: Fn(Vec<(LocationId, Symbolized)>)> Service<F> {
                 (_, Some(Trust::SymbolsOnly)) => Kind::ElfSymbolsOnly,
                 (_, Some(Trust::Nothing)) => break,
             };
+            // One that ended between two questions (it is the first to go when memory runs out) is no file's doing.
+            self.child.take_if(|child| !child.is_alive());
             let child = match &mut self.child {
                 Some(child) => child,
                 none => {
@@ -299,8 +302,12 @@ impl<F: Fn(Vec<(LocationId, Symbolized)>)> Service<F> {
                     if deadline.is_some_and(|deadline| *deadline <= Instant::now()) {
                         return None;
                     }
+                    // The kernel's table is no file that could have done it: asked again when it is sampled again.
+                    let Some(content) = content else {
+                        tracing::warn!(%error, "the symbolizer's child failed on kernel symbols");
+                        return None;
+                    };
                     tracing::warn!(path = binary.path, %error, "the symbolizer's child failed on a file, which is set aside");
-                    let Some(content) = content else { break };
                     if self.set_aside.len() >= MAX_SET_ASIDE {
                         self.set_aside.clear();
                     }

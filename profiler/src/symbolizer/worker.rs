@@ -77,6 +77,8 @@ fn answer_with(
 }
 
 fn limit_ourselves() -> io::Result<()> {
+    // Started as /proc/self/exe, it would be called `exe`.
+    rustix::thread::set_name(c"profiler-names")?;
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
     set_limit(Resource::Core, 0)?;
     set_limit(Resource::As, MEMORY)?;

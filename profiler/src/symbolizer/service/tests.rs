@@ -95,6 +95,29 @@ fn a_killed_child_is_known_to_be_dead() {
     assert!(child.ask(Kind::Elf, file, &[0, 1], Duration::from_secs(20)).is_ok());
 }
 
+/// A child that was killed while it had nothing to do, for want of memory say, costs no file its names.
+#[test]
+fn no_file_is_blamed_for_the_end_of_an_idle_child() {
+    let mut service = Service {
+        command: real_child(),
+        answers: |_: Vec<(LocationId, Symbolized)>| {},
+        shared: Arc::default(),
+        pending: Pending::default(),
+        child: None,
+        dropped: 0,
+        set_aside: HashMap::new(),
+    };
+    let us = ourselves();
+    assert!(service.ask(&us, &[0]).is_some());
+    let child = service.child.as_mut().unwrap();
+    child.kill();
+    while child.is_alive() {
+        std::thread::yield_now();
+    }
+    assert!(service.ask(&us, &[0]).is_some());
+    assert_eq!(service.set_aside, HashMap::new());
+}
+
 /// Whoever is no child of ours is found out before a file is blamed: the requests stay without an answer.
 #[test]
 fn a_program_that_does_not_say_hello_is_no_child() {
