@@ -15,11 +15,15 @@ struct Row {
     end: StackEnd,
 }
 
+/// What a row costs beside its stack, in frames.
+const ROW_FRAMES: usize = 8;
+
 /// The open window's rows. Holds at most one row a sample: F x CPUs x window length.
 #[derive(Debug, Default)]
 pub struct Aggregate {
     rows: HashMap<Row, u64>,
     samples: u64,
+    frames: usize,
 }
 
 impl Aggregate {
@@ -27,7 +31,18 @@ impl Aggregate {
     pub fn add(&mut self, sample: Sample) {
         let Sample { process, tid, thread, stack, end, weight, time: _ } = sample;
         self.samples += weight;
-        *self.rows.entry(Row { process, tid, thread, stack, end }).or_default() += weight;
+        let frames = stack.len() + ROW_FRAMES;
+        let count = self.rows.entry(Row { process, tid, thread, stack, end }).or_insert_with(|| {
+            self.frames += frames;
+            0
+        });
+        *count += weight;
+    }
+
+    /// What the rows take in memory, in frames of 16 bytes: whoever runs ever new deep stacks makes it large.
+    #[must_use]
+    pub fn frames(&self) -> usize {
+        self.frames
     }
 
     /// Samples since the last [`Self::close`].
@@ -42,7 +57,7 @@ impl Aggregate {
         for (Row { process, tid, thread, stack, end }, count) in self.rows.drain() {
             processes.entry(process).or_default().push(StackCount { tid, thread, stack, end, count });
         }
-        self.samples = 0;
+        (self.samples, self.frames) = (0, 0);
         processes
     }
 }
@@ -92,6 +107,18 @@ mod tests {
         let rows = counts(&["1/1 abc", "1/1 abc", "1/2 abc", "2/2 abc", "1/1 ab"]);
         let expected = [(1, 1, "ab", 1), (1, 1, "abc", 2), (1, 2, "abc", 1), (2, 2, "abc", 1)];
         assert_eq!(rows, expected.map(|(pid, tid, stack, count)| (pid, tid, stack.to_owned(), count)));
+    }
+
+    /// Rows are paid for once, not with each sample of theirs.
+    #[test]
+    fn size_grows_with_rows_and_not_with_samples() {
+        let mut aggregate = Aggregate::default();
+        (0..10).for_each(|_| aggregate.add(sample("1/1 abc")));
+        assert_eq!(aggregate.frames(), 3 + ROW_FRAMES);
+        aggregate.add(sample("1/1 abcd"));
+        assert_eq!(aggregate.frames(), 7 + 2 * ROW_FRAMES);
+        aggregate.close();
+        assert_eq!(aggregate.frames(), 0);
     }
 
     proptest::proptest! {

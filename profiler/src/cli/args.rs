@@ -82,7 +82,7 @@ pub struct SamplingArgs {
     #[arg(long, value_name = "N", default_value_t = 2048, value_parser = power_of_two, hide = true)]
     pub kernel_stack_buckets: u32,
     /// Length of a window: what a kill -9 or a power cut can lose.
-    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration, hide = true)]
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = window, hide = true)]
     pub window: Duration,
 }
 
@@ -252,6 +252,16 @@ fn duration(text: &str) -> Result<Duration, String> {
     if duration.is_zero() { Err(format!("{text:?} is no time at all: write 30s or more")) } else { Ok(duration) }
 }
 
+/// A window's length: long enough to be stored in its own time, short enough to be held in memory.
+fn window(text: &str) -> Result<Duration, String> {
+    let window = duration(text)?;
+    if (Duration::from_millis(100)..=Duration::from_secs(3600)).contains(&window) {
+        Ok(window)
+    } else {
+        Err("a window is 100ms to 1h long".into())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     #![expect(clippy::unwrap_used, reason = "tests")]
@@ -273,6 +283,15 @@ mod tests {
         }
         for text in ["", "0", "-5s", "soon", "5 parsecs"] {
             assert!(duration(text).is_err(), "{text}");
+        }
+    }
+
+    /// Lengths that would overflow a clock or never be reached are refused.
+    #[test]
+    fn windows_have_a_sensible_length() {
+        assert_eq!(window("200ms").unwrap(), Duration::from_millis(200));
+        for text in ["1ms", "2h", "999999999999"] {
+            assert!(window(text).is_err(), "{text}");
         }
     }
 

@@ -8,6 +8,7 @@ mod doctor;
 mod exit;
 mod export;
 mod host;
+mod notice;
 mod open_range;
 mod record;
 mod recorder;

@@ -11,11 +11,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use profiler_ebpf::Counters;
 
+use super::notice;
 use super::window_queue::WindowQueue;
 use super::writer::{self, Retention};
 use crate::aggregate::Aggregate;
@@ -34,7 +35,12 @@ const POLL: Duration = Duration::from_millis(100);
 /// A sample is in the ring buffer this long after its time stamp, unless the CPU itself was held up.
 const SETTLE_NANOS: u64 = 20_000_000;
 /// Passes between two looks at the list of CPUs.
-const POLLS_PER_CPU_LOOK: u32 = 10;
+const POLLS_PER_CPU_LOOK: u64 = 10;
+/// A pass that comes this late is worth a word, and a suspend this long ends its window.
+const LATE: Duration = Duration::from_secs(1);
+/// A window that takes more memory than this, in frames of 16 bytes, ends before its time: 32 MiB. A busy host with 32 CPUs
+/// fills it at 97 Hz if each of its samples has another stack of 60 frames.
+const MOST_FRAMES: usize = 2 << 20;
 /// Longest first window: somebody is waiting at the page.
 const FIRST_WINDOW: Duration = Duration::from_secs(2);
 
@@ -53,6 +59,7 @@ pub struct RecorderOptions {
 /// A running pipeline.
 pub struct Recorder {
     stop: Arc<AtomicBool>,
+    queue: Arc<WindowQueue>,
     /// Figures for the server.
     pub live: SharedLive,
     sampling: JoinHandle<anyhow::Result<()>>,
@@ -67,8 +74,9 @@ impl Recorder {
     pub fn start(options: RecorderOptions) -> anyhow::Result<Self> {
         let event = options.sampler.event;
         let hz = options.sampler.frequency.hz();
+        let started = boot_now();
         // First what needs privileges: without them nothing is left behind.
-        let sampler = Sampler::start(options.sampler, boot_now())?;
+        let sampler = Sampler::start(options.sampler, started)?;
         let (store, set_aside) = Store::open(&options.database)?;
         let live = SharedLive::new(LiveStatus {
             event: match event {
@@ -90,15 +98,11 @@ impl Recorder {
             thread::Builder::new().name("writer".into()).spawn(move || writer::run(store, &queue, &live, retention))?
         };
         let sampling = {
-            let (stop, live) = (Arc::clone(&stop), live.clone());
-            let work = move || {
-                let result = Sampling::new(sampler, event, hz, window, boot_id, live).run(&stop, &queue);
-                queue.close();
-                result
-            };
+            let (stop, queue, live) = (Arc::clone(&stop), Arc::clone(&queue), live.clone());
+            let work = move || Sampling::new(sampler, event, hz, started, window, boot_id, live).run(&stop, &queue);
             thread::Builder::new().name("sampler".into()).spawn(work)?
         };
-        Ok(Self { stop, live, sampling, writing })
+        Ok(Self { stop, queue, live, sampling, writing })
     }
 
     /// Whether both threads are alive: when one is not, [`Self::finish`] says why.
@@ -112,10 +116,12 @@ impl Recorder {
     /// What stopped a thread.
     pub fn finish(self) -> anyhow::Result<LiveStatus> {
         self.stop.store(true, Ordering::Relaxed);
-        let sampled = self.sampling.join().map_err(|_| anyhow::anyhow!("the sampling thread panicked"))?;
-        let written = self.writing.join().map_err(|_| anyhow::anyhow!("the writer thread panicked"))?;
-        sampled.context("sampling failed")?;
-        written.context("storing failed")?;
+        // Whatever ended the one thread, the other one stores what there is.
+        let sampled = self.sampling.join();
+        self.queue.close();
+        let written = self.writing.join();
+        sampled.map_err(|_| anyhow::anyhow!("the sampling thread panicked"))?.context("sampling failed")?;
+        written.map_err(|_| anyhow::anyhow!("the writer thread panicked"))?.context("storing failed")?;
         Ok(self.live.snapshot())
     }
 }
@@ -135,7 +141,7 @@ fn boot_id() -> anyhow::Result<Arc<str>> {
 }
 
 /// A window being filled. Window and generation are one: the kernel side stamps a sample with the generation that counts it, so
-/// that each window's books balance exactly.
+/// that each window's books balance. (A record that user space must drop while two windows are open counts for the younger.)
 struct OpenWindow {
     generation: u32,
     start: BootNanos,
@@ -178,13 +184,13 @@ impl Sampling {
         sampler: Sampler,
         event: SampleEvent,
         hz: u32,
+        started: BootNanos,
         length: Duration,
         boot_id: Arc<str>,
         live: SharedLive,
     ) -> Self {
-        let now = boot_now();
         Self {
-            open: OpenWindow::new(sampler.generation(), now),
+            open: OpenWindow::new(sampler.generation(), started),
             sampler,
             table: ProcessTable::new(ProcRoot::host()),
             event,
@@ -195,7 +201,7 @@ impl Sampling {
             samples: Vec::new(),
             side_band: Vec::new(),
             closing: None,
-            due: BootNanos(now.0 + FIRST_WINDOW.min(length).as_nanos() as u64),
+            due: BootNanos(boot_now().0 + FIRST_WINDOW.min(length).as_nanos() as u64),
             counted: [Counters::default(); 2],
         }
     }
@@ -203,33 +209,59 @@ impl Sampling {
     fn run(mut self, stop: &AtomicBool, queue: &WindowQueue) -> anyhow::Result<()> {
         // The side-band events of what happens meanwhile wait in their rings and are applied on top.
         self.table.scan(boot_now());
-        for poll in 0_u32.. {
+        let mut nap = Nap::begin();
+        for poll in 0_u64.. {
             if stop.load(Ordering::Relaxed) {
                 return self.finish(queue);
             }
             let now = boot_now();
+            let suspended = nap.end(now);
             self.poll();
             let settled = BootNanos(now.0.saturating_sub(SETTLE_NANOS));
             self.resolve_until(settled);
             if let Some((window, end)) = self.closing.take_if(|(_, end)| *end <= settled) {
                 queue.push(self.close(window, end)?);
             }
-            if now >= self.due && self.closing.is_none() {
-                self.sampler.next_generation()?;
-                let end = boot_now();
-                let next = OpenWindow::new(self.sampler.generation(), end);
-                self.closing = Some((std::mem::replace(&mut self.open, next), end));
-                self.due = next_boundary(end, self.length);
+            let over = now >= self.due || suspended || self.open.aggregate.frames() > MOST_FRAMES;
+            if over && self.closing.is_none() {
+                // A window holds no time that the machine slept through: it would look like hours without work.
+                self.next_window(suspended.then_some(nap.boot))?;
             }
-            if poll % POLLS_PER_CPU_LOOK == 0 {
-                let opened = self.sampler.follow_cpus(now)?;
-                if !opened.is_empty() {
-                    tracing::info!(cpus = ?opened, "sampling CPUs that came online");
-                }
+            if poll.is_multiple_of(POLLS_PER_CPU_LOOK) {
+                self.follow_cpus(now);
             }
+            nap = Nap::begin();
             thread::sleep(POLL);
         }
         Ok(())
+    }
+
+    /// Ends the open window, at `end` or now, and begins the next one now.
+    fn next_window(&mut self, end: Option<BootNanos>) -> anyhow::Result<()> {
+        self.sampler.next_generation()?;
+        let now = boot_now();
+        let next = OpenWindow::new(self.sampler.generation(), now);
+        self.closing = Some((std::mem::replace(&mut self.open, next), end.unwrap_or(now)));
+        self.due = next_boundary(now, self.length);
+        Ok(())
+    }
+
+    /// A CPU whose events cannot be opened (the kernel has lowered its limit on the frequency, say) is no reason to stop
+    /// sampling the others: it is told of, and tried again.
+    fn follow_cpus(&mut self, now: BootNanos) {
+        match self.sampler.follow_cpus(now) {
+            Ok(opened) => {
+                if !opened.is_empty() {
+                    tracing::info!(cpus = ?opened, "sampling CPUs that came online");
+                }
+                notice::take_back(&self.live, CPU_NOTICE);
+            }
+            Err(error) => {
+                if notice::give(&self.live, CPU_NOTICE, &error) {
+                    tracing::warn!(error = &error as &dyn std::error::Error, "{CPU_NOTICE}");
+                }
+            }
+        }
     }
 
     /// Stops the timers and stores everything that was taken.
@@ -277,9 +309,13 @@ impl Sampling {
     fn close(&mut self, mut window: OpenWindow, end: BootNanos) -> anyhow::Result<Window> {
         let total = self.sampler.counters_like(window.generation)?;
         let before = std::mem::replace(&mut self.counted[(window.generation & 1) as usize], total);
-        let counted = total.zip(before, |now, before| now - before);
+        let counted = total.zip(before, u64::saturating_sub);
         window.losses.add(LossCause::RingFull, counted.ring_full);
-        let ticks = CpuTicks { busy: counted.ticks - counted.idle, idle: counted.idle, filtered: counted.filtered };
+        let ticks = CpuTicks {
+            busy: counted.ticks.saturating_sub(counted.idle),
+            idle: counted.idle,
+            filtered: counted.filtered,
+        };
         let mut binaries: HashMap<BinaryId, Arc<Binary>> = HashMap::new();
         let mut processes = Vec::new();
         for (process, stacks) in window.aggregate.close() {
@@ -294,7 +330,11 @@ impl Sampling {
         let length = end.0 - start.0;
         let wall_end = WallNanos(wall_start.0.saturating_add(length as i64));
         let cpus = self.sampler.cpus();
-        let expected = length / 1000 * u64::from(self.hz) * u64::from(cpus) / 1_000_000;
+        // Cycles are not counted on an idle CPU: none are missed there.
+        let expected = match self.event {
+            SampleEvent::CpuClock => length / 1000 * u64::from(self.hz) * u64::from(cpus) / 1_000_000,
+            SampleEvent::Cycles => 0,
+        };
         self.live.update(|live| {
             live.cpus = cpus;
             live.taken += counted.taken;
@@ -318,6 +358,36 @@ impl Sampling {
     }
 }
 
+const CPU_NOTICE: &str = "a CPU is not being sampled";
+
+/// The pause between two passes, from its beginning by both clocks: the boot clock goes on while the machine is suspended, the
+/// monotonic one does not.
+struct Nap {
+    boot: BootNanos,
+    monotonic: Instant,
+}
+
+impl Nap {
+    fn begin() -> Self {
+        Self { boot: boot_now(), monotonic: Instant::now() }
+    }
+
+    /// Says whether the machine was suspended meanwhile, and warns when it was not and the pause was long all the same.
+    fn end(&self, now: BootNanos) -> bool {
+        let (passed, awake) = (Duration::from_nanos(now.0.saturating_sub(self.boot.0)), self.monotonic.elapsed());
+        let suspended = passed.saturating_sub(awake) > LATE;
+        if suspended {
+            tracing::info!(seconds = passed.as_secs(), "the machine was suspended");
+        } else if awake > LATE {
+            tracing::warn!(
+                seconds = awake.as_secs_f32(),
+                "the sampling thread was held up; samples that found no room meanwhile are counted as lost (ring full)"
+            );
+        }
+        suspended
+    }
+}
+
 /// The wall clock's reading at a recent instant of the boot clock.
 fn wall_at(instant: BootNanos) -> WallNanos {
     WallNanos(wall_now().0.saturating_sub(boot_now().0.saturating_sub(instant.0) as i64))
@@ -331,7 +401,21 @@ fn next_boundary(now: BootNanos, window: Duration) -> BootNanos {
 
 #[cfg(test)]
 mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
     use super::*;
+
+    /// The boot clock running ahead of the monotonic one is a suspend; both running on is a thread that was held up.
+    #[test]
+    fn a_suspend_is_told_from_a_delay() {
+        let nap = |boot: u64, awake: u64| {
+            let monotonic = Instant::now().checked_sub(Duration::from_secs(awake)).unwrap();
+            Nap { boot: BootNanos(1_000_000_000_000 - boot * 1_000_000_000), monotonic }
+                .end(BootNanos(1_000_000_000_000))
+        };
+        assert!(nap(600, 0), "ten minutes of which none were awake");
+        assert!(!nap(5, 5), "stopped for five seconds");
+        assert!(!nap(0, 0));
+    }
 
     /// A window opened on a boundary is a whole one; one opened late (after a suspend, say) ends at the next.
     #[test]

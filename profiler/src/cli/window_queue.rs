@@ -7,8 +7,10 @@ use std::time::Duration;
 use crate::profile::{LossCause, Losses, Symbolized, Window};
 use crate::store::LocationId;
 
-/// Windows kept while the store cannot take them: five minutes of 10 s windows. A window of a busy 64-CPU host is a few MB.
+/// Windows kept while the store cannot take them: five minutes of 10 s windows.
 const MOST_WINDOWS: usize = 30;
+/// Frames of all their stacks together, 16 bytes each: 128 MiB. Windows of ever new deep stacks are larger than any host's.
+const MOST_FRAMES: usize = 8 << 20;
 /// Batches of names kept. The symbolizer asks for one batch at a time, so there are rarely two.
 const MOST_NAMES: usize = 256;
 
@@ -28,9 +30,36 @@ pub enum Work {
 #[derive(Debug, Default)]
 struct State {
     windows: VecDeque<Box<Window>>,
+    /// In `windows`.
+    frames: usize,
     names: VecDeque<Vec<(LocationId, Symbolized)>>,
     given_up: Ledger,
     closed: bool,
+}
+
+impl State {
+    fn is_full(&self) -> bool {
+        self.windows.len() > MOST_WINDOWS || (self.frames > MOST_FRAMES && self.windows.len() > 1)
+    }
+
+    fn pop(&mut self) -> Option<Box<Window>> {
+        let window = self.windows.pop_front()?;
+        self.frames -= frames(&window);
+        Some(window)
+    }
+
+    /// The oldest ones make room until the rest fits.
+    fn give_up_excess(&mut self) {
+        while self.is_full()
+            && let Some(oldest) = self.pop()
+        {
+            self.given_up.give_up(&oldest, LossCause::QueueFull);
+        }
+    }
+}
+
+fn frames(window: &Window) -> usize {
+    window.processes.iter().flat_map(|process| &process.stacks).map(|row| row.stack.len()).sum()
 }
 
 /// Samples that did not reach the store, for the next window's books.
@@ -48,6 +77,12 @@ impl Ledger {
         self.taken += window.taken;
         self.losses.merge(&window.losses);
         self.losses.add(cause, window.samples());
+    }
+
+    /// Takes in another ledger.
+    pub fn merge(&mut self, other: Self) {
+        self.taken += other.taken;
+        self.losses.merge(&other.losses);
     }
 
     /// Moves its figures into `window`, whose books then cover them.
@@ -73,12 +108,9 @@ impl WindowQueue {
     /// Hands a window over; when the queue is full the oldest one makes room and its samples are counted as lost.
     pub fn push(&self, window: Window) {
         let mut state = self.state();
+        state.frames += frames(&window);
         state.windows.push_back(Box::new(window));
-        if state.windows.len() > MOST_WINDOWS
-            && let Some(oldest) = state.windows.pop_front()
-        {
-            state.given_up.give_up(&oldest, LossCause::QueueFull);
-        }
+        state.give_up_excess();
         self.changed.notify_one();
     }
 
@@ -107,7 +139,7 @@ impl WindowQueue {
         if let Some(names) = state.names.pop_front() {
             return Work::Names(names);
         }
-        match state.windows.pop_front() {
+        match state.pop() {
             Some(mut window) => {
                 state.given_up.charge(&mut window);
                 Work::Window(window)
@@ -120,11 +152,19 @@ impl WindowQueue {
     /// Puts a window back that the store could not take now; it is the oldest again. Full meanwhile: it is the one to give up.
     pub fn put_back(&self, window: Box<Window>) {
         let mut state = self.state();
-        if state.windows.len() >= MOST_WINDOWS {
-            state.given_up.give_up(&window, LossCause::QueueFull);
-        } else {
-            state.windows.push_front(window);
-        }
+        state.frames += frames(&window);
+        state.windows.push_front(window);
+        state.give_up_excess();
+    }
+
+    /// Whether no more windows come.
+    pub fn is_closed(&self) -> bool {
+        self.state().closed
+    }
+
+    /// Takes the figures of windows given up that no window carries yet: what is left at the end.
+    pub fn given_up(&self) -> Ledger {
+        std::mem::take(&mut self.state().given_up)
     }
 }
 
@@ -133,7 +173,9 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::profile::{BootNanos, CpuTicks, ProcessFacts, ProcessKey, ProcessWindow, SampleEvent};
+    use crate::profile::{
+        BinaryId, BootNanos, CpuTicks, Location, ProcessFacts, ProcessKey, ProcessWindow, SampleEvent,
+    };
     use crate::profile::{StackCount, StackEnd, StartTicks, WallNanos};
 
     /// A window of `samples` samples and one lost to a full ring.
@@ -174,6 +216,21 @@ mod tests {
         assert_eq!(first.taken, first.samples() + first.losses.total());
         let Work::Window(second) = queue.take(Duration::ZERO) else { panic!("a window is waiting") };
         assert_eq!((second.taken, second.losses.total()), (11, 1), "told once");
+    }
+
+    /// A few windows of huge stacks fill the queue as thirty common ones do; the youngest always has room.
+    #[test]
+    fn the_queue_is_bounded_in_memory_too() {
+        let queue = WindowQueue::default();
+        let location = Location { binary: BinaryId(0), offset: 0 };
+        for number in 0..4 {
+            let mut large = window(number, 10);
+            large.processes[0].stacks[0].stack = vec![location; MOST_FRAMES / 2 + 1].into();
+            queue.push(large);
+            assert_eq!(queue.state().windows.len(), 1);
+        }
+        assert_eq!(queue.given_up().taken, 33);
+        assert_eq!(queue.given_up(), Ledger::default(), "told once");
     }
 
     /// A window put back is tried again before younger ones, and counted when there is no room for it.

@@ -1,13 +1,15 @@
 //! The writer thread: windows and names into the store, questions to the symbolizer, old windows out.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use anyhow::Context as _;
+
+use super::notice;
 use super::window_queue::{Ledger, WindowQueue, Work};
-use crate::profile::{LossCause, Window};
+use crate::profile::{LossCause, Symbolized, Window};
 use crate::server::SharedLive;
-use crate::store::{LocationId, Store, StoreError};
+use crate::store::{LocationId, Store, StoreError, Unnamed};
 use crate::symbolizer::{Request, Symbolizer};
 use crate::sys::clock::wall_now;
 
@@ -17,8 +19,8 @@ const RETENTION_PERIOD: Duration = Duration::from_secs(60);
 const RETRY: Duration = Duration::from_secs(2);
 /// How long names under way may take at the end.
 const LAST_NAMES: Duration = Duration::from_secs(30);
-/// Locations asked for and not answered yet, kept so as not to ask twice.
-const MOST_ASKED: usize = 1 << 18;
+/// How long a store that refuses windows may keep us from ending.
+const LAST_WINDOWS: Duration = Duration::from_secs(10);
 
 /// What to keep.
 #[derive(Clone, Copy, Debug)]
@@ -29,10 +31,10 @@ pub struct Retention {
     pub bytes: u64,
 }
 
-/// Works until the queue is closed and empty.
+/// Works until the queue is closed and empty, or the store goes on refusing for [`LAST_WINDOWS`] after that.
 ///
 /// # Errors
-/// The symbolizer cannot start; the database is broken for good.
+/// The symbolizer cannot start; the last windows could not be stored.
 pub fn run(
     store: Store,
     queue: &Arc<WindowQueue>,
@@ -41,13 +43,17 @@ pub fn run(
 ) -> anyhow::Result<()> {
     let answers = Arc::clone(queue);
     let symbolizer = Symbolizer::start(move |names| answers.push_names(names))?;
-    let mut writer = Writer { store, symbolizer, asked: HashSet::new(), live, given_up: Ledger::default() };
+    let mut writer = Writer { store, symbolizer, live, given_up: Ledger::default(), refused: None };
     let mut retained = Instant::now();
+    let mut last_windows: Option<Instant> = None;
     loop {
         match queue.take(Duration::from_secs(1)) {
-            Work::Names(names) => writer.names(&names),
+            Work::Names(names) => write_names(&mut writer.store, &names),
             Work::Window(window) => {
-                if let Some(window) = writer.window(window) {
+                let Some(window) = writer.window(window) else { continue };
+                if queue.is_closed() && last_windows.get_or_insert_with(Instant::now).elapsed() > LAST_WINDOWS {
+                    writer.given_up.give_up(&window, LossCause::StoreFailed);
+                } else {
                     // Held in the queue, bounded, and tried again: sampling goes on meanwhile.
                     queue.put_back(window);
                     std::thread::sleep(RETRY);
@@ -65,7 +71,8 @@ pub fn run(
             }
         }
     }
-    let unanswered = writer.symbolizer.finish(LAST_NAMES);
+    let Writer { mut store, symbolizer, mut given_up, refused, .. } = writer;
+    let unanswered = symbolizer.finish(LAST_NAMES);
     if unanswered > 0 {
         tracing::warn!(
             unanswered,
@@ -73,31 +80,38 @@ pub fn run(
         );
     }
     while let Work::Names(names) = queue.take(Duration::ZERO) {
-        writer.store.write_names(&names)?;
+        write_names(&mut store, &names);
     }
-    Ok(writer.store.close()?)
+    store.close()?;
+    // What no later window can tell of any more.
+    given_up.merge(queue.given_up());
+    live.update(|live| live.losses.merge(&given_up.losses));
+    match refused {
+        Some(error) if given_up.taken > 0 => {
+            Err(error).with_context(|| format!("the last {} samples are not in the database", given_up.taken))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// On failure they stay unnamed in the database, and are asked for again when they are sampled again.
+fn write_names(store: &mut Store, names: &[(LocationId, Symbolized)]) {
+    if let Err(error) = store.write_names(names) {
+        tracing::warn!(error = &error as &dyn std::error::Error, names = names.len(), "failed to store names");
+    }
 }
 
 struct Writer<'a> {
     store: Store,
     symbolizer: Symbolizer,
-    asked: HashSet<LocationId>,
     live: &'a SharedLive,
     /// Windows that the store refused for good.
     given_up: Ledger,
+    /// Why it refused the last one.
+    refused: Option<StoreError>,
 }
 
 impl Writer<'_> {
-    fn names(&mut self, names: &[(LocationId, crate::profile::Symbolized)]) {
-        // On failure they stay unnamed in the database, and are asked for again when they are sampled again.
-        if let Err(error) = self.store.write_names(names) {
-            tracing::warn!(error = &error as &dyn std::error::Error, names = names.len(), "failed to store names");
-        }
-        for (location, _) in names {
-            self.asked.remove(location);
-        }
-    }
-
     /// Stores a window; returns it when it should be tried again.
     fn window(&mut self, mut window: Box<Window>) -> Option<Box<Window>> {
         self.given_up.charge(&mut window);
@@ -107,43 +121,35 @@ impl Writer<'_> {
                 self.stored(&window);
                 None
             }
-            Err(error) if error.is_transient() => {
-                tracing::warn!(error = &error as &dyn std::error::Error, "failed to store a window, will try again");
-                self.notice(&error);
-                Some(window)
-            }
             Err(error) => {
-                tracing::error!(error = &error as &dyn std::error::Error, "failed to store a window");
-                self.given_up.give_up(&window, LossCause::StoreFailed);
-                self.notice(&error);
-                None
+                let again = error.is_transient();
+                tracing::warn!(error = &error as &dyn std::error::Error, again, "failed to store a window");
+                notice::give(self.live, STORE_NOTICE, &error);
+                self.refused = Some(error);
+                if !again {
+                    self.given_up.give_up(&window, LossCause::StoreFailed);
+                }
+                again.then_some(window)
             }
         }
     }
 
-    fn ask(&mut self, window: &Window, unnamed: &[crate::store::Unnamed]) {
-        if self.asked.len() > MOST_ASKED {
-            self.asked.clear();
-        }
-        let mut requests: Vec<Request> = unnamed
-            .iter()
-            .filter(|unnamed| !self.asked.contains(&unnamed.location))
-            .filter_map(|unnamed| {
-                let (_, binary) = window.binaries.iter().find(|(id, _)| *id == unnamed.place.binary)?;
-                Some(Request {
-                    location: unnamed.location,
-                    binary: Arc::clone(binary),
-                    offset: unnamed.place.offset,
-                    weight: unnamed.weight,
-                })
+    /// Asks for names. What waits already is asked for once; what finds no room, or is dropped, comes again with the next
+    /// window it is in.
+    fn ask(&self, window: &Window, unnamed: &[Unnamed]) {
+        let requests = unnamed.iter().filter_map(|unnamed| {
+            let (_, binary) = window.binaries.iter().find(|(id, _)| *id == unnamed.place.binary)?;
+            Some(Request {
+                location: unnamed.location,
+                binary: Arc::clone(binary),
+                offset: unnamed.place.offset,
+                weight: unnamed.weight,
             })
-            .collect();
-        // Heaviest first: what does not fit is the end.
-        requests.sort_by_key(|request| std::cmp::Reverse(request.weight));
-        let asked: Vec<LocationId> = requests.iter().map(|request| request.location).collect();
-        let refused = self.symbolizer.request(requests);
-        // It stays out of `asked` and comes again with the next window.
-        self.asked.extend(&asked[..asked.len() - refused.min(asked.len())]);
+        });
+        let refused = self.symbolizer.request(requests.collect());
+        if refused > 0 {
+            tracing::debug!(refused, "the symbolizer is busy");
+        }
     }
 
     fn stored(&self, window: &Window) {
@@ -154,16 +160,8 @@ impl Writer<'_> {
             for row in window.processes.iter().flat_map(|process| &process.stacks) {
                 *live.stacks.entry(row.end).or_default() += row.count;
             }
-            live.notices.retain(|notice| !notice.starts_with(STORE_NOTICE));
         });
-    }
-
-    fn notice(&self, error: &StoreError) {
-        let notice = format!("{STORE_NOTICE}: {error}");
-        self.live.update(|live| {
-            live.notices.retain(|notice| !notice.starts_with(STORE_NOTICE));
-            live.notices.push(notice);
-        });
+        notice::take_back(self.live, STORE_NOTICE);
     }
 }
 
