@@ -122,6 +122,16 @@ fn a_bad_selector_or_time_is_refused_with_what_is_wrong() {
     refused(&["export", "--from", "now", "--to", "now-1h"], 2, &["time"]);
 }
 
+/// Who reads only the first lines of what is printed has seen enough: no panic, no complaint.
+#[test]
+fn a_closed_pipe_is_no_failure() {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let child =
+        Command::new(env!("CARGO_BIN_EXE_profiler")).args(["doctor", "--json"]).stdout(writer).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&child.stderr), "");
+}
+
 /// Scripts and pages come from the definition itself.
 #[test]
 fn completions_and_manual_pages_are_made() {

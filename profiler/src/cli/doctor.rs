@@ -1,18 +1,22 @@
 //! `profiler doctor`: what this host offers for profiling, what is missing, and the command that fixes it.
 
 use std::fs;
+use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use rustix::fs::Access;
 use rustix::process::{Resource, getrlimit};
 use serde::Serialize;
 
 use super::args::DoctorArgs;
+use super::export::write_stdout;
 use super::host::default_database;
 use crate::profile::SampleEvent;
 use crate::sampler::{
-    DEFAULT_HZ, Frequency, Sampler, SamplerError, SamplerOptions, Target, choose_event, kernel_fields,
+    DEFAULT_HZ, Frequency, Sampler, SamplerError, SamplerOptions, Target, check_pid_namespace, choose_event,
+    kernel_fields,
 };
 use crate::sys::clock::boot_now;
 use crate::sys::perf::max_sample_rate;
@@ -58,11 +62,14 @@ impl Check {
 /// Standard output is closed.
 pub fn doctor(args: &DoctorArgs) -> anyhow::Result<ExitCode> {
     let checks = checks();
-    if args.json {
-        println!("{}", serde_json::to_string_pretty(&checks)?);
-    } else {
-        checks.iter().for_each(print);
-    }
+    write_stdout(|out| {
+        if args.json {
+            serde_json::to_writer_pretty(&mut *out, &checks)?;
+            writeln!(out)
+        } else {
+            checks.iter().try_for_each(|check| print(check, out))
+        }
+    })?;
     let failed = |name: &str| checks.iter().any(|check| check.verdict == Verdict::Fail && check.name == name);
     Ok(if failed("capabilities") {
         4.into()
@@ -73,15 +80,16 @@ pub fn doctor(args: &DoctorArgs) -> anyhow::Result<ExitCode> {
     })
 }
 
-fn print(check: &Check) {
+fn print(check: &Check, out: &mut impl Write) -> io::Result<()> {
     let mark = match check.verdict {
         Verdict::Ok => "ok  ",
         Verdict::Warn => "warn",
         Verdict::Fail => "FAIL",
     };
-    println!("{mark}  {:<22} {}", check.name, check.finding);
-    if let Some(fix) = &check.fix {
-        println!("      {:<22} fix: {fix}", "");
+    writeln!(out, "{mark}  {:<22} {}", check.name, check.finding)?;
+    match &check.fix {
+        Some(fix) => writeln!(out, "      {:<22} fix: {fix}", ""),
+        None => Ok(()),
     }
 }
 
@@ -89,6 +97,7 @@ fn checks() -> Vec<Check> {
     let status = read("/proc/self/status");
     vec![
         kernel(&read("/proc/sys/kernel/osrelease")),
+        pid_namespace(),
         capabilities(effective_capabilities(&status)),
         btf(),
         jit(&read("/proc/sys/net/core/bpf_jit_enable")),
@@ -124,6 +133,16 @@ fn kernel(release: &str) -> Check {
             format!("{release}: bpf_loop, by which stacks are walked, came with 5.17"),
             "boot a kernel from 5.17 on (Debian 12, Ubuntu 22.10, RHEL 9.2 and later have one)",
         ),
+    }
+}
+
+fn pid_namespace() -> Check {
+    const NAME: &str = "pid namespace";
+    match check_pid_namespace() {
+        Ok(()) => Check::ok(NAME, "the host's"),
+        Err(error) => {
+            Check::fail(NAME, error.to_string(), "run it on the host, or start the container with --pid=host")
+        }
     }
 }
 
@@ -294,7 +313,10 @@ fn database(path: &Path) -> Check {
         Ok(fs) => {
             let free = fs.f_bavail.saturating_mul(fs.f_frsize) >> 20;
             let finding = format!("{} ({free} MiB free)", path.display());
-            if free < 1024 {
+            if rustix::fs::access(folder, Access::WRITE_OK | Access::EXEC_OK).is_err() {
+                let finding = format!("{}: {} may not be written", path.display(), folder.display());
+                Check::warn(NAME, finding, "run as its owner, or name another place with --db")
+            } else if free < 1024 {
                 Check::warn(NAME, finding, "free some space, or name another place with --db")
             } else {
                 Check::ok(NAME, finding)
@@ -318,6 +340,15 @@ mod tests {
             assert_eq!(check.verdict, Verdict::Fail, "{release}");
             assert!(check.fix.is_some_and(|fix| fix.contains("5.17")));
         }
+    }
+
+    /// A place that cannot be written is told of before anything is recorded.
+    #[test]
+    fn a_database_that_cannot_be_written_is_found() {
+        assert_eq!(database(&std::env::temp_dir().join("a/b/x.db")).verdict, Verdict::Ok);
+        let check = database(Path::new("/proc/x.db"));
+        assert_eq!(check.verdict, Verdict::Warn);
+        assert!(check.fix.is_some_and(|fix| fix.contains("--db")), "{}", check.finding);
     }
 
     /// Without the two that sampling needs it fails; without the others names suffer.

@@ -19,7 +19,7 @@ pub struct Usage(pub String);
 
 /// The command of `record` cannot be executed.
 #[derive(Debug, thiserror::Error)]
-#[error("failed to execute {command}: {source}")]
+#[error("failed to execute {command}")]
 pub struct NotExecutable {
     /// The command.
     pub command: String,
@@ -39,7 +39,7 @@ fn code_of(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
             SamplerError::NotAllowed { .. } => 4,
             SamplerError::FrequencyRange { .. } | SamplerError::FrequencyLimit { .. } => 2,
             SamplerError::NoSuchCgroup { .. } => 2,
-            SamplerError::Unsupported { .. } | SamplerError::Verifier { .. } => 5,
+            SamplerError::Unsupported { .. } | SamplerError::Verifier { .. } | SamplerError::PidNamespace => 5,
             SamplerError::PerfEvent { .. } | SamplerError::Load(_) => 5,
         });
     }

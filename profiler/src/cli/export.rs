@@ -1,7 +1,7 @@
 //! `profiler export`: a range of a database as folded stacks or a picture.
 
 use std::fs::File;
-use std::io::{self, BufWriter, Write as _};
+use std::io::{self, BufWriter, StdoutLock, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -10,6 +10,7 @@ use anyhow::Context as _;
 use super::args::{ExportArgs, Format};
 use super::host;
 use super::open_range::{merge, write};
+use super::owner;
 use crate::query;
 use crate::sys::clock::wall_now;
 
@@ -24,11 +25,7 @@ pub fn export(args: &ExportArgs) -> anyhow::Result<ExitCode> {
     let merged = merge(&database, range, &selector)?;
     let format = args.format.or_else(|| format_of(&args.output)).unwrap_or(Format::Folded);
     if args.output == Path::new("-") {
-        match write(&merged, format, io::stdout().lock()) {
-            // `profiler export | head`: the reader has seen enough.
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
-            written => written.context("failed to write to standard output")?,
-        }
+        write_stdout(|out| write(&merged, format, out))?;
     } else {
         write_file(&args.output, |out| write(&merged, format, out))?;
     }
@@ -44,12 +41,28 @@ pub fn format_of(path: &Path) -> Option<Format> {
     }
 }
 
-/// Creates a file and has it written.
+/// Has standard output written. A reader who has seen enough (`profiler export | head`) is no failure.
+///
+/// # Errors
+/// It cannot be written.
+pub fn write_stdout(content: impl FnOnce(&mut BufWriter<StdoutLock<'_>>) -> io::Result<()>) -> anyhow::Result<()> {
+    let mut out = BufWriter::new(io::stdout().lock());
+    match content(&mut out).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        written => written.context("failed to write to standard output"),
+    }
+}
+
+/// Creates a file, or empties the one that is there, and has it written.
 ///
 /// # Errors
 /// It cannot be created or written; the message names it.
 pub fn write_file(path: &Path, content: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>) -> anyhow::Result<()> {
+    let is_new = !path.exists();
     let file = File::create(path).with_context(|| format!("failed to create {}", path.display()))?;
+    if is_new {
+        owner::give_to_caller(&file);
+    }
     let mut out = BufWriter::new(file);
     content(&mut out).and_then(|()| out.flush()).with_context(|| format!("failed to write {}", path.display()))
 }

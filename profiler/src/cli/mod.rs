@@ -10,6 +10,7 @@ mod export;
 mod host;
 mod notice;
 mod open_range;
+mod owner;
 mod record;
 mod recorder;
 mod run;

@@ -7,13 +7,15 @@ use std::process::{Child, Command, ExitCode, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use rustix::fs::{Mode, OFlags};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::args::{Format, RecordArgs};
 use super::exit::{NoSamples, NotExecutable, Usage};
-use super::export::{format_of, write_file};
+use super::export::{format_of, write_file, write_stdout};
 use super::host;
 use super::open_range::{EVERYTHING, merge, write};
+use super::owner;
 use super::recorder::{Recorder, RecorderOptions};
 use super::stop::Stop;
 use crate::query::Selector;
@@ -23,6 +25,9 @@ use crate::sys::spawn::HeldChild;
 
 /// How often to look whether it is over.
 const LOOK: Duration = Duration::from_millis(20);
+
+/// How long a command may take to end when it is asked to.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// One `-o`.
 enum Output {
@@ -52,41 +57,39 @@ impl Output {
 /// Not allowed, no such target, command or output not to be had, no samples.
 pub fn record(args: RecordArgs) -> anyhow::Result<ExitCode> {
     let stop = Stop::on_signals()?;
-    host::raise_file_limit();
     let outputs = args.output.iter().map(|path| Output::parse(path)).collect::<anyhow::Result<Vec<_>>>()?;
     check_outputs(&outputs)?;
-    // Exports are made from a database; without one among the outputs it is a temporary one.
-    let scratch = Scratch::new()?;
-    let database = outputs
-        .iter()
-        .find_map(|output| if let Output::Database(path) = output { Some(path.clone()) } else { None })
-        .unwrap_or_else(|| scratch.database());
+    let mut place = Place::of(&outputs, &stop)?;
 
     let child = match args.command.split_first() {
         Some((program, arguments)) => Some(hold(program, arguments)?),
         None => None,
     };
-    let whole_host = args.all || args.cgroup.is_some() || !args.pids.is_empty();
+    // After the fork: the command keeps the limit it was called with.
+    host::raise_file_limit();
     let target = match &child {
-        Some((held, _)) if !whole_host => Target::Pids(vec![held.pid()]),
+        Some((held, _)) if !args.all && args.cgroup.is_none() && args.pids.is_empty() => Target::Pids(vec![held.pid()]),
         _ => host::target(&args.pids, args.cgroup.as_deref())?,
     };
     let sampler = host::sampler_options(&args.sampling, target)?;
     let recorder = Recorder::start(RecorderOptions {
         sampler,
         window: args.sampling.window,
-        database: database.clone(),
+        database: place.database.clone(),
         retention: None,
     })
     .context("failed to start sampling")?;
-    let mut child = match child {
-        Some((held, command)) => {
-            Some(held.release().map_err(|source| NotExecutable { command, source }).context("nothing was recorded")?)
-        }
-        None => None,
-    };
-    let status = wait(&recorder, &stop, args.duration, &args.pids, child.as_mut())?;
-    let live = recorder.finish()?;
+    place.holds = Holds::Nothing;
+    if child.is_none() {
+        eprintln!("recording; Ctrl-C ends it");
+    }
+    let status = release(child).and_then(|child| wait(&recorder, &stop, args.duration, &args.pids, child));
+    let live = recorder.live.clone();
+    let finished = recorder.finish();
+    if live.snapshot().stored > 0 {
+        place.holds = Holds::Samples;
+    }
+    let (status, live) = (status?, finished?);
     eprintln!("{}", summary(&live));
     if live.stored == 0 {
         anyhow::bail!(NoSamples(
@@ -97,13 +100,13 @@ pub fn record(args: RecordArgs) -> anyhow::Result<ExitCode> {
         match output {
             Output::Database(path) => eprintln!("wrote {0}; `profiler serve {0}` shows it", path.display()),
             Output::File(path, format) => {
-                let merged = merge(&database, EVERYTHING, &Selector::default())?;
+                let merged = merge(&place.database, EVERYTHING, &Selector::default())?;
                 write_file(path, |out| write(&merged, *format, out))?;
                 eprintln!("wrote {}", path.display());
             }
             Output::Stdout => {
-                let merged = merge(&database, EVERYTHING, &Selector::default())?;
-                write(&merged, Format::Folded, io::stdout().lock()).context("failed to write to standard output")?;
+                let merged = merge(&place.database, EVERYTHING, &Selector::default())?;
+                write_stdout(|out| write(&merged, Format::Folded, out))?;
             }
         }
     }
@@ -119,7 +122,10 @@ fn check_outputs(outputs: &[Output]) -> anyhow::Result<()> {
     for output in outputs {
         let (Output::Database(path) | Output::File(path, _)) = output else { continue };
         if path.exists() && matches!(output, Output::Database(_)) {
-            anyhow::bail!(Usage(format!("{} exists: a recording goes into a new file", path.display())));
+            anyhow::bail!(Usage(format!(
+                "{} exists, and a recording goes into a new file: name another one with -o, or delete it",
+                path.display()
+            )));
         }
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         if !folder.is_dir() {
@@ -137,17 +143,24 @@ fn hold(program: &std::ffi::OsStr, arguments: &[std::ffi::OsString]) -> anyhow::
     Ok((held, name))
 }
 
+/// Lets the command go.
+fn release(child: Option<(HeldChild, String)>) -> anyhow::Result<Option<Child>> {
+    let Some((held, command)) = child else { return Ok(None) };
+    let child = held.release().map_err(|source| NotExecutable { command, source }).context("nothing was recorded")?;
+    Ok(Some(child))
+}
+
 /// Waits for the end: of the command, of the time, of the processes, or a signal.
 fn wait(
     recorder: &Recorder,
     stop: &Stop,
     duration: Option<Duration>,
     pids: &[u32],
-    mut child: Option<&mut Child>,
+    mut child: Option<Child>,
 ) -> anyhow::Result<Option<ExitStatus>> {
     let started = Instant::now();
     loop {
-        if let Some(child) = child.as_deref_mut()
+        if let Some(child) = &mut child
             && let Some(status) = child.try_wait()?
         {
             return Ok(Some(status));
@@ -157,14 +170,28 @@ fn wait(
         if over || all_gone || stop.is_set() || !recorder.is_running() {
             // A command that outlives the recording is ours to end (Ctrl-C has reached it already), and its exit says nothing.
             if let Some(child) = child {
-                // It may just have ended by itself: then there is nobody to tell.
-                let _ = kill_process(Pid::from_child(child), Signal::TERM);
-                child.wait()?;
+                end(child)?;
             }
             return Ok(None);
         }
         std::thread::sleep(LOOK);
     }
+}
+
+/// Ends a command: asks it to, and after a while does not ask.
+fn end(mut child: Child) -> io::Result<()> {
+    // It may just have ended by itself: then there is nobody to tell.
+    let _ = kill_process(Pid::from_child(&child), Signal::TERM);
+    let asked = Instant::now();
+    while child.try_wait()?.is_none() {
+        if asked.elapsed() > PATIENCE {
+            child.kill()?;
+            child.wait()?;
+            break;
+        }
+        std::thread::sleep(LOOK);
+    }
+    Ok(())
 }
 
 /// The command's own code; 128 + n when signal n ended it, as shells have it.
@@ -190,26 +217,80 @@ fn summary(live: &LiveStatus) -> String {
     )
 }
 
-/// A folder for a temporary database, removed at the end.
-struct Scratch(PathBuf);
+/// Where the recording goes: into the `.db` asked for, else into a temporary one that the other outputs are made from.
+struct Place {
+    database: PathBuf,
+    /// The folder of a temporary database; goes in any case.
+    scratch: Option<PathBuf>,
+    holds: Holds,
+}
 
-impl Scratch {
-    fn new() -> io::Result<Self> {
-        let base = std::env::temp_dir();
+/// What stands at the place of the database.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Holds {
+    /// Nothing of ours: sampling has not begun.
+    Unknown,
+    /// Our database, empty: better none than one in the way of the next try.
+    Nothing,
+    /// Our database, to be kept.
+    Samples,
+}
+
+impl Place {
+    fn of(outputs: &[Output], stop: &Stop) -> anyhow::Result<Self> {
+        let asked_for = outputs.iter().find_map(|output| match output {
+            Output::Database(path) => Some(path.clone()),
+            _ => None,
+        });
+        if let Some(database) = asked_for {
+            return Ok(Self { database, scratch: None, holds: Holds::Unknown });
+        }
         let nonce = crate::sys::clock::wall_now().0;
-        let folder = base.join(format!("profiler-{}-{nonce}", std::process::id()));
+        let folder = std::env::temp_dir().join(format!("profiler-{}-{nonce}", std::process::id()));
         // Fails when it exists: nobody can prepare it for us.
-        std::os::unix::fs::DirBuilderExt::mode(&mut std::fs::DirBuilder::new(), 0o700).create(&folder)?;
-        Ok(Self(folder))
+        std::os::unix::fs::DirBuilderExt::mode(&mut std::fs::DirBuilder::new(), 0o700)
+            .create(&folder)
+            .with_context(|| format!("failed to create {} (TMPDIR chooses where)", folder.display()))?;
+        stop.discards(&folder);
+        Ok(Self { database: folder.join("record.db"), scratch: Some(folder), holds: Holds::Unknown })
     }
 
-    fn database(&self) -> PathBuf {
-        self.0.join("record.db")
+    /// A file that stands beside the database.
+    fn beside(&self, suffix: &str) -> PathBuf {
+        let mut path = self.database.clone().into_os_string();
+        path.push(suffix);
+        path.into()
     }
 }
 
-impl Drop for Scratch {
+impl Drop for Place {
+    /// A file that cannot be removed stays: the recording itself has gone well or been complained of.
     fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
+        if let Some(folder) = &self.scratch {
+            let _ = std::fs::remove_dir_all(folder);
+            return;
+        }
+        let log = self.beside("-wal");
+        match self.holds {
+            Holds::Unknown => return,
+            Holds::Nothing => {
+                let _ = std::fs::remove_file(&self.database);
+                let _ = std::fs::remove_file(&log);
+            }
+            Holds::Samples => {
+                let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+                if let Ok(file) = rustix::fs::open(&self.database, flags, Mode::empty()) {
+                    owner::give_to_caller(file);
+                }
+            }
+        }
+        // What a recording needs while it grows. An empty log holds nothing that the database does not.
+        if std::fs::metadata(&log).is_ok_and(|log| log.len() == 0) {
+            let _ = std::fs::remove_file(&log);
+        }
+        if !log.exists() {
+            let _ = std::fs::remove_file(self.beside("-shm"));
+            let _ = std::fs::remove_file(self.beside(".lock"));
+        }
     }
 }

@@ -1,38 +1,62 @@
-//! Ctrl-C and SIGTERM: once ends the work and keeps what there is, twice ends the program.
+//! Ctrl-C, SIGTERM, a closed terminal: once ends the work and keeps what there is, twice ends the program.
 
 use std::io;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
 
 /// Exit code after the second signal: 128 + SIGINT.
 const INTERRUPTED: i32 = 130;
 
 /// Set by the first signal.
-#[derive(Clone, Debug)]
-pub struct Stop(Arc<AtomicBool>);
+#[derive(Clone, Debug, Default)]
+pub struct Stop {
+    set: Arc<AtomicBool>,
+    scratch: Arc<Mutex<Option<PathBuf>>>,
+}
 
 impl Stop {
-    /// Begins to listen.
+    /// Begins to listen, on a thread of its own.
     ///
     /// # Errors
-    /// The handler cannot be installed.
+    /// The handlers cannot be installed, or there is no thread to be had.
     pub fn on_signals() -> io::Result<Self> {
-        let stop = Arc::new(AtomicBool::new(false));
-        for signal in [SIGINT, SIGTERM] {
-            // Order matters: the second signal finds the flag set and exits, the first sets it.
-            signal_hook::flag::register_conditional_shutdown(signal, INTERRUPTED, Arc::clone(&stop))?;
-            signal_hook::flag::register(signal, Arc::clone(&stop))?;
+        let stop = Self::default();
+        let heard = [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|signal| *signal != SIGHUP || !is_ignored(SIGHUP));
+        let mut signals = Signals::new(heard)?;
+        let listener = stop.clone();
+        let listen = move || {
+            for _ in signals.forever() {
+                if listener.set.swap(true, Ordering::Relaxed) {
+                    listener.remove_scratch();
+                    std::process::exit(INTERRUPTED);
+                }
+            }
+        };
+        std::thread::Builder::new().name("signals".into()).spawn(listen)?;
+        Ok(stop)
+    }
+
+    /// Has this folder removed if a second signal ends the program.
+    pub fn discards(&self, folder: &Path) {
+        *self.scratch.lock().unwrap_or_else(PoisonError::into_inner) = Some(folder.to_owned());
+    }
+
+    fn remove_scratch(&self) {
+        if let Some(folder) = &*self.scratch.lock().unwrap_or_else(PoisonError::into_inner) {
+            // Nobody is left to be told of a failure.
+            let _ = std::fs::remove_dir_all(folder);
         }
-        Ok(Self(stop))
     }
 
     /// Whether a signal has come.
     #[must_use]
     pub fn is_set(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+        self.set.load(Ordering::Relaxed)
     }
 
     /// Ends when a signal has come, or when the condition is no longer met.
@@ -41,4 +65,11 @@ impl Stop {
             actix_web::rt::time::sleep(Duration::from_millis(100)).await;
         }
     }
+}
+
+/// Whether we were started with this signal ignored, as `nohup` does: then it stays ignored.
+fn is_ignored(signal: i32) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| u64::from_str_radix(line.strip_prefix("SigIgn:")?.trim(), 16).ok());
+    mask.is_some_and(|mask| mask >> (signal - 1) & 1 == 1)
 }

@@ -82,16 +82,16 @@ pub fn run(
     while let Work::Names(names) = queue.take(Duration::ZERO) {
         write_names(&mut store, &names);
     }
-    store.close()?;
+    let closed = store.close();
     // What no later window can tell of any more.
     given_up.merge(queue.given_up());
     live.update(|live| live.losses.merge(&given_up.losses));
-    match refused {
-        Some(error) if given_up.taken > 0 => {
-            Err(error).with_context(|| format!("the last {} samples are not in the database", given_up.taken))
-        }
-        _ => Ok(()),
+    if let Some(error) = refused
+        && given_up.taken > 0
+    {
+        return Err(error).with_context(|| format!("the last {} samples are not in the database", given_up.taken));
     }
+    Ok(closed?)
 }
 
 /// On failure they stay unnamed in the database, and are asked for again when they are sampled again.
@@ -123,8 +123,10 @@ impl Writer<'_> {
             }
             Err(error) => {
                 let again = error.is_transient();
-                tracing::warn!(error = &error as &dyn std::error::Error, again, "failed to store a window");
-                notice::give(self.live, STORE_NOTICE, &error);
+                // Told once, not every two seconds.
+                if notice::give(self.live, STORE_NOTICE, &error) {
+                    tracing::warn!(error = &error as &dyn std::error::Error, again, "failed to store a window");
+                }
                 self.refused = Some(error);
                 if !again {
                     self.given_up.give_up(&window, LossCause::StoreFailed);

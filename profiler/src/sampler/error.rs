@@ -49,6 +49,12 @@ pub enum SamplerError {
         /// What it lacks and since which version it is there.
         missing: String,
     },
+    /// The kernel tells the host's process ids, and `/proc` here others.
+    #[error(
+        "this is a pid namespace of its own, where the kernel's process ids mean other processes: \
+         run on the host, or start the container with --pid=host"
+    )]
+    PidNamespace,
     /// `--cgroup` names nothing.
     #[error("no cgroup at {path}: give a directory below the cgroup v2 mount, such as /system.slice/nginx.service")]
     NoSuchCgroup {

@@ -27,3 +27,15 @@ pub use run::{Polled, Sampler};
 pub fn kernel_fields() -> std::io::Result<()> {
     btf::TaskOffsets::of_running_kernel().map(|_| ())
 }
+
+/// Whether process ids mean here what they mean to the kernel.
+///
+/// # Errors
+/// [`SamplerError::PidNamespace`]: we are in another pid namespace than the host's.
+pub fn check_pid_namespace() -> Result<(), SamplerError> {
+    // `PROC_PID_INIT_INO`, the first namespace's number on every kernel (linux/proc_ns.h).
+    const FIRST: &str = "pid:[4026531836]";
+    // Without /proc everything else says so better.
+    let elsewhere = std::fs::read_link("/proc/self/ns/pid").is_ok_and(|namespace| namespace.as_os_str() != FIRST);
+    if elsewhere { Err(SamplerError::PidNamespace) } else { Ok(()) }
+}

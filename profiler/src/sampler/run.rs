@@ -62,6 +62,7 @@ impl Sampler {
     /// # Errors
     /// See [`SamplerError`].
     pub fn start(options: SamplerOptions, now: BootNanos) -> Result<Self, SamplerError> {
+        super::check_pid_namespace()?;
         let loaded = load::load(&options)?;
         let mut sampler = Self {
             loaded,

@@ -7,5 +7,6 @@ mod books;
 mod cpus;
 mod crash;
 mod privileges;
+mod record;
 mod run;
 mod shares;

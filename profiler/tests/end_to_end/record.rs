@@ -1,0 +1,151 @@
+//! `record` and what it leaves behind: files, owners, the command it ran.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::run::{PROFILER, record, recorded};
+
+const SPIN: &str = "i=0; while [ $i -lt 200000 ]; do i=$((i + 1)); done";
+
+fn names(folder: &Path) -> Vec<String> {
+    let mut names: Vec<String> =
+        fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// Children of a process that run a shell.
+fn children(pid: u32) -> Vec<String> {
+    let output = Command::new("pgrep").args(["-x", "sh", "-P", &pid.to_string()]).output().unwrap();
+    String::from_utf8(output.stdout).unwrap().split_whitespace().map(str::to_owned).collect()
+}
+
+/// A recording is one file, and one that failed is none: the next try is not in its own way.
+#[test]
+fn a_recording_is_one_file_or_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    for command in ["/nonexistent/program", "/etc/passwd", "true"] {
+        let output = record(&["-F", "1", "-o", &path("x.db"), "--", command]);
+        assert!(!output.status.success(), "{command}: {}", said(&output));
+        assert_eq!(names(folder.path()), [""; 0], "after {command}");
+    }
+    recorded(&["-F", "997", "-o", &path("x.db"), "-o", &path("x.folded"), "--", "sh", "-c", SPIN]);
+    assert_eq!(names(folder.path()), ["x.db", "x.folded"]);
+    let again = record(&["-o", &path("x.db"), "--", "true"]);
+    assert!(again.status.code() == Some(2) && said(&again).contains("x.db exists"), "{}", said(&again));
+    assert!(said(&again).contains("name another one with -o"), "{}", said(&again));
+}
+
+/// Under sudo the files belong to who called it; a file that was there before keeps its owner.
+#[test]
+fn under_sudo_the_files_are_the_callers() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    fs::write(path("old.folded"), "").unwrap();
+    let mut command = Command::new(PROFILER);
+    command.args(["record", "-F", "997"]);
+    for name in ["x.db", "x.svg", "old.folded"] {
+        command.arg("-o").arg(path(name));
+    }
+    let output = command
+        .args(["--", "sh", "-c", SPIN])
+        .env("SUDO_UID", "65534")
+        .env("SUDO_GID", "65533")
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", said(&output));
+    let owner = |name: &str| fs::metadata(path(name)).map(|file| (file.uid(), file.gid())).unwrap();
+    assert_eq!((owner("x.db"), owner("x.svg"), owner("old.folded")), ((65534, 65533), (65534, 65533), (0, 0)));
+}
+
+/// A second Ctrl-C does not wait for anything, and leaves no temporary folder.
+#[test]
+fn a_second_ctrl_c_leaves_nothing_behind() {
+    let folder = tempfile::tempdir().unwrap();
+    // It ignores SIGTERM, so that the first Ctrl-C waits for it.
+    let stubborn = "trap '' TERM INT; while :; do :; done";
+    let mut profiler = Command::new(PROFILER)
+        .args(["record", "-o"])
+        .arg(folder.path().join("x.folded"))
+        .args(["--", "sh", "-c", stubborn])
+        .env("TMPDIR", folder.path())
+        .stdin(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let start = Instant::now();
+    while !names(folder.path()).iter().any(|name| folder.path().join(name).join("record.db").exists()) {
+        assert!(start.elapsed() < Duration::from_secs(10), "{:?}", names(folder.path()));
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    std::thread::sleep(Duration::from_millis(500));
+    let stubborn: Vec<String> = children(profiler.id());
+    let interrupt = || Command::new("kill").args(["-INT", &profiler.id().to_string()]).status().unwrap();
+    assert!(interrupt().success());
+    std::thread::sleep(Duration::from_millis(300));
+    assert!(interrupt().success());
+    assert_eq!(profiler.wait().unwrap().code(), Some(130));
+    assert_eq!(names(folder.path()), [""; 0]);
+    assert_eq!(stubborn.len(), 1);
+    assert!(Command::new("kill").arg("-9").args(stubborn).status().unwrap().success());
+}
+
+/// A command that will not end when its time is up is ended.
+#[test]
+fn a_command_that_ignores_sigterm_is_ended_all_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("x.folded");
+    let start = Instant::now();
+    recorded(&["-d", "1", "-o", out.to_str().unwrap(), "--", "sh", "-c", "trap '' TERM; while :; do :; done"]);
+    assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
+}
+
+/// The profiler needs many files open; the command does not get that limit from it.
+#[test]
+fn the_command_keeps_its_limit_on_open_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("x.folded");
+    let line =
+        format!("ulimit -Sn 512; exec {PROFILER} record -F 997 -o {} -- sh -c 'ulimit -Sn; {SPIN}'", out.display());
+    let output = Command::new("sh").args(["-c", &line]).stdin(Stdio::null()).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "512\n", "{}", said(&output));
+}
+
+/// In a container with process ids of its own nothing can be told of processes: it says so instead of mixing them up.
+#[test]
+fn a_pid_namespace_is_refused_with_the_way_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = Command::new("unshare")
+        .args(["--pid", "--fork", "--mount-proc", PROFILER, "record", "-d", "1", "-o"])
+        .arg(folder.path().join("x.folded"))
+        .output()
+        .unwrap();
+    assert!(output.status.code() == Some(5) && said(&output).contains("--pid=host"), "{}", said(&output));
+}
+
+/// A disk that stays full ends the recording with the reason, in its own time.
+#[test]
+fn a_full_disk_ends_the_recording_with_the_reason() {
+    let folder = tempfile::tempdir().unwrap();
+    let mount = Command::new("mount").args(["-t", "tmpfs", "-o", "size=320k", "tmpfs"]).arg(folder.path()).status();
+    assert!(mount.unwrap().success());
+    let start = Instant::now();
+    let database = folder.path().join("x.db");
+    let words = ["-a", "-F", "997", "-d", "4", "--window", "500ms", "-o", database.to_str().unwrap()];
+    let output = record(&words);
+    let took = start.elapsed();
+    assert!(Command::new("umount").arg(folder.path()).status().unwrap().success());
+    let said = said(&output);
+    assert!(output.status.code() == Some(7) && said.contains("no space left"), "{:?} {said}", output.status);
+    assert!(said.contains("samples are not in the database"), "{said}");
+    assert!(took < Duration::from_secs(60), "{took:?}");
+}
