@@ -1,12 +1,13 @@
 //! taken = stored + lost, on a machine that has no time to spare.
 
 use std::path::Path;
+use std::time::Duration;
 
 use profiler::profile::{TimeRange, WallNanos};
 use profiler::query::{self, Selector};
 use profiler::store::Reader;
 
-use crate::run::{Running, recorded};
+use crate::run::{Daemon, Running, recorded};
 
 const ALL_TIME: TimeRange = TimeRange { from: WallNanos(i64::MIN), to: WallNanos(i64::MAX) };
 
@@ -50,4 +51,25 @@ fn stack_maps_of_eight_entries_lose_nothing() {
     let (taken, stored, lost) = balance(&database);
     assert_eq!((taken, lost), (stored, 0));
     assert!(taken > 50, "{taken}");
+}
+
+/// A profiler that is not run for two seconds (stopped here; starved elsewhere) loses what its ring cannot hold, counts it and
+/// goes on.
+#[test]
+fn a_profiler_that_is_held_up_goes_on_and_its_books_balance() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = folder.path().join("late.db");
+    let _busy = Running::start(Path::new("sh"), &["-c", "while :; do :; done"]);
+    let daemon = Daemon::start(&database, &["-F", "997", "--window", "1s"]);
+    let stored = |status: &serde_json::Value| status["totals"]["stored"].as_u64().unwrap();
+    let before = stored(&daemon.wait_for_status(Duration::from_secs(10), |status| stored(status) > 100));
+    for signal in ["-STOP", "-CONT"] {
+        let pid = daemon.child.id().to_string();
+        assert!(std::process::Command::new("kill").args([signal, &pid]).status().unwrap().success());
+        std::thread::sleep(Duration::from_secs(2));
+    }
+    daemon.wait_for_status(Duration::from_secs(10), |status| stored(status) > before + 1000);
+    daemon.stop();
+    let (taken, stored, lost) = balance(&database);
+    assert_eq!(taken, stored + lost);
 }

@@ -7,6 +7,8 @@ use profiler::profile::{SampleEvent, SideBand};
 use profiler::sampler::{Frequency, Sampler, SamplerOptions, Target};
 use profiler::sys::clock::boot_now;
 
+use crate::run::Daemon;
+
 const CPU1: &str = "/sys/devices/system/cpu/cpu1/online";
 
 /// Puts the CPU back whatever happens.
@@ -59,4 +61,34 @@ fn a_cpu_that_comes_back_is_sampled_again() {
         std::thread::sleep(Duration::from_millis(500));
     }
     assert!(samples_of_cpu1(&mut sampler) > 100, "after it was back before anybody looked");
+}
+
+const SAMPLE_RATE: &str = "/proc/sys/kernel/perf_event_max_sample_rate";
+
+/// Puts the limit back whatever happens.
+struct SampleRate(String);
+
+impl Drop for SampleRate {
+    fn drop(&mut self) {
+        let _ = fs::write(SAMPLE_RATE, &self.0);
+    }
+}
+
+/// The kernel lowers its limit by itself when samples take long; a CPU that comes back then cannot be sampled at the old
+/// frequency. The others are, the page says so, and it is tried again.
+#[test]
+fn a_cpu_that_cannot_be_sampled_does_not_end_the_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let daemon = Daemon::start(&folder.path().join("x.db"), &["-F", "997", "--window", "500ms"]);
+    let notices = |status: &serde_json::Value| status["notices"].to_string();
+    let (_online, _rate) = (Online, SampleRate(fs::read_to_string(SAMPLE_RATE).unwrap()));
+    fs::write(SAMPLE_RATE, "500").unwrap();
+    fs::write(CPU1, "0").unwrap();
+    daemon.wait_for_status(Duration::from_secs(10), |status| status["recording"]["cpus"] == 1);
+    fs::write(CPU1, "1").unwrap();
+    let told = |status: &serde_json::Value| notices(status).contains("a CPU is not being sampled");
+    daemon.wait_for_status(Duration::from_secs(10), told);
+    fs::write(SAMPLE_RATE, "100000").unwrap();
+    daemon.wait_for_status(Duration::from_secs(10), |status| status["recording"]["cpus"] == 2 && !told(status));
+    daemon.stop();
 }
