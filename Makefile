@@ -1,14 +1,13 @@
 # The front door. Each target is what CI and people call alike; set-up does nothing twice.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-STAMPS := target/.setup
 TOOLS := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/profiler-build
 export PATH := $(TOOLS)/bin:$(HOME)/.cargo/bin:$(PATH)
 export TZ := UTC
 export LC_ALL := C.UTF-8
 ARGS ?=
 
-.PHONY: help run build web setup setup-web test test-unit test-kernel test-web test-readme lint fmt bless bench bench-agent clean
+.PHONY: help run build web setup setup-web setup-test test test-unit test-kernel test-web test-readme lint fmt bless bench bench-query clean
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
@@ -59,8 +58,8 @@ bless: ## rewrite the golden files from what the code does now; read the diff be
 bench: build setup-test ## own cost beside `perf record`, in one run (about 3 minutes, root)
 	@scripts/as-root.sh scripts/bench.sh
 
-soak: build ## kill -9 at 50 random moments: integrity and every committed window (about 4 minutes, root)
-	@scripts/as-root.sh cargo test --release --locked -p profiler --test end_to_end -- --ignored --test-threads=1 --nocapture
+bench-query: build ## what questions about a simulated busy day cost, in time and memory (about 3 minutes)
+	cargo run --release --locked -p profiler --example query_cost
 
 clean: ## remove everything built
 	cargo clean; rm -rf web/dist web/node_modules
