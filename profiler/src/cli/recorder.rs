@@ -78,6 +78,8 @@ impl Recorder {
         // First what needs privileges: without them nothing is left behind.
         let sampler = Sampler::start(options.sampler, started)?;
         let (store, set_aside) = Store::open(&options.database)?;
+        let notices: Vec<String> = set_aside.iter().map(|path| set_aside_notice(&options.database, path)).collect();
+        notices.iter().for_each(|notice| tracing::warn!("{notice}"));
         let live = SharedLive::new(LiveStatus {
             event: match event {
                 SampleEvent::CpuClock => "cpu-clock",
@@ -87,7 +89,7 @@ impl Recorder {
             cpus: sampler.cpus(),
             since: wall_now(),
             window: options.window,
-            notices: set_aside.iter().map(|path| set_aside_notice(&options.database, path)).collect(),
+            notices,
             ..LiveStatus::default()
         });
         let queue = Arc::new(WindowQueue::default());

@@ -118,6 +118,14 @@ fn no_file_is_blamed_for_the_end_of_an_idle_child() {
     assert_eq!(service.set_aside, HashMap::new());
 }
 
+/// The signal that Ctrl-C sends to all processes of the terminal's group does not reach it: the last names are still asked for.
+#[test]
+fn a_child_is_out_of_ctrl_cs_reach() {
+    let child = WorkerChild::spawn(&real_child()).unwrap();
+    let pid = rustix::process::Pid::from_raw(child.pid().unwrap() as i32).unwrap();
+    assert_eq!(rustix::process::getpgid(Some(pid)).unwrap(), pid, "the leader of a group of its own");
+}
+
 /// Whoever is no child of ours is found out before a file is blamed: the requests stay without an answer.
 #[test]
 fn a_program_that_does_not_say_hello_is_no_child() {
