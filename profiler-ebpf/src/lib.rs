@@ -87,8 +87,8 @@ impl StackEnd {
 /// stack's, each a `u64`, leaf first.
 ///
 /// ```text
-/// 0        8        16       24                40   44   48   52          56             60   64     68  70  72    88
-/// | time   | start  | cgroup | hash, 2 x u64    |pid |tid |cpu |generation |kernel_stack  |end |weight|uf |kf | comm | frames
+/// 0      8       16       24              40         48   52   56   60          64             68   72     76  80    96
+/// | time | start | cgroup | hash, 2 x u64 | kernel_ip |pid |tid |cpu |generation |kernel_stack  |end |weight|uf kf| comm | frames
 /// ```
 ///
 /// A user stack is inline the first time a generation meets it; after that the hash alone stands for it.
@@ -103,6 +103,8 @@ pub struct RecordHeader {
     pub cgroup: u64,
     /// Keyed 128-bit hash of the user frames; zero when there are none.
     pub hash: [u64; 2],
+    /// The interrupted kernel instruction, which the kernel stack must begin with; 0 when user code was interrupted.
+    pub kernel_ip: u64,
     /// Process id in the first pid namespace.
     pub pid: u32,
     /// Thread id in the first pid namespace.
@@ -125,7 +127,7 @@ pub struct RecordHeader {
     pub comm: [u8; 16],
 }
 
-const _: () = assert!(size_of::<RecordHeader>() == 88);
+const _: () = assert!(size_of::<RecordHeader>() == 96);
 
 /// The whole record as the eBPF side builds it; only the used bytes are sent.
 #[derive(Clone, Copy)]
@@ -137,7 +139,7 @@ pub struct Record {
     pub frames: [u64; MAX_USER_FRAMES + MAX_KERNEL_FRAMES],
 }
 
-const _: () = assert!(size_of::<Record>() == 88 + 8 * (512 + 127));
+const _: () = assert!(size_of::<Record>() == 96 + 8 * (512 + 127));
 
 /// Why bytes are not a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -185,21 +187,22 @@ impl Record {
         let u32_at = |at: usize| u32::from_ne_bytes(core::array::from_fn(|i| head[at + i]));
         let u16_at = |at: usize| u16::from_ne_bytes(core::array::from_fn(|i| head[at + i]));
         let mut comm = [0; 16];
-        comm.copy_from_slice(&head[72..88]);
+        comm.copy_from_slice(&head[80..96]);
         let header = RecordHeader {
             time: u64_at(0),
             start: u64_at(8),
             cgroup: u64_at(16),
             hash: [u64_at(24), u64_at(32)],
-            pid: u32_at(40),
-            tid: u32_at(44),
-            cpu: u32_at(48),
-            generation: u32_at(52),
-            kernel_stack: u32_at(56) as i32,
-            end: u32_at(60),
-            weight: u32_at(64),
-            user_frames: u16_at(68),
-            kernel_frames: u16_at(70),
+            kernel_ip: u64_at(40),
+            pid: u32_at(48),
+            tid: u32_at(52),
+            cpu: u32_at(56),
+            generation: u32_at(60),
+            kernel_stack: u32_at(64) as i32,
+            end: u32_at(68),
+            weight: u32_at(72),
+            user_frames: u16_at(76),
+            kernel_frames: u16_at(78),
             comm,
         };
         let (user, kernel) = (usize::from(header.user_frames), usize::from(header.kernel_frames));
@@ -315,7 +318,7 @@ mod tests {
 
     fn record(user: &[u64], kernel: &[u64], end: u32) -> Vec<u8> {
         let mut bytes = Vec::new();
-        for word in [1_u64, 2, 3, 4, 5] {
+        for word in [1_u64, 2, 3, 4, 5, 11] {
             bytes.extend(word.to_ne_bytes());
         }
         for word in [6_u32, 7, 8, 9, 10, end, 1] {
@@ -336,6 +339,7 @@ mod tests {
         let decoded = Record::decode(&bytes).unwrap();
         assert_eq!(decoded.header.time, 1);
         assert_eq!(decoded.header.hash, [4, 5]);
+        assert_eq!(decoded.header.kernel_ip, 11);
         assert_eq!((decoded.header.pid, decoded.header.tid, decoded.header.cpu), (6, 7, 8));
         assert_eq!((decoded.header.generation, decoded.header.kernel_stack, decoded.header.weight), (9, 10, 1));
         assert_eq!(decoded.end, StackEnd::FramePointerLost);

@@ -103,6 +103,7 @@ fn take(
     let in_user_mode = unsafe { (*interrupted).cs } & USER_MODE == USER_MODE;
     // SAFETY: as above.
     scratch.registers = unsafe { unwind::registers(interrupted) };
+    scratch.record.header.kernel_ip = if in_user_mode { 0 } else { scratch.registers.ip };
     let has_user_stack = if in_user_mode {
         true
     } else {

@@ -39,18 +39,21 @@ struct Run {
     samples: Vec<RawSample>,
     lost: u64,
     hash_conflicts: u64,
+    kernel_mixed: u64,
     counters: profiler_ebpf::Counters,
 }
 
 /// Samples for `time`, a new generation each `window`.
 fn run(options: SamplerOptions, time: Duration, window: Duration) -> Run {
     let mut sampler = Sampler::start(options, boot_now()).unwrap();
-    let mut run = Run { samples: vec![], lost: 0, hash_conflicts: 0, counters: sampler.counters().unwrap() };
+    let mut run =
+        Run { samples: vec![], lost: 0, hash_conflicts: 0, kernel_mixed: 0, counters: sampler.counters().unwrap() };
     let mut take = |sampler: &mut Sampler| {
         let drained = sampler.poll().drained;
         run.samples.extend(drained.samples.into_iter().map(|(_, sample)| sample));
         run.lost += drained.losses.total();
         run.hash_conflicts += drained.hash_conflicts;
+        run.kernel_mixed += drained.kernel_mixed;
     };
     let (start, mut generation) = (Instant::now(), Instant::now());
     while start.elapsed() < time {
@@ -73,11 +76,8 @@ fn a_busy_process_is_sampled_at_the_frequency_asked_for() {
     let busy = Busy::spinning();
     let run = run(options(199, Target::Pids(vec![busy.0.id()])), Duration::from_secs(3), Duration::from_secs(1));
     let n = run.samples.len() as u64;
-    // Four fifths: a virtual machine that its host does not run misses ticks.
-    let ticks = run.counters.ticks;
-    let cpus = std::thread::available_parallelism().unwrap().get() as u64;
-    assert!(ticks >= 199 * 3 * cpus * 80 / 100, "{ticks} ticks in 3 s at 199 Hz on {cpus} CPUs");
-    assert!(n > 100, "{n} samples of one busy process: it had at least a sixth of a CPU");
+    // An idle CPU's clock may sleep, a virtual machine may not be run: the busy process has its ticks, most of them.
+    assert!((360..=620).contains(&n), "{n} samples in 3 s at 199 Hz of one process that has a CPU for itself");
     assert!(run.samples.iter().all(|sample| sample.pid == busy.0.id()), "only the process asked for");
     let counters = run.counters;
     assert_eq!(counters.ticks, counters.idle + counters.filtered + counters.taken);
@@ -166,6 +166,12 @@ fn tiny_stack_maps_lose_nothing_and_mix_nothing() {
     let counters = run.counters;
     assert_eq!(counters.taken, run.samples.len() as u64 + run.lost + counters.ring_full, "every sample accounted for");
     assert_eq!((run.lost, counters.ring_full, run.hash_conflicts, counters.kernel_failed), (0, 0, 0, 0));
+    // Two CPUs that fill one of eight buckets at the same instant: found out, and as good as never.
+    assert!(
+        run.kernel_mixed <= 2,
+        "{} kernel stacks began with another instruction than was interrupted",
+        run.kernel_mixed
+    );
     assert!(counters.kernel_inline > 0, "eight buckets must collide: {counters:?}");
     assert!(counters.user_inline > 100, "eight slots must be taken over again and again: {counters:?}");
     for sample in &run.samples {

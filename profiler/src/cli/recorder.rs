@@ -284,6 +284,10 @@ impl Sampling {
         let polled = self.sampler.poll();
         self.samples.extend(polled.drained.samples);
         self.open.losses.merge(&polled.drained.losses);
+        let (mixed, conflicts) = (polled.drained.kernel_mixed, polled.drained.hash_conflicts);
+        if mixed + conflicts > 0 {
+            tracing::info!(mixed, conflicts, "stacks that met in one slot of a map have been told apart");
+        }
         self.side_band.extend(polled.side_band);
         // Stable sorts of nearly sorted vectors: cheap.
         self.samples.sort_by_key(|(_, sample)| sample.time);
@@ -313,11 +317,6 @@ impl Sampling {
         let before = std::mem::replace(&mut self.counted[(window.generation & 1) as usize], total);
         let counted = total.zip(before, u64::saturating_sub);
         window.losses.add(LossCause::RingFull, counted.ring_full);
-        let ticks = CpuTicks {
-            busy: counted.ticks.saturating_sub(counted.idle),
-            idle: counted.idle,
-            filtered: counted.filtered,
-        };
         let mut binaries: HashMap<BinaryId, Arc<Binary>> = HashMap::new();
         let mut processes = Vec::new();
         for (process, stacks) in window.aggregate.close() {
@@ -332,11 +331,11 @@ impl Sampling {
         let length = end.0 - start.0;
         let wall_end = WallNanos(wall_start.0.saturating_add(length as i64));
         let cpus = self.sampler.cpus();
-        // Cycles are not counted on an idle CPU: none are missed there.
-        let expected = match self.event {
-            SampleEvent::CpuClock => length / 1000 * u64::from(self.hz) * u64::from(cpus) / 1_000_000,
-            SampleEvent::Cycles => 0,
-        };
+        // An idle CPU counts no cycles, and its clock may sleep with it: what did not come was no work.
+        let expected = length / 1000 * u64::from(self.hz) * u64::from(cpus) / 1_000_000;
+        let busy = counted.ticks.saturating_sub(counted.idle);
+        let idle = counted.idle.max(expected.saturating_sub(busy));
+        let ticks = CpuTicks { busy, idle, filtered: counted.filtered };
         self.live.update(|live| {
             live.cpus = cpus;
             live.taken += counted.taken;

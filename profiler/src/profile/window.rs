@@ -11,7 +11,7 @@ use super::{
 pub struct CpuTicks {
     /// Ticks that hit a task, inside the filter or not.
     pub busy: u64,
-    /// Ticks that hit the idle task.
+    /// Ticks that hit the idle task, and those that did not come because the CPU slept.
     pub idle: u64,
     /// Busy ticks that `-p` or `--cgroup` left out (part of `busy`).
     pub filtered: u64,

@@ -1,6 +1,6 @@
 //! Which CPUs are online, from `/sys/devices/system/cpu/online`: ranges with holes, such as `0-3,6,8-11`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 
@@ -29,6 +29,25 @@ fn parse(list: &str) -> Option<BTreeSet<u32>> {
     Some(cpus)
 }
 
+/// How much each CPU has worked since boot, in clock ticks of 10 ms; empty when `/proc/stat` cannot be read.
+pub fn work() -> BTreeMap<u32, u64> {
+    parse_work(&fs::read_to_string("/proc/stat").unwrap_or_default())
+}
+
+/// Lines such as `cpu3 user nice system idle iowait irq softirq steal ..` (`man 5 proc_stat`).
+fn parse_work(stat: &str) -> BTreeMap<u32, u64> {
+    let line = |line: &str| {
+        // The line of all CPUs together has a blank instead of a number.
+        let (cpu, fields) = line.strip_prefix("cpu")?.split_once(' ')?;
+        let cpu = cpu.parse().ok()?;
+        let fields = fields.split_ascii_whitespace();
+        let ticks: Vec<u64> = fields.map_while(|field| field.parse().ok()).collect();
+        let [user, nice, system, _idle, _iowait, irq, softirq, ..] = ticks[..] else { return None };
+        Some((cpu, user + nice + system + irq + softirq))
+    };
+    stat.lines().filter_map(line).collect()
+}
+
 #[cfg(test)]
 mod tests {
     #![expect(clippy::unwrap_used, reason = "tests")]
@@ -39,6 +58,15 @@ mod tests {
     fn an_online_list_may_have_holes() {
         assert_eq!(parse("0-2,5,7-8\n").unwrap().into_iter().collect::<Vec<_>>(), [0, 1, 2, 5, 7, 8]);
         assert_eq!(parse("3").unwrap().into_iter().collect::<Vec<_>>(), [3]);
+    }
+
+    /// Idle, waiting and stolen time is no work; the line of all CPUs together is none of them.
+    #[test]
+    fn work_is_what_a_cpu_did_itself() {
+        let stat =
+            "cpu  9 9 9 9 9 9 9 9 0 0\ncpu0 1 2 4 1000 1000 8 16 1000 0 0\ncpu12 5 0 0 0 0 0 0 0 0 0\nintr 7 8 9\n";
+        assert_eq!(parse_work(stat), BTreeMap::from([(0, 31), (12, 5)]));
+        assert!(!work().is_empty());
     }
 
     /// Nonsense is refused instead of filling memory.

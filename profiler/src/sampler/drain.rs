@@ -25,6 +25,9 @@ pub struct Drained {
     pub losses: Losses,
     /// Two different stacks of one process with one 128-bit hash (expected: never). Both are kept apart.
     pub hash_conflicts: u64,
+    /// Kernel stacks that were another sample's: the kernel fills and reads buckets of its stack map without a lock, so that two
+    /// stacks that fall into one bucket at the same instant can share an id. Their samples keep the one frame that is certain.
+    pub kernel_mixed: u64,
 }
 
 /// The stacks of one generation.
@@ -65,10 +68,14 @@ impl StackBook {
             drained.losses.add(LossCause::StackUnknown, lost);
             return;
         };
-        let Some(kernel) = self.kernel_stack(&header, record.kernel_frames(), kernel) else {
+        let Some(mut kernel) = self.kernel_stack(&header, record.kernel_frames(), kernel) else {
             drained.losses.add(LossCause::KernelStackGone, lost);
             return;
         };
+        if header.kernel_ip != 0 && kernel.first() != Some(&header.kernel_ip) {
+            drained.kernel_mixed += lost;
+            kernel = Arc::from([header.kernel_ip]);
+        }
         let sample = RawSample {
             time: BootNanos(header.time),
             cpu: header.cpu,
@@ -176,8 +183,13 @@ mod tests {
 
     /// A record of process `pid` in `generation`, with a hash and perhaps its frames.
     fn record(pid: u32, generation: u32, hash: u64, user: &[u64], kernel_stack: i32) -> Vec<u8> {
+        record_at(0, pid, generation, hash, user, kernel_stack)
+    }
+
+    /// The same, of an interrupted kernel.
+    fn record_at(kernel_ip: u64, pid: u32, generation: u32, hash: u64, user: &[u64], kernel_stack: i32) -> Vec<u8> {
         let mut bytes = Vec::new();
-        for word in [1_u64, 0, 0, hash, hash] {
+        for word in [1_u64, 0, 0, hash, hash, kernel_ip] {
             bytes.extend(word.to_ne_bytes());
         }
         let end = StackEnd::Complete as u32;
@@ -233,6 +245,16 @@ mod tests {
         let kernels: Vec<_> = drained.samples.iter().map(|(_, sample)| sample.kernel[0]).collect();
         assert_eq!(kernels, [100, 200, 100]);
         assert_eq!(drained.losses.0.get(&LossCause::KernelStackGone), Some(&1));
+    }
+
+    /// An id that leads to another sample's stack is found out by the instruction that was interrupted; that one is kept.
+    #[test]
+    fn a_kernel_stack_of_another_sample_is_not_believed() {
+        let map = Map(vec![(1, 3, vec![100, 101])]);
+        let drained = drain(&[record_at(100, 7, 1, 0, &[], 3), record_at(200, 7, 1, 0, &[], 3)], &map);
+        let kernels: Vec<_> = drained.samples.iter().map(|(_, sample)| sample.kernel.to_vec()).collect();
+        assert_eq!(kernels, [vec![100, 101], vec![200]]);
+        assert_eq!((drained.kernel_mixed, drained.losses.total()), (1, 0));
     }
 
     /// A record from a generation closed two windows ago cannot be resolved any more, and is counted.

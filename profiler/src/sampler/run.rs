@@ -17,8 +17,10 @@ use super::{SamplerError, cpus, sideband};
 use crate::profile::{BootNanos, SampleEvent, SideBand};
 use crate::sys::perf::SideBandRing;
 
-/// A software clock that has not ticked for this long on an online CPU is dead (an idle CPU ticks too).
+/// A software clock that has not ticked for this long on a CPU that has worked meanwhile is dead. (One on an idle CPU may just sleep.)
 const SILENT_NANOS: u64 = 3_000_000_000;
+/// Ticks that the work of a silent CPU should have made by then.
+const SILENT_TICKS: u64 = 10;
 
 /// One CPU's events.
 struct CpuEvents {
@@ -27,6 +29,8 @@ struct CpuEvents {
     ticks: u64,
     /// When `ticks` last moved.
     heard: BootNanos,
+    /// How much the CPU had worked when it was first found silent, in clock ticks of 10 ms.
+    worked: Option<u64>,
 }
 
 /// What one pass gave.
@@ -158,12 +162,19 @@ impl Sampler {
         let online = cpus::online().map_err(SamplerError::load)?;
         let all_ticks = self.ticks()?;
         let mut dead: BTreeSet<u32> = self.cpus.keys().filter(|cpu| !online.contains(cpu)).copied().collect();
+        // Read only when a CPU is silent, which in the life of a busy host is never.
+        let mut work = None;
         for (cpu, events) in &mut self.cpus {
             let ticks = all_ticks.get(*cpu as usize).copied().unwrap_or(0);
-            if ticks != events.ticks {
-                (events.ticks, events.heard) = (ticks, now);
-            } else if self.options.event == SampleEvent::CpuClock && now.0.saturating_sub(events.heard.0) > SILENT_NANOS
-            {
+            if ticks != events.ticks || self.options.event != SampleEvent::CpuClock {
+                (events.ticks, events.heard, events.worked) = (ticks, now, None);
+                continue;
+            }
+            let work = work.get_or_insert_with(cpus::work);
+            let worked = work.get(cpu).copied().unwrap_or(0);
+            let since = *events.worked.get_or_insert(worked);
+            let due = worked.saturating_sub(since) * u64::from(self.options.frequency.hz()) / 100;
+            if now.0.saturating_sub(events.heard.0) > SILENT_NANOS && due >= SILENT_TICKS {
                 dead.insert(*cpu);
             }
         }
@@ -220,7 +231,7 @@ impl Sampler {
             .attach(config, PerfEventScope::AllProcessesOneCpu { cpu }, policy, false)
             .map_err(|error| denied_or(error, "open perf events", SamplerError::load))?;
         let ticks = self.ticks()?.get(cpu as usize).copied().unwrap_or(0);
-        self.cpus.insert(cpu, CpuEvents { timer, side_band, ticks, heard: now });
+        self.cpus.insert(cpu, CpuEvents { timer, side_band, ticks, heard: now, worked: None });
         Ok(())
     }
 }

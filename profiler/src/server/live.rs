@@ -34,7 +34,7 @@ pub struct LiveStatus {
     pub losses: Losses,
     /// Stored samples by how the walk of the user stack ended.
     pub stacks: BTreeMap<StackEnd, u64>,
-    /// Timer ticks that should have come (Hz x CPUs x time) and did not.
+    /// Timer ticks (Hz x CPUs x time) that did not come: those of a sleeping CPU, or of a virtual machine that was not run.
     pub ticks_missed: u64,
     /// What the symbolizer's process costs; `None` when there is none.
     pub worker: Option<Cost>,

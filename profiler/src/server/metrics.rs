@@ -58,7 +58,7 @@ impl Collector for Scrape {
         let ended = |end: StackEnd| (end.name(), counted.stacks.get(&end).copied().unwrap_or(0));
         let help = "Stored samples by how the walk of the user stack ended";
         family(to, "profiler_stacks", help, "end", StackEnd::ALL.into_iter().map(ended))?;
-        let help = "Sampling ticks that should have come and did not";
+        let help = "Sampling ticks that did not come: the CPU slept, or the virtual machine was not run";
         one(to, "profiler_ticks_missed", help, None, &counter(counted.ticks_missed))?;
 
         if let Some(live) = live {

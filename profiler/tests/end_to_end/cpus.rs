@@ -1,6 +1,7 @@
 //! CPUs that go away and come back.
 
 use std::fs;
+use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
 use profiler::profile::{SampleEvent, SideBand};
@@ -20,10 +21,13 @@ impl Drop for Online {
     }
 }
 
-/// Ticks of one CPU in a second (an idle CPU ticks too, but its samples are not sent: so it is kept busy).
+fn spin_on_cpu1() -> Child {
+    Command::new("taskset").args(["-c", "1", "sh", "-c", "while :; do :; done"]).spawn().unwrap()
+}
+
+/// Samples of one CPU in a second, kept busy: idle is not sampled.
 fn samples_of_cpu1(sampler: &mut Sampler) -> usize {
-    let mut spin =
-        std::process::Command::new("taskset").args(["-c", "1", "sh", "-c", "while :; do :; done"]).spawn().unwrap();
+    let mut spin = spin_on_cpu1();
     sampler.poll();
     let start = Instant::now();
     let mut samples = 0;
@@ -55,11 +59,14 @@ fn a_cpu_that_comes_back_is_sampled_again() {
 
     fs::write(CPU1, "0").unwrap();
     fs::write(CPU1, "1").unwrap();
+    let mut spin = spin_on_cpu1();
     let start = Instant::now();
     while sampler.follow_cpus(boot_now()).unwrap() != [1] {
         assert!(start.elapsed() < Duration::from_secs(10), "a silent event was not found in 10 s");
         std::thread::sleep(Duration::from_millis(500));
     }
+    spin.kill().unwrap();
+    spin.wait().unwrap();
     assert!(samples_of_cpu1(&mut sampler) > 100, "after it was back before anybody looked");
 }
 
