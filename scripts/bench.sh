@@ -32,7 +32,18 @@ in_group() {
   echo $BASHPID >"$group/cgroup.procs"
   exec "$@"
 }
-peak_mib() { awk '/^VmHWM/ { printf "%.1f", $2 / 1024 }' "/proc/$1/status"; }
+# Largest resident memory of a group's processes together, looked at twice a second.
+watch_memory() {
+  local most=0 now pid
+  while sleep 0.5; do
+    now=0
+    for pid in $(cat "$(group_path "$1")/cgroup.procs"); do
+      now=$((now + $(awk '/^VmRSS/ { print $2 }' "/proc/$pid/status" 2>/dev/null || echo 0)))
+    done
+    [ "$now" -gt "$most" ] && most=$now && echo "$most" >"$folder/$1.rss"
+  done
+}
+peak_mib() { awk '{ printf "%.1f", $1 / 1024 }' "$folder/$1.rss"; }
 
 for fixture in ratio syscalls brief; do cc -O0 -g -o "$folder/$fixture" "profiler/tests/fixtures/$fixture.c"; done
 for _ in $(seq "$(nproc)"); do "$folder/ratio" & pids+=($!); done
@@ -43,6 +54,7 @@ echo 1 >/proc/sys/kernel/bpf_stats_enabled
 in_group profiler target/release/profiler run --listen 127.0.0.1:0 --db "$folder/bench.db" 2>"$folder/log" & profiler=$!
 in_group perf perf record -q -B -F 97 -a -g -o "$folder/perf.data" & perf=$!
 pids+=($profiler $perf)
+for group in profiler perf; do watch_memory $group & pids+=($!); done
 sleep 15
 url=$(sed -n 's/^open \(http:[^ ]*\).*/\1/p' "$folder/log")
 start_us() { echo "$(usage_us profiler) $(usage_us perf)"; }
@@ -68,7 +80,7 @@ read -r run_ns runs < <(cat /proc/"$profiler"/fdinfo/* 2>/dev/null | awk '/^run_
 
 awk -v s="$SECONDS_MEASURED" -v pq=$((profiler_quiet - profiler_before)) -v rq=$((perf_quiet - perf_before)) \
   -v po=$((profiler_open - profiler_quiet)) -v ro=$((perf_open - perf_quiet)) \
-  -v pm="$(peak_mib "$profiler")" -v rm="$(peak_mib "$perf")" -v taken="$taken" -v expected="$expected" \
+  -v pm="$(peak_mib profiler)" -v rm="$(peak_mib perf)" -v taken="$taken" -v expected="$expected" \
   -v ns="$run_ns" -v runs="$runs" -v lost="$(jq '[.totals.lost[]] | add' <<<"$status")" 'BEGIN {
     printf "%d s each, 97 Hz, %s CPUs busy\n", s, "all"
     printf "                              profiler   perf record   ratio\n"
