@@ -36,8 +36,6 @@ pub struct LiveStatus {
     pub stacks: BTreeMap<StackEnd, u64>,
     /// Timer ticks (Hz x CPUs x time) that did not come: those of a sleeping CPU, or of a virtual machine that was not run.
     pub ticks_missed: u64,
-    /// What the symbolizer's process costs; `None` when there is none.
-    pub worker: Option<Cost>,
     /// Things that a person should know, each with its fix.
     pub notices: Vec<String>,
 }
@@ -102,16 +100,44 @@ impl Cost {
     #[must_use]
     pub fn own() -> Self {
         let cpu = clock_gettime(ClockId::ProcessCPUTime);
-        // Second field of statm: resident pages (`man 5 proc_pid_statm`).
-        let pages = std::fs::read_to_string("/proc/self/statm")
-            .ok()
-            .and_then(|statm| statm.split(' ').nth(1)?.parse::<u64>().ok())
-            .unwrap_or(0);
         Self {
             cpu: Duration::new(u64::try_from(cpu.tv_sec).unwrap_or(0), u32::try_from(cpu.tv_nsec).unwrap_or(0)),
-            rss_bytes: pages.saturating_mul(rustix::param::page_size() as u64),
+            rss_bytes: resident("self"),
         }
     }
+
+    /// That of this process's children, now: those that have ended with their processor time, those that run with both. The only
+    /// child of a profiler is the symbolizer's.
+    #[must_use]
+    pub fn children() -> Self {
+        // Fields 14 to 17: own user and system time, then that of children waited for (`man 5 proc_pid_stat`).
+        let ended = times("self")[2..].iter().sum::<u64>();
+        let running: Vec<String> = std::fs::read_dir("/proc/self/task")
+            .into_iter()
+            .flatten()
+            .filter_map(|thread| std::fs::read_to_string(thread.ok()?.path().join("children")).ok())
+            .flat_map(|pids| pids.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
+            .collect();
+        let ticks = ended + running.iter().map(|pid| times(pid)[..2].iter().sum::<u64>()).sum::<u64>();
+        // USER_HZ is 100: a tick is 10 ms.
+        Self { cpu: Duration::from_millis(ticks * 10), rss_bytes: running.iter().map(|pid| resident(pid)).sum() }
+    }
+}
+
+/// Resident bytes of a process: second field of statm, in pages (`man 5 proc_pid_statm`); 0 when it is gone.
+fn resident(pid: &str) -> u64 {
+    let statm = std::fs::read_to_string(format!("/proc/{pid}/statm")).unwrap_or_default();
+    let pages = statm.split(' ').nth(1).and_then(|pages| pages.parse::<u64>().ok()).unwrap_or(0);
+    pages.saturating_mul(rustix::param::page_size() as u64)
+}
+
+/// utime, stime, cutime and cstime of a process, in clock ticks; zeros when it is gone.
+fn times(pid: &str) -> [u64; 4] {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // The name, in parentheses, may hold anything; field 3 follows the last one.
+    let fields = stat.rsplit_once(") ").map_or("", |(_, fields)| fields);
+    let mut times = fields.split(' ').skip(14 - 3).map(|field| field.parse().unwrap_or(0));
+    std::array::from_fn(|_| times.next().unwrap_or(0))
 }
 
 #[cfg(test)]
@@ -141,6 +167,30 @@ mod tests {
     #[test]
     fn a_clock_that_steps_back_is_no_lag() {
         assert_eq!(live(0, Some(200)).lag(WallNanos::from_millis(100_000)), Duration::ZERO);
+    }
+
+    /// A child is counted while it runs, and its time after it has ended.
+    #[test]
+    fn the_cost_of_a_child_is_measured() {
+        let spin = "i=0; while [ $i -lt 200000 ]; do i=$((i + 1)); done; read line";
+        let mut child = std::process::Command::new("sh")
+            .args(["-c", spin])
+            .stdin(std::process::Stdio::piped())
+            .spawn()
+            .expect("a shell");
+        let start = std::time::Instant::now();
+        while Cost::children().cpu < Duration::from_millis(20) || Cost::children().rss_bytes == 0 {
+            assert!(start.elapsed() < Duration::from_secs(20), "{:?}", Cost::children());
+            std::thread::yield_now();
+        }
+        let running = Cost::children().cpu;
+        drop(child.stdin.take());
+        child.wait().expect("its end");
+        // Other tests' children may be between running and ended at this moment.
+        while Cost::children().cpu < running {
+            assert!(start.elapsed() < Duration::from_secs(20), "{:?} after {running:?}", Cost::children());
+            std::thread::yield_now();
+        }
     }
 
     /// The figures of this process are there and plausible.

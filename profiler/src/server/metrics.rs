@@ -19,6 +19,8 @@ pub struct Scrape {
     pub live: Option<LiveStatus>,
     /// This process's cost.
     pub own: Cost,
+    /// That of the symbolizer's process.
+    pub children: Cost,
     /// Size of the database with its write-ahead log.
     pub database_bytes: u64,
     /// When.
@@ -69,12 +71,12 @@ impl Collector for Scrape {
             one(to, "profiler_window_length", "Length of a window", Some(&Unit::Seconds), &window)?;
             one(to, "profiler_sampling_rate", "Samples per second and CPU", None, &ConstGauge::new(live.hz))?;
         }
-        if let Some(worker) = live.and_then(|live| live.worker) {
+        if live.is_some() {
             let help = "Processor time of the symbolizer's process";
-            let cpu = ConstCounter::new(worker.cpu.as_secs_f64());
+            let cpu = ConstCounter::new(self.children.cpu.as_secs_f64());
             one(to, "profiler_symbolizer_cpu", help, Some(&Unit::Seconds), &cpu)?;
             let help = "Resident memory of the symbolizer's process";
-            let rss = ConstGauge::new(worker.rss_bytes);
+            let rss = ConstGauge::new(self.children.rss_bytes);
             one(to, "profiler_symbolizer_resident_memory", help, Some(&Unit::Bytes), &rss)?;
         }
         let help = "Size of the database with its write-ahead log";
@@ -123,7 +125,8 @@ mod tests {
 
     fn scrape(live: Option<LiveStatus>) -> String {
         let own = Cost { cpu: Duration::from_millis(1500), rss_bytes: 4096 };
-        Scrape { live, own, database_bytes: 8192, now: WallNanos::from_millis(10_000) }.encode()
+        let children = Cost { cpu: Duration::from_millis(250), rss_bytes: 8 << 20 };
+        Scrape { live, own, children, database_bytes: 8192, now: WallNanos::from_millis(10_000) }.encode()
     }
 
     /// The text as scrapers read it: names, units, every cause and end, at zero too.

@@ -281,7 +281,7 @@ async fn scrape(state: Data<State>) -> HttpResponse {
     let live = state.live.as_ref().map(super::live::SharedLive::snapshot);
     // Two stat calls: not worth a thread.
     let database_bytes = database_bytes(&state.database);
-    let scrape = Scrape { live, own: Cost::own(), database_bytes, now: (state.clock)() };
+    let scrape = Scrape { live, own: Cost::own(), children: Cost::children(), database_bytes, now: (state.clock)() };
     HttpResponse::Ok().insert_header((CONTENT_TYPE, metrics::CONTENT_TYPE)).body(scrape.encode())
 }
 

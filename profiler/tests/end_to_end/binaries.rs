@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::run::{Running, build, folded, recorded, share};
 
@@ -33,7 +33,6 @@ fn a_deleted_binary_still_has_its_names() {
     let folder = tempfile::tempdir().unwrap();
     let program = build(folder.path(), "ratio");
     let running = Running::start(&program, &[]);
-    std::thread::sleep(Duration::from_millis(200));
     fs::remove_file(&program).unwrap();
     assert_eq!(share_in_seventy(&running, folder.path()), 1.0);
 }
@@ -44,7 +43,6 @@ fn a_replaced_binary_keeps_the_names_of_the_one_that_runs() {
     let folder = tempfile::tempdir().unwrap();
     let program = build(folder.path(), "ratio");
     let running = Running::start(&program, &[]);
-    std::thread::sleep(Duration::from_millis(200));
     let other = build(
         &{
             let other = folder.path().join("other");
@@ -67,6 +65,18 @@ fn share_in_seventy(running: &Running, folder: &std::path::Path) -> f64 {
     share(&stacks, |_| true, known)
 }
 
+/// Asks again until there is an answer, for ten seconds.
+fn wait_for<T>(answer: impl Fn() -> Option<T>) -> T {
+    let start = Instant::now();
+    loop {
+        if let Some(answer) = answer() {
+            return answer;
+        }
+        assert!(start.elapsed() < Duration::from_secs(10), "no answer in 10 s");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
 /// In a pid namespace the process is shown with the host's pid.
 #[test]
 fn a_process_in_a_pid_namespace_has_its_host_pid() {
@@ -74,9 +84,11 @@ fn a_process_in_a_pid_namespace_has_its_host_pid() {
     let program = build(folder.path(), "ratio");
     let database = folder.path().join("ns.db");
     let mut unshare = Command::new("unshare").args(["--pid", "--fork", "--kill-child"]).arg(&program).spawn().unwrap();
-    std::thread::sleep(Duration::from_millis(300));
-    let children = fs::read_to_string(format!("/proc/{0}/task/{0}/children", unshare.id())).unwrap();
-    let host_pid = children.trim().to_owned();
+    let host_pid = wait_for(|| {
+        let children = fs::read_to_string(format!("/proc/{0}/task/{0}/children", unshare.id())).unwrap();
+        let pid = children.trim().to_owned();
+        (fs::read_link(format!("/proc/{pid}/exe")).ok()? == program).then_some(pid)
+    });
     recorded(&["-F", "199", "-d", "2", "-p", &host_pid, "-o", database.to_str().unwrap()]);
     unshare.kill().unwrap();
     unshare.wait().unwrap();
