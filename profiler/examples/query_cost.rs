@@ -39,6 +39,8 @@ const EPOCH: i64 = 1_793_491_200_000_000_000;
 const NODES: usize = 100_000;
 
 fn main() {
+    // As the product does.
+    profiler::sys::memory::keep_little();
     let mut arguments = std::env::args_os().skip(1);
     match (arguments.next(), arguments.next()) {
         (Some(word), Some(database)) if word == "--ask" => ask(Path::new(&database)),
