@@ -5,6 +5,8 @@
 
 #![no_std]
 
+pub mod tables;
+
 /// Most user frames of one stack. The leaf side is kept.
 pub const MAX_USER_FRAMES: usize = 512;
 /// Most kernel frames: `PERF_MAX_STACK_DEPTH`, the kernel's own limit for its stack walkers.
@@ -36,11 +38,19 @@ pub enum StackEnd {
     RowsNotLoaded = 8,
     /// The process's mappings were not known (it was gone before they could be read).
     NoMappings = 9,
+    /// The row's rule is beyond what the walk can follow.
+    UnsupportedRule = 10,
+    /// Code made at run time whose maker keeps no frame pointers.
+    JitFramePointerLost = 11,
+    /// Reached the thread's first function, some frames by checked frame pointers because there were no rows for them.
+    CompleteByFramePointers = 12,
+    /// The caller's stack pointer would not lie above the callee's: rows and stack do not fit together.
+    StackNotRising = 13,
 }
 
 impl StackEnd {
     /// Every end, in wire order.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 14] = [
         Self::Complete,
         Self::TruncatedAtMaxDepth,
         Self::FramePointerLost,
@@ -51,6 +61,10 @@ impl StackEnd {
         Self::NoUnwindRows,
         Self::RowsNotLoaded,
         Self::NoMappings,
+        Self::UnsupportedRule,
+        Self::JitFramePointerLost,
+        Self::CompleteByFramePointers,
+        Self::StackNotRising,
     ];
 
     /// The end numbered `n`, if there is one.
@@ -62,7 +76,7 @@ impl StackEnd {
     /// Whether the user stack is whole (or there is none to have).
     #[must_use]
     pub const fn is_complete(self) -> bool {
-        matches!(self, Self::Complete | Self::NoUserStack)
+        matches!(self, Self::Complete | Self::NoUserStack | Self::CompleteByFramePointers)
     }
 
     /// Name in the API, in `/metrics` and in the database's views.
@@ -79,6 +93,10 @@ impl StackEnd {
             Self::NoUnwindRows => "no_unwind_rows",
             Self::RowsNotLoaded => "rows_not_loaded",
             Self::NoMappings => "no_mappings",
+            Self::UnsupportedRule => "unsupported_rule",
+            Self::JitFramePointerLost => "jit_frame_pointer_lost",
+            Self::CompleteByFramePointers => "complete_by_frame_pointers",
+            Self::StackNotRising => "stack_not_rising",
         }
     }
 }

@@ -7,7 +7,7 @@ use crate::profile::StackEnd;
 #[must_use]
 pub const fn note(end: StackEnd) -> Option<&'static str> {
     Some(match end {
-        StackEnd::Complete | StackEnd::NoUserStack => return None,
+        StackEnd::Complete | StackEnd::NoUserStack | StackEnd::CompleteByFramePointers => return None,
         StackEnd::TruncatedAtMaxDepth => "[truncated at 512 frames]",
         StackEnd::FramePointerLost => "[stack cut short: caller keeps no frame pointer]",
         StackEnd::StackUnreadable => "[stack cut short: stack memory could not be read]",
@@ -16,6 +16,9 @@ pub const fn note(end: StackEnd) -> Option<&'static str> {
         StackEnd::NoUnwindRows => "[stack cut short: file has no unwind rows]",
         StackEnd::RowsNotLoaded => "[stack cut short: unwind rows were not loaded yet]",
         StackEnd::NoMappings => "[stack cut short: mappings of the process are not known]",
+        StackEnd::UnsupportedRule => "[stack cut short: unwind row with a rule that is not supported]",
+        StackEnd::JitFramePointerLost => "[stack cut short: code made at run time keeps no frame pointer]",
+        StackEnd::StackNotRising => "[stack cut short: unwind rows do not fit the stack]",
     })
 }
 
