@@ -47,6 +47,11 @@ impl<B: Clone + PartialEq> Mappings<B> {
         self.ranges.get(at).filter(|range| range.start <= address)
     }
 
+    /// All ranges, in order.
+    pub fn iter(&self) -> impl Iterator<Item = &Mapping<B>> {
+        self.ranges.iter()
+    }
+
     /// Whether nothing executable is known.
     pub fn is_empty(&self) -> bool {
         self.ranges.is_empty()

@@ -26,5 +26,5 @@ mod tracked;
 mod vdso;
 
 pub use proc_dir::ProcRoot;
-
+pub use resolve::Identified;
 pub use table::{ProcessTable, TableCounts};

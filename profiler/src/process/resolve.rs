@@ -10,7 +10,8 @@ use super::stack_cache::{Cached, Resolved, StackKey};
 use super::table::{MAX_COMM, ProcessTable};
 use super::tracked::{AddressSpace, NAMELESS, Start, Tracked};
 use crate::profile::{
-    BootNanos, Location, ProcessKey, RawSample, Sample, StackEnd, StartTicks, ThreadName, is_printable, printable,
+    BootNanos, Location, MappedRange, ProcessKey, RawSample, Sample, StackEnd, StartTicks, ThreadName, is_printable,
+    printable,
 };
 
 /// A process whose leaf address is in no mapping is read again, but not more often than this.
@@ -18,24 +19,56 @@ const REREAD: u64 = 1_000_000_000;
 /// Most control groups remembered by id.
 const MAX_CGROUPS: usize = 4096;
 
+/// Whose a sample is, and what was mapped when it was taken.
+#[derive(Clone, Debug)]
+pub struct Identified {
+    process: ProcessKey,
+    thread: ThreadName,
+    ppid: u32,
+    space: Arc<AddressSpace>,
+}
+
+impl Identified {
+    /// The number of its set of mappings, which no different ones share; 0 when nothing is known to be mapped.
+    #[must_use]
+    pub fn mappings(&self) -> u64 {
+        self.space.generation
+    }
+
+    /// Host process id.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.process.pid
+    }
+}
+
 impl ProcessTable {
     /// Turns addresses into locations.
     pub fn resolve(&mut self, raw: &RawSample) -> Sample {
+        let who = self.identify(raw);
+        self.place(&who, raw)
+    }
+
+    /// Says whose a sample is. To be asked in the order of time, between the side-band records.
+    pub fn identify(&mut self, raw: &RawSample) -> Identified {
         let thread = clean_name(&raw.thread);
-        let (process, resolved) = match self.locate(raw) {
-            Some(at) => self.resolve_tracked(raw, at, &thread),
+        match self.locate(raw) {
+            Some(at) => self.identify_tracked(raw, at, thread),
             None => {
-                let key = ProcessKey { pid: raw.pid, start: raw.start };
-                let space = AddressSpace::default();
-                let origin = Origin { pid: raw.pid, ppid: 0, start: 0, end: 0 };
-                (key, resolve_stack(&mut self.binaries, &space, raw, origin))
+                let process = ProcessKey { pid: raw.pid, start: raw.start };
+                Identified { process, thread, ppid: 0, space: Arc::default() }
             }
-        };
+        }
+    }
+
+    /// Turns addresses into locations, as things were when the sample was identified.
+    pub fn place(&mut self, who: &Identified, raw: &RawSample) -> Sample {
+        let resolved = self.resolve_cached(raw, who);
         Sample {
             time: raw.time,
-            process,
+            process: who.process,
             tid: raw.tid,
-            thread,
+            thread: who.thread.clone(),
             stack: resolved.stack,
             end: resolved.end,
             weight: raw.weight,
@@ -63,7 +96,7 @@ impl ProcessTable {
         Some(self.insert(process))
     }
 
-    fn resolve_tracked(&mut self, raw: &RawSample, at: usize, thread: &str) -> (ProcessKey, Resolved) {
+    fn identify_tracked(&mut self, raw: &RawSample, at: usize, thread: ThreadName) -> Identified {
         // Taken out and put back: what follows needs other parts of the table.
         let mut all = self.processes.get_mut(&raw.pid).map(std::mem::take).expect("the process was just located");
         let process = &mut all[at];
@@ -77,11 +110,11 @@ impl ProcessTable {
         self.follow_cgroup(process, raw);
         // Any thread's name is better than none.
         if raw.tid == raw.pid || process.facts.comm == NAMELESS {
-            process.rename(thread);
+            process.rename(&thread);
         }
-        let resolved = self.resolve_cached(raw, process);
+        let who = Identified { process: key, thread, ppid: process.ppid, space: process.space.clone() };
         self.processes.insert(raw.pid, all);
-        (key, resolved)
+        who
     }
 
     /// Asks `/proc` again. Says no, leaving all as it was, when the process is gone.
@@ -129,9 +162,9 @@ impl ProcessTable {
         }
     }
 
-    fn resolve_cached(&mut self, raw: &RawSample, process: &Tracked) -> Resolved {
+    fn resolve_cached(&mut self, raw: &RawSample, who: &Identified) -> Resolved {
         let key = StackKey {
-            mappings: process.space.generation,
+            mappings: who.space.generation,
             user: raw.user.clone(),
             kernel: raw.kernel.clone(),
             end: raw.end,
@@ -150,10 +183,40 @@ impl ProcessTable {
             Cached::Old(_) | Cached::Miss => {}
         }
         self.counts.stacks_resolved += 1;
-        let origin = Origin { pid: raw.pid, ppid: process.ppid, start: 0, end: 0 };
-        let resolved = resolve_stack(&mut self.binaries, &process.space, raw, origin);
+        let origin = Origin { pid: raw.pid, ppid: who.ppid, start: 0, end: 0 };
+        let resolved = resolve_stack(&mut self.binaries, &who.space, raw, origin);
         self.stacks.put(key, resolved.clone());
         resolved
+    }
+
+    /// The executable ranges that were mapped when a sample was identified, in order, their files opened.
+    pub fn ranges(&mut self, who: &Identified, now: BootNanos) -> Vec<MappedRange> {
+        let origin = Origin { pid: who.process.pid, ppid: who.ppid, start: 0, end: 0 };
+        self.place_ranges(&who.space, origin, now)
+    }
+
+    /// The number of the mappings that a process has now, and its ranges by need; `None` when it has left or is not known.
+    pub fn mappings_of(&self, pid: u32) -> Option<u64> {
+        let process = self.processes.get(&pid)?.last().filter(|process| process.left.is_none())?;
+        Some(process.space.generation).filter(|generation| *generation != 0)
+    }
+
+    /// The executable ranges that a process has now.
+    pub fn ranges_of(&mut self, pid: u32, now: BootNanos) -> Vec<MappedRange> {
+        let Some(process) = self.processes.get(&pid).and_then(|all| all.last()) else { return Vec::new() };
+        let (space, ppid) = (process.space.clone(), process.ppid);
+        self.place_ranges(&space, Origin { pid, ppid, start: 0, end: 0 }, now)
+    }
+
+    fn place_ranges(&mut self, space: &AddressSpace, origin: Origin, now: BootNanos) -> Vec<MappedRange> {
+        let anonymous = self.binaries.anonymous();
+        let ranges = space.ranges.iter().map(|range| {
+            let origin = Origin { start: range.start, end: range.end, ..origin };
+            let binary = self.binaries.place(&range.backing, origin, now);
+            let file = Some(binary).filter(|binary| *binary != anonymous);
+            MappedRange { start: range.start, end: range.end, offset: range.offset, file }
+        });
+        ranges.collect()
     }
 }
 

@@ -44,6 +44,8 @@ pub struct ProcessTable {
     pub(super) counts: TableCounts,
     generation: u64,
     lost: bool,
+    /// Processes whose mappings may be others since [`Self::take_changed`].
+    changed: Vec<u32>,
     /// The second in which eager openings are counted, and how many there were.
     eager: (u64, u32),
 }
@@ -80,6 +82,7 @@ impl ProcessTable {
             counts: TableCounts::default(),
             generation: 0,
             lost: false,
+            changed: Vec::new(),
             eager: (0, 0),
         }
     }
@@ -99,8 +102,20 @@ impl ProcessTable {
         }
     }
 
+    /// Processes that have mapped, unmapped, forked, called exec or left since the last call, in order, some more than once.
+    pub fn take_changed(&mut self) -> Vec<u32> {
+        std::mem::take(&mut self.changed)
+    }
+
     /// Takes in one side-band record. Records come in the order of their times.
     pub fn apply(&mut self, event: SideBand) {
+        match &event {
+            SideBand::Exec { pid, .. } | SideBand::Fork { pid, .. } | SideBand::Mmap { pid, .. } => {
+                self.changed.push(*pid)
+            }
+            SideBand::Exit { pid, tid, .. } if pid == tid => self.changed.push(*pid),
+            SideBand::Exit { .. } | SideBand::Comm { .. } | SideBand::Lost { .. } => {}
+        }
         match event {
             SideBand::Exec { time, pid, comm } => self.change(pid, time, |process| {
                 process.space = Arc::default();

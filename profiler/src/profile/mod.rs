@@ -19,7 +19,7 @@ pub use binary::{Binary, BinaryId, BinaryKey, BinaryKind, BuildId};
 pub use call_tree::{CallTree, Frame, FrameId, FrameKind, Node};
 pub use loss::{LossCause, Losses};
 pub use printable::{is_printable, printable};
-pub use process::{ContainerId, ProcessFacts, ProcessKey, StartTicks};
+pub use process::{ContainerId, MappedRange, ProcessFacts, ProcessKey, StartTicks};
 pub use profiler_ebpf::StackEnd;
 pub use sample::{Location, RawSample, Sample, SampleEvent, ThreadName};
 pub use side_band::{MappedFile, SideBand};

@@ -1,6 +1,6 @@
 //! A process is (pid, start time), never a pid alone: pids come back.
 
-use super::BootNanos;
+use super::{BinaryId, BootNanos};
 
 /// Start time in clock ticks (10 ms) since boot: the resolution `/proc/PID/stat` shows, so both sources agree.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -51,4 +51,17 @@ pub struct ProcessFacts {
     pub container: Option<ContainerId>,
     /// systemd unit parsed from the path (`nginx.service`, `session-3.scope`).
     pub unit: Option<String>,
+}
+
+/// An executable range of a process's memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MappedRange {
+    /// First address.
+    pub start: u64,
+    /// First address after.
+    pub end: u64,
+    /// Offset in the file of `start`.
+    pub offset: u64,
+    /// The file behind it (or the vDSO); `None` for memory that code is made in at run time.
+    pub file: Option<BinaryId>,
 }
