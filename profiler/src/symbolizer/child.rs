@@ -1,10 +1,9 @@
 //! The parent's end of a symbolizer child: start it, ask it, and be rid of it.
 
 use std::ffi::OsString;
-use std::fs::File;
 use std::io::{self, IoSlice, Read, Write};
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
@@ -13,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
 
-use super::wire::{Answer, Kind, MAX_FRAME, Question};
+use super::wire::{Answer, Kind, MAX_FILES, MAX_FRAME, Question, Reply};
 
 /// A killed child is waited for this long; then a thread of its own does.
 const REAP: Duration = Duration::from_millis(200);
@@ -67,22 +66,32 @@ impl WorkerChild {
         if hello == Answer::HELLO { Ok(started) } else { Err(io::ErrorKind::InvalidData.into()) }
     }
 
-    /// Asks for names, waiting for the answer until the time is up. It has a result for the first of the offsets at least, and
+    /// Asks a question, waiting for the answer until the time is up. Names come for the first of the offsets at least, and
     /// for all unless they are long. Any error means that this child is of no more use.
     ///
     /// # Errors
     /// It died, took too long, or did not answer in our language.
-    pub fn ask(&mut self, kind: Kind, file: Option<&File>, offsets: &[u64], patience: Duration) -> io::Result<Answer> {
+    pub fn ask(
+        &mut self,
+        kind: Kind,
+        files: &[BorrowedFd<'_>],
+        offsets: &[u64],
+        patience: Duration,
+    ) -> io::Result<Answer> {
         let deadline = Instant::now() + patience;
         self.questions = self.questions.wrapping_add(1).max(1);
         let question = Question { id: self.questions, kind, offsets: offsets.to_vec() };
-        self.send(&question.encode(), file, deadline)?;
+        self.send(&question.encode(), files, deadline)?;
         let answer = self.receive(deadline)?;
-        let count = answer.results.len();
-        if answer.id != question.id || count > offsets.len() || (count == 0 && !offsets.is_empty()) {
-            return Err(io::ErrorKind::InvalidData.into());
-        }
-        Ok(answer)
+        let fits = match &answer.reply {
+            Reply::Names(results) => {
+                kind != Kind::UnwindRows
+                    && results.len() <= offsets.len()
+                    && (offsets.is_empty() || !results.is_empty())
+            }
+            Reply::Written(_) | Reply::Refused(_) => kind == Kind::UnwindRows,
+        };
+        if answer.id == question.id && fits { Ok(answer) } else { Err(io::ErrorKind::InvalidData.into()) }
     }
 
     /// Whether it has not ended yet.
@@ -114,16 +123,15 @@ impl WorkerChild {
         Answer::decode(&body).ok_or(io::ErrorKind::InvalidData.into())
     }
 
-    fn send(&mut self, body: &[u8], file: Option<&File>, deadline: Instant) -> io::Result<()> {
+    fn send(&mut self, body: &[u8], files: &[BorrowedFd<'_>], deadline: Instant) -> io::Result<()> {
         let len = (body.len() as u32).to_le_bytes();
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FILES))];
         let mut control = SendAncillaryBuffer::new(&mut space);
-        let descriptor = file.map(|file| [file.as_fd()]);
-        if let Some(descriptor) = &descriptor {
-            control.push(SendAncillaryMessage::ScmRights(descriptor));
+        if !files.is_empty() && !control.push(SendAncillaryMessage::ScmRights(files)) {
+            return Err(io::ErrorKind::InvalidInput.into());
         }
         self.socket.set_write_timeout(Some(left(deadline)?))?;
-        // Four bytes always fit into an empty socket; the descriptor goes with them.
+        // Four bytes always fit into an empty socket; the descriptors go with them.
         rustix::net::sendmsg(&self.socket, &[IoSlice::new(&len)], &mut control, SendFlags::NOSIGNAL)?;
         self.socket.write_all(body)
     }

@@ -6,19 +6,22 @@
 //!
 //! Files are parsed by blazesym in a child process only: a hostile or changing file can abort its parser (allocation
 //! failure, SIGBUS on truncation), and no catching helps. A child that crashes, hangs or grows is killed and the file that did it
-//! set aside; the daemon goes on. Question and answer are plain bytes plus one descriptor (`wire.rs`), so the child needs nothing
-//! of the file system but `/proc`.
+//! set aside; the daemon goes on. Question and answer are plain bytes plus a few descriptors (`wire.rs`), so the child needs
+//! nothing of the file system but `/proc`. Unwind tables are compiled in such a child too, one of their own ([`RowsWorker`]).
 //!
 //! Invariant: an answer is given only for what was asked, and "unknown" always says why.
 
 mod child;
 mod elf;
 mod kernel;
+mod lane;
 mod pending;
 mod service;
+mod unwind_rows;
 mod wire;
 mod worker;
 
 pub use child::WorkerCommand;
 pub use service::{Request, Symbolizer, SymbolizerError};
-pub use worker::{WorkerError, worker_main};
+pub use unwind_rows::{RowsError, RowsWorker};
+pub use worker::{CompileRows, ROWS_TOO_LARGE, WorkerError, worker_main};

@@ -1,17 +1,16 @@
 //! The thread that answers: takes requests in, asks the child, gives answers out.
 
-use std::collections::HashMap;
-use std::fs::File;
-use std::os::unix::fs::MetadataExt;
+use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use super::child::{WorkerChild, WorkerCommand};
+use super::child::WorkerCommand;
+use super::lane::{FileContent, Lane, LaneError, Trust};
 use super::pending::{Job, Pending};
-use super::wire::Kind;
+use super::wire::{Kind, Reply};
 use crate::profile::{Binary, BinaryKind, Symbolized, UnknownReason};
 use crate::store::LocationId;
 
@@ -23,8 +22,6 @@ const MAX_BATCHES: usize = 16;
 const IDLE: Duration = Duration::from_secs(10);
 /// After a child could not be started, nothing is tried for this long.
 const SPAWN_PAUSE: Duration = Duration::from_secs(5);
-/// Most files remembered as having crashed a child.
-const MAX_SET_ASIDE: usize = 4096;
 
 /// Why there is no symbolizer.
 #[derive(Debug, thiserror::Error)]
@@ -83,13 +80,11 @@ impl Symbolizer {
         let (queue, batches) = sync_channel(MAX_BATCHES);
         let shared = Arc::new(Shared::default());
         let mut service = Service {
-            command,
+            lane: Lane::new(command),
             answers,
             shared: shared.clone(),
             pending: Pending::default(),
-            child: None,
             dropped: 0,
-            set_aside: HashMap::new(),
         };
         let thread = std::thread::Builder::new()
             .name("symbolizer".to_owned())
@@ -141,41 +136,13 @@ impl Drop for Symbolizer {
     }
 }
 
-/// What a file has done to its child: what may still be asked about it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Trust {
-    /// Its symbol tables; parsing its debug information ended the child.
-    SymbolsOnly,
-    /// Nothing.
-    Nothing,
-}
-
-/// A file's content: when it changes, it is another file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct FileContent {
-    dev: u64,
-    inode: u64,
-    len: u64,
-    mtime: (i64, i64),
-}
-
-impl FileContent {
-    fn of(file: &File) -> Option<Self> {
-        let stat = file.metadata().ok()?;
-        let mtime = (stat.mtime(), stat.mtime_nsec());
-        Some(Self { dev: stat.dev(), inode: stat.ino(), len: stat.len(), mtime })
-    }
-}
-
 struct Service<F> {
-    command: WorkerCommand,
+    lane: Lane,
     answers: F,
     shared: Arc<Shared>,
     pending: Pending,
-    child: Option<WorkerChild>,
     /// Requests given up without an answer.
     dropped: usize,
-    set_aside: HashMap<FileContent, Trust>,
 }
 
 impl<F: Fn(Vec<(LocationId, Symbolized)>)> Service<F> {
@@ -210,7 +177,7 @@ impl<F: Fn(Vec<(LocationId, Symbolized)>)> Service<F> {
                         paused = Some(Instant::now() + SPAWN_PAUSE);
                     }
                 }
-                None if wait >= IDLE => self.child = None,
+                None if wait >= IDLE => self.lane.let_go(),
                 None => {}
             }
         }
@@ -268,36 +235,26 @@ impl<F: Fn(Vec<(LocationId, Symbolized)>)> Service<F> {
         let content = file.and_then(FileContent::of);
         let mut results = Vec::with_capacity(offsets.len());
         while results.len() < offsets.len() {
-            let trust = content.and_then(|content| self.set_aside.get(&content).copied());
+            let trust = content.and_then(|content| self.lane.distrust(&content));
             let kind = match (binary.kind, trust) {
                 (BinaryKind::Kernel, _) => Kind::Kernel,
                 (_, None) => Kind::Elf,
                 (_, Some(Trust::SymbolsOnly)) => Kind::ElfSymbolsOnly,
                 (_, Some(Trust::Nothing)) => break,
             };
-            // One that ended between two questions (it is the first to go when memory runs out) is no file's doing.
-            self.child.take_if(|child| !child.is_alive());
-            let child = match &mut self.child {
-                Some(child) => child,
-                none => {
-                    let child = WorkerChild::spawn(&self.command);
-                    let child =
-                        child.inspect_err(|error| tracing::warn!(%error, "failed to start the symbolizer's child"));
-                    none.insert(child.ok()?)
-                }
-            };
             let deadline = self.shared.deadline.get();
             let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-            let patience = left.map_or(self.command.patience, |left| left.min(self.command.patience));
-            match child.ask(kind, file, &offsets[results.len()..], patience) {
-                Ok(reply) => {
-                    results.extend(reply.results);
-                    if reply.leaving {
-                        self.child = None;
-                    }
+            let patience = left.map_or(self.lane.command.patience, |left| left.min(self.lane.command.patience));
+            let files: Vec<_> = file.iter().map(AsFd::as_fd).collect();
+            match self.lane.ask(kind, content.as_ref(), &files, &offsets[results.len()..], patience) {
+                Ok(Reply::Names(names)) => results.extend(names),
+                // `WorkerChild::ask` lets no other reply through.
+                Ok(Reply::Written(_) | Reply::Refused(_)) => return None,
+                Err(LaneError::NoChild(error)) => {
+                    tracing::warn!(%error, "failed to start the symbolizer's child");
+                    return None;
                 }
-                Err(error) => {
-                    self.child = None;
+                Err(LaneError::Failed(error)) => {
                     // It is we who ran out of time, then.
                     if deadline.is_some_and(|deadline| *deadline <= Instant::now()) {
                         return None;
@@ -308,11 +265,8 @@ impl<F: Fn(Vec<(LocationId, Symbolized)>)> Service<F> {
                         return None;
                     };
                     tracing::warn!(path = binary.path, %error, "the symbolizer's child failed on a file, which is set aside");
-                    if self.set_aside.len() >= MAX_SET_ASIDE {
-                        self.set_aside.clear();
-                    }
                     let trust = if kind == Kind::Elf { Trust::SymbolsOnly } else { Trust::Nothing };
-                    self.set_aside.insert(content, trust);
+                    self.lane.blame(content, trust);
                 }
             }
         }

@@ -1,12 +1,14 @@
 //! What the daemon and its symbolizer child say to each other.
 //!
-//! A frame is its length (4 bytes, little endian) and a body; a question's descriptor travels with the length. The child parses
+//! A frame is its length (4 bytes, little endian) and a body; a question's descriptors travel with the length, in the order that
+//! its [`Kind`] says. The child parses
 //! hostile files and may be taken over by one, so an answer is decoded as hostile itself: every length is checked, everything is
 //! capped, text is made printable again.
 //!
 //! ```text
 //! question  id:4 kind:1 offset:8 ..                   id is not 0
-//! answer    id:4 leaving:1 result ..
+//! answer    id:4 leaving:1 reply
+//! reply     1 result ..   or   2 bytes:8   or   3 code:1
 //! result    1 symbols:1 symbol ..   or   reason:1 (2 and up, the numbers of UnknownReason)
 //! symbol    flags:1 name:2+n [file:2+n] [line:4]      flags: 1 inlined, 2 has a file, 4 has a line
 //! ```
@@ -22,21 +24,34 @@ pub(super) const MAX_TEXT: usize = 4096;
 /// Most functions at one location; inlining goes tens deep at most.
 pub(super) const MAX_SYMBOLS: usize = 64;
 
+const NAMES: u8 = 1;
+const WRITTEN: u8 = 2;
+const REFUSED: u8 = 3;
+
 const NAMED: u8 = 1;
 const INLINED: u8 = 1;
 const HAS_FILE: u8 = 2;
 const HAS_LINE: u8 = 4;
 
-/// What is to be parsed.
+/// Most descriptors of one question.
+pub(super) const MAX_FILES: usize = 4;
+
+/// What is to be parsed, and with which descriptors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(super) enum Kind {
-    /// The file of the descriptor, with its debug information.
+    /// The file, with its debug information. Descriptors: the file. Answered by names.
     Elf = 1,
-    /// The file of the descriptor, its symbol tables only: its debug information has crashed a child before.
+    /// The file, its symbol tables only: its debug information has crashed a child before. As [`Self::Elf`].
     ElfSymbolsOnly = 2,
-    /// `/proc/kallsyms`; offsets are addresses.
+    /// `/proc/kallsyms`; offsets are addresses. No descriptors. Answered by names.
     Kernel = 3,
+    /// The file's unwind rows. Descriptors: the file, and a memfd for the rows. Answered by the bytes written, or a refusal.
+    UnwindRows = 4,
+}
+
+impl Kind {
+    const ALL: [Self; 4] = [Self::Elf, Self::ElfSymbolsOnly, Self::Kernel, Self::UnwindRows];
 }
 
 /// A question to the child.
@@ -63,12 +78,8 @@ impl Question {
     /// `None` when it is no question.
     pub fn decode(mut body: &[u8]) -> Option<Self> {
         let id = take_u32(&mut body)?;
-        let kind = match take(&mut body, 1)? {
-            [1] => Kind::Elf,
-            [2] => Kind::ElfSymbolsOnly,
-            [3] => Kind::Kernel,
-            _ => return None,
-        };
+        let kind = take(&mut body, 1)?[0];
+        let kind = Kind::ALL.into_iter().find(|known| *known as u8 == kind)?;
         let (offsets, []) = body.as_chunks::<8>() else { return None };
         (offsets.len() <= MAX_OFFSETS).then(|| Self {
             id,
@@ -78,6 +89,17 @@ impl Question {
     }
 }
 
+/// What a child has found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Reply {
+    /// In the order of the offsets. May be fewer, when the frame was full; the rest is to be asked again.
+    Names(Vec<Symbolized>),
+    /// So many bytes stand in the memfd.
+    Written(u64),
+    /// Nothing could be made of the file, for a reason that only those who asked know.
+    Refused(u8),
+}
+
 /// The child's answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Answer {
@@ -85,26 +107,36 @@ pub(super) struct Answer {
     pub id: u32,
     /// The child has grown large and exits after this answer.
     pub leaving: bool,
-    /// In the order of the offsets. May be fewer, when the frame was full; the rest is to be asked again.
-    pub results: Vec<Symbolized>,
+    /// What was asked for.
+    pub reply: Reply,
 }
 
 impl Answer {
     /// What a child says before the first question: it has started, so what goes wrong later is a file's doing.
-    pub const HELLO: Self = Self { id: 0, leaving: false, results: Vec::new() };
+    pub const HELLO: Self = Self { id: 0, leaving: false, reply: Reply::Names(Vec::new()) };
 
     /// The body of its frame; results that do not fit are left out.
     pub fn encode(&self) -> Vec<u8> {
         let mut body = Vec::new();
         body.extend(self.id.to_le_bytes());
         body.push(u8::from(self.leaving));
-        for result in &self.results {
-            let before = body.len();
-            encode_result(&mut body, result);
-            if body.len() > MAX_FRAME {
-                body.truncate(before);
-                break;
+        match &self.reply {
+            Reply::Names(results) => {
+                body.push(NAMES);
+                for result in results {
+                    let before = body.len();
+                    encode_result(&mut body, result);
+                    if body.len() > MAX_FRAME {
+                        body.truncate(before);
+                        break;
+                    }
+                }
             }
+            Reply::Written(bytes) => {
+                body.push(WRITTEN);
+                body.extend(bytes.to_le_bytes());
+            }
+            Reply::Refused(code) => body.extend([REFUSED, *code]),
         }
         body
     }
@@ -113,14 +145,22 @@ impl Answer {
     pub fn decode(mut body: &[u8]) -> Option<Self> {
         let id = take_u32(&mut body)?;
         let leaving = take(&mut body, 1)?[0] != 0;
-        let mut results = Vec::new();
-        while !body.is_empty() {
-            if results.len() == MAX_OFFSETS {
-                return None;
+        let reply = match take(&mut body, 1)?[0] {
+            NAMES => {
+                let mut results = Vec::new();
+                while !body.is_empty() {
+                    if results.len() == MAX_OFFSETS {
+                        return None;
+                    }
+                    results.push(decode_result(&mut body)?);
+                }
+                Reply::Names(results)
             }
-            results.push(decode_result(&mut body)?);
-        }
-        Some(Self { id, leaving, results })
+            WRITTEN => Reply::Written(u64::from_le_bytes(take(&mut body, 8)?.try_into().ok()?)),
+            REFUSED => Reply::Refused(take(&mut body, 1)?[0]),
+            _ => return None,
+        };
+        body.is_empty().then_some(Self { id, leaving, reply })
     }
 }
 
@@ -205,16 +245,24 @@ mod tests {
         ]
     }
 
+    fn any_reply() -> impl Strategy<Value = Reply> {
+        prop_oneof![
+            proptest::collection::vec(any_symbolized(), 0..20).prop_map(Reply::Names),
+            any::<u64>().prop_map(Reply::Written),
+            any::<u8>().prop_map(Reply::Refused),
+        ]
+    }
+
     proptest! {
         /// What one side says the other one hears.
         #[test]
         fn frames_survive_the_journey(
-            id in any::<u32>(), offsets in proptest::collection::vec(any::<u64>(), 0..50),
-            leaving in any::<bool>(), results in proptest::collection::vec(any_symbolized(), 0..20)
+            id in any::<u32>(), kind in 0..Kind::ALL.len(), offsets in proptest::collection::vec(any::<u64>(), 0..50),
+            leaving in any::<bool>(), reply in any_reply()
         ) {
-            let question = Question { id, kind: Kind::ElfSymbolsOnly, offsets };
+            let question = Question { id, kind: Kind::ALL[kind], offsets };
             prop_assert_eq!(Question::decode(&question.encode()), Some(question));
-            let answer = Answer { id, leaving, results };
+            let answer = Answer { id, leaving, reply };
             prop_assert_eq!(Answer::decode(&answer.encode()), Some(answer));
         }
 
@@ -222,8 +270,8 @@ mod tests {
         #[test]
         fn any_bytes_are_survived(body in proptest::collection::vec(prop_oneof![0_u8..12, any::<u8>()], 0..300)) {
             Question::decode(&body);
-            let Some(answer) = Answer::decode(&body) else { return Ok(()) };
-            for result in answer.results {
+            let Some(Answer { reply: Reply::Names(results), .. }) = Answer::decode(&body) else { return Ok(()) };
+            for result in results {
                 let Symbolized::Named(symbols) = result else { continue };
                 prop_assert!(!symbols.is_empty() && symbols.len() <= MAX_SYMBOLS);
                 prop_assert!(symbols.iter().all(|symbol| symbol.name.chars().all(crate::profile::is_printable)));
@@ -236,9 +284,9 @@ mod tests {
     fn a_full_frame_holds_the_first_results() {
         let symbol = Symbol { name: "x".repeat(5000), source: None, inlined: false };
         let results = vec![Symbolized::Named(vec![symbol; 70]); 30];
-        let body = Answer { id: 1, leaving: false, results }.encode();
+        let body = Answer { id: 1, leaving: false, reply: Reply::Names(results) }.encode();
         assert!(body.len() <= MAX_FRAME);
-        let kept = Answer::decode(&body).map(|answer| answer.results);
-        assert!(matches!(kept.as_deref(), Some([Symbolized::Named(symbols), ..]) if symbols.len() == MAX_SYMBOLS));
+        let Some(Reply::Names(kept)) = Answer::decode(&body).map(|answer| answer.reply) else { panic!("no names") };
+        assert!(matches!(&kept[..], [Symbolized::Named(symbols), ..] if symbols.len() == MAX_SYMBOLS));
     }
 }

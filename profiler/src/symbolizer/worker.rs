@@ -4,9 +4,9 @@
 //! runs out, and goes with its parent.
 
 use std::fs::File;
-use std::io::{self, IoSliceMut, Read, Write};
+use std::io::{self, BufWriter, IoSliceMut, Read, Write};
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::path::PathBuf;
 
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags};
@@ -14,8 +14,7 @@ use rustix::process::{Resource, Rlimit, Signal};
 
 use super::elf::symbolize_file;
 use super::kernel::KernelSymbols;
-use super::wire::{Answer, Kind, MAX_FRAME, Question};
-use crate::profile::Symbolized;
+use super::wire::{Answer, Kind, MAX_FILES, MAX_FRAME, Question, Reply};
 
 /// Address space for parsing, beside the file itself, which is mapped.
 const MEMORY: u64 = 1 << 30;
@@ -25,6 +24,11 @@ const MAX_FILE: u64 = 4 << 30;
 const CPU_SECONDS: u64 = 10;
 /// A child larger than this exits after its answer, as memory once taken by a large file is not given back.
 const MAX_RESIDENT: u64 = 96 << 20;
+
+/// Rows are written in pieces of this size.
+const ROWS_BUFFER: usize = 256 << 10;
+/// The code of a refusal that is ours: the rows do not fit into the memfd.
+pub const ROWS_TOO_LARGE: u8 = 255;
 
 /// Why a symbolizer child ended.
 #[derive(Debug, thiserror::Error)]
@@ -43,32 +47,64 @@ pub enum WorkerError {
 ///
 /// # Errors
 /// Standard input is no socket, or does not speak `wire.rs`.
-pub fn worker_main() -> Result<(), WorkerError> {
+pub fn worker_main(compile_rows: CompileRows) -> Result<(), WorkerError> {
     let mut kernel = KernelSymbols::default();
-    answer_with(|question, file| {
-        Ok(match (question.kind, file) {
-            (Kind::Kernel, _) => kernel.symbolize(&question.offsets),
-            (kind @ (Kind::Elf | Kind::ElfSymbolsOnly), Some(file)) => {
-                allow_for(&file)?;
-                let path = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
-                symbolize_file(&path, &question.offsets, kind == Kind::Elf)
-            }
-            (Kind::Elf | Kind::ElfSymbolsOnly, None) => return Err(WorkerError::BadQuestion),
-        })
+    answer_with(|question, files| match (question.kind, files) {
+        (Kind::Kernel, []) => Ok(Reply::Names(kernel.symbolize(&question.offsets))),
+        (kind @ (Kind::Elf | Kind::ElfSymbolsOnly), [file]) => {
+            allow_for(file)?;
+            let path = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
+            Ok(Reply::Names(symbolize_file(&path, &question.offsets, kind == Kind::Elf)))
+        }
+        (Kind::UnwindRows, [file, rows]) => {
+            allow_for(file)?;
+            Ok(write_rows(compile_rows, file, rows))
+        }
+        _ => Err(WorkerError::BadQuestion),
     })
 }
 
+/// Writes the unwind rows of a file, in a form that is the unwinder's, or refuses with a code of its own. The file is foreign:
+/// it may be anything and may change at any time, so it is read by `pread` and never mapped. Panics and crashes cost the child.
+pub type CompileRows = fn(&File, &mut dyn Write) -> Result<(), u8>;
+
+fn write_rows(compile_rows: CompileRows, file: &File, rows: &File) -> Reply {
+    let mut out = Counted { out: BufWriter::with_capacity(ROWS_BUFFER, rows), bytes: 0 };
+    match compile_rows(file, &mut out) {
+        Ok(()) if out.flush().is_ok() => Reply::Written(out.bytes),
+        Ok(()) => Reply::Refused(ROWS_TOO_LARGE),
+        Err(code) => Reply::Refused(code),
+    }
+}
+
+/// Counts what is written.
+struct Counted<W> {
+    out: W,
+    bytes: u64,
+}
+
+impl<W: Write> Write for Counted<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.out.write(bytes)?;
+        self.bytes += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+}
+
 /// Says hello, then answers each question by `answer`.
-fn answer_with(
-    mut answer: impl FnMut(&Question, Option<File>) -> Result<Vec<Symbolized>, WorkerError>,
-) -> Result<(), WorkerError> {
+fn answer_with(mut answer: impl FnMut(&Question, &[File]) -> Result<Reply, WorkerError>) -> Result<(), WorkerError> {
     limit_ourselves()?;
     let stdin = io::stdin();
     send(stdin.as_fd(), &Answer::HELLO)?;
-    while let Some((question, file)) = receive(stdin.as_fd())? {
-        let results = answer(&question, file.map(File::from))?;
+    while let Some((question, files)) = receive(stdin.as_fd())? {
+        let reply = answer(&question, &files)?;
+        drop(files);
         let leaving = resident() > MAX_RESIDENT;
-        send(stdin.as_fd(), &Answer { id: question.id, leaving, results })?;
+        send(stdin.as_fd(), &Answer { id: question.id, leaving, reply })?;
         if leaving {
             break;
         }
@@ -110,10 +146,10 @@ fn resident() -> u64 {
     pages * rustix::param::page_size() as u64
 }
 
-/// The next question and its descriptor; `None` when the parent has closed the socket.
-fn receive(socket: BorrowedFd<'_>) -> Result<Option<(Question, Option<OwnedFd>)>, WorkerError> {
+/// The next question and its descriptors; `None` when the parent has closed the socket.
+fn receive(socket: BorrowedFd<'_>) -> Result<Option<(Question, Vec<File>)>, WorkerError> {
     let mut len = [0; 4];
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FILES))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let got = rustix::net::recvmsg(
         socket,
@@ -125,10 +161,12 @@ fn receive(socket: BorrowedFd<'_>) -> Result<Option<(Question, Option<OwnedFd>)>
     if got.bytes == 0 {
         return Ok(None);
     }
-    let file = control.drain().find_map(|message| match message {
-        RecvAncillaryMessage::ScmRights(mut files) => files.next(),
-        _ => None,
-    });
+    let mut files = Vec::new();
+    for message in control.drain() {
+        if let RecvAncillaryMessage::ScmRights(received) = message {
+            files.extend(received.map(File::from));
+        }
+    }
     let len = u32::from_le_bytes(len) as usize;
     if got.bytes != 4 || len > MAX_FRAME {
         return Err(WorkerError::BadQuestion);
@@ -136,7 +174,7 @@ fn receive(socket: BorrowedFd<'_>) -> Result<Option<(Question, Option<OwnedFd>)>
     let mut body = vec![0; len];
     Socket(socket).read_exact(&mut body)?;
     let question = Question::decode(&body).ok_or(WorkerError::BadQuestion)?;
-    Ok(Some((question, file)))
+    Ok(Some((question, files)))
 }
 
 fn send(socket: BorrowedFd<'_>, answer: &Answer) -> io::Result<()> {
@@ -185,7 +223,8 @@ pub(super) mod tests {
         this_test_as_child("child_main")
     }
 
-    /// A child that does what the first bytes of a file say: `ABORT` or `HANG`; any other file is parsed.
+    /// A child that does what the first bytes of a file say: `ABORT`, `HANG!` or `REFUS`; any other file is parsed, and copied
+    /// where rows are asked for.
     pub fn obedient_child() -> WorkerCommand {
         this_test_as_child("obedient_child_main")
     }
@@ -194,15 +233,30 @@ pub(super) mod tests {
     #[test]
     #[ignore = "run by other tests"]
     fn child_main() {
-        let _ = worker_main();
+        let _ = worker_main(|_, _| Err(1));
+    }
+
+    fn copy(file: &File, rows: &mut dyn Write) -> Result<(), u8> {
+        let (mut buffer, mut at) = ([0; 1000], 0);
+        loop {
+            let read = file.read_at(&mut buffer, at).map_err(|_| 2)?;
+            if &buffer[..5] == b"REFUS" {
+                return Err(77);
+            }
+            if read == 0 {
+                return Ok(());
+            }
+            rows.write_all(&buffer[..read]).map_err(|_| 3)?;
+            at += read as u64;
+        }
     }
 
     /// Not a test: the main function of [`obedient_child`].
     #[test]
     #[ignore = "run by other tests"]
     fn obedient_child_main() {
-        let _ = answer_with(|question, file| {
-            let file = file.ok_or(WorkerError::BadQuestion)?;
+        let _ = answer_with(|question, files| {
+            let file = files.first().ok_or(WorkerError::BadQuestion)?;
             let mut word = [0; 5];
             let _ = file.read_at(&mut word, 0);
             match &word {
@@ -212,8 +266,11 @@ pub(super) mod tests {
                 },
                 _ => {}
             }
+            if let [file, rows] = files {
+                return Ok(write_rows(copy, file, rows));
+            }
             let path = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
-            Ok(symbolize_file(&path, &question.offsets, question.kind == Kind::Elf))
+            Ok(Reply::Names(symbolize_file(&path, &question.offsets, question.kind == Kind::Elf)))
         });
     }
 }

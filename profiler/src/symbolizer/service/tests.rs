@@ -2,9 +2,11 @@
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+use std::fs::File;
 use std::io::{Seek, Write};
 use std::sync::mpsc::channel;
 
+use super::super::child::WorkerChild;
 use super::super::worker::tests::{obedient_child, real_child};
 use super::*;
 use crate::profile::BinaryKey;
@@ -86,36 +88,35 @@ fn a_child_that_hangs_is_killed_and_its_file_never_parsed_again() {
 #[test]
 fn a_killed_child_is_known_to_be_dead() {
     let good = ourselves();
-    let file = good.file.as_deref();
+    let files = [good.file.as_ref().unwrap().as_fd()];
     let mut child = WorkerChild::spawn(&real_child()).unwrap();
-    assert_eq!(child.ask(Kind::Elf, file, &[0, 1], Duration::from_secs(20)).unwrap().results.len(), 2);
+    let answer = child.ask(Kind::Elf, &files, &[0, 1], Duration::from_secs(20)).unwrap();
+    assert!(matches!(answer.reply, Reply::Names(names) if names.len() == 2));
     child.kill();
-    assert!(child.ask(Kind::Elf, file, &[0, 1], Duration::from_secs(20)).is_err());
+    assert!(child.ask(Kind::Elf, &files, &[0, 1], Duration::from_secs(20)).is_err());
     let mut child = WorkerChild::spawn(&real_child()).unwrap();
-    assert!(child.ask(Kind::Elf, file, &[0, 1], Duration::from_secs(20)).is_ok());
+    assert!(child.ask(Kind::Elf, &files, &[0, 1], Duration::from_secs(20)).is_ok());
 }
 
 /// A child that was killed while it had nothing to do, for want of memory say, costs no file its names.
 #[test]
 fn no_file_is_blamed_for_the_end_of_an_idle_child() {
     let mut service = Service {
-        command: real_child(),
+        lane: Lane::new(real_child()),
         answers: |_: Vec<(LocationId, Symbolized)>| {},
         shared: Arc::default(),
         pending: Pending::default(),
-        child: None,
         dropped: 0,
-        set_aside: HashMap::new(),
     };
     let us = ourselves();
     assert!(service.ask(&us, &[0]).is_some());
-    let child = service.child.as_mut().unwrap();
+    let child = service.lane.child.as_mut().unwrap();
     child.kill();
     while child.is_alive() {
         std::thread::yield_now();
     }
     assert!(service.ask(&us, &[0]).is_some());
-    assert_eq!(service.set_aside, HashMap::new());
+    assert_eq!(service.lane.set_aside(), 0);
 }
 
 /// The signal that Ctrl-C sends to all processes of the terminal's group does not reach it: the last names are still asked for.
