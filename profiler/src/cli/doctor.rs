@@ -18,6 +18,7 @@ use crate::sampler::{
     DEFAULT_HZ, Frequency, Sampler, SamplerError, SamplerOptions, Target, check_pid_namespace, choose_event,
     kernel_fields,
 };
+use crate::symbolizer::{Attempt, Confinement, Layer, SelfTest, WorkerCommand};
 use crate::sys::clock::boot_now;
 use crate::sys::perf::max_sample_rate;
 
@@ -109,6 +110,7 @@ fn checks() -> Vec<Check> {
         kernel_symbols(&read("/proc/sys/kernel/kptr_restrict")),
         cgroup2(&read("/proc/self/mountinfo")),
         programs(),
+        sandbox(SelfTest::run(&WorkerCommand::default())),
         database(&default_database()),
     ]
 }
@@ -306,6 +308,35 @@ fn programs() -> Check {
     }
 }
 
+/// Another proof: a child that parses foreign files tries to do what it must not.
+fn sandbox(found: io::Result<SelfTest>) -> Check {
+    const NAME: &str = "symbolizer sandbox";
+    let found = match found {
+        Ok(found) => found,
+        Err(error) => {
+            let finding = format!("its process does not start ({error}): nothing is named");
+            return Check::fail(NAME, finding, "allow the profiler to execute itself (noexec, seccomp, AppArmor)");
+        }
+    };
+    let Confinement { nobody, landlock, seccomp } = found.confinement;
+    if !found.escaped.is_empty() && !found.explained_by_missing_landlock() {
+        let finding = format!("not tight: foreign files may lead to {:?}", found.escaped);
+        return Check::fail(NAME, finding, "report this with `uname -a`");
+    }
+    if landlock == Layer::None {
+        let finding = "works without Landlock, which this kernel has not got: only being nobody keeps it from files";
+        return Check::warn(NAME, finding, "boot a kernel with CONFIG_SECURITY_LANDLOCK=y and landlock in lsm=");
+    }
+    if !seccomp {
+        let finding = "works without seccomp, which this kernel has not got";
+        return Check::warn(NAME, finding, "boot a kernel with CONFIG_SECCOMP_FILTER=y");
+    }
+    let user = if nobody { "nobody" } else { "our own user without capabilities" };
+    let partly = if landlock == Layer::Full { "" } else { " (what this kernel has of it)" };
+    let tried = Attempt::ALL.len();
+    Check::ok(NAME, format!("{user}, Landlock{partly}, seccomp: {tried} of {tried} attempts to leave were refused"))
+}
+
 fn database(path: &Path) -> Check {
     const NAME: &str = "database";
     let folder = path.ancestors().skip(1).find(|folder| folder.is_dir()).unwrap_or(Path::new("/"));
@@ -362,6 +393,25 @@ mod tests {
         assert!(check.finding.contains("CAP_BPF") && !check.finding.contains("CAP_PERFMON"), "{}", check.finding);
         assert_eq!(capabilities(1 << CAP_BPF | 1 << CAP_PERFMON).verdict, Verdict::Warn);
         assert_eq!(effective_capabilities("Name:\tx\nCapEff:\t000001ffffffffff\n"), 0x1ff_ffff_ffff);
+    }
+
+    /// A sandbox that lets something through fails, one that the kernel cannot have in full is told of.
+    #[test]
+    fn a_sandbox_with_holes_is_told_of() {
+        let found = |landlock, escaped: &[Attempt]| {
+            let confinement = Confinement { nobody: true, landlock, seccomp: true };
+            sandbox(Ok(SelfTest { confinement, escaped: escaped.to_vec() }))
+        };
+        assert_eq!(found(Layer::Full, &[]).verdict, Verdict::Ok);
+        assert_eq!(found(Layer::Partial, &[]).verdict, Verdict::Ok);
+        let check = found(Layer::None, &[Attempt::ReadFile]);
+        assert_eq!(check.verdict, Verdict::Warn);
+        assert!(check.fix.is_some_and(|fix| fix.contains("CONFIG_SECURITY_LANDLOCK")));
+        assert_eq!(found(Layer::None, &[Attempt::Listen]).verdict, Verdict::Fail);
+        let check = found(Layer::Full, &[Attempt::ReadFile]);
+        assert_eq!(check.verdict, Verdict::Fail);
+        assert!(check.finding.contains("ReadFile"), "{}", check.finding);
+        assert_eq!(sandbox(Err(io::ErrorKind::PermissionDenied.into())).verdict, Verdict::Fail);
     }
 
     /// Debian's level 3 shuts CAP_PERFMON out.

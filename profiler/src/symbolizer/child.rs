@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
 
+use super::sandbox::{Confinement, Layer};
 use super::wire::{Answer, Kind, MAX_FILES, MAX_FRAME, Question, Reply};
 
 /// A killed child is waited for this long; then a thread of its own does.
@@ -44,6 +45,7 @@ pub(super) struct WorkerChild {
     child: Option<Child>,
     socket: UnixStream,
     questions: u32,
+    confinement: Confinement,
 }
 
 impl WorkerChild {
@@ -61,9 +63,13 @@ impl WorkerChild {
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()?;
-        let mut started = Self { child: Some(child), socket, questions: 0 };
-        let hello = started.receive(Instant::now() + command.patience)?;
-        if hello == Answer::HELLO { Ok(started) } else { Err(io::ErrorKind::InvalidData.into()) }
+        let unknown = Confinement { nobody: false, landlock: Layer::None, seccomp: false };
+        let mut started = Self { child: Some(child), socket, questions: 0, confinement: unknown };
+        match started.receive(Instant::now() + command.patience)? {
+            Answer { id: 0, leaving: false, reply: Reply::Hello(confinement) } => started.confinement = confinement,
+            _ => return Err(io::ErrorKind::InvalidData.into()),
+        }
+        Ok(started)
     }
 
     /// Asks a question, waiting for the answer until the time is up. Names come for the first of the offsets at least, and
@@ -85,13 +91,20 @@ impl WorkerChild {
         let answer = self.receive(deadline)?;
         let fits = match &answer.reply {
             Reply::Names(results) => {
-                kind != Kind::UnwindRows
+                matches!(kind, Kind::Elf | Kind::ElfSymbolsOnly | Kind::Kernel)
                     && results.len() <= offsets.len()
                     && (offsets.is_empty() || !results.is_empty())
             }
             Reply::Written(_) | Reply::Refused(_) => kind == Kind::UnwindRows,
+            Reply::Escaped(_) => kind == Kind::SelfTest,
+            Reply::Hello(_) => false,
         };
         if answer.id == question.id && fits { Ok(answer) } else { Err(io::ErrorKind::InvalidData.into()) }
+    }
+
+    /// What it has given up.
+    pub fn confinement(&self) -> Confinement {
+        self.confinement
     }
 
     /// Whether it has not ended yet.

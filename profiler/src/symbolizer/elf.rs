@@ -1,29 +1,26 @@
 //! Names for file offsets of an ELF file, by blazesym. Runs in the child only.
 //!
-//! Opens nothing but the given file: blazesym follows a file's links to separate debug files (`.gnu_debuglink` and its kin) into
-//! any directory, a FIFO included, so files that have such links are read without their debug information.
+//! The file itself is read, never mapped: blazesym, which maps, sees a copy of what names code (`copy.rs`). The copy leads to no
+//! other file, and the sandbox opens none.
 
 use std::fs::File;
+use std::os::fd::AsRawFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use blazesym::symbolize::source::{Elf, Source};
 use blazesym::symbolize::{CodeInfo, Input, Reason, Sym, Symbolized as Found, Symbolizer};
-use object::{Object, ObjectSection, ObjectSymbolTable, ReadCache};
 
+use super::copy::copy_naming_parts;
 use crate::profile::{SourceLine, Symbol, Symbolized, UnknownReason};
 
-/// Sections whose content leads to other files.
-const LINKS: [&str; 3] = [".gnu_debuglink", ".gnu_debugaltlink", ".debug_sup"];
-
-/// Names for each offset, in order.
-pub(super) fn symbolize_file(path: &Path, offsets: &[u64], with_debug_info: bool) -> Vec<Symbolized> {
-    let contents = Contents::of(path);
-    let mut names = if with_debug_info && contents.debug_info {
-        symbolize(path, offsets, true).unwrap_or_default()
-    } else {
-        Vec::new()
+/// Names for each offset, in order. `copy` is an empty memfd as large as the file.
+pub(super) fn symbolize_file(file: &File, copy: &File, offsets: &[u64], with_debug_info: bool) -> Vec<Symbolized> {
+    let Some(contents) = copy_naming_parts(file, copy, with_debug_info) else {
+        return vec![Symbolized::Unknown(UnknownReason::BadFile); offsets.len()];
     };
+    let path = &PathBuf::from(format!("/proc/self/fd/{}", copy.as_raw_fd()));
+    let mut names = if contents.debug_info { symbolize(path, offsets, true).unwrap_or_default() } else { Vec::new() };
     // What debug information could not tell, or told wrongly, the symbol tables may.
     let unnamed: Vec<usize> = (0..offsets.len()).filter(|at| !is_named(names.get(*at))).collect();
     names.resize(offsets.len(), Symbolized::Unknown(UnknownReason::NotFound));
@@ -35,34 +32,11 @@ pub(super) fn symbolize_file(path: &Path, offsets: &[u64], with_debug_info: bool
         }
     }
     // A file without `.symtab` exports a few of its functions at most: the rest have no symbol at all.
-    if !contents.symtab {
+    if !contents.symtab && !contents.debug_info {
         let not_found = names.iter_mut().filter(|name| **name == Symbolized::Unknown(UnknownReason::NotFound));
         not_found.for_each(|name| *name = Symbolized::Unknown(UnknownReason::NoSymbols));
     }
     names
-}
-
-/// What a file has to name its code with.
-struct Contents {
-    /// DWARF of its own, and no links to other files.
-    debug_info: bool,
-    /// A full symbol table or DWARF.
-    symtab: bool,
-}
-
-impl Contents {
-    fn of(path: &Path) -> Self {
-        let nothing = Self { debug_info: false, symtab: true };
-        let Ok(file) = File::open(path) else { return nothing };
-        let cache = ReadCache::new(file);
-        let Ok(elf) = object::File::parse(&cache) else { return nothing };
-        let names = elf.sections().filter_map(|section| Some(section.name().ok()?.to_owned()));
-        let names: Vec<String> = names.take(4096).collect();
-        let has = |wanted: &str| names.iter().any(|name| name == wanted);
-        let dwarf = has(".debug_info") || has(".zdebug_info");
-        let symbols = elf.symbol_table().is_some_and(|table| table.symbols().next().is_some());
-        Self { debug_info: dwarf && !LINKS.iter().any(|link| has(link)), symtab: symbols || dwarf }
-    }
 }
 
 fn is_named(name: Option<&Symbolized>) -> bool {
@@ -82,17 +56,17 @@ fn symbolize(path: &Path, offsets: &[u64], debug_info: bool) -> Option<Vec<Symbo
         let mut elf = Elf::new(path);
         elf.debug_syms = debug_info;
         let found = symbolizer.symbolize(&Source::Elf(elf), Input::FileOffset(offsets)).ok()?;
-        Some(found.iter().map(|found| named(found, UnknownReason::NoSymbols)).collect())
+        Some(found.iter().map(named).collect())
     });
     catch_unwind(attempt).ok().flatten()
 }
 
-/// blazesym's answer in our words; `none` says what it means that there are no symbols at all.
-pub(super) fn named(found: &Found<'_>, none: UnknownReason) -> Symbolized {
+/// blazesym's answer in our words.
+fn named(found: &Found<'_>) -> Symbolized {
     match found {
         Found::Sym(sym) if sym.name.is_empty() => Symbolized::Unknown(UnknownReason::NotFound),
         Found::Sym(sym) => Symbolized::Named(symbols(sym)),
-        Found::Unknown(Reason::MissingSyms) => Symbolized::Unknown(none),
+        Found::Unknown(Reason::MissingSyms) => Symbolized::Unknown(UnknownReason::NoSymbols),
         Found::Unknown(Reason::IgnoredError) => Symbolized::Unknown(UnknownReason::BadFile),
         Found::Unknown(_) => Symbolized::Unknown(UnknownReason::NotFound),
     }
@@ -128,6 +102,7 @@ mod tests {
 
     use tempfile::TempDir;
 
+    use super::super::memfd::fixed_memfd;
     use super::*;
 
     /// `leaf` is inlined into `middle`, and that into `outer`; each on lines of its own.
@@ -192,7 +167,7 @@ int main(void) {
         }
 
         fn names(&self, address: u64) -> Symbolized {
-            symbolize_file(&self.path, &[self.offset(address)], true).remove(0)
+            names_of(&self.path, &[self.offset(address)]).remove(0)
         }
 
         /// What binutils say: function and `file:line`, innermost first.
@@ -203,6 +178,12 @@ int main(void) {
             let place = |line: &str| line.split(" (disc").next().unwrap().to_owned();
             lines.chunks(2).map(|pair| (pair[0].to_owned(), place(pair[1]))).collect()
         }
+    }
+
+    fn names_of(path: &Path, offsets: &[u64]) -> Vec<Symbolized> {
+        let file = File::open(path).unwrap();
+        let copy = fixed_memfd(file.metadata().unwrap().len()).unwrap();
+        symbolize_file(&file, &copy, offsets, true)
     }
 
     fn describe(names: &Symbolized) -> Vec<(String, String)> {
@@ -262,14 +243,16 @@ int main(void) {
             let path = dir.path().join(name);
             std::fs::write(&path, content).unwrap();
             let bad = Symbolized::Unknown(UnknownReason::BadFile);
-            assert_eq!(symbolize_file(&path, &[0, 100], true), [bad.clone(), bad], "{name}");
+            assert_eq!(names_of(&path, &[0, 100]), [bad.clone(), bad], "{name}");
         }
     }
 
-    /// A link to a separate debug file is not followed: here it leads to a FIFO, which would block for ever.
+    /// A link to a separate debug file is not followed: here it leads to a FIFO, which would block for ever. The file's own
+    /// debug information is used all the same.
     #[test]
     fn links_to_other_files_are_not_followed() {
         let program = Program::build(&["-g"]);
+        let expected = program.names(program.function("outer").0);
         let debug = program.dir.path().join("other.debug");
         std::fs::copy(&program.path, &debug).unwrap();
         run(Command::new("objcopy")
@@ -278,8 +261,21 @@ int main(void) {
             .arg(&program.path));
         std::fs::remove_file(&debug).unwrap();
         run(Command::new("mkfifo").arg(&debug));
-        let expected = Symbol { name: "outer".to_owned(), source: None, inlined: false };
-        assert_eq!(program.names(program.function("outer").0), Symbolized::Named(vec![expected]));
+        assert!(matches!(&expected, Symbolized::Named(symbols) if symbols.len() == 3));
+        assert_eq!(program.names(program.function("outer").0), expected);
+    }
+
+    /// Compressed debug information is unpacked; programs for 32-bit processors are named too.
+    #[test]
+    fn compressed_sections_and_32_bit_programs_are_named() {
+        let expected = Program::build(&["-g"]);
+        let expected = describe(&expected.names(expected.function("outer").0));
+        for flags in [["-g", "-gz=zlib"], ["-g", "-gdwarf-4"]] {
+            let program = Program::build(&flags);
+            let names = describe(&program.names(program.function("outer").0));
+            let functions = |names: &[(String, String)]| names.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
+            assert_eq!(functions(&names), functions(&expected), "{flags:?}");
+        }
     }
 
     /// Random damage to a file with debug information never panics out of here. (What aborts is the child's business.)
@@ -298,7 +294,7 @@ int main(void) {
                 damaged[at] = (random >> 8) as u8;
             }
             std::fs::write(&program.path, &damaged).unwrap();
-            assert_eq!(symbolize_file(&program.path, &[offset], true).len(), 1);
+            assert_eq!(names_of(&program.path, &[offset]).len(), 1);
         }
     }
 }

@@ -1,39 +1,113 @@
-//! Names for kernel addresses, by blazesym from `/proc/kallsyms`. Runs in the child only, as the table takes
-//! 8 MB for 120,000 symbols.
+//! Names for kernel addresses, from the text of `/proc/kallsyms`. Runs in the child only, as the table takes
+//! 5 MB for 120,000 symbols.
+//!
+//! Each line is an address, a type, a name, and the module in brackets if there is one (`man 5 proc_kallsyms`); `[bpf]` is an eBPF
+//! program, `[__builtin__ftrace]` a trampoline. Symbols have no length: one reaches to the next, of whatever type, and the last
+//! one of the kernel's text to its end. A kernel that hides its addresses says 0 for all.
 
+use std::io::{BufRead, BufReader, Read};
 use std::time::{Duration, Instant};
 
-use blazesym::MaybeDefault;
-use blazesym::symbolize::source::{Kernel, Source};
-use blazesym::symbolize::{Input, Symbolizer};
-
-use super::elf::named;
-use crate::profile::{Symbolized, UnknownReason};
+use crate::profile::{Symbol, Symbolized, UnknownReason};
 
 /// The table is read again after this long: modules and BPF programs come and go, and an address in a new one would get the
 /// name of the symbol before it. Reading it takes 50 ms.
 const MAX_AGE: Duration = Duration::from_secs(60);
+/// Most bytes read; 120,000 symbols have 5.4 MB.
+const MAX_TEXT: u64 = 256 << 20;
+/// No function of the kernel is longer: an address further from its symbol lies in something without symbols.
+const MAX_FUNCTION: u64 = 4 << 20;
+/// A module's functions end where the module does; the gap to the next one may be anything. BPF programs are this long at most.
+const PAGE: u64 = 4096;
 
 /// The kernel's symbol table, read when first needed.
 #[derive(Default)]
 pub(super) struct KernelSymbols {
-    table: Option<(Instant, Symbolizer)>,
+    table: Option<(Instant, Table)>,
 }
 
 impl KernelSymbols {
-    /// Names for each address, in order.
-    pub fn symbolize(&mut self, addresses: &[u64]) -> Vec<Symbolized> {
-        if self.table.as_ref().is_some_and(|(read_at, _)| read_at.elapsed() > MAX_AGE) {
-            self.table = None;
+    /// Names for each address, in order. `kallsyms` is read when the table is missing or old.
+    pub fn symbolize(&mut self, kallsyms: impl Read, addresses: &[u64]) -> Vec<Symbolized> {
+        if self.table.as_ref().is_none_or(|(read_at, _)| read_at.elapsed() > MAX_AGE) {
+            self.table = Some((Instant::now(), Table::read(kallsyms)));
         }
-        let (_, symbolizer) = self.table.get_or_insert_with(|| (Instant::now(), Symbolizer::new()));
-        // Without a kernel image nothing depends on how far the kernel was moved: kallsyms has the addresses as they are.
-        let kernel = Kernel { vmlinux: MaybeDefault::None, debug_syms: false, ..Kernel::default() };
-        let hidden = UnknownReason::KernelHidden;
-        match symbolizer.symbolize(&Source::Kernel(kernel), Input::AbsAddr(addresses)) {
-            Ok(found) => found.iter().map(|found| named(found, hidden)).collect(),
-            Err(_) => vec![Symbolized::Unknown(hidden); addresses.len()],
+        let names = |(_, table): &(_, Table)| addresses.iter().map(|address| table.name(*address)).collect();
+        self.table.as_ref().map_or(Vec::new(), names)
+    }
+}
+
+/// Symbols by address.
+#[derive(Debug, Default)]
+struct Table {
+    /// Address, and where the symbol's text lies; 0 for one that is no code.
+    symbols: Vec<(u64, u32)>,
+    /// `name` or `name\tmodule`, each ended by a newline; the first byte belongs to no one.
+    text: String,
+}
+
+impl Table {
+    fn read(kallsyms: impl Read) -> Self {
+        let mut table = Self { symbols: Vec::new(), text: "\n".to_owned() };
+        for line in BufReader::with_capacity(64 << 10, kallsyms.take(MAX_TEXT)).lines() {
+            let Ok(line) = line else { break };
+            let mut fields = line.split_ascii_whitespace();
+            let (Some(address), Some(kind), Some(name)) = (fields.next(), fields.next(), fields.next()) else {
+                continue;
+            };
+            let Ok(address) = u64::from_str_radix(address, 16) else { continue };
+            // Per-CPU variables have offsets for addresses; hidden addresses are 0.
+            if address == 0 || matches!(kind, "a" | "A") {
+                continue;
+            }
+            let code = matches!(kind, "t" | "T" | "w" | "W" | "i" | "I");
+            let at = if code { u32::try_from(table.text.len()).unwrap_or(0) } else { 0 };
+            table.symbols.push((address, at));
+            if at != 0 {
+                table.text.push_str(name);
+                if let Some(module) = fields.next() {
+                    table.text.push('\t');
+                    table.text.push_str(module.trim_matches(['[', ']']));
+                }
+                table.text.push('\n');
+            }
         }
+        // Of several names for one address the first of the table stays first, as in `addr2line`.
+        table.symbols.sort_by_key(|(address, at)| (*address, *at == 0));
+        table.symbols.dedup_by_key(|(address, _)| *address);
+        table
+    }
+
+    fn name(&self, address: u64) -> Symbolized {
+        if self.symbols.is_empty() {
+            return Symbolized::Unknown(UnknownReason::KernelHidden);
+        }
+        let not_found = Symbolized::Unknown(UnknownReason::NotFound);
+        let after = self.symbols.partition_point(|(begin, _)| *begin <= address);
+        let Some((begin, at)) = after.checked_sub(1).map(|before| self.symbols[before]) else { return not_found };
+        let text = self.text[at as usize..].lines().next().unwrap_or_default();
+        let (name, module) = text.split_once('\t').map_or((text, None), |(name, module)| (name, Some(module)));
+        let next = self.symbols.get(after).map(|(next, _)| *next);
+        let reach = match (next, module) {
+            (Some(_), None) => MAX_FUNCTION,
+            // Within a module the next symbol is near; after its last one nobody knows.
+            (Some(next), Some(_)) if next - begin < MAX_FUNCTION => MAX_FUNCTION,
+            _ => PAGE,
+        };
+        if at == 0 || address - begin >= reach {
+            return not_found;
+        }
+        let name = match module {
+            // `bpf_prog_6deef7357e7b4530_sample`: the tag is a hash of the program.
+            Some("bpf") => match name.strip_prefix("bpf_prog_").and_then(|rest| rest.split_once('_')) {
+                Some((_, program)) => format!("{program} [bpf]"),
+                None => format!("{name} [bpf]"),
+            },
+            Some("__builtin__ftrace") => format!("{name} [ftrace]"),
+            Some(module) => format!("{name} [{module}]"),
+            None => name.to_owned(),
+        };
+        Symbolized::Named(vec![Symbol { name, source: None, inlined: false }])
     }
 }
 
@@ -41,15 +115,81 @@ impl KernelSymbols {
 mod tests {
     #![expect(clippy::unwrap_used, reason = "tests")]
 
+    use std::fs::File;
+
     use super::*;
+
+    const KALLSYMS: &str = "\
+0000000000000000 A fixed_percpu_data
+ffffffff81000000 T _stext
+ffffffff81000010 T first
+ffffffff81000010 T alias_of_first
+ffffffff81000100 t second
+ffffffff81000200 D data
+ffffffffc0000000 t read_page\t[ext4]
+ffffffffc0000100 t write_page\t[ext4]
+ffffffffc0500000 t bpf_prog_6deef7357e7b4530_sample\t[bpf]
+ffffffffc0600000 t bpf_prog_6deef7357e7b4530\t[bpf]
+ffffffffc0700000 t ftrace_trampoline\t[__builtin__ftrace]
+";
+
+    fn names(text: &str, addresses: &[u64]) -> Vec<String> {
+        let answers = KernelSymbols::default().symbolize(text.as_bytes(), addresses);
+        let name = |answer| match answer {
+            Symbolized::Named(symbols) => symbols[0].name.clone(),
+            Symbolized::Unknown(reason) => format!("{reason:?}"),
+        };
+        answers.into_iter().map(name).collect()
+    }
+
+    /// Functions reach to the next symbol; data is no function; modules and programs are named with theirs.
+    #[test]
+    fn every_sort_of_kernel_code_has_its_name() {
+        let addresses = [
+            0xffff_ffff_8100_0010,
+            0xffff_ffff_8100_00ff,
+            0xffff_ffff_8100_0150,
+            0xffff_ffff_8100_0210,
+            0xffff_ffff_c000_0010,
+            0xffff_ffff_c050_0020,
+            0xffff_ffff_c060_0020,
+            0xffff_ffff_c070_0020,
+        ];
+        let expected = [
+            "first",
+            "first",
+            "second",
+            "NotFound",
+            "read_page [ext4]",
+            "sample [bpf]",
+            "bpf_prog_6deef7357e7b4530 [bpf]",
+            "ftrace_trampoline [ftrace]",
+        ];
+        assert_eq!(names(KALLSYMS, &addresses), expected);
+    }
+
+    /// What lies far from the last symbol of its neighbourhood is not given its name.
+    #[test]
+    fn gaps_have_no_name() {
+        let addresses = [1, 0xffff_ffff_80ff_ffff, 0xffff_ffff_c000_2000, 0xffff_ffff_c070_1000, u64::MAX];
+        assert_eq!(names(KALLSYMS, &addresses), ["NotFound"; 5]);
+    }
+
+    /// With `kernel.kptr_restrict` all addresses are 0: there is no name, and the reason is told.
+    #[test]
+    fn hidden_addresses_are_told_of() {
+        let hidden = "0000000000000000 T _stext\n0000000000000000 T schedule\n";
+        assert_eq!(names(hidden, &[0xffff_ffff_8100_0010]), ["KernelHidden"]);
+        assert_eq!(names("", &[0xffff_ffff_8100_0010]), ["KernelHidden"]);
+    }
 
     /// An address inside a function of this kernel has its name; a kernel that hides its addresses says so.
     #[test]
     fn a_function_of_this_kernel_has_its_name() {
-        let table = std::fs::read_to_string("/proc/kallsyms").unwrap();
-        let line = table.lines().find(|line| line.ends_with(" schedule")).unwrap();
+        let text = std::fs::read_to_string("/proc/kallsyms").unwrap();
+        let line = text.lines().find(|line| line.ends_with(" schedule")).unwrap();
         let address = u64::from_str_radix(line.split(' ').next().unwrap(), 16).unwrap();
-        let names = KernelSymbols::default().symbolize(&[address + 1]);
+        let names = KernelSymbols::default().symbolize(File::open("/proc/kallsyms").unwrap(), &[address + 1]);
         match &names[..] {
             [Symbolized::Named(symbols)] => assert_eq!(symbols[0].name, "schedule"),
             hidden => {

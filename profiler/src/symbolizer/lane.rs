@@ -43,6 +43,11 @@ impl FileContent {
         let mtime = (stat.mtime(), stat.mtime_nsec());
         Some(Self { dev: stat.dev(), inode: stat.ino(), len: stat.len(), mtime, owner: stat.uid() })
     }
+
+    /// Size in bytes.
+    pub fn size(&self) -> u64 {
+        self.len
+    }
 }
 
 /// Why there is no answer.

@@ -12,16 +12,22 @@
 //! Invariant: an answer is given only for what was asked, and "unknown" always says why.
 
 mod child;
+mod copy;
 mod elf;
 mod kernel;
 mod lane;
+mod memfd;
 mod pending;
+mod sandbox;
+mod self_test;
 mod service;
 mod unwind_rows;
 mod wire;
 mod worker;
 
 pub use child::WorkerCommand;
+pub use sandbox::{Confinement, Layer};
+pub use self_test::{Attempt, SelfTest};
 pub use service::{Request, Symbolizer, SymbolizerError};
 pub use unwind_rows::{RowsError, RowsWorker};
 pub use worker::{CompileRows, ROWS_TOO_LARGE, WorkerError, worker_main};

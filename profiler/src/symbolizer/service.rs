@@ -1,5 +1,6 @@
 //! The thread that answers: takes requests in, asks the child, gives answers out.
 
+use std::fs::File;
 use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
@@ -9,8 +10,10 @@ use std::time::{Duration, Instant};
 
 use super::child::WorkerCommand;
 use super::lane::{FileContent, Lane, LaneError, Trust};
+use super::memfd::fixed_memfd;
 use super::pending::{Job, Pending};
 use super::wire::{Kind, Reply};
+use super::worker::MAX_FILE;
 use crate::profile::{Binary, BinaryKind, Symbolized, UnknownReason};
 use crate::store::LocationId;
 
@@ -233,6 +236,19 @@ impl<F: Fn(Vec<(LocationId, Symbolized)>)> Service<F> {
     fn ask(&mut self, binary: &Binary, offsets: &[u64]) -> Option<Vec<Symbolized>> {
         let file = binary.file.as_deref();
         let content = file.and_then(FileContent::of);
+        // Whoever opens it decides whether addresses are shown: we, who may.
+        let kallsyms = if file.is_none() { File::open("/proc/kallsyms").ok() } else { None };
+        if file.is_none() && kallsyms.is_none() {
+            return Some(vec![Symbolized::Unknown(UnknownReason::KernelHidden); offsets.len()]);
+        }
+        let copy = match content {
+            Some(content) if content.size() <= MAX_FILE => Some(fixed_memfd(content.size()).ok()?),
+            Some(_) => return Some(vec![Symbolized::Unknown(UnknownReason::FileRefused); offsets.len()]),
+            None if file.is_some() => {
+                return Some(vec![Symbolized::Unknown(UnknownReason::FileRefused); offsets.len()]);
+            }
+            None => None,
+        };
         let mut results = Vec::with_capacity(offsets.len());
         while results.len() < offsets.len() {
             let trust = content.and_then(|content| self.lane.distrust(&content));
@@ -245,11 +261,13 @@ impl<F: Fn(Vec<(LocationId, Symbolized)>)> Service<F> {
             let deadline = self.shared.deadline.get();
             let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
             let patience = left.map_or(self.lane.command.patience, |left| left.min(self.lane.command.patience));
-            let files: Vec<_> = file.iter().map(AsFd::as_fd).collect();
-            match self.lane.ask(kind, content.as_ref(), &files, &offsets[results.len()..], patience) {
+            let (Some(first), rest) = (file.or(kallsyms.as_ref()), &offsets[results.len()..]) else { break };
+            let files = [Some(first.as_fd()), copy.as_ref().map(AsFd::as_fd)];
+            let files: Vec<_> = files.into_iter().flatten().collect();
+            match self.lane.ask(kind, content.as_ref(), &files, rest, patience) {
                 Ok(Reply::Names(names)) => results.extend(names),
                 // `WorkerChild::ask` lets no other reply through.
-                Ok(Reply::Written(_) | Reply::Refused(_)) => return None,
+                Ok(_) => return None,
                 Err(LaneError::NoChild(error)) => {
                     tracing::warn!(%error, "failed to start the symbolizer's child");
                     return None;

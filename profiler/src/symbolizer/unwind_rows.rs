@@ -9,10 +9,9 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
 use std::time::Duration;
 
-use rustix::fs::{MemfdFlags, SealFlags};
-
 use super::child::WorkerCommand;
 use super::lane::{FileContent, Lane, LaneError, Trust};
+use super::memfd::fixed_memfd;
 use super::wire::{Kind, Reply};
 
 /// Most bytes of rows of one file. Chromium's 230 MB have 1.5 million rows.
@@ -60,7 +59,7 @@ impl RowsWorker {
             Ok(Reply::Written(len)) => Ok(read(&rows, len)?),
             Ok(Reply::Refused(code)) => Err(RowsError::Refused(code)),
             // `WorkerChild::ask` lets no other reply through.
-            Ok(Reply::Names(_)) => Err(io::Error::from(io::ErrorKind::InvalidData).into()),
+            Ok(_) => Err(io::Error::from(io::ErrorKind::InvalidData).into()),
             Err(LaneError::NoChild(error)) => Err(error.into()),
             Err(LaneError::Failed(error)) => {
                 tracing::warn!(%error, "a child failed on the unwind tables of a file, which is set aside");
@@ -74,14 +73,6 @@ impl RowsWorker {
     pub fn let_go(&mut self) {
         self.lane.let_go();
     }
-}
-
-/// Memory to share with a child: of this size for ever, empty pages until they are written.
-fn fixed_memfd(len: u64) -> io::Result<File> {
-    let memfd = rustix::fs::memfd_create(c"profiler-rows", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
-    rustix::fs::ftruncate(&memfd, len)?;
-    rustix::fs::fcntl_add_seals(&memfd, SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL)?;
-    Ok(File::from(memfd))
 }
 
 fn read(rows: &File, len: u64) -> io::Result<Vec<u8>> {

@@ -8,11 +8,13 @@
 //! ```text
 //! question  id:4 kind:1 offset:8 ..                   id is not 0
 //! answer    id:4 leaving:1 reply
-//! reply     1 result ..   or   2 bytes:8   or   3 code:1
+//! reply     1 result ..   or   2 bytes:8   or   3 code:1   or   4 nobody:1 landlock:1 seccomp:1   or   5 attempt:1 ..
 //! result    1 symbols:1 symbol ..   or   reason:1 (2 and up, the numbers of UnknownReason)
 //! symbol    flags:1 name:2+n [file:2+n] [line:4]      flags: 1 inlined, 2 has a file, 4 has a line
 //! ```
 
+use super::sandbox::{Confinement, Layer};
+use super::self_test::Attempt;
 use crate::profile::{SourceLine, Symbol, Symbolized, UnknownReason, printable};
 
 /// Most offsets of one question: a crash costs the names of no more.
@@ -27,6 +29,8 @@ pub(super) const MAX_SYMBOLS: usize = 64;
 const NAMES: u8 = 1;
 const WRITTEN: u8 = 2;
 const REFUSED: u8 = 3;
+const HELLO: u8 = 4;
+const ESCAPED: u8 = 5;
 
 const NAMED: u8 = 1;
 const INLINED: u8 = 1;
@@ -40,18 +44,20 @@ pub(super) const MAX_FILES: usize = 4;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(super) enum Kind {
-    /// The file, with its debug information. Descriptors: the file. Answered by names.
+    /// The file, with its debug information. Descriptors: the file, and a memfd as large for a copy. Answered by names.
     Elf = 1,
     /// The file, its symbol tables only: its debug information has crashed a child before. As [`Self::Elf`].
     ElfSymbolsOnly = 2,
-    /// `/proc/kallsyms`; offsets are addresses. No descriptors. Answered by names.
+    /// The kernel; offsets are addresses. Descriptors: `/proc/kallsyms`, opened by who may see addresses. Answered by names.
     Kernel = 3,
     /// The file's unwind rows. Descriptors: the file, and a memfd for the rows. Answered by the bytes written, or a refusal.
     UnwindRows = 4,
+    /// What the sandbox lets through. No descriptors. Answered by what escaped.
+    SelfTest = 5,
 }
 
 impl Kind {
-    const ALL: [Self; 4] = [Self::Elf, Self::ElfSymbolsOnly, Self::Kernel, Self::UnwindRows];
+    const ALL: [Self; 5] = [Self::Elf, Self::ElfSymbolsOnly, Self::Kernel, Self::UnwindRows, Self::SelfTest];
 }
 
 /// A question to the child.
@@ -98,6 +104,11 @@ pub(super) enum Reply {
     Written(u64),
     /// Nothing could be made of the file, for a reason that only those who asked know.
     Refused(u8),
+    /// What a child says before the first question: it has started and given everything up, so what goes wrong later is a
+    /// file's doing.
+    Hello(Confinement),
+    /// What a child could do although it must not.
+    Escaped(Vec<Attempt>),
 }
 
 /// The child's answer.
@@ -112,9 +123,6 @@ pub(super) struct Answer {
 }
 
 impl Answer {
-    /// What a child says before the first question: it has started, so what goes wrong later is a file's doing.
-    pub const HELLO: Self = Self { id: 0, leaving: false, reply: Reply::Names(Vec::new()) };
-
     /// The body of its frame; results that do not fit are left out.
     pub fn encode(&self) -> Vec<u8> {
         let mut body = Vec::new();
@@ -137,6 +145,13 @@ impl Answer {
                 body.extend(bytes.to_le_bytes());
             }
             Reply::Refused(code) => body.extend([REFUSED, *code]),
+            Reply::Hello(Confinement { nobody, landlock, seccomp }) => {
+                body.extend([HELLO, u8::from(*nobody), *landlock as u8, u8::from(*seccomp)]);
+            }
+            Reply::Escaped(attempts) => {
+                body.push(ESCAPED);
+                body.extend(attempts.iter().map(|attempt| *attempt as u8));
+            }
         }
         body
     }
@@ -158,6 +173,17 @@ impl Answer {
             }
             WRITTEN => Reply::Written(u64::from_le_bytes(take(&mut body, 8)?.try_into().ok()?)),
             REFUSED => Reply::Refused(take(&mut body, 1)?[0]),
+            HELLO => {
+                let layers = take(&mut body, 3)?;
+                let landlock = [Layer::None, Layer::Partial, Layer::Full].into_iter();
+                let landlock = landlock.into_iter().find(|layer| *layer as u8 == layers[1])?;
+                Reply::Hello(Confinement { nobody: layers[0] != 0, landlock, seccomp: layers[2] != 0 })
+            }
+            ESCAPED => {
+                let attempts = std::mem::take(&mut body).iter().take(Attempt::ALL.len());
+                let known = |n: &u8| Attempt::ALL.into_iter().find(|attempt| *attempt as u8 == *n);
+                Reply::Escaped(attempts.map(known).collect::<Option<_>>()?)
+            }
             _ => return None,
         };
         body.is_empty().then_some(Self { id, leaving, reply })
@@ -250,6 +276,10 @@ mod tests {
             proptest::collection::vec(any_symbolized(), 0..20).prop_map(Reply::Names),
             any::<u64>().prop_map(Reply::Written),
             any::<u8>().prop_map(Reply::Refused),
+            (any::<bool>(), any::<bool>()).prop_map(|(nobody, seccomp)| {
+                Reply::Hello(Confinement { nobody, landlock: Layer::Partial, seccomp })
+            }),
+            (0..Attempt::ALL.len()).prop_map(|n| Reply::Escaped(Attempt::ALL[n..].to_vec())),
         ]
     }
 

@@ -1,27 +1,34 @@
 //! The child: answers questions on its standard input, a socket, until it closes.
 //!
-//! It limits itself before the first question: memory, CPU time, files, core dumps, priority. It is the first to go when memory
-//! runs out, and goes with its parent.
+//! It gives up all rights before the first question (`sandbox.rs`) and limits its memory and processor time for each one. It is
+//! the first to go when memory runs out, and goes with its parent.
 
 use std::fs::File;
 use std::io::{self, BufWriter, IoSliceMut, Read, Write};
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
-use std::path::PathBuf;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::FileExt;
 
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags};
-use rustix::process::{Resource, Rlimit, Signal};
+use rustix::process::{Resource, Rlimit};
 
 use super::elf::symbolize_file;
 use super::kernel::KernelSymbols;
+use super::sandbox::{self, HardLimits};
+use super::self_test::try_everything;
 use super::wire::{Answer, Kind, MAX_FILES, MAX_FRAME, Question, Reply};
 
-/// Address space for parsing, beside the file itself, which is mapped.
+/// Address space for parsing, beside the file's copy, which is mapped.
 const MEMORY: u64 = 1 << 30;
-/// Largest file that is added to the address space; larger ones fail to map and have no names.
-const MAX_FILE: u64 = 4 << 30;
+/// Largest file. Firefox's debug information has 3 GiB.
+pub(super) const MAX_FILE: u64 = 4 << 30;
 /// CPU seconds for one question. The parent's patience in wall time ends about then.
 const CPU_SECONDS: u64 = 10;
+/// CPU seconds after which it is time for another child.
+const LIFETIME: u64 = 60;
+/// What is never exceeded.
+const LIMITS: HardLimits =
+    HardLimits { memory: MEMORY + 2 * MAX_FILE, cpu_seconds: LIFETIME + 2 * CPU_SECONDS, file: MAX_FILE };
 /// A child larger than this exits after its answer, as memory once taken by a large file is not given back.
 const MAX_RESIDENT: u64 = 96 << 20;
 
@@ -50,16 +57,12 @@ pub enum WorkerError {
 pub fn worker_main(compile_rows: CompileRows) -> Result<(), WorkerError> {
     let mut kernel = KernelSymbols::default();
     answer_with(|question, files| match (question.kind, files) {
-        (Kind::Kernel, []) => Ok(Reply::Names(kernel.symbolize(&question.offsets))),
-        (kind @ (Kind::Elf | Kind::ElfSymbolsOnly), [file]) => {
-            allow_for(file)?;
-            let path = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
-            Ok(Reply::Names(symbolize_file(&path, &question.offsets, kind == Kind::Elf)))
+        (Kind::Kernel, [kallsyms]) => Ok(Reply::Names(kernel.symbolize(kallsyms, &question.offsets))),
+        (kind @ (Kind::Elf | Kind::ElfSymbolsOnly), [file, copy]) => {
+            Ok(Reply::Names(symbolize_file(file, copy, &question.offsets, kind == Kind::Elf)))
         }
-        (Kind::UnwindRows, [file, rows]) => {
-            allow_for(file)?;
-            Ok(write_rows(compile_rows, file, rows))
-        }
+        (Kind::UnwindRows, [file, rows]) => Ok(write_rows(compile_rows, file, rows)),
+        (Kind::SelfTest, []) => Ok(Reply::Escaped(try_everything())),
         _ => Err(WorkerError::BadQuestion),
     })
 }
@@ -97,13 +100,19 @@ impl<W: Write> Write for Counted<W> {
 
 /// Says hello, then answers each question by `answer`.
 fn answer_with(mut answer: impl FnMut(&Question, &[File]) -> Result<Reply, WorkerError>) -> Result<(), WorkerError> {
-    limit_ourselves()?;
+    // Started as /proc/self/exe, it would be called `exe`.
+    rustix::thread::set_name(c"profiler-names").map_err(io::Error::from)?;
+    let statm = File::open("/proc/self/statm")?;
+    // Asked now, as the library reads `/proc/self/auxv` when it is first asked.
+    let _ = (cpu_seconds(), resident(&statm));
+    let confinement = sandbox::enter(&LIMITS)?;
     let stdin = io::stdin();
-    send(stdin.as_fd(), &Answer::HELLO)?;
+    send(stdin.as_fd(), &Answer { id: 0, leaving: false, reply: Reply::Hello(confinement) })?;
     while let Some((question, files)) = receive(stdin.as_fd())? {
+        allow_for(&files)?;
         let reply = answer(&question, &files)?;
         drop(files);
-        let leaving = resident() > MAX_RESIDENT;
+        let leaving = resident(&statm) > MAX_RESIDENT || cpu_seconds() > LIFETIME;
         send(stdin.as_fd(), &Answer { id: question.id, leaving, reply })?;
         if leaving {
             break;
@@ -112,24 +121,15 @@ fn answer_with(mut answer: impl FnMut(&Question, &[File]) -> Result<Reply, Worke
     Ok(())
 }
 
-fn limit_ourselves() -> io::Result<()> {
-    // Started as /proc/self/exe, it would be called `exe`.
-    rustix::thread::set_name(c"profiler-names")?;
-    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
-    set_limit(Resource::Core, 0)?;
-    set_limit(Resource::As, MEMORY)?;
-    // These two only make us a better neighbour: go on where they are refused.
-    let _ = rustix::process::nice(5);
-    let _ = std::fs::write("/proc/self/oom_score_adj", "1000");
-    Ok(())
+/// Gives one question its share of memory and time.
+fn allow_for(files: &[File]) -> io::Result<()> {
+    let len = files.iter().filter_map(|file| file.metadata().ok()).map(|stat| stat.len()).max().unwrap_or(0);
+    set_limit(Resource::As, MEMORY + len.min(MAX_FILE))?;
+    set_limit(Resource::Cpu, cpu_seconds() + CPU_SECONDS + 1)
 }
 
-/// Gives one question its share of memory and time.
-fn allow_for(file: &File) -> io::Result<()> {
-    let len = file.metadata()?.len().min(MAX_FILE);
-    set_limit(Resource::As, MEMORY + len)?;
-    let used = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
-    set_limit(Resource::Cpu, used.tv_sec.unsigned_abs() + CPU_SECONDS + 1)
+fn cpu_seconds() -> u64 {
+    rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime).tv_sec.unsigned_abs()
 }
 
 /// Sets the soft limit; the hard one stays, as the next question gets another.
@@ -140,9 +140,11 @@ fn set_limit(resource: Resource, soft: u64) -> io::Result<()> {
 }
 
 /// Memory now resident, in bytes: the second number of `/proc/self/statm`, in pages.
-fn resident() -> u64 {
-    let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
-    let pages: u64 = statm.split(' ').nth(1).and_then(|pages| pages.parse().ok()).unwrap_or(0);
+fn resident(statm: &File) -> u64 {
+    let mut text = [0; 128];
+    let read = statm.read_at(&mut text, 0).unwrap_or(0);
+    let text = std::str::from_utf8(&text[..read]).unwrap_or_default();
+    let pages: u64 = text.split(' ').nth(1).and_then(|pages| pages.parse().ok()).unwrap_or(0);
     pages * rustix::param::page_size() as u64
 }
 
@@ -206,8 +208,6 @@ impl Write for Socket<'_> {
 
 #[cfg(test)]
 pub(super) mod tests {
-    use std::os::unix::fs::FileExt;
-
     use super::super::child::WorkerCommand;
     use super::*;
 
@@ -266,11 +266,11 @@ pub(super) mod tests {
                 },
                 _ => {}
             }
-            if let [file, rows] = files {
-                return Ok(write_rows(copy, file, rows));
-            }
-            let path = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
-            Ok(Reply::Names(symbolize_file(&path, &question.offsets, question.kind == Kind::Elf)))
+            let [file, other] = files else { return Err(WorkerError::BadQuestion) };
+            Ok(match question.kind {
+                Kind::UnwindRows => write_rows(copy, file, other),
+                kind => Reply::Names(symbolize_file(file, other, &question.offsets, kind == Kind::Elf)),
+            })
         });
     }
 }

@@ -1,5 +1,6 @@
 //! All unsafe code and foreign calls that no library wraps. Safe types go out; nothing here knows what a sample is.
 
+pub mod attempt;
 pub mod clock;
 pub mod memory;
 pub mod perf;

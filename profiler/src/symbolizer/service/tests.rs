@@ -2,7 +2,6 @@
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
-use std::fs::File;
 use std::io::{Seek, Write};
 use std::sync::mpsc::channel;
 
@@ -88,7 +87,9 @@ fn a_child_that_hangs_is_killed_and_its_file_never_parsed_again() {
 #[test]
 fn a_killed_child_is_known_to_be_dead() {
     let good = ourselves();
-    let files = [good.file.as_ref().unwrap().as_fd()];
+    let file = good.file.as_ref().unwrap();
+    let copy = fixed_memfd(file.metadata().unwrap().len()).unwrap();
+    let files = [file.as_fd(), copy.as_fd()];
     let mut child = WorkerChild::spawn(&real_child()).unwrap();
     let answer = child.ask(Kind::Elf, &files, &[0, 1], Duration::from_secs(20)).unwrap();
     assert!(matches!(answer.reply, Reply::Names(names) if names.len() == 2));
