@@ -36,7 +36,7 @@ test-unit: setup-test web ## tests that need no privileges
 	cd web && npm test
 
 test-kernel: setup-test web ## tests on this kernel: real eBPF, real processes, a real database (root)
-	@scripts/as-root.sh cargo test --locked -p profiler --test sampler --test end_to_end -- --test-threads=1
+	@scripts/as-root.sh cargo test --locked -p profiler --test sampler --test unwind --test end_to_end -- --test-threads=1
 
 test-web: build setup-test ## the page in headless Chromium, against a real recording of this host
 	@scripts/test-web.sh

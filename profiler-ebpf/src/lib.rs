@@ -5,7 +5,12 @@
 
 #![no_std]
 
+pub mod machine;
+pub mod rows;
 pub mod tables;
+pub mod walk;
+
+use tables::{Registers, TAIL_STACK};
 
 /// Most user frames of one stack. The leaf side is kept.
 pub const MAX_USER_FRAMES: usize = 512;
@@ -102,14 +107,20 @@ impl StackEnd {
 }
 
 /// Head of a sample record in the ring buffer. The inline frames follow it: first the user stack's, then the kernel
-/// stack's, each a `u64`, leaf first.
+/// stack's, each a `u64`, leaf first. Then, of an unfinished sample, its tail.
 ///
 /// ```text
 /// 0      8       16       24              40         48   52   56   60          64             68   72     76  80    96
-/// | time | start | cgroup | hash, 2 x u64 | kernel_ip |pid |tid |cpu |generation |kernel_stack  |end |weight|uf kf| comm | frames
+/// | time | start | cgroup | hash, 2 x u64 | kernel_ip |pid |tid |cpu |generation |kernel_stack  |end |weight|uf kf| comm |
+/// 96           100   104
+/// | tail_bytes | pad | user frames | kernel frames | Registers | stack |
 /// ```
 ///
 /// A user stack is inline the first time a generation meets it; after that the hash alone stands for it.
+///
+/// A walk that ended because the tables did not say enough ([`StackEnd::NoMappings`], [`StackEnd::RowsNotLoaded`]) is *unfinished*:
+/// its frames are always inline, and the tail has the registers of the last of them (whose caller was not found) with the stack from
+/// there up, so that user space can walk on when it knows more.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct RecordHeader {
@@ -143,9 +154,16 @@ pub struct RecordHeader {
     pub kernel_frames: u16,
     /// Thread name, padded with NUL.
     pub comm: [u8; 16],
+    /// Bytes of the tail, at most [`MAX_TAIL`]; 0 when there is none.
+    pub tail_bytes: u32,
+    /// Room to grow.
+    pub _pad: u32,
 }
 
-const _: () = assert!(size_of::<RecordHeader>() == 96);
+const _: () = assert!(size_of::<RecordHeader>() == 104);
+
+/// Most bytes of a tail: registers and stack.
+pub const MAX_TAIL: usize = size_of::<Registers>() + TAIL_STACK;
 
 /// The whole record as the eBPF side builds it; only the used bytes are sent.
 #[derive(Clone, Copy)]
@@ -153,11 +171,12 @@ const _: () = assert!(size_of::<RecordHeader>() == 96);
 pub struct Record {
     /// The head.
     pub header: RecordHeader,
-    /// Room for the inline frames.
-    pub frames: [u64; MAX_USER_FRAMES + MAX_KERNEL_FRAMES],
+    /// Room for the inline frames and the tail, and for one more page: the stack is copied page by page, and the verifier wants to
+    /// see that the last one fits whatever its length.
+    pub words: [u64; MAX_USER_FRAMES + MAX_KERNEL_FRAMES + (MAX_TAIL + 4096) / 8],
 }
 
-const _: () = assert!(size_of::<Record>() == 96 + 8 * (512 + 127));
+const _: () = assert!(size_of::<Record>() == 104 + 8 * (512 + 127) + 296 + 16_384 + 4096);
 
 /// Why bytes are not a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -168,6 +187,8 @@ pub enum DecodeError {
     TooManyFrames,
     /// A [`StackEnd`] with no meaning.
     UnknownEnd,
+    /// A tail that is too short for registers, or longer than the limit.
+    Tail,
 }
 
 /// A decoded record, its frames still in place.
@@ -179,9 +200,19 @@ pub struct Decoded<'a> {
     pub end: StackEnd,
     user: &'a [u8],
     kernel: &'a [u8],
+    tail: &'a [u8],
 }
 
 impl Decoded<'_> {
+    /// Registers of the last user frame and the stack from their stack pointer up, of an unfinished sample.
+    #[must_use]
+    pub fn tail(&self) -> Option<(Registers, &[u8])> {
+        let (registers, stack) = self.tail.split_at_checked(size_of::<Registers>())?;
+        let word = |n: usize| u64::from_ne_bytes(core::array::from_fn(|i| registers[8 * n + i]));
+        let general = core::array::from_fn(|n| word(4 + n));
+        Some((Registers { ip: word(0), sp: word(1), fp: word(2), lr: word(3), general, all: word(36) }, stack))
+    }
+
     /// Inline user frames, leaf first.
     pub fn user_frames(&self) -> impl ExactSizeIterator<Item = u64> + '_ {
         self.user.as_chunks().0.iter().map(|word| u64::from_ne_bytes(*word))
@@ -200,7 +231,7 @@ impl Record {
     /// # Errors
     /// [`DecodeError`]: the bytes are no record of this version.
     pub fn decode(bytes: &[u8]) -> Result<Decoded<'_>, DecodeError> {
-        let (head, frames) = bytes.split_at_checked(size_of::<RecordHeader>()).ok_or(DecodeError::Length)?;
+        let (head, body) = bytes.split_at_checked(size_of::<RecordHeader>()).ok_or(DecodeError::Length)?;
         let u64_at = |at: usize| u64::from_ne_bytes(core::array::from_fn(|i| head[at + i]));
         let u32_at = |at: usize| u32::from_ne_bytes(core::array::from_fn(|i| head[at + i]));
         let u16_at = |at: usize| u16::from_ne_bytes(core::array::from_fn(|i| head[at + i]));
@@ -222,17 +253,24 @@ impl Record {
             user_frames: u16_at(76),
             kernel_frames: u16_at(78),
             comm,
+            tail_bytes: u32_at(96),
+            _pad: 0,
         };
         let (user, kernel) = (usize::from(header.user_frames), usize::from(header.kernel_frames));
         if user > MAX_USER_FRAMES || kernel > MAX_KERNEL_FRAMES {
             return Err(DecodeError::TooManyFrames);
         }
-        if frames.len() != (user + kernel) * 8 {
+        let tail = header.tail_bytes as usize;
+        if tail != 0 && !(size_of::<Registers>()..=MAX_TAIL).contains(&tail) {
+            return Err(DecodeError::Tail);
+        }
+        if body.len() != (user + kernel) * 8 + tail {
             return Err(DecodeError::Length);
         }
-        let (user, kernel) = frames.split_at(user * 8);
+        let (user, rest) = body.split_at(user * 8);
+        let (kernel, tail) = rest.split_at(kernel * 8);
         let end = StackEnd::from_u32(header.end).ok_or(DecodeError::UnknownEnd)?;
-        Ok(Decoded { header, end, user, kernel })
+        Ok(Decoded { header, end, user, kernel, tail })
     }
 }
 
@@ -312,8 +350,8 @@ pub struct Config {
     pub task_group_leader: u32,
     /// Offset of `task_struct.start_boottime`.
     pub task_start_boottime: u32,
-    /// Room to grow.
-    pub _pad: u32,
+    /// [`tables::UnwindMode`].
+    pub unwind: u32,
 }
 
 const _: () = assert!(size_of::<Config>() == 56);
@@ -325,6 +363,10 @@ mod pod {
     unsafe impl aya::Pod for super::Counters {}
     // SAFETY: as above.
     unsafe impl aya::Pod for super::Config {}
+    // SAFETY: as above; sizes asserted in `tables`.
+    unsafe impl aya::Pod for super::tables::Rule {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for super::tables::Space {}
 }
 
 #[cfg(test)]
@@ -334,7 +376,7 @@ mod tests {
     extern crate std;
     use std::vec::Vec;
 
-    fn record(user: &[u64], kernel: &[u64], end: u32) -> Vec<u8> {
+    fn record(user: &[u64], kernel: &[u64], end: u32, tail: &[u8]) -> Vec<u8> {
         let mut bytes = Vec::new();
         for word in [1_u64, 2, 3, 4, 5, 11] {
             bytes.extend(word.to_ne_bytes());
@@ -346,14 +388,16 @@ mod tests {
             bytes.extend(word.to_ne_bytes());
         }
         bytes.extend(b"postgres\0\0\0\0\0\0\0\0");
+        bytes.extend([tail.len() as u32, 0].map(u32::to_ne_bytes).as_flattened());
         user.iter().chain(kernel).for_each(|frame| bytes.extend(frame.to_ne_bytes()));
+        bytes.extend(tail);
         bytes
     }
 
     /// Every field comes back from where the drawing above puts it.
     #[test]
     fn a_record_decodes_to_its_fields_and_frames() {
-        let bytes = record(&[0x55aa, 0x66bb_0000_0001], &[u64::MAX], 2);
+        let bytes = record(&[0x55aa, 0x66bb_0000_0001], &[u64::MAX], 2, &[]);
         let decoded = Record::decode(&bytes).unwrap();
         assert_eq!(decoded.header.time, 1);
         assert_eq!(decoded.header.hash, [4, 5]);
@@ -368,7 +412,7 @@ mod tests {
     /// Cut anywhere, or with a byte too many, it is refused and nothing panics.
     #[test]
     fn a_record_of_the_wrong_length_is_refused() {
-        let bytes = record(&[1, 2], &[3], 0);
+        let bytes = record(&[1, 2], &[3], 0, &[7; 300]);
         for len in 0..bytes.len() {
             assert_eq!(Record::decode(&bytes[..len]), Err(DecodeError::Length), "cut at {len}");
         }
@@ -376,9 +420,25 @@ mod tests {
         assert_eq!(Record::decode(&longer), Err(DecodeError::Length));
     }
 
+    /// What a walk can be taken up from comes back as it was; a tail that cannot be one is refused.
+    #[test]
+    fn a_tail_decodes_to_registers_and_stack() {
+        let mut tail: Vec<u8> = (0..37_u64).flat_map(|n| (100 + n).to_ne_bytes()).collect();
+        tail.extend([1, 2, 3]);
+        let bytes = record(&[0x1000], &[], 9, &tail);
+        let decoded = Record::decode(&bytes).unwrap();
+        let (registers, stack) = decoded.tail().unwrap();
+        assert_eq!((registers.ip, registers.sp, registers.fp, registers.lr), (100, 101, 102, 103));
+        assert_eq!((registers.general[0], registers.general[31], registers.all), (104, 135, 136));
+        assert_eq!(stack, [1, 2, 3]);
+        assert_eq!(Record::decode(&record(&[], &[], 0, &[])).unwrap().tail(), None);
+        assert_eq!(Record::decode(&record(&[], &[], 9, &[0; 295])), Err(DecodeError::Tail));
+        assert_eq!(Record::decode(&record(&[], &[], 9, &[0; MAX_TAIL + 1])), Err(DecodeError::Tail));
+    }
+
     /// A number that a newer program might send is an error, not another meaning.
     #[test]
     fn an_unknown_stack_end_is_refused() {
-        assert_eq!(Record::decode(&record(&[], &[], 99)), Err(DecodeError::UnknownEnd));
+        assert_eq!(Record::decode(&record(&[], &[], 99, &[])), Err(DecodeError::UnknownEnd));
     }
 }

@@ -1,12 +1,18 @@
 //! Every map and global of the object. Sizes marked "set at load" are chosen by user space.
 
 use aya_ebpf::{
-    macros::map,
-    maps::{Array, HashMap, PerCpuArray, RingBuf, StackTrace},
+    btf_maps,
+    macros::{btf_map, map},
+    maps::{Array, HashMap, PerCpuArray, ProgramArray, RingBuf, StackTrace},
 };
+use profiler_ebpf::rows::RowCache;
+use profiler_ebpf::tables::{MAX_CHUNKS, MAX_RULES, PAGES_PER_CHUNK, Page, Rule, Space};
 use profiler_ebpf::{Config, Counters};
 
 use crate::unwind::Scratch;
+
+/// `BPF_F_MMAPABLE`: user space writes the tables through shared memory.
+const MMAPABLE: u32 = 1 << 10;
 
 /// See [`Config`]. User space overwrites it before the load.
 #[unsafe(no_mangle)]
@@ -20,7 +26,7 @@ static CONFIG: Config = Config {
     task_pid: 0,
     task_group_leader: 0,
     task_start_boottime: 0,
-    _pad: 0,
+    unwind: 0,
 };
 
 /// The loaded configuration. Volatile, or the compiler would use the zeros above.
@@ -62,3 +68,27 @@ pub static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(1, 0);
 /// Processes to sample, for `Filter::Pids`. Size set at load (1 when not used).
 #[map]
 pub static PIDS: HashMap<u32, u8> = HashMap::with_max_entries(1, 0);
+
+/// The pool of pages, in chunks. The chunks are plain arrays of one size, so that the kernel compiles look-ups in them to a few
+/// instructions (`array_map_gen_lookup`; not with `BPF_F_INNER_MAP`).
+#[btf_map]
+pub static UNWIND_PAGES: btf_maps::ArrayOfMaps<Chunk, { MAX_CHUNKS as usize }> = btf_maps::ArrayOfMaps::new();
+
+/// One chunk of the pool.
+pub type Chunk = btf_maps::Array<Page, { PAGES_PER_CHUNK as usize }, { MMAPABLE as usize }>;
+
+/// Unwind rules, by number.
+#[map]
+pub static RULES: Array<Rule> = Array::with_max_entries(MAX_RULES, MMAPABLE);
+
+/// Mappings of each process. Preallocated: before 6.1 programs on perf events may use no other. Size set at load.
+#[map]
+pub static PROCESSES: HashMap<u32, Space> = HashMap::with_max_entries(16_384, 0);
+
+/// Answers of the last look-ups.
+#[map]
+pub static ROW_CACHE: PerCpuArray<RowCache> = PerCpuArray::with_max_entries(1, 0);
+
+/// The program that goes on with a walk where there is no `bpf_loop`: itself, again and again.
+#[map]
+pub static MORE: ProgramArray = ProgramArray::with_max_entries(1, 0);

@@ -1,78 +1,92 @@
-//! The entry points: one for the timer, two that keep the `-p` filter following children.
+//! The entry points: the timer's, and three that follow processes as they fork, execute and end.
 
 use core::ffi::c_void;
 
 use aya_ebpf::{
     EbpfContext as _,
-    bindings::{BPF_RB_NO_WAKEUP, bpf_perf_event_data, pt_regs},
+    bindings::{BPF_RB_NO_WAKEUP, bpf_perf_event_data},
     helpers::generated::{
         bpf_get_current_ancestor_cgroup_id, bpf_get_current_cgroup_id, bpf_get_current_comm, bpf_get_current_pid_tgid,
         bpf_get_current_task_btf, bpf_get_smp_processor_id, bpf_get_stack, bpf_get_stackid, bpf_ktime_get_boot_ns,
-        bpf_ringbuf_output, bpf_task_pt_regs,
+        bpf_probe_read_kernel, bpf_probe_read_user, bpf_ringbuf_output, bpf_task_pt_regs,
     },
     macros::{perf_event, raw_tracepoint},
     programs::{PerfEventContext, RawTracePointContext},
 };
+use profiler_ebpf::tables::{Registers, TAIL_STACK};
+use profiler_ebpf::walk::mix;
 use profiler_ebpf::{
-    Config, Counters, Filter, MAX_KERNEL_FRAMES, MAX_USER_FRAMES, NO_KERNEL_STACK, RecordHeader, StackEnd,
+    Config, Counters, Filter, MAX_KERNEL_FRAMES, MAX_USER_FRAMES, NO_KERNEL_STACK, Record, RecordHeader, StackEnd,
 };
 
+use crate::unwind::{Scratch, pt_regs};
 use crate::{maps, task, unwind};
-
-/// Low two bits of the code segment: 3 in user mode.
-const USER_MODE: u64 = 3;
 
 /// Takes one sample.
 #[perf_event]
 pub fn sample(ctx: PerfEventContext) -> u32 {
-    let Some(generation) = maps::GENERATION.get(0).copied() else { return 0 };
-    let Some(counters) = maps::COUNTERS.get_ptr_mut(generation & 1) else { return 0 };
+    let config = maps::config();
+    if let Some((scratch, counters)) = enter(&ctx, &config) {
+        if scratch.record.header.end != StackEnd::NoUserStack as u32 {
+            unwind::walk(scratch, &config);
+        }
+        finish(&ctx, &config, scratch, counters);
+    }
+    0
+}
+
+/// Takes one sample where there is no `bpf_loop`.
+#[perf_event]
+pub fn sample_by_tail_calls(ctx: PerfEventContext) -> u32 {
+    let config = maps::config();
+    if let Some((scratch, counters)) = enter(&ctx, &config) {
+        if scratch.record.header.end != StackEnd::NoUserStack as u32 {
+            // SAFETY: does not return, unless the map is empty; then there are no user frames.
+            unsafe { maps::MORE.tail_call(&ctx, 0) };
+        }
+        finish(&ctx, &config, scratch, counters);
+    }
+    0
+}
+
+/// Goes on with a walk that [`sample_by_tail_calls`] has begun.
+#[perf_event]
+pub fn walk_on(ctx: PerfEventContext) -> u32 {
+    let config = maps::config();
+    let Some(scratch) = maps::SCRATCH.get_ptr_mut(0) else { return 0 };
     // SAFETY: this CPU's element; the kernel does not run this program twice at once on a CPU.
-    let counters = unsafe { &mut *counters };
+    let scratch = unsafe { &mut *scratch };
+    if unwind::some_steps(scratch, &config) {
+        // SAFETY: does not return, unless it was one too many; then the stack is cut there.
+        unsafe { maps::MORE.tail_call(&ctx, 0) };
+    }
+    let Some(counters) = maps::COUNTERS.get_ptr_mut(scratch.record.header.generation & 1) else { return 0 };
+    // SAFETY: as above.
+    finish(&ctx, &config, scratch, unsafe { &mut *counters });
+    0
+}
+
+/// Counts the tick; if it is to be a sample, fills the head of the record and the registers.
+#[inline(always)]
+fn enter<'a>(ctx: &PerfEventContext, config: &Config) -> Option<(&'a mut Scratch, &'a mut Counters)> {
+    let generation = maps::GENERATION.get(0).copied()?;
+    // SAFETY: this CPU's element; the kernel does not run this program twice at once on a CPU.
+    let counters = unsafe { &mut *maps::COUNTERS.get_ptr_mut(generation & 1)? };
     counters.ticks += 1;
     // SAFETY: a helper without arguments.
     let pid_tgid = unsafe { bpf_get_current_pid_tgid() };
     if pid_tgid == 0 {
         counters.idle += 1;
-        return 0;
+        return None;
     }
-    let config = maps::config();
-    if !passes_filter(&config, (pid_tgid >> 32) as u32) {
+    let pid = (pid_tgid >> 32) as u32;
+    if !passes_filter(config, pid) {
         counters.filtered += 1;
-        return 0;
+        return None;
     }
     counters.taken += 1;
-    if take(&ctx, &config, pid_tgid, generation, counters).is_none() {
-        counters.ring_full += 1;
-    }
-    0
-}
-
-#[inline(always)]
-fn passes_filter(config: &Config, pid: u32) -> bool {
-    if config.filter == Filter::Pids as u32 {
-        return maps::PIDS.get_ptr(&pid).is_some();
-    }
-    if config.filter == Filter::Cgroup as u32 {
-        // SAFETY: a helper with a plain number; 0 when the task's cgroup lies less deep.
-        return unsafe { bpf_get_current_ancestor_cgroup_id(config.cgroup_level as i32) } == config.cgroup_id;
-    }
-    true
-}
-
-/// Fills the record and sends it; `None` when the ring buffer had no room.
-#[inline(always)]
-fn take(
-    ctx: &PerfEventContext,
-    config: &Config,
-    pid_tgid: u64,
-    generation: u32,
-    counters: &mut Counters,
-) -> Option<()> {
-    let scratch = maps::SCRATCH.get_ptr_mut(0)?;
     // SAFETY: this CPU's element, as above.
-    let scratch = unsafe { &mut *scratch };
-    let pid = (pid_tgid >> 32) as u32;
+    let scratch = unsafe { &mut *maps::SCRATCH.get_ptr_mut(0)? };
     // SAFETY: the kernel promises a current task here.
     let task = unsafe { bpf_get_current_task_btf() };
 
@@ -89,56 +103,81 @@ fn take(
     header.tid = pid_tgid as u32;
     header.generation = generation;
     header.weight = 1;
-    header.hash = [0; 2];
-    header.user_frames = 0;
-    header.kernel_frames = 0;
-    header.kernel_stack = NO_KERNEL_STACK;
 
     // SAFETY: the context of a perf event program begins with the interrupted registers.
     let interrupted: *const pt_regs =
         unsafe { (&raw const (*ctx.as_ptr().cast::<bpf_perf_event_data>()).regs).cast::<pt_regs>() };
-    // Read on both paths, before they part: the compiler would otherwise merge this load with the one below, and the verifier
-    // takes one load for one kind of pointer only.
+    // Read on both paths, before they part: the compiler would otherwise merge these loads with those of the saved registers.
     // SAFETY: as above.
-    let in_user_mode = unsafe { (*interrupted).cs } & USER_MODE == USER_MODE;
-    // SAFETY: as above.
-    scratch.registers = unsafe { unwind::registers(interrupted) };
-    scratch.record.header.kernel_ip = if in_user_mode { 0 } else { scratch.registers.ip };
-    let has_user_stack = if in_user_mode {
-        true
-    } else {
-        // SAFETY: `task` is the current task; the kernel keeps its user registers at the top of its kernel stack. A
-        // kernel thread never came from user mode: its slot holds zeros.
-        unsafe {
-            let saved = bpf_task_pt_regs(task) as *const pt_regs;
-            scratch.registers = unwind::registers(saved);
-            core::ptr::read_volatile(&raw const (*saved).cs) & USER_MODE == USER_MODE
-        }
+    let in_user_mode = unsafe {
+        unwind::load_registers(&mut scratch.walk.registers, interrupted);
+        unwind::in_user_mode(interrupted)
     };
+    header.kernel_ip = if in_user_mode { 0 } else { scratch.walk.registers.ip };
+    // SAFETY: `task` is the current task; the kernel keeps its user registers at the top of its kernel stack.
+    let has_user_stack =
+        in_user_mode || unwind::load_saved(scratch, unsafe { bpf_task_pt_regs(task) } as *const c_void);
+    scratch.record.header.end = StackEnd::NoUserStack as u32;
+    if has_user_stack {
+        scratch.record.header.end = StackEnd::TruncatedAtMaxDepth as u32;
+        unwind::begin(scratch, config, pid);
+    }
+    Some((scratch, counters))
+}
 
+#[inline(always)]
+fn passes_filter(config: &Config, pid: u32) -> bool {
+    if config.filter == Filter::Pids as u32 {
+        return maps::PIDS.get_ptr(&pid).is_some();
+    }
+    if config.filter == Filter::Cgroup as u32 {
+        // SAFETY: a helper with a plain number; 0 when the task's cgroup lies less deep.
+        return unsafe { bpf_get_current_ancestor_cgroup_id(config.cgroup_level as i32) } == config.cgroup_id;
+    }
+    true
+}
+
+/// Completes the record and sends it, or counts it as lost.
+#[inline(always)]
+fn finish(ctx: &PerfEventContext, config: &Config, scratch: &mut Scratch, counters: &mut Counters) {
+    if send(ctx, config, scratch, counters).is_none() {
+        counters.ring_full += 1;
+    }
+}
+
+/// `None` when the ring buffer had no room.
+#[inline(always)]
+fn send(ctx: &PerfEventContext, config: &Config, scratch: &mut Scratch, counters: &mut Counters) -> Option<()> {
+    let generation = scratch.record.header.generation;
     // A stack is inline until this generation has it; the mark is set only after the record went out, so a mark is never
     // seen before its frames are in the ring buffer.
     let mut mark = None;
     let mut user_frames = 0;
-    if has_user_stack {
-        unwind::walk(scratch, config.hash_seed, pid);
-        scratch.record.header.hash = scratch.hash;
-        let slot = scratch.hash[0] as u32 & config.slot_mask;
-        let tag = scratch.hash[1] ^ u64::from(generation).wrapping_mul(0xd6e8_feb8_6659_fd93) | 1;
+    let mut unfinished = false;
+    scratch.record.header.hash = [0; 2];
+    if scratch.record.header.end != StackEnd::NoUserStack as u32 {
+        let end = scratch.walk.end;
+        let hash = mix(scratch.walk.hash, scratch.walk.depth);
+        scratch.record.header.end = end;
+        scratch.record.header.hash = hash;
+        unfinished = end == StackEnd::NoMappings as u32 || end == StackEnd::RowsNotLoaded as u32;
+        let slot = hash[0] as u32 & config.slot_mask;
+        let tag = hash[1] ^ u64::from(generation).wrapping_mul(0xd6e8_feb8_6659_fd93) | 1;
         let place = maps::USER_STACKS.get_ptr_mut(slot)?;
         // SAFETY: an element of an array map; read and written as one word.
-        if unsafe { core::ptr::read_volatile(place) } != tag {
-            mark = Some((place, tag));
-            user_frames = scratch.depth.min(MAX_USER_FRAMES as u64);
+        if unfinished || unsafe { core::ptr::read_volatile(place) } != tag {
+            user_frames = scratch.walk.depth.min(MAX_USER_FRAMES as u64);
             counters.user_inline += 1;
+            if !unfinished {
+                mark = Some((place, tag));
+            }
         }
-    } else {
-        scratch.record.header.end = StackEnd::NoUserStack as u32;
     }
     scratch.record.header.user_frames = user_frames as u16;
 
     let mut kernel_frames = 0;
-    if !in_user_mode {
+    scratch.record.header.kernel_stack = NO_KERNEL_STACK;
+    if scratch.record.header.kernel_ip != 0 {
         let map = if generation & 1 == 0 { &raw const maps::KERNEL_STACKS_0 } else { &raw const maps::KERNEL_STACKS_1 };
         // No flags: stacks are compared word for word, and a taken bucket is -EEXIST, never overwritten.
         // SAFETY: context and map are the program's own.
@@ -151,19 +190,19 @@ fn take(
     }
     scratch.record.header.kernel_frames = kernel_frames as u16;
 
-    let frames = user_frames + kernel_frames;
-    let size = size_of::<RecordHeader>() as u64 + 8 * frames.min((MAX_USER_FRAMES + MAX_KERNEL_FRAMES) as u64);
-    // SAFETY: `size` bytes lie inside the record, by the bound above.
-    let sent = unsafe {
-        bpf_ringbuf_output(
-            (&raw const maps::SAMPLES).cast_mut().cast(),
-            (&raw mut scratch.record).cast(),
-            size,
-            u64::from(BPF_RB_NO_WAKEUP),
-        )
-    };
-    if sent != 0 {
-        return None;
+    let frames = (user_frames + kernel_frames).min((MAX_USER_FRAMES + MAX_KERNEL_FRAMES) as u64);
+    let tail_bytes = if unfinished { tail(scratch, frames) } else { 0 };
+    scratch.record.header.tail_bytes = tail_bytes as u32;
+    let size = size_of::<RecordHeader>() as u64 + 8 * frames;
+    if !output(scratch, size + tail_bytes) {
+        if tail_bytes == 0 {
+            return None;
+        }
+        // A short record may find room where a long one does not: the sample counts, its stack is as far as it goes.
+        scratch.record.header.tail_bytes = 0;
+        if !output(scratch, size) {
+            return None;
+        }
     }
     if let Some((place, tag)) = mark {
         // SAFETY: as above.
@@ -172,16 +211,57 @@ fn take(
     Some(())
 }
 
+/// Hands the first `size` bytes of the record to user space; says whether there was room.
+#[inline(always)]
+fn output(scratch: &mut Scratch, size: u64) -> bool {
+    // SAFETY: the bytes lie inside the record, by the bound.
+    let error = unsafe {
+        bpf_ringbuf_output(
+            (&raw const maps::SAMPLES).cast_mut().cast(),
+            (&raw mut scratch.record).cast(),
+            size.min(size_of::<Record>() as u64),
+            u64::from(BPF_RB_NO_WAKEUP),
+        )
+    };
+    error == 0
+}
+
+/// Puts the registers that the walk ended with behind the frames, and the stack from there up, page by page until one cannot be
+/// read. Returns how many bytes it made.
+#[inline(always)]
+fn tail(scratch: &mut Scratch, frames: u64) -> u64 {
+    let registers = size_of::<Registers>() as u64;
+    let Some(room) = scratch.record.words.get_mut(frames as usize..) else { return 0 };
+    let room: *mut u8 = room.as_mut_ptr().cast();
+    // SAFETY: behind the frames there is room for registers, stack and a page more (see `Record`); the verifier checks it again.
+    unsafe {
+        bpf_probe_read_kernel(room.cast(), registers as u32, (&raw const scratch.walk.registers).cast());
+        let sp = scratch.walk.registers.sp;
+        let mut copied = 0_u64;
+        for _ in 0..TAIL_STACK / 4096 + 1 {
+            let left = TAIL_STACK as u64 - copied.min(TAIL_STACK as u64);
+            let from = sp.wrapping_add(copied);
+            let piece = (4096 - (from & 4095)).min(left);
+            let into = room.add((registers + copied.min(TAIL_STACK as u64)) as usize);
+            if piece == 0 || bpf_probe_read_user(into.cast(), piece as u32, from as *const c_void) != 0 {
+                break;
+            }
+            copied += piece;
+        }
+        registers + copied.min(TAIL_STACK as u64)
+    }
+}
+
 /// Puts the kernel stack behind the user frames; returns its number of frames.
 #[inline(always)]
 fn inline_kernel_stack(
     ctx: &PerfEventContext,
-    scratch: &mut unwind::Scratch,
+    scratch: &mut Scratch,
     user_frames: u64,
     counters: &mut Counters,
 ) -> u64 {
     counters.kernel_inline += 1;
-    let Some(room) = scratch.record.frames.get_mut(user_frames as usize..) else { return 0 };
+    let Some(room) = scratch.record.words.get_mut(user_frames as usize..) else { return 0 };
     if room.len() < MAX_KERNEL_FRAMES {
         return 0;
     }
@@ -194,17 +274,34 @@ fn inline_kernel_stack(
     (bytes as u64 / 8).min(MAX_KERNEL_FRAMES as u64)
 }
 
-/// A sampled process forked: sample its child too, from its first instruction.
+/// A process forked: its child has the same mappings, and is sampled too if it is, from its first instruction.
 #[raw_tracepoint(tracepoint = "sched_process_fork")]
 pub fn follow_fork(ctx: RawTracePointContext) -> i32 {
     let config = maps::config();
     // SAFETY: a helper without arguments.
     let parent = (unsafe { bpf_get_current_pid_tgid() } >> 32) as u32;
-    if maps::PIDS.get_ptr(&parent).is_some() {
-        let child: *const c_void = ctx.arg(1);
-        // A full map leaves the child out; user space sees the map's fill and says so.
-        let _ = maps::PIDS.insert(&task::tgid(child, &config), &1, 0);
+    let child = task::tgid(ctx.arg(1), &config);
+    if child == parent {
+        // Only a thread.
+        return 0;
     }
+    // Full maps leave the child out; user space sees the fill of the one and says so, and hears of the child otherwise for the other.
+    if config.filter == Filter::Pids as u32 && maps::PIDS.get_ptr(&parent).is_some() {
+        let _ = maps::PIDS.insert(&child, &1, 0);
+    }
+    if let Some(space) = maps::PROCESSES.get_ptr(&parent) {
+        // SAFETY: the value of a map, plain numbers.
+        let _ = maps::PROCESSES.insert(&child, unsafe { &*space }, 0);
+    }
+    0
+}
+
+/// Another program takes the process over: nothing of its mappings is left.
+#[raw_tracepoint(tracepoint = "sched_process_exec")]
+pub fn forget_mappings(_ctx: RawTracePointContext) -> i32 {
+    // SAFETY: a helper without arguments; who executes is the current task.
+    let pid = (unsafe { bpf_get_current_pid_tgid() } >> 32) as u32;
+    let _ = maps::PROCESSES.remove(&pid);
     0
 }
 
@@ -216,6 +313,7 @@ pub fn forget_process(ctx: RawTracePointContext) -> i32 {
     let tgid = task::tgid(gone, &config);
     if task::pid(gone, &config) == tgid {
         let _ = maps::PIDS.remove(&tgid);
+        let _ = maps::PROCESSES.remove(&tgid);
     }
     0
 }

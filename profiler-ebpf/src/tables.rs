@@ -54,6 +54,36 @@ pub struct Block {
 
 const _: () = assert!(size_of::<Block>() == PAGE);
 
+/// A page as what it holds. Any bytes are a value of each: all are integers, without padding.
+pub mod view {
+    #![expect(unsafe_code, reason = "one page of kernel memory is seen as three types")]
+    use super::{Block, INDEX_ENTRIES, Mapping, PAGE_MAPPINGS, Page};
+
+    /// As mappings.
+    #[inline(always)]
+    #[must_use]
+    pub const fn mappings(page: &Page) -> &[Mapping; PAGE_MAPPINGS] {
+        // SAFETY: as large, aligned no more strictly, any bytes are a value.
+        unsafe { &*core::ptr::from_ref(page).cast() }
+    }
+
+    /// As a part of an index.
+    #[inline(always)]
+    #[must_use]
+    pub const fn index(page: &Page) -> &[u32; INDEX_ENTRIES] {
+        // SAFETY: as above.
+        unsafe { &*core::ptr::from_ref(page).cast() }
+    }
+
+    /// As rows.
+    #[inline(always)]
+    #[must_use]
+    pub const fn block(page: &Page) -> &Block {
+        // SAFETY: as above.
+        unsafe { &*core::ptr::from_ref(page).cast() }
+    }
+}
+
 /// What is mapped executable between two addresses.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
@@ -113,9 +143,10 @@ pub enum Cfa {
     Deref = 3,
     /// A lazy PLT entry of x86: `sp + offset + (if pc & 15 >= extra { 8 } else { 0 })`.
     Plt = 4,
-    /// Signal trampoline: the interrupted registers are in the `ucontext` at `sp + offset`.
+    /// Signal trampoline: the interrupted registers are in the `ucontext` at `sp + offset` (x86-64: 0; aarch64: 128, behind `siginfo`).
     Signal = 5,
-    /// By the frame pointer: code that keeps one and has no better rows (Go's runtime, hand-made tables).
+    /// By the frame pointer: code that keeps one and has no better rows (Go's runtime, hand-made tables). With `extra` 1 it may lead
+    /// to another stack, below this one.
     FramePointer = 6,
     /// A rule beyond this list.
     Unsupported = 7,

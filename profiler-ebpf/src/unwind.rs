@@ -1,127 +1,255 @@
-//! The walk of a user stack, one frame a round of `bpf_loop` (512 frames, where the kernel's own helpers stop at 127).
+//! The walk of a user stack in the kernel: where its registers, tables and stack come from, and what drives its steps. The steps
+//! themselves are the library's (`walk.rs`).
 //!
-//! Today every step follows the frame pointer. Unwind rows will come in as another way to take the same step: the state, the
-//! hash and the ends are ready for it.
+//! `bpf_loop` takes 512 of them (5.17). Before that a program takes [`STEPS`] and tail-calls itself: as many as 33 times.
 
 use core::ffi::c_void;
 
-use aya_ebpf::{
-    bindings::pt_regs,
-    helpers::generated::{bpf_loop, bpf_probe_read_user},
+use aya_ebpf::helpers::generated::{bpf_loop, bpf_probe_read_kernel, bpf_probe_read_user};
+#[cfg(bpf_target_arch = "aarch64")]
+use profiler_ebpf::machine::Aarch64 as Machine;
+use profiler_ebpf::machine::WINDOW_WORDS;
+#[cfg(not(bpf_target_arch = "aarch64"))]
+use profiler_ebpf::machine::X86_64 as Machine;
+use profiler_ebpf::rows::{RowCache, Tables};
+use profiler_ebpf::tables::{
+    Block, INDEX_ENTRIES, Mapping, PAGE_MAPPINGS, PAGES_PER_CHUNK, Page, Registers, Rule, UnwindMode, view,
 };
-use profiler_ebpf::{MAX_USER_FRAMES, Record, StackEnd};
+use profiler_ebpf::walk::{Memory, Walk, mix, step, step_by_frame_pointer};
+use profiler_ebpf::{Config, MAX_USER_FRAMES, Record};
 
-/// Registers of the frame under the walk.
-#[derive(Clone, Copy)]
-#[repr(C)]
-pub struct Registers {
-    /// Instruction pointer.
-    pub ip: u64,
-    /// Stack pointer.
-    pub sp: u64,
-    /// Frame pointer.
-    pub fp: u64,
-}
+use crate::maps;
+
+#[cfg(not(bpf_target_arch = "aarch64"))]
+pub use aya_ebpf::bindings::pt_regs;
+#[cfg(bpf_target_arch = "aarch64")]
+pub use aya_ebpf::bindings::user_pt_regs as pt_regs;
 
 /// State of a walk and the record it fills.
 #[repr(C)]
 pub struct Scratch {
-    /// The record; user frames land at the front of its frames.
+    /// The record; user frames land at the front of its words.
     pub record: Record,
     /// Where the walk is.
-    pub registers: Registers,
-    /// Frames so far.
-    pub depth: u64,
-    /// Running hash of the frames.
-    pub hash: [u64; 2],
+    pub walk: Walk,
+    /// Registers as the kernel saved them.
+    saved: pt_regs,
 }
 
-/// First address that is never user memory on x86-64 with four-level tables is 2^47; with five levels 2^56.
-const USER_END: u64 = 1 << 56;
-/// `vm.mmap_min_addr` is never lower on a sane host: a smaller address is a small number, not code.
-const USER_START: u64 = 4096;
+/// Steps of one program, where there is no `bpf_loop`.
+pub const STEPS: usize = 16;
 
-/// Mixes one frame into both halves: multiply and xor-shift, each half with constants of its own (odd, from the digits of
-/// the golden ratio and of pi), keyed by the random seed that both start from.
-#[inline(always)]
-fn mix(hash: [u64; 2], word: u64) -> [u64; 2] {
-    let mut a = (hash[0] ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    a ^= a >> 32;
-    let mut b = (hash[1].rotate_left(27) ^ word).wrapping_mul(0x2437_54a8_88a3_08d3);
-    b ^= b >> 29;
-    [a, b]
+/// The kernel's maps and the current process's memory.
+struct Kernel;
+
+impl Kernel {
+    #[inline(always)]
+    fn page(number: u32) -> Option<&'static Page> {
+        maps::UNWIND_PAGES.get_value(number / PAGES_PER_CHUNK, &(number % PAGES_PER_CHUNK))
+    }
 }
 
-/// Walks from the registers in `scratch`; fills frames, depth, hash and the record's end.
+impl Tables for Kernel {
+    #[inline(always)]
+    fn mappings(&self, page: u32) -> Option<&[Mapping; PAGE_MAPPINGS]> {
+        Self::page(page).map(view::mappings)
+    }
+
+    #[inline(always)]
+    fn index(&self, page: u32) -> Option<&[u32; INDEX_ENTRIES]> {
+        Self::page(page).map(view::index)
+    }
+
+    #[inline(always)]
+    fn block(&self, page: u32) -> Option<&Block> {
+        Self::page(page).map(view::block)
+    }
+
+    #[inline(always)]
+    fn rule(&self, number: u16) -> Option<&Rule> {
+        maps::RULES.get(u32::from(number))
+    }
+}
+
+impl Memory for Kernel {
+    #[inline(always)]
+    fn read(&self, address: u64, bytes: u64, into: &mut [u64; WINDOW_WORDS]) -> u64 {
+        // SAFETY: `bytes` is no more than the window, which the verifier checks; the address is checked by the helper.
+        let error = unsafe { bpf_probe_read_user(into.as_mut_ptr().cast(), bytes as u32, address as *const c_void) };
+        if error == 0 { bytes } else { 0 }
+    }
+}
+
+/// Sets the walk up: the registers are there already.
 #[inline(always)]
-pub fn walk(scratch: &mut Scratch, seed: [u64; 2], pid: u32) {
-    scratch.depth = 0;
-    scratch.hash = mix(seed, u64::from(pid));
-    scratch.record.header.end = StackEnd::TruncatedAtMaxDepth as u32;
+pub fn begin(scratch: &mut Scratch, config: &Config, pid: u32) {
+    let mut space = Default::default();
+    if config.unwind != UnwindMode::FramePointers as u32
+        && let Some(known) = maps::PROCESSES.get_ptr(&pid)
+    {
+        // SAFETY: the value of a map; it may be replaced at any time by user space, whose spaces never share an id.
+        space = unsafe { *known };
+    }
+    scratch.walk.begin(space, config.unwind, mix(config.hash_seed, u64::from(pid)));
+}
+
+/// What a round of `bpf_loop` needs.
+struct Round {
+    scratch: *mut Scratch,
+    cache: *mut RowCache,
+}
+
+/// Takes every step there is to take. `None`: a map of our own is not there, which cannot be.
+#[inline(always)]
+pub fn walk(scratch: &mut Scratch, config: &Config) -> Option<()> {
     // The callback gets at the state through its context, on the stack as the helper demands. It is also how the compiler
     // learns that the call changes the state.
-    let mut context: *mut Scratch = scratch;
-    // SAFETY: the callback has the type that the helper documents; the context outlives the call.
-    unsafe { bpf_loop(MAX_USER_FRAMES as u32, step as *mut c_void, (&raw mut context).cast(), 0) };
-    scratch.hash = mix(scratch.hash, scratch.depth);
-}
-
-/// One frame: note where we are, then go to the caller. 0 goes on, 1 stops. Not inlined: the verifier wants a function.
-#[inline(never)]
-unsafe extern "C" fn step(_round: u32, context: *mut c_void) -> i64 {
-    // SAFETY: `walk` passes a pointer to its pointer to the state; nothing else uses the state during the loop.
-    let scratch = unsafe { &mut **context.cast::<*mut Scratch>() };
-    let Some(slot) = scratch.record.frames.get_mut(scratch.depth as usize) else { return 1 };
-    let Registers { ip, sp, fp } = scratch.registers;
-    *slot = ip;
-    scratch.depth += 1;
-    scratch.hash = mix(scratch.hash, ip);
-    match caller(sp, fp) {
-        Ok(registers) => {
-            scratch.registers = registers;
-            0
-        }
-        Err(end) => {
-            scratch.record.header.end = end as u32;
-            1
-        }
-    }
-}
-
-/// The caller's registers by the frame pointer: `[fp]` holds the caller's frame pointer, `[fp + 8]` the return address
-/// (System V ABI, AMD64 supplement, 3.2.2). A thread's first function has frame pointer 0.
-#[inline(always)]
-fn caller(sp: u64, fp: u64) -> Result<Registers, StackEnd> {
-    if fp == 0 {
-        return Err(StackEnd::Complete);
-    }
-    if fp & 7 != 0 || fp < sp || fp >= USER_END {
-        return Err(StackEnd::FramePointerLost);
-    }
-    let mut pair = [0_u64; 2];
-    // SAFETY: the helper checks the address itself and fails instead of faulting.
-    if unsafe { bpf_probe_read_user(pair.as_mut_ptr().cast(), 16, fp as *const c_void) } != 0 {
-        return Err(StackEnd::StackUnreadable);
-    }
-    let [caller_fp, return_address] = pair;
-    if return_address == 0 {
-        return Err(StackEnd::Complete);
-    }
-    if !(USER_START..USER_END).contains(&return_address) {
-        return Err(StackEnd::ReturnAddressLost);
-    }
-    Ok(Registers { ip: return_address, sp: fp + 16, fp: caller_fp })
-}
-
-/// The part of `pt_regs` that a walk starts from.
-#[inline(always)]
-pub unsafe fn registers(regs: *const pt_regs) -> Registers {
-    // SAFETY: the caller passes a pointer that the verifier knows as readable.
+    let mut round = Round { scratch, cache: maps::ROW_CACHE.get_ptr_mut(0)? };
+    let context = (&raw mut round).cast();
+    // SAFETY: the callbacks have the type that the helper documents; the context outlives the call.
     unsafe {
-        Registers {
-            ip: core::ptr::read_volatile(&raw const (*regs).rip),
-            sp: core::ptr::read_volatile(&raw const (*regs).rsp),
-            fp: core::ptr::read_volatile(&raw const (*regs).rbp),
+        if config.unwind == UnwindMode::FramePointers as u32 {
+            bpf_loop(MAX_USER_FRAMES as u32, frame_pointer_round as *mut c_void, context, 0)
+        } else {
+            bpf_loop(MAX_USER_FRAMES as u32, row_round as *mut c_void, context, 0)
         }
+    };
+    Some(())
+}
+
+/// One step by the tables. 0 goes on, 1 stops. Not inlined: the verifier wants a function.
+#[inline(never)]
+unsafe extern "C" fn row_round(_round: u32, context: *mut c_void) -> i64 {
+    // SAFETY: `walk` passes its `Round`, whose two pointers nothing else uses during the loop.
+    let (scratch, cache) = unsafe {
+        let round = context.cast::<Round>();
+        (&mut *(*round).scratch, &mut *(*round).cache)
+    };
+    i64::from(!row_step(scratch, cache))
+}
+
+/// The same by the frame pointer.
+#[inline(never)]
+unsafe extern "C" fn frame_pointer_round(_round: u32, context: *mut c_void) -> i64 {
+    // SAFETY: as above.
+    let scratch = unsafe { &mut *(*context.cast::<Round>()).scratch };
+    i64::from(!frame_pointer_step(scratch))
+}
+
+#[inline(always)]
+fn row_step(scratch: &mut Scratch, cache: &mut RowCache) -> bool {
+    let Some(frames) = scratch.record.words.first_chunk_mut() else { return false };
+    step::<Machine, _>(&mut scratch.walk, cache, frames, &Kernel)
+}
+
+#[inline(always)]
+fn frame_pointer_step(scratch: &mut Scratch) -> bool {
+    let Some(frames) = scratch.record.words.first_chunk_mut() else { return false };
+    step_by_frame_pointer::<Machine, _>(&mut scratch.walk, frames, &Kernel)
+}
+
+/// Takes up to [`STEPS`] steps. Says whether there may be more.
+#[inline(always)]
+pub fn some_steps(scratch: &mut Scratch, config: &Config) -> bool {
+    let Some(cache) = maps::ROW_CACHE.get_ptr_mut(0) else { return false };
+    // SAFETY: this CPU's element; the kernel does not run this program twice at once on a CPU.
+    let cache = unsafe { &mut *cache };
+    let by_frame_pointer = config.unwind == UnwindMode::FramePointers as u32;
+    for _ in 0..STEPS {
+        let goes_on = if by_frame_pointer { frame_pointer_step(scratch) } else { row_step(scratch, cache) };
+        if !goes_on {
+            return false;
+        }
+    }
+    true
+}
+
+/// Takes registers as the kernel keeps them.
+///
+/// # Safety
+/// `regs` is the context of a program on a perf event, or points to memory that can be read.
+#[inline(always)]
+pub unsafe fn load_registers(registers: &mut Registers, regs: *const pt_regs) {
+    // SAFETY: the caller's word. Volatile: the verifier takes an instruction for one kind of pointer only, so that the loads of two
+    // calls must not be merged.
+    unsafe { load(registers, regs) };
+    registers.all = 1;
+}
+
+#[cfg(not(bpf_target_arch = "aarch64"))]
+#[inline(always)]
+unsafe fn load(registers: &mut Registers, regs: *const pt_regs) {
+    use core::ptr::read_volatile;
+    // SAFETY: the caller's word.
+    unsafe {
+        let general = &mut registers.general;
+        general[0] = read_volatile(&raw const (*regs).rax);
+        general[1] = read_volatile(&raw const (*regs).rdx);
+        general[2] = read_volatile(&raw const (*regs).rcx);
+        general[3] = read_volatile(&raw const (*regs).rbx);
+        general[4] = read_volatile(&raw const (*regs).rsi);
+        general[5] = read_volatile(&raw const (*regs).rdi);
+        general[8] = read_volatile(&raw const (*regs).r8);
+        general[9] = read_volatile(&raw const (*regs).r9);
+        general[10] = read_volatile(&raw const (*regs).r10);
+        general[11] = read_volatile(&raw const (*regs).r11);
+        general[12] = read_volatile(&raw const (*regs).r12);
+        general[13] = read_volatile(&raw const (*regs).r13);
+        general[14] = read_volatile(&raw const (*regs).r14);
+        general[15] = read_volatile(&raw const (*regs).r15);
+        registers.ip = read_volatile(&raw const (*regs).rip);
+        registers.sp = read_volatile(&raw const (*regs).rsp);
+        registers.fp = read_volatile(&raw const (*regs).rbp);
+    }
+    registers.lr = 0;
+}
+
+#[cfg(bpf_target_arch = "aarch64")]
+#[inline(always)]
+unsafe fn load(registers: &mut Registers, regs: *const pt_regs) {
+    use core::ptr::read_volatile;
+    // SAFETY: the caller's word.
+    unsafe {
+        for n in 0..31 {
+            registers.general[n] = read_volatile(&raw const (*regs).regs[n]);
+        }
+        registers.ip = read_volatile(&raw const (*regs).pc);
+        registers.sp = read_volatile(&raw const (*regs).sp);
+    }
+    registers.fp = registers.general[29];
+    registers.lr = registers.general[30];
+}
+
+/// Whether these registers are a program's, not the kernel's.
+///
+/// # Safety
+/// As of [`load_registers`].
+#[inline(always)]
+pub unsafe fn in_user_mode(regs: *const pt_regs) -> bool {
+    // SAFETY: the caller's word.
+    unsafe {
+        #[cfg(not(bpf_target_arch = "aarch64"))]
+        // The low two bits of the code segment are the privilege level.
+        let user = core::ptr::read_volatile(&raw const (*regs).cs) & 3 == 3;
+        #[cfg(bpf_target_arch = "aarch64")]
+        // The mode bits; `PSR_MODE_EL0t` is 0.
+        let user = core::ptr::read_volatile(&raw const (*regs).pstate) & 15 == 0;
+        user
+    }
+}
+
+/// Takes the registers that were saved at the kernel's entry. Says whether it was entered from a program: a kernel thread never was.
+#[inline(always)]
+pub fn load_saved(scratch: &mut Scratch, task_regs: *const c_void) -> bool {
+    let into = (&raw mut scratch.saved).cast();
+    // SAFETY: the helper checks the address; what it fills is as large as it is told.
+    if unsafe { bpf_probe_read_kernel(into, size_of::<pt_regs>() as u32, task_regs) } != 0 {
+        return false;
+    }
+    let Scratch { saved, walk, .. } = scratch;
+    // SAFETY: just read.
+    unsafe {
+        load_registers(&mut walk.registers, saved);
+        in_user_mode(saved)
     }
 }

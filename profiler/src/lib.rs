@@ -20,3 +20,4 @@ pub mod server;
 pub mod store;
 pub mod symbolizer;
 pub mod sys;
+pub mod unwind;

@@ -90,7 +90,7 @@ impl Host {
     }
 }
 
-/// A sample in user code that could not tell its start time. Leaf first, as the kernel sends it.
+/// A sample in user code that could not tell its start time. Leaf first: the interrupted instruction, then return addresses.
 pub(super) fn sample(ms: u64, pid: u32, user: &[u64]) -> RawSample {
     sample_of(ms, pid, 0, user)
 }
@@ -106,8 +106,10 @@ pub(super) fn sample_of(ms: u64, pid: u32, start: u64, user: &[u64]) -> RawSampl
         thread: "test".into(),
         cgroup_id: 0,
         kernel: [].into(),
-        user: user.into(),
+        // Of a caller the kernel side sends the last byte of the call.
+        user: user.iter().enumerate().map(|(depth, at)| at.wrapping_sub(u64::from(depth > 0))).collect(),
         end: StackEnd::Complete,
+        unfinished: None,
         weight: 1,
     }
 }

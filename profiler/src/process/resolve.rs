@@ -5,6 +5,8 @@
 
 use std::sync::Arc;
 
+use profiler_ebpf::tables::BY_FRAME_POINTER;
+
 use super::binaries::{Binaries, Origin};
 use super::stack_cache::{Cached, Resolved, StackKey};
 use super::table::{MAX_COMM, ProcessTable};
@@ -101,7 +103,8 @@ impl ProcessTable {
         let mut all = self.processes.get_mut(&raw.pid).map(std::mem::take).expect("the process was just located");
         let process = &mut all[at];
         process.seen = process.seen.max(raw.time);
-        let leaf_unmapped = raw.user.first().is_some_and(|leaf| process.space.ranges.find(*leaf).is_none());
+        let leaf_unmapped =
+            raw.user.first().is_some_and(|leaf| process.space.ranges.find(leaf & !BY_FRAME_POINTER).is_none());
         let may_reread = raw.time.0 >= process.asked_at.0.saturating_add(REREAD) || process.asked_at == BootNanos(0);
         if process.stale || (leaf_unmapped && may_reread) {
             self.reread(process, raw.time);
@@ -220,7 +223,7 @@ impl ProcessTable {
     }
 }
 
-/// Places each address. Leaf first in, root first out; a caller's address is inside its call instruction.
+/// Places each address. Leaf first in, root first out; a kernel caller's address is inside its call instruction.
 fn resolve_stack(binaries: &mut Binaries, space: &AddressSpace, raw: &RawSample, origin: Origin) -> Resolved {
     let mut stack = Vec::with_capacity(raw.user.len() + raw.kernel.len());
     let mut end = raw.end;
@@ -231,10 +234,9 @@ fn resolve_stack(binaries: &mut Binaries, space: &AddressSpace, raw: &RawSample,
             .enumerate()
             .map(|(depth, &address)| Location { binary: kernel, offset: calling_address(depth, address) }),
     );
-    for (depth, &address) in raw.user.iter().enumerate() {
-        // The first user frame is the interrupted instruction. Under kernel frames it is the one after the system call, or the one
-        // that faulted, which can be the first of its function: one byte less could name the function before.
-        let address = calling_address(depth, address);
+    for (depth, &frame) in raw.user.iter().enumerate() {
+        // A user frame is its look-up address already.
+        let address = frame & !BY_FRAME_POINTER;
         match space.ranges.find(address) {
             Some(range) => {
                 let origin = Origin { start: range.start, end: range.end, ..origin };
@@ -257,7 +259,7 @@ fn resolve_stack(binaries: &mut Binaries, space: &AddressSpace, raw: &RawSample,
     Resolved { stack: stack.into(), end }
 }
 
-/// The address that names a frame: of the leaf the interrupted instruction, of a caller the last byte of its call, as the
+/// The address that names a kernel frame: of the leaf the interrupted instruction, of a caller the last byte of its call, as the
 /// return address may belong to the next line or even the next function.
 fn calling_address(depth: usize, address: u64) -> u64 {
     if depth == 0 { address } else { address.wrapping_sub(1) }

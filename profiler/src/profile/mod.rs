@@ -21,7 +21,7 @@ pub use loss::{LossCause, Losses};
 pub use printable::{is_printable, printable};
 pub use process::{ContainerId, MappedRange, ProcessFacts, ProcessKey, StartTicks};
 pub use profiler_ebpf::StackEnd;
-pub use sample::{Location, RawSample, Sample, SampleEvent, ThreadName};
+pub use sample::{Location, RawSample, Sample, SampleEvent, ThreadName, Unfinished};
 pub use side_band::{MappedFile, SideBand};
 pub use symbol::{SourceLine, Symbol, Symbolized, UnknownReason};
 pub use time::{BootNanos, TimeRange, WallNanos};

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use profiler_ebpf::tables::Registers;
+
 use super::{BinaryId, BootNanos, ProcessKey, StackEnd, StartTicks};
 
 /// A thread's name (`comm`): at most 15 bytes, made valid UTF-8.
@@ -36,12 +38,26 @@ pub struct RawSample {
     pub cgroup_id: u64,
     /// Kernel addresses, leaf first; empty when the sample hit user code.
     pub kernel: Arc<[u64]>,
-    /// User addresses, leaf first: the first is the interrupted (or calling) instruction, the rest are return addresses.
+    /// User addresses, leaf first, each where its frame is looked up: the interrupted (or calling) instruction, or the last byte of
+    /// the call. [`BY_FRAME_POINTER`] marks frames that were found for want of unwind rows.
+    ///
+    /// [`BY_FRAME_POINTER`]: profiler_ebpf::tables::BY_FRAME_POINTER
     pub user: Arc<[u64]>,
     /// How the user walk ended.
     pub end: StackEnd,
+    /// What the walk can be taken up from, when it ended because the kernel side did not know enough.
+    pub unfinished: Option<Box<Unfinished>>,
     /// Samples this stands for (1, unless sampling thins itself out).
     pub weight: u64,
+}
+
+/// Where a walk was left: the state at the last frame of the sample, whose caller was not found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unfinished {
+    /// Registers of that frame.
+    pub registers: Registers,
+    /// The stack from its stack pointer up.
+    pub stack: Box<[u8]>,
 }
 
 /// A place in code: which binary, where in it. See [`super::BinaryKind`] for what the offset counts.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use profiler_ebpf::{NO_KERNEL_STACK, Record, RecordHeader};
 
-use crate::profile::{BootNanos, LossCause, Losses, RawSample, StartTicks, ThreadName};
+use crate::profile::{BootNanos, LossCause, Losses, RawSample, StartTicks, ThreadName, Unfinished};
 
 /// Looks a kernel stack up: `None` when the map has no such id.
 pub trait KernelStackMap {
@@ -64,7 +64,15 @@ impl StackBook {
         };
         let header = record.header;
         let lost = u64::from(header.weight);
-        let Some(user) = self.user_stack(&header, record.user_frames(), drained) else {
+        let unfinished =
+            record.tail().map(|(registers, stack)| Box::new(Unfinished { registers, stack: stack.into() }));
+        let user = if unfinished.is_some() {
+            // Sent whole each time, and not what the hash will stand for.
+            Some(record.user_frames().collect())
+        } else {
+            self.user_stack(&header, record.user_frames(), drained)
+        };
+        let Some(user) = user else {
             drained.losses.add(LossCause::StackUnknown, lost);
             return;
         };
@@ -87,6 +95,7 @@ impl StackBook {
             kernel,
             user,
             end: record.end,
+            unfinished,
             weight: u64::from(header.weight),
         };
         drained.samples.push((header.generation, sample));
@@ -170,6 +179,7 @@ impl StackBook {
 
 #[cfg(test)]
 mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
     use super::*;
     use crate::profile::StackEnd;
 
@@ -199,6 +209,7 @@ mod tests {
         bytes.extend((user.len() as u16).to_ne_bytes());
         bytes.extend(0_u16.to_ne_bytes());
         bytes.extend(b"a\x1bb\0xxxxxxxxxxxx");
+        bytes.extend([0; 8]);
         user.iter().for_each(|frame| bytes.extend(frame.to_ne_bytes()));
         bytes
     }
@@ -216,6 +227,20 @@ mod tests {
         assert_eq!(drained.samples.len(), 2);
         assert_eq!(*drained.samples[1].1.user, [10, 20]);
         assert_eq!(&*drained.samples[0].1.thread, "a\u{fffd}b");
+    }
+
+    /// An unfinished sample brings its frames and its tail; the hash of its frames stands for nothing.
+    #[test]
+    fn an_unfinished_sample_keeps_its_tail_and_names_no_hash() {
+        let mut bytes = record(7, 1, 42, &[10, 20], -1);
+        bytes[96..100].copy_from_slice(&300_u32.to_ne_bytes());
+        bytes.extend([9; 300]);
+        let drained = drain(&[bytes, record(7, 1, 42, &[], -1)], &Map(vec![]));
+        let sample = &drained.samples[0].1;
+        let unfinished = sample.unfinished.as_ref().unwrap();
+        assert_eq!(*sample.user, [10, 20]);
+        assert_eq!((unfinished.registers.all, &*unfinished.stack), (u64::from_ne_bytes([9; 8]), &[9; 4][..]));
+        assert_eq!((drained.samples.len(), drained.losses.0.get(&LossCause::StackUnknown)), (1, Some(&1)));
     }
 
     /// Another process with the same hash has no right to it, nor has the next generation.

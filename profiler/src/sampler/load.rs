@@ -3,16 +3,18 @@
 use std::collections::BTreeSet;
 use std::io;
 
-use aya::maps::{Array, HashMap, MapData, PerCpuArray, RingBuf, StackTraceMap};
+use aya::maps::{Array, HashMap, MapData, PerCpuArray, ProgramArray, RingBuf, StackTraceMap};
 use aya::programs::{PerfEvent, ProgramError, RawTracePoint};
 use aya::util::nr_cpus;
 use aya::{Ebpf, EbpfLoader};
+use profiler_ebpf::tables::UnwindMode;
 use profiler_ebpf::{Config, Counters, Filter};
 
 use super::SamplerError;
 use super::btf::TaskOffsets;
 use super::descendants::{descendants, parents};
-use super::options::{SamplerOptions, Target};
+use super::options::{SamplerOptions, Target, WalkLoop};
+use super::unwind_maps::UnwindMaps;
 
 /// Processes that `-p` can follow, children included.
 const MAX_FILTER_PIDS: u32 = 65_536;
@@ -27,6 +29,12 @@ pub(super) struct Loaded {
     pub generation: Array<MapData, u32>,
     pub counters: PerCpuArray<MapData, Counters>,
     pub kernel_stacks: [StackTraceMap<MapData>; 2],
+    /// Unwind tables, unless frame pointers are all that is followed.
+    pub unwind_maps: Option<UnwindMaps>,
+    /// Name of the program that takes samples.
+    pub sample: &'static str,
+    /// Where that program finds the one that goes on. Its entry is there as long as this.
+    _more: ProgramArray<MapData>,
 }
 
 /// Loads everything; nothing samples yet.
@@ -45,8 +53,25 @@ pub(super) fn load(options: &SamplerOptions) -> Result<Loaded, SamplerError> {
         .load(aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/profiler-ebpf")))
         .map_err(|error| denied_or(error, "create eBPF maps", SamplerError::load))?;
 
-    let sample: &mut PerfEvent = program(&mut ebpf, "sample")?;
-    sample.load().map_err(|error| refused("sample", error))?;
+    let walk_loop = options.walk_loop.unwrap_or_else(WalkLoop::of_running_kernel);
+    let name = walk_loop.program();
+    let sample: &mut PerfEvent = program(&mut ebpf, name)?;
+    sample.load().map_err(|error| refused(name, error))?;
+    let mut more: ProgramArray<_> = take(&mut ebpf, "MORE", ProgramArray::try_from)?;
+    if walk_loop == WalkLoop::TailCalls {
+        let walk_on: &mut PerfEvent = program(&mut ebpf, "walk_on")?;
+        walk_on.load().map_err(|error| refused("walk_on", error))?;
+        more.set(0, walk_on.fd().map_err(SamplerError::load)?, 0).map_err(SamplerError::load)?;
+    }
+    let by_rows = options.unwind != UnwindMode::FramePointers;
+    let unwind_maps = if by_rows { Some(UnwindMaps::take(&mut ebpf)?) } else { None };
+    if by_rows || matches!(options.target, Target::Pids(_)) {
+        attach(&mut ebpf, "follow_fork", "sched_process_fork")?;
+        attach(&mut ebpf, "forget_process", "sched_process_free")?;
+    }
+    if by_rows {
+        attach(&mut ebpf, "forget_mappings", "sched_process_exec")?;
+    }
     if let Target::Pids(targets) = &options.target {
         follow(&mut ebpf, targets)?;
     }
@@ -61,8 +86,18 @@ pub(super) fn load(options: &SamplerOptions) -> Result<Loaded, SamplerError> {
             take(&mut ebpf, "KERNEL_STACKS_1", StackTraceMap::try_from)?,
         ],
         generation,
+        unwind_maps,
+        sample: name,
+        _more: more,
         ebpf,
     })
+}
+
+fn attach(ebpf: &mut Ebpf, name: &'static str, tracepoint: &str) -> Result<(), SamplerError> {
+    let program: &mut RawTracePoint = program(ebpf, name)?;
+    program.load().map_err(|error| refused(name, error))?;
+    program.attach(tracepoint).map_err(SamplerError::load)?;
+    Ok(())
 }
 
 /// Looks for descendants at most this often: each look but the last finds some that were forked during the one before.
@@ -71,11 +106,6 @@ const MAX_LOOKS: u32 = 5;
 /// Lets the filter pass these processes and their descendants: those to come by the kernel's word, from now on, and those
 /// there are already.
 fn follow(ebpf: &mut Ebpf, roots: &[u32]) -> Result<(), SamplerError> {
-    for (name, tracepoint) in [("follow_fork", "sched_process_fork"), ("forget_process", "sched_process_free")] {
-        let program: &mut RawTracePoint = program(ebpf, name)?;
-        program.load().map_err(|error| refused(name, error))?;
-        program.attach(tracepoint).map_err(SamplerError::load)?;
-    }
     let mut map: HashMap<_, u32, u8> = HashMap::try_from(&mut *map_mut(ebpf, "PIDS")?).map_err(SamplerError::load)?;
     let mut followed = BTreeSet::new();
     let mut found: BTreeSet<u32> = roots.iter().copied().collect();
@@ -123,7 +153,7 @@ fn config(options: &SamplerOptions) -> Result<Config, SamplerError> {
         task_pid: offsets.pid,
         task_group_leader: offsets.group_leader,
         task_start_boottime: offsets.start_boottime,
-        _pad: 0,
+        unwind: options.unwind as u32,
     })
 }
 
@@ -144,7 +174,7 @@ fn map_mut<'a>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut aya::maps::Map,
     ebpf.map_mut(name).ok_or_else(|| SamplerError::load(missing(name)))
 }
 
-fn take<M>(
+pub(super) fn take<M>(
     ebpf: &mut Ebpf,
     name: &str,
     convert: impl FnOnce(aya::maps::Map) -> Result<M, aya::maps::MapError>,

@@ -14,11 +14,13 @@ mod load;
 mod options;
 mod run;
 mod sideband;
+mod unwind_maps;
 
 pub use drain::Drained;
 pub use error::SamplerError;
-pub use options::{Cgroup, DEFAULT_HZ, Frequency, SamplerOptions, Target, choose_event};
+pub use options::{Cgroup, DEFAULT_HZ, Frequency, SamplerOptions, Target, WalkLoop, choose_event};
 pub use run::{Polled, Sampler};
+pub use unwind_maps::UnwindMaps;
 
 /// Whether the kernel's BTF has the fields that samples carry.
 ///

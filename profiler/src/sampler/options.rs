@@ -5,7 +5,11 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use aya::programs::ProgramType;
 use aya::programs::perf_event::{HardwareEvent, PerfEventConfig, PerfEventGroup, PerfEventScope};
+use aya::sys::{BpfHelper, is_helper_supported};
+
+use profiler_ebpf::tables::UnwindMode;
 
 use super::SamplerError;
 use crate::profile::SampleEvent;
@@ -110,13 +114,54 @@ pub struct SamplerOptions {
     pub user_stack_slots: u32,
     /// Buckets of each kernel stack map. Fewer only send stacks inline more often.
     pub kernel_stack_buckets: u32,
+    /// How user stacks are walked.
+    pub unwind: UnwindMode,
+    /// What drives the walk; `None`: the best that this kernel has.
+    pub walk_loop: Option<WalkLoop>,
+}
+
+/// What takes a walk's steps, one after the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WalkLoop {
+    /// The helper `bpf_loop`, from Linux 5.17 on: 512 frames.
+    BpfLoop,
+    /// Programs that call each other, on kernels before that: 512 frames, too.
+    TailCalls,
+}
+
+impl WalkLoop {
+    /// The best that this kernel has. Asks it, which needs the right to load programs.
+    #[must_use]
+    pub fn of_running_kernel() -> Self {
+        // A kernel that does not say is taken for a current one: then loading tells what is wrong.
+        match is_helper_supported(ProgramType::PerfEvent, BpfHelper::BPF_FUNC_loop) {
+            Ok(false) => Self::TailCalls,
+            Ok(true) | Err(_) => Self::BpfLoop,
+        }
+    }
+
+    /// The program that takes samples this way.
+    pub(super) fn program(self) -> &'static str {
+        match self {
+            Self::BpfLoop => "sample",
+            Self::TailCalls => "sample_by_tail_calls",
+        }
+    }
 }
 
 impl SamplerOptions {
     /// The defaults: 65,536 slots are 512 KiB, 2 x 2,048 buckets of 1 KiB are 4 MiB of kernel memory.
     #[must_use]
     pub fn new(frequency: Frequency, event: SampleEvent, target: Target) -> Self {
-        Self { frequency, event, target, user_stack_slots: 65_536, kernel_stack_buckets: 2048 }
+        Self {
+            frequency,
+            event,
+            target,
+            user_stack_slots: 65_536,
+            kernel_stack_buckets: 2048,
+            unwind: UnwindMode::FramePointers,
+            walk_loop: None,
+        }
     }
 
     /// Bytes of the ring buffer: half a second (five polls) of samples at 512 bytes each, a power of two from 1 to 64 MiB.

@@ -13,6 +13,7 @@ use profiler_ebpf::Counters;
 use super::drain::{Drained, KernelStackMap, StackBook};
 use super::load::{self, FIRST_GENERATION, Loaded, denied_or, program};
 use super::options::SamplerOptions;
+use super::unwind_maps::UnwindMaps;
 use super::{SamplerError, cpus, sideband};
 use crate::profile::{BootNanos, SampleEvent, SideBand};
 use crate::sys::perf::SideBandRing;
@@ -123,6 +124,11 @@ impl Sampler {
         Ok(())
     }
 
+    /// The unwind tables, to be filled; `None` when only frame pointers are followed.
+    pub fn unwind_maps(&mut self) -> Option<&mut UnwindMaps> {
+        self.loaded.unwind_maps.as_mut()
+    }
+
     /// The generation that samples belong to now.
     #[must_use]
     pub fn generation(&self) -> u32 {
@@ -181,7 +187,7 @@ impl Sampler {
         for cpu in &dead {
             if let Some(mut events) = self.cpus.remove(cpu) {
                 events.side_band.drain(|record| self.side_band.extend(sideband::decode(record)));
-                let sample: &mut PerfEvent = program(&mut self.loaded.ebpf, "sample")?;
+                let sample: &mut PerfEvent = program(&mut self.loaded.ebpf, self.loaded.sample)?;
                 sample.detach(events.timer).map_err(SamplerError::load)?;
             }
         }
@@ -216,7 +222,7 @@ impl Sampler {
     /// # Errors
     /// The kernel refuses to detach.
     pub fn stop(&mut self) -> Result<(), SamplerError> {
-        let sample: &mut PerfEvent = program(&mut self.loaded.ebpf, "sample")?;
+        let sample: &mut PerfEvent = program(&mut self.loaded.ebpf, self.loaded.sample)?;
         sample.unload().map_err(SamplerError::load)
     }
 
@@ -226,7 +232,7 @@ impl Sampler {
             SampleEvent::Cycles => PerfEventConfig::Hardware(HardwareEvent::CpuCycles),
         };
         let policy = SamplePolicy::Frequency(u64::from(self.options.frequency.hz()));
-        let sample: &mut PerfEvent = program(&mut self.loaded.ebpf, "sample")?;
+        let sample: &mut PerfEvent = program(&mut self.loaded.ebpf, self.loaded.sample)?;
         let timer = sample
             .attach(config, PerfEventScope::AllProcessesOneCpu { cpu }, policy, false)
             .map_err(|error| denied_or(error, "open perf events", SamplerError::load))?;

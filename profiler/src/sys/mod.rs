@@ -4,4 +4,5 @@ pub mod attempt;
 pub mod clock;
 pub mod memory;
 pub mod perf;
+pub mod shared_map;
 pub mod spawn;

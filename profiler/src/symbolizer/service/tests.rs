@@ -241,6 +241,7 @@ fn the_kernel_and_the_vdso_are_named() {
         kernel: [kernel].into(),
         user: (begin..begin + 0x2000).step_by(64).collect(),
         end: StackEnd::Complete,
+        unfinished: None,
         weight: 1,
     };
     let sample = table.resolve(&raw);

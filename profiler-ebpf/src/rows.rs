@@ -1,0 +1,173 @@
+//! From an address of a process to its unwind rule: cache, mapping, index page, block. Reads the tables of [`crate::tables`].
+//!
+//! Runs in the kernel as well as on the host. Nothing in the tables is trusted to be consistent: every number is a look-up
+//! that may find nothing.
+
+use crate::tables::{
+    BLOCK_ROWS, Block, GRANULE_SHIFT, INDEX_ENTRIES, MAX_MAPPINGS, Mapping, PAGE_MAPPINGS, RULE_NONE, Rule, Space,
+};
+
+/// Where tables come from: kernel maps, or memory of this process.
+pub trait Tables {
+    /// A page of mappings.
+    fn mappings(&self, page: u32) -> Option<&[Mapping; PAGE_MAPPINGS]>;
+    /// A page of an image's index.
+    fn index(&self, page: u32) -> Option<&[u32; INDEX_ENTRIES]>;
+    /// A page of rows.
+    fn block(&self, page: u32) -> Option<&Block>;
+    /// A rule.
+    fn rule(&self, number: u16) -> Option<&Rule>;
+}
+
+/// What there is at an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u16)]
+pub enum Code {
+    /// A file with rows.
+    Rows = 0,
+    /// Code made at run time.
+    Jit = 1,
+    /// A file without rows.
+    NoRows = 2,
+    /// A file whose rows are not loaded.
+    NotLoaded = 3,
+    /// Nothing that we know of.
+    Unmapped = 4,
+}
+
+/// What a look-up gives: the rule, for [`Code::Rows`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// Number of the rule; [`RULE_NONE`] for code of another kind.
+    pub rule: u16,
+    /// [`Code`], as a number: what the cache holds.
+    pub code: u16,
+}
+
+impl Found {
+    #[inline(always)]
+    const fn only(code: Code) -> Self {
+        Self { rule: RULE_NONE, code: code as u16 }
+    }
+
+    /// Whether this is the kind of code found.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is(self, code: Code) -> bool {
+        self.code == code as u16
+    }
+}
+
+/// Slots of the cache.
+pub const CACHE_SLOTS: usize = 1 << CACHE_BITS;
+const CACHE_BITS: u32 = 10;
+
+/// The answer to one look-up. Never wrong: address and space are compared in full, and what a space says never changes.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C)]
+pub struct CachedRow {
+    address: u64,
+    space: u32,
+    rule: u16,
+    code: u16,
+}
+
+const _: () = assert!(size_of::<CachedRow>() == 16);
+
+/// Answers to the last look-ups of a CPU, each in the one slot where it can be.
+pub type RowCache = [CachedRow; CACHE_SLOTS];
+
+/// The slot of an address: the high bits of a product, which depend on all bits of the address.
+#[inline(always)]
+fn slot(address: u64, space: u32) -> usize {
+    let mixed = (address ^ (u64::from(space) << 40)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    (mixed >> (64 - CACHE_BITS)) as usize
+}
+
+/// Finds the rule for an address. `current` is the mapping of the look-up before, and becomes this one's.
+#[inline(always)]
+pub fn find<T: Tables>(tables: &T, cache: &mut RowCache, space: &Space, current: &mut Mapping, address: u64) -> Found {
+    let cached = &mut cache[slot(address, space.id) & (CACHE_SLOTS - 1)];
+    if cached.address == address && cached.space == space.id {
+        return Found { rule: cached.rule, code: cached.code };
+    }
+    if !enter(tables, space, current, address) {
+        return Found::only(Code::Unmapped);
+    }
+    let found = match current.image {
+        Mapping::JIT => Found::only(Code::Jit),
+        Mapping::NO_ROWS => Found::only(Code::NoRows),
+        Mapping::FIRST_SPECIAL.. => return Found::only(Code::NotLoaded),
+        _ => match row(tables, current, address) {
+            Some(rule) => Found { rule, code: Code::Rows as u16 },
+            None => return Found::only(Code::NotLoaded),
+        },
+    };
+    *cached = CachedRow { address, space: space.id, rule: found.rule, code: found.code };
+    found
+}
+
+/// Makes the mapping of an address the current one. Says whether there is one.
+#[inline(always)]
+pub fn enter<T: Tables>(tables: &T, space: &Space, current: &mut Mapping, address: u64) -> bool {
+    if (current.start..current.end).contains(&address) {
+        return true;
+    }
+    let mapping = |n: u32| {
+        let page = tables.mappings(space.first_page.wrapping_add(n / PAGE_MAPPINGS as u32))?;
+        Some(&page[n as usize % PAGE_MAPPINGS])
+    };
+    // The last one that begins at or below the address, among `len` from `base` on.
+    let (mut base, mut len) = (0, space.count);
+    for _ in 0..MAX_MAPPINGS.ilog2() {
+        if len <= 1 {
+            break;
+        }
+        let half = len / 2;
+        let Some(middle) = mapping(base + half) else { return false };
+        if middle.start <= address {
+            base += half;
+        }
+        len -= half;
+    }
+    if len != 1 {
+        return false;
+    }
+    let Some(found) = mapping(base) else { return false };
+    if !(found.start..found.end).contains(&address) {
+        return false;
+    }
+    *current = *found;
+    true
+}
+
+/// The rule in force at an address of a mapped file; `None` when its pages are not there.
+#[inline(always)]
+fn row<T: Tables>(tables: &T, mapping: &Mapping, address: u64) -> Option<u16> {
+    let rel = address.wrapping_add(mapping.bias);
+    let granule = rel >> GRANULE_SHIFT;
+    if granule >= u64::from(mapping.granules) {
+        return Some(RULE_NONE);
+    }
+    let granule = granule as u32;
+    let index = tables.index(mapping.image.wrapping_add(granule / INDEX_ENTRIES as u32))?;
+    let number = index[granule as usize % INDEX_ENTRIES];
+    let block = tables.block(mapping.image.wrapping_add(number))?;
+    Some(block.rules[last_row(block, rel as u16)])
+}
+
+/// The last row that begins at or below `pc`; the first one when there is none. By arithmetic, for its seven comparisons go either
+/// way as often: no processor foresees them, and the kernel's verifier need not follow them apart.
+#[inline(always)]
+fn last_row(block: &Block, pc: u16) -> usize {
+    let mut at = 0;
+    let mut step = BLOCK_ROWS / 2;
+    while step > 0 {
+        let below = i64::from(pc) - i64::from(block.pcs[(at + step) & (BLOCK_ROWS - 1)]);
+        // All ones when the row begins above.
+        let above = (below >> 63) as usize;
+        at += step & !above;
+        step /= 2;
+    }
+    at & (BLOCK_ROWS - 1)
+}

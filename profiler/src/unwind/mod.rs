@@ -1,0 +1,3 @@
+//! Stacks without frame pointers: unwind rows, and the walk by them.
+
+pub mod host;

@@ -1,0 +1,182 @@
+//! The walk by rows on this kernel, for real: needs root, and fails without.
+
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use object::{Object as _, ObjectSymbol as _};
+use profiler::profile::{RawSample, SampleEvent, StackEnd};
+use profiler::sampler::{Frequency, Sampler, SamplerOptions, Target, WalkLoop};
+use profiler::sys::clock::boot_now;
+use profiler::unwind::host::{Pool, image_of};
+use profiler_ebpf::tables::{Cfa, Mapping, Rule, Saved, Space, UnwindMode};
+
+/// A program that is gone when dropped.
+struct Running(Child);
+
+impl Running {
+    fn start(program: &Path, arguments: &[&str]) -> Self {
+        Self(Command::new(program).args(arguments).stdin(Stdio::null()).spawn().unwrap())
+    }
+
+    fn pid(&self) -> u32 {
+        self.0.id()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+}
+
+/// The fixture, its labels, and the one place where it is mapped.
+struct Fixture {
+    program: PathBuf,
+    labels: BTreeMap<String, u64>,
+    _folder: tempfile::TempDir,
+}
+
+/// `sp + offset`, the return address below, the frame pointer where it is.
+fn by_stack_pointer(offset: i32) -> Rule {
+    Rule {
+        cfa: Cfa::Register as u8,
+        cfa_register: 7,
+        ra: Saved::AtCfa as u8,
+        ra_offset: -8,
+        cfa_offset: offset,
+        ..Rule::default()
+    }
+}
+
+/// Where the fixture's labels change the rule.
+fn rules() -> Vec<(&'static str, Rule)> {
+    let pushed = |rule: Rule| Rule { fp: Saved::AtCfa as u8, fp_offset: -16, ..rule };
+    let end = Rule { cfa: Cfa::End as u8, ..Rule::default() };
+    vec![
+        ("_start", end),
+        ("first", by_stack_pointer(8)),
+        ("first_body", by_stack_pointer(48)),
+        ("first_tail", by_stack_pointer(8)),
+        ("first_rest", by_stack_pointer(48)),
+        ("second", by_stack_pointer(8)),
+        ("second_pushed", pushed(by_stack_pointer(16))),
+        ("second_body", pushed(Rule { cfa_register: 6, ..by_stack_pointer(16) })),
+        ("second_tail", by_stack_pointer(8)),
+        ("spin", by_stack_pointer(48)),
+        ("end", Rule::default()),
+    ]
+}
+
+impl Fixture {
+    fn build() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let program = folder.path().join("rows");
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/rows.S");
+        let built = Command::new("cc").args(["-static", "-nostdlib", "-o"]).args([&program, &source]).status().unwrap();
+        assert!(built.success(), "cc {}", source.display());
+        let bytes = std::fs::read(&program).unwrap();
+        let file = object::File::parse(&*bytes).unwrap();
+        let labels = file.symbols().map(|symbol| (symbol.name().unwrap().to_owned(), symbol.address())).collect();
+        Self { program, labels, _folder: folder }
+    }
+
+    fn run(&self, depth: u32) -> Running {
+        let running = Running::start(&self.program, &[&depth.to_string()]);
+        // Down there before anybody looks.
+        std::thread::sleep(Duration::from_millis(100));
+        running
+    }
+
+    /// First and last address of the code: from the label `_start`, rounded to memory pages.
+    fn range(&self) -> (u64, u64) {
+        (self.labels["_start"] & !4095, self.labels["end"].next_multiple_of(4096))
+    }
+
+    /// The tables of a process that is nothing but this program.
+    fn tables(&self) -> (Pool, Space) {
+        let mut pool = Pool::default();
+        let (start, end) = self.range();
+        let rows: Vec<(u64, u16)> =
+            rules().iter().map(|(label, rule)| (self.labels[*label] - start, pool.add_rule(*rule))).collect();
+        let image = pool.add_pages(&image_of(&rows));
+        let granules = (rows.last().unwrap().0 >> 9) as u32 + 1;
+        let space = pool.space(&[Mapping { start, end, bias: start.wrapping_neg(), image, granules }]);
+        (pool, space)
+    }
+
+    /// How many frames there are `depth` calls of `first` below `_start`.
+    fn frames(depth: u64) -> usize {
+        (1 + depth + (depth - 1) / 8) as usize
+    }
+
+    /// The label at or before an address.
+    fn label(&self, address: u64) -> &str {
+        self.labels.iter().filter(|(_, at)| **at <= address).max_by_key(|(_, at)| **at).unwrap().0
+    }
+
+    /// Whether the stack is this program's, whole, `depth` calls deep.
+    fn check(&self, sample: &RawSample, depth: u64) {
+        assert_eq!(sample.end, StackEnd::Complete);
+        assert_eq!(sample.user.len(), Self::frames(depth));
+        let labels: Vec<&str> = sample.user.iter().map(|frame| self.label(*frame)).collect();
+        assert_eq!(labels[0], "spin");
+        assert_eq!(*labels.last().unwrap(), "_start");
+        let seconds = labels.iter().filter(|label| **label == "second_body").count();
+        assert_eq!(seconds as u64, (depth - 1) / 8, "{labels:?}");
+    }
+}
+
+/// Copies the tables into the kernel's, pages first, and gives them to the process.
+fn load(sampler: &mut Sampler, pool: &Pool, space: Space, pid: u32) {
+    let maps = sampler.unwind_maps().unwrap();
+    assert_eq!(maps.add_chunk().unwrap(), 0);
+    for (number, page) in (0..).zip(pool.pages()) {
+        assert!(maps.set_page(number, *page));
+    }
+    for (number, rule) in (0..).zip(pool.rules()) {
+        assert!(maps.set_rule(number, *rule));
+    }
+    maps.add_space(pid, space).unwrap();
+    assert_eq!(maps.space_of(pid), Some(space));
+}
+
+fn options(pid: u32, walk_loop: WalkLoop) -> SamplerOptions {
+    let target = Target::Pids(vec![pid]);
+    let options = SamplerOptions::new(Frequency::new(499).unwrap(), SampleEvent::CpuClock, target);
+    SamplerOptions { unwind: UnwindMode::Auto, walk_loop: Some(walk_loop), ..options }
+}
+
+/// Samples of the next half second.
+fn samples(sampler: &mut Sampler) -> Vec<RawSample> {
+    let mut samples = Vec::new();
+    for _ in 0..10 {
+        std::thread::sleep(Duration::from_millis(50));
+        let drained = sampler.poll().drained;
+        assert_eq!(drained.losses.total(), 0);
+        samples.extend(drained.samples.into_iter().map(|(_, sample)| sample));
+    }
+    samples
+}
+
+/// A program that keeps no frame pointer shows its whole stack, by rows written by hand, whatever drives the walk.
+#[test]
+fn rows_lead_from_the_leaf_to_the_first_function() {
+    let fixture = Fixture::build();
+    for (walk_loop, depth) in
+        [(WalkLoop::BpfLoop, 37), (WalkLoop::TailCalls, 37), (WalkLoop::BpfLoop, 450), (WalkLoop::TailCalls, 450)]
+    {
+        let running = fixture.run(depth);
+        let mut sampler = Sampler::start(options(running.pid(), walk_loop), boot_now()).unwrap();
+        let (pool, space) = fixture.tables();
+        load(&mut sampler, &pool, space, running.pid());
+        samples(&mut sampler);
+        let samples = samples(&mut sampler);
+        assert!(samples.len() > 50, "{} samples", samples.len());
+        samples.iter().for_each(|sample| fixture.check(sample, u64::from(depth)));
+    }
+}
