@@ -14,8 +14,9 @@
 //! ```
 //!
 //! An image is relocatable: its index holds block numbers relative to its own first page, and its rows are counted in file
-//! offsets from its base. A block never crosses a boundary of 64 KiB of `rel`, and begins with the row in force at its start:
-//! no look-up ever needs the block before. Unused rows at its end repeat the last rule at 0xffff.
+//! offsets from its base. A block serves granules whose places within 64 KiB of `rel` differ, neighbours or not; each run of
+//! neighbours begins with the row in force at its start: no look-up ever needs another block. Unused rows at a block's end repeat
+//! the last rule at 0xffff.
 
 /// Bytes of a page.
 pub const PAGE: usize = 512;

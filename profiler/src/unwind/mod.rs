@@ -1,3 +1,32 @@
-//! Stacks without frame pointers: unwind rows, and the walk by them.
+//! How to walk stacks without frame pointers: from a file's tables to an image of rows that a walk in the kernel, or here, can
+//! search.
+//!
+//! ```text
+//! file -> elf -> dwarf (.eh_frame, .debug_frame) -> rule -> rows -> image -> codec -> { cache, kernel memory }
+//! ```
+//!
+//! Compiling reads a foreign file: it runs in a child (`symbolizer/`), is bounded in bytes and rows, and yields plain bytes,
+//! which [`Image::decode`] does not trust.
 
+mod codec;
+mod compile;
+mod dwarf;
+mod elf;
 pub mod host;
+mod image;
+mod pack;
+mod rows;
+mod rule;
+mod stats;
+
+#[cfg(test)]
+mod image_tests;
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+mod truth_tests;
+
+pub use codec::ImageError;
+pub use compile::{CompileError, compile, compile_file};
+pub use image::Image;
+pub use stats::{Cause, Stats};
