@@ -130,8 +130,11 @@ fn eh_frame_address(elf: &Elf<'_>) -> Result<Option<u64>, CompileError> {
 }
 
 fn debug_frame(elf: &Elf<'_>, rules: &mut RuleTable, stats: &mut Stats) -> Result<Vec<u64>, CompileError> {
-    let Some(section) = elf.section(".debug_frame") else { return Ok(Vec::new()) };
-    let bytes = elf.contents(section, MAX_SECTION)?;
+    let bytes = match (elf.section(".debug_frame"), elf.section(".zdebug_frame")) {
+        (Some(section), _) => elf.contents(section, MAX_SECTION)?,
+        (None, Some(section)) => elf.old_compressed_contents(section, MAX_SECTION)?,
+        (None, None) => return Ok(Vec::new()),
+    };
     let mut section = DebugFrame::new(&bytes, LittleEndian);
     section.set_address_size(8);
     section.set_vendor(vendor(elf));

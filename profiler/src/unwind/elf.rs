@@ -157,6 +157,13 @@ impl<'file> Elf<'file> {
         if section.compressed { decompress(&bytes, cap) } else { Ok(bytes) }
     }
 
+    /// The bytes of a `.zdebug` section, as Go wrote them before 1.19: "ZLIB", the length, big-endian, and a zlib stream.
+    pub(super) fn old_compressed_contents(&self, section: &Section, cap: u64) -> Result<Vec<u8>, CompileError> {
+        let bytes = self.contents(section, cap)?;
+        let (Some(b"ZLIB"), Some(packed)) = (bytes.get(..4), bytes.get(12..)) else { return Ok(Vec::new()) };
+        inflate(packed, u64::from_be_bytes(bytes_at(&bytes, 4)), ELFCOMPRESS_ZLIB, cap)
+    }
+
     /// What is loaded at an address, from there to the end of its segment, `len` bytes at most.
     pub(super) fn loaded(&self, address: u64, len: u64) -> Result<Vec<u8>, CompileError> {
         let Some(segment) = self.segments.iter().find(|segment| segment.holds(address)) else { return Ok(Vec::new()) };
@@ -178,15 +185,19 @@ impl<'file> Elf<'file> {
     }
 }
 
-/// `Elf64_Chdr` and what follows. What does not decompress wholly is no section.
+/// `Elf64_Chdr` and what follows.
 fn decompress(bytes: &[u8], cap: u64) -> Result<Vec<u8>, CompileError> {
     let (Some(header), Some(packed)) = (bytes.get(..24), bytes.get(24..)) else { return Ok(Vec::new()) };
-    let len = u64_at(header, 8);
+    inflate(packed, u64_at(header, 8), u32_at(header, 0), cap)
+}
+
+/// What does not decompress wholly is no section.
+fn inflate(packed: &[u8], len: u64, kind: u32, cap: u64) -> Result<Vec<u8>, CompileError> {
     if len > cap {
         return Err(CompileError::TooLarge("a compressed section"));
     }
     let mut content = Vec::new();
-    let unpacked = match u32_at(header, 0) {
+    let unpacked = match kind {
         ELFCOMPRESS_ZLIB => flate2::read::ZlibDecoder::new(packed).take(len).read_to_end(&mut content),
         ELFCOMPRESS_ZSTD => {
             zstd::Decoder::with_buffer(packed).and_then(|decoder| decoder.take(len).read_to_end(&mut content))

@@ -2,12 +2,13 @@
 //! search.
 //!
 //! ```text
-//! file -> elf -> dwarf (.eh_frame, .debug_frame) -> rule -> rows -> image -> codec -> { cache, kernel memory }
+//! file -> elf -> dwarf (.eh_frame, .debug_frame) -> rule -> rows -> image -> codec -> cache, kernel memory
 //! ```
 //!
 //! Compiling reads a foreign file: it runs in a child (`symbolizer/`), is bounded in bytes and rows, and yields plain bytes,
-//! which [`Image::decode`] does not trust.
+//! which [`Image::decode`] does not trust. [`Cache`] keeps them for the next start.
 
+mod cache;
 mod codec;
 mod compile;
 mod dwarf;
@@ -26,6 +27,7 @@ mod tests;
 #[cfg(test)]
 mod truth_tests;
 
+pub use cache::Cache;
 pub use codec::ImageError;
 pub use compile::{CompileError, compile, compile_file};
 pub use image::Image;

@@ -215,3 +215,30 @@ fn section_headers_are_not_needed() {
     assert_eq!(stripped.stats().functions, whole.stats().functions);
     assert!(stripped == whole);
 }
+
+/// A compressed `.debug_frame`, as ELF has it and as Go's linker once wrote it, says the same as a plain one.
+#[test]
+fn compressed_sections_are_unpacked() {
+    let frames = debug_frame(16, "", &X86_COMMON, &[&[0x41, 0x0e, 16]]);
+    let mut zlib = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::best());
+    zlib.write_all(&frames).unwrap();
+    let old = [b"ZLIB", &(frames.len() as u64).to_be_bytes()[..], &zlib.finish().unwrap()].concat();
+    let image = compile(&file_of(&elf(X86_64, &[], &[(".zdebug_frame", 0, old)]))).unwrap();
+    assert!(image == compile_frames(X86_64, frames));
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    let run = |program: &str, args: &[&std::path::Path]| {
+        assert!(std::process::Command::new(program).args(args).status().unwrap().success(), "{program}");
+    };
+    std::fs::write(at("a.c"), "int main(int c, char **v) { char b[c]; return b[0] + v[0][0]; }").unwrap();
+    let flags = ["-g", "-fno-asynchronous-unwind-tables", "-fno-omit-frame-pointer", "-o"].map(std::path::Path::new);
+    run("cc", &[&flags[..], &[&at("plain"), &at("a.c")]].concat());
+    let plain = compile(&File::open(at("plain")).unwrap()).unwrap();
+    for kind in ["zlib", "zstd"] {
+        let flag = format!("--compress-debug-sections={kind}");
+        run("objcopy", &[std::path::Path::new(&flag), &at("plain"), &at(kind)]);
+        let packed = compile(&File::open(at(kind)).unwrap()).unwrap();
+        assert!(packed == plain, "{kind}");
+        assert!(std::fs::metadata(at(kind)).unwrap().len() != std::fs::metadata(at("plain")).unwrap().len());
+    }
+}
