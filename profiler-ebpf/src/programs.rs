@@ -4,7 +4,7 @@ use core::ffi::c_void;
 
 use aya_ebpf::{
     EbpfContext as _,
-    bindings::{BPF_RB_NO_WAKEUP, bpf_perf_event_data},
+    bindings::{BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP, bpf_perf_event_data},
     helpers::generated::{
         bpf_get_current_ancestor_cgroup_id, bpf_get_current_cgroup_id, bpf_get_current_comm, bpf_get_current_pid_tgid,
         bpf_get_current_task_btf, bpf_get_smp_processor_id, bpf_get_stack, bpf_get_stackid, bpf_ktime_get_boot_ns,
@@ -214,13 +214,16 @@ fn send(ctx: &PerfEventContext, config: &Config, scratch: &mut Scratch, counters
 /// Hands the first `size` bytes of the record to user space; says whether there was room.
 #[inline(always)]
 fn output(scratch: &mut Scratch, size: u64) -> bool {
+    // A process without tables gets them the sooner; everything else waits for the next poll.
+    let wake =
+        if scratch.record.header.end == StackEnd::NoMappings as u32 { BPF_RB_FORCE_WAKEUP } else { BPF_RB_NO_WAKEUP };
     // SAFETY: the bytes lie inside the record, by the bound.
     let error = unsafe {
         bpf_ringbuf_output(
             (&raw const maps::SAMPLES).cast_mut().cast(),
             (&raw mut scratch.record).cast(),
             size.min(size_of::<Record>() as u64),
-            u64::from(BPF_RB_NO_WAKEUP),
+            u64::from(wake),
         )
     };
     error == 0

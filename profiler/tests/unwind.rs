@@ -12,6 +12,7 @@ use profiler::profile::{RawSample, SampleEvent, StackEnd};
 use profiler::sampler::{Frequency, Sampler, SamplerOptions, Target, WalkLoop};
 use profiler::sys::clock::boot_now;
 use profiler::unwind::host::{Pool, image_of};
+use profiler::unwind::{Kernel as _, PageMemory as _};
 use profiler_ebpf::tables::{Cfa, Mapping, Rule, Saved, Space, UnwindMode};
 
 /// A program that is gone when dropped.
@@ -133,13 +134,13 @@ impl Fixture {
 
 /// Copies the tables into the kernel's, pages first, and gives them to the process.
 fn load(sampler: &mut Sampler, pool: &Pool, space: Space, pid: u32) {
-    let maps = sampler.unwind_maps().unwrap();
-    assert_eq!(maps.add_chunk().unwrap(), 0);
+    let mut maps = sampler.take_unwind_maps().unwrap();
+    maps.add_chunk(0).unwrap();
     for (number, page) in (0..).zip(pool.pages()) {
-        assert!(maps.set_page(number, *page));
+        maps.write(number, page);
     }
     for (number, rule) in (0..).zip(pool.rules()) {
-        assert!(maps.set_rule(number, *rule));
+        maps.set_rule(number, *rule);
     }
     maps.add_space(pid, space).unwrap();
     assert_eq!(maps.space_of(pid), Some(space));

@@ -75,6 +75,15 @@ pub struct SamplingArgs {
     /// What makes the samples.
     #[arg(short = 'e', long, value_enum, default_value_t = EventArg::Auto)]
     pub event: EventArg,
+    /// How user stacks are walked.
+    #[arg(long, value_enum, default_value_t = UnwindArg::Auto)]
+    pub unwind: UnwindArg,
+    /// Most kernel memory for unwind tables; the files used longest ago go first.
+    #[arg(long, value_name = "SIZE", default_value = "256MiB", env = "PROFILER_UNWIND_MEMORY")]
+    pub unwind_memory: ByteSize,
+    /// Where unwind tables are kept for the next start [default: /var/cache/profiler as root, else below $XDG_CACHE_HOME].
+    #[arg(long, value_name = "FOLDER", env = "PROFILER_CACHE")]
+    pub cache: Option<PathBuf>,
     /// Slots of the user stack map, a power of two: fewer use less kernel memory and send stacks more often.
     #[arg(long, value_name = "N", default_value_t = 65_536, value_parser = power_of_two, hide = true)]
     pub user_stack_slots: u32,
@@ -104,6 +113,17 @@ pub enum EventArg {
     CpuClock,
     /// The CPU's cycle counter: also sees code with interrupts off.
     Cycles,
+}
+
+/// Choice of how to walk user stacks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum UnwindArg {
+    /// By the unwind rows of the files (.eh_frame), and by frame pointers where a file or a JIT has none.
+    Auto,
+    /// By unwind rows only.
+    Dwarf,
+    /// By frame pointers only: cheapest, and blind where programs are built without them.
+    Fp,
 }
 
 /// `run`.

@@ -2,9 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
+use profiler_ebpf::tables::UnwindMode;
 use rustix::process::{Resource, Rlimit, geteuid, getrlimit, setrlimit};
 
-use super::args::{EventArg, SamplingArgs};
+use super::args::{EventArg, SamplingArgs, UnwindArg};
 use super::exit::Usage;
 use crate::profile::SampleEvent;
 use crate::sampler::{Cgroup, Frequency, SamplerOptions, Target, choose_event};
@@ -12,14 +13,24 @@ use crate::sampler::{Cgroup, Frequency, SamplerOptions, Target, choose_event};
 /// Where `run` keeps its history: `/var/lib/profiler` for root, else the user's data folder.
 #[must_use]
 pub fn default_database() -> PathBuf {
-    let folder = if geteuid().is_root() {
-        PathBuf::from("/var/lib")
-    } else {
-        std::env::var_os("XDG_DATA_HOME").map(PathBuf::from).filter(|path| path.is_absolute()).unwrap_or_else(|| {
-            PathBuf::from(std::env::var_os("HOME").unwrap_or_else(|| ".".into())).join(".local/share")
-        })
-    };
-    folder.join("profiler/profiler.db")
+    folder("/var/lib", "XDG_DATA_HOME", ".local/share").join("profiler/profiler.db")
+}
+
+/// Where unwind rows are kept for the next start: `/var/cache/profiler` for root, else the user's cache folder.
+#[must_use]
+pub fn default_cache() -> PathBuf {
+    folder("/var/cache", "XDG_CACHE_HOME", ".cache").join("profiler")
+}
+
+/// Root's folder, or the user's: by the variable (XDG Base Directory Specification), or below their home.
+fn folder(for_root: &str, variable: &str, below_home: &str) -> PathBuf {
+    if geteuid().is_root() {
+        return PathBuf::from(for_root);
+    }
+    std::env::var_os(variable)
+        .map(PathBuf::from)
+        .filter(|path| path.is_absolute())
+        .unwrap_or_else(|| PathBuf::from(std::env::var_os("HOME").unwrap_or_else(|| ".".into())).join(below_home))
 }
 
 /// Whom to sample.
@@ -61,6 +72,11 @@ pub fn sampler_options(args: &SamplingArgs, target: Target) -> anyhow::Result<Sa
     Ok(SamplerOptions {
         user_stack_slots: args.user_stack_slots,
         kernel_stack_buckets: args.kernel_stack_buckets,
+        unwind: match args.unwind {
+            UnwindArg::Auto => UnwindMode::Auto,
+            UnwindArg::Dwarf => UnwindMode::Rows,
+            UnwindArg::Fp => UnwindMode::FramePointers,
+        },
         ..options
     })
 }

@@ -16,9 +16,12 @@ mod recorder;
 mod run;
 mod serve;
 mod stop;
+mod unwinding;
 mod window_queue;
 mod writer;
 
+use std::fs::File;
+use std::io::Write;
 use std::process::ExitCode;
 
 pub use args::Args;
@@ -38,6 +41,11 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         Command::Doctor(args) => doctor::doctor(&args),
         Command::Completions(args) => completions::completions(&args),
         Command::Man(args) => completions::man(&args),
-        Command::SymbolizerWorker => Ok(crate::symbolizer::worker_main(|_, _| Err(0)).map(|()| ExitCode::SUCCESS)?),
+        Command::SymbolizerWorker => Ok(crate::symbolizer::worker_main(compile_rows).map(|()| ExitCode::SUCCESS)?),
     }
+}
+
+/// What the child does with a file whose unwind rows are wanted.
+fn compile_rows(file: &File, out: &mut dyn Write) -> Result<(), u8> {
+    crate::unwind::compile_file(file, out).map(drop).map_err(|error| error.code())
 }

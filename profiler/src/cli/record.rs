@@ -77,6 +77,8 @@ pub fn record(args: RecordArgs) -> anyhow::Result<ExitCode> {
         window: args.sampling.window,
         database: place.database.clone(),
         retention: None,
+        unwind_memory: args.sampling.unwind_memory.as_u64(),
+        unwind_cache: Some(args.sampling.cache.clone().unwrap_or_else(host::default_cache)),
     })
     .context("failed to start sampling")?;
     place.holds = Holds::Nothing;

@@ -17,6 +17,7 @@ use anyhow::Context as _;
 use profiler_ebpf::Counters;
 
 use super::notice;
+use super::unwinding::{self, Ready, Unwinding, Worker};
 use super::window_queue::WindowQueue;
 use super::writer::{self, Retention};
 use crate::aggregate::Aggregate;
@@ -29,9 +30,14 @@ use crate::sampler::{Sampler, SamplerOptions};
 use crate::server::{LiveStatus, SharedLive};
 use crate::store::Store;
 use crate::sys::clock::{boot_now, wall_now};
+use crate::unwind::{Loader, Unwinder};
 
 /// Time between two passes over the rings: a person does not notice it, and nobody is woken for a single sample.
 const POLL: Duration = Duration::from_millis(100);
+/// The same after a process without unwind tables was met: as soon as its sample has settled.
+const POLL_WHEN_WOKEN: Duration = Duration::from_millis(25);
+/// Never more often than this, however many processes are new.
+const LEAST_POLL: Duration = Duration::from_millis(20);
 /// A sample is in the ring buffer this long after its time stamp, unless the CPU itself was held up.
 const SETTLE_NANOS: u64 = 20_000_000;
 /// Passes between two looks at the list of CPUs.
@@ -41,6 +47,8 @@ const LATE: Duration = Duration::from_secs(1);
 /// A window that takes more memory than this, in frames of 16 bytes, ends before its time: 32 MiB. A busy host with 32 CPUs
 /// fills it at 97 Hz if each of its samples has another stack of 60 frames.
 const MOST_FRAMES: usize = 2 << 20;
+/// A window waits this long after its end for unwind rows that its last samples need.
+const MOST_WAIT: u64 = 2_000_000_000;
 /// Longest first window: somebody is waiting at the page.
 const FIRST_WINDOW: Duration = Duration::from_secs(2);
 
@@ -54,6 +62,10 @@ pub struct RecorderOptions {
     pub database: PathBuf,
     /// What to keep of it; `None` keeps everything.
     pub retention: Option<Retention>,
+    /// Most kernel memory of the unwind tables, in bytes.
+    pub unwind_memory: u64,
+    /// Where unwind rows are kept for the next start.
+    pub unwind_cache: Option<PathBuf>,
 }
 
 /// A running pipeline.
@@ -75,8 +87,18 @@ impl Recorder {
         let event = options.sampler.event;
         let hz = options.sampler.frequency.hz();
         let started = boot_now();
+        let mode = options.sampler.unwind;
         // First what needs privileges: without them nothing is left behind.
-        let sampler = Sampler::start(options.sampler, started)?;
+        let mut sampler = Sampler::start(options.sampler, started)?;
+        let unwinding = match sampler.take_unwind_maps() {
+            Some(maps) => {
+                let cache = options.unwind_cache.as_deref().and_then(unwinding::open_cache);
+                let loader = Loader::start(Worker::default(), cache)
+                    .context("failed to start the thread that loads unwind rows")?;
+                Some(Unwinding::new(Unwinder::new(maps, options.unwind_memory, loader), mode))
+            }
+            None => None,
+        };
         let (store, set_aside) = Store::open(&options.database)?;
         let notices: Vec<String> = set_aside.iter().map(|path| set_aside_notice(&options.database, path)).collect();
         notices.iter().for_each(|notice| tracing::warn!("{notice}"));
@@ -101,7 +123,8 @@ impl Recorder {
         };
         let sampling = {
             let (stop, queue, live) = (Arc::clone(&stop), Arc::clone(&queue), live.clone());
-            let work = move || Sampling::new(sampler, event, hz, started, window, boot_id, live).run(&stop, &queue);
+            let sampling = Sampling::new(sampler, unwinding, event, hz, started, window, boot_id, live);
+            let work = move || sampling.run(&stop, &queue);
             thread::Builder::new().name("sampler".into()).spawn(work)?
         };
         Ok(Self { stop, queue, live, sampling, writing })
@@ -164,6 +187,8 @@ impl OpenWindow {
 struct Sampling {
     sampler: Sampler,
     table: ProcessTable,
+    /// `None` when stacks are walked by frame pointers only.
+    unwinding: Option<Unwinding>,
     event: SampleEvent,
     hz: u32,
     length: Duration,
@@ -182,8 +207,10 @@ struct Sampling {
 }
 
 impl Sampling {
+    #[expect(clippy::too_many_arguments, reason = "called once, each with its own meaning")]
     fn new(
         sampler: Sampler,
+        unwinding: Option<Unwinding>,
         event: SampleEvent,
         hz: u32,
         started: BootNanos,
@@ -195,6 +222,7 @@ impl Sampling {
             open: OpenWindow::new(sampler.generation(), started),
             sampler,
             table: ProcessTable::new(ProcRoot::host()),
+            unwinding,
             event,
             hz,
             length,
@@ -212,6 +240,7 @@ impl Sampling {
         // The side-band events of what happens meanwhile wait in their rings and are applied on top.
         self.table.scan(boot_now());
         let mut nap = Nap::begin();
+        let mut woken = false;
         for poll in 0_u64.. {
             if stop.load(Ordering::Relaxed) {
                 return self.finish(queue);
@@ -221,7 +250,12 @@ impl Sampling {
             self.poll();
             let settled = BootNanos(now.0.saturating_sub(SETTLE_NANOS));
             self.resolve_until(settled);
-            if let Some((window, end)) = self.closing.take_if(|(_, end)| *end <= settled) {
+            let unwinding = &self.unwinding;
+            let waits = |generation| unwinding.as_ref().is_some_and(|unwinding| unwinding.holds(generation));
+            let is_over = |window: &OpenWindow, end: BootNanos| {
+                end <= settled && (now.0 >= end.0.saturating_add(MOST_WAIT) || !waits(window.generation))
+            };
+            if let Some((window, end)) = self.closing.take_if(|(window, end)| is_over(window, *end)) {
                 queue.push(self.close(window, end)?);
             }
             let over = now >= self.due || suspended || self.open.aggregate.frames() > MOST_FRAMES;
@@ -233,7 +267,9 @@ impl Sampling {
                 self.follow_cpus(now);
             }
             nap = Nap::begin();
-            thread::sleep(POLL);
+            // Who was met is given tables when its samples have settled, not a whole poll later.
+            let most = if woken { POLL_WHEN_WOKEN } else { POLL };
+            woken = self.sampler.wait(LEAST_POLL, most);
         }
         Ok(())
     }
@@ -272,6 +308,13 @@ impl Sampling {
         let end = boot_now();
         self.poll();
         self.resolve_until(BootNanos(u64::MAX));
+        // A short recording's files are all new: their rows are worth waiting for.
+        while boot_now().0 < end.0.saturating_add(MOST_WAIT)
+            && self.unwinding.as_ref().is_some_and(Unwinding::is_waiting)
+        {
+            thread::sleep(POLL / 10);
+            self.resolve_until(BootNanos(u64::MAX));
+        }
         if let Some((window, end)) = self.closing.take() {
             queue.push(self.close(window, end)?);
         }
@@ -296,23 +339,62 @@ impl Sampling {
 
     /// Tells the process table what happened and resolves what was sampled before `until`, in the order of time.
     fn resolve_until(&mut self, until: BootNanos) {
+        let now = boot_now();
         let due = self.samples.partition_point(|(_, sample)| sample.time < until);
         let told = self.side_band.partition_point(|event| event.time() < until);
-        let mut events = self.side_band.drain(..told).peekable();
-        for (generation, raw) in self.samples.drain(..due) {
+        let events: Vec<SideBand> = self.side_band.drain(..told).collect();
+        let samples: Vec<(u32, RawSample)> = self.samples.drain(..due).collect();
+        let mut events = events.into_iter().peekable();
+        let mut trouble = Ok(());
+        for (generation, raw) in samples {
             while let Some(event) = events.next_if(|event| event.time() <= raw.time) {
                 self.table.apply(event);
             }
-            let window = match &mut self.closing {
-                Some((window, _)) if window.generation == generation => window,
-                _ => &mut self.open,
+            let sample = (generation, self.table.identify(&raw), raw);
+            let ready = match &mut self.unwinding {
+                Some(unwinding) => {
+                    let (ready, done) = unwinding.take(&mut self.table, sample, now);
+                    trouble = trouble.and(done);
+                    ready
+                }
+                None => Some(sample),
             };
-            window.aggregate.add(self.table.resolve(&raw));
+            ready.into_iter().for_each(|ready| self.count(ready));
         }
         events.for_each(|event| self.table.apply(event));
+        match &mut self.unwinding {
+            Some(unwinding) => match unwinding.poll(&mut self.table, now) {
+                Ok(ready) => ready.into_iter().for_each(|ready| self.count(ready)),
+                Err(error) => trouble = trouble.and(Err(error)),
+            },
+            None => drop(self.table.take_changed()),
+        }
+        // Stacks are cut short meanwhile, and say so; it is no reason to stop sampling.
+        match trouble {
+            Ok(()) => {}
+            Err(error) => {
+                if notice::give(&self.live, UNWIND_NOTICE, &error) {
+                    tracing::warn!(%error, "{UNWIND_NOTICE}");
+                }
+            }
+        }
+    }
+
+    /// Counts a sample in its window.
+    fn count(&mut self, (generation, who, raw): Ready) {
+        let window = match &mut self.closing {
+            Some((window, _)) if window.generation == generation => window,
+            _ => &mut self.open,
+        };
+        window.aggregate.add(self.table.place(&who, &raw));
     }
 
     fn close(&mut self, mut window: OpenWindow, end: BootNanos) -> anyhow::Result<Window> {
+        if let Some(unwinding) = &mut self.unwinding {
+            for (_, who, raw) in unwinding.release(window.generation, boot_now()) {
+                window.aggregate.add(self.table.place(&who, &raw));
+            }
+        }
         let total = self.sampler.counters_like(window.generation)?;
         let before = std::mem::replace(&mut self.counted[(window.generation & 1) as usize], total);
         let counted = total.zip(before, u64::saturating_sub);
@@ -326,6 +408,10 @@ impl Sampling {
             processes.push(ProcessWindow { facts: self.table.facts(process), stacks });
         }
         self.table.end_window(end);
+        let unwind = self.unwinding.as_mut().map(|unwinding| {
+            unwinding.end_window(&self.table, binaries.keys().copied(), boot_now());
+            unwinding.counts()
+        });
         let (start, wall_start) = (window.start, window.wall_start);
         // By the boot clock, so that a window never ends before it begins, whatever people do to the wall clock.
         let length = end.0 - start.0;
@@ -339,6 +425,7 @@ impl Sampling {
         self.live.update(|live| {
             live.cpus = cpus;
             live.taken += counted.taken;
+            live.unwind = unwind;
             live.ticks_missed += expected.saturating_sub(counted.ticks);
         });
         Ok(Window {
@@ -360,6 +447,7 @@ impl Sampling {
 }
 
 const CPU_NOTICE: &str = "a CPU is not being sampled";
+const UNWIND_NOTICE: &str = "the unwind tables cannot grow, stacks are cut short";
 
 /// The pause between two passes, from its beginning by both clocks: the boot clock goes on while the machine is suspended, the
 /// monotonic one does not.

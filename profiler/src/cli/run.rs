@@ -28,6 +28,8 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
         window: args.sampling.window,
         database: database.clone(),
         retention,
+        unwind_memory: args.sampling.unwind_memory.as_u64(),
+        unwind_cache: Some(args.sampling.cache.clone().unwrap_or_else(host::default_cache)),
     })
     .with_context(|| format!("failed to start sampling into {}", database.display()))?;
     let live = recorder.live.clone();

@@ -18,6 +18,8 @@ use crate::profile::{
 
 /// A process whose leaf address is in no mapping is read again, but not more often than this.
 const REREAD: u64 = 1_000_000_000;
+/// How long after it became another program a process may still be in execve(2): it reads files.
+const EXECUTING: u64 = 1_000_000_000;
 /// Most control groups remembered by id.
 const MAX_CGROUPS: usize = 4096;
 
@@ -28,6 +30,8 @@ pub struct Identified {
     thread: ThreadName,
     ppid: u32,
     space: Arc<AddressSpace>,
+    /// It has just become another program.
+    executing: bool,
 }
 
 impl Identified {
@@ -58,14 +62,22 @@ impl ProcessTable {
             Some(at) => self.identify_tracked(raw, at, thread),
             None => {
                 let process = ProcessKey { pid: raw.pid, start: raw.start };
-                Identified { process, thread, ppid: 0, space: Arc::default() }
+                Identified { process, thread, ppid: 0, space: Arc::default(), executing: false }
             }
         }
     }
 
     /// Turns addresses into locations, as things were when the sample was identified.
     pub fn place(&mut self, who: &Identified, raw: &RawSample) -> Sample {
-        let resolved = self.resolve_cached(raw, who);
+        // Inside execve(2), after the old program's memory has gone: the saved registers are still those of the old program, the system
+        // call's own instruction is no longer there, and there is no user stack.
+        let is_gone = |leaf: &u64| who.space.ranges.find(leaf & !BY_FRAME_POINTER).is_none();
+        let resolved = if who.executing && !raw.kernel.is_empty() && raw.user.first().is_some_and(is_gone) {
+            let end = StackEnd::NoUserStack;
+            self.resolve_cached(&RawSample { user: [].into(), end, unfinished: None, ..raw.clone() }, who)
+        } else {
+            self.resolve_cached(raw, who)
+        };
         Sample {
             time: raw.time,
             process: who.process,
@@ -115,7 +127,8 @@ impl ProcessTable {
         if raw.tid == raw.pid || process.facts.comm == NAMELESS {
             process.rename(&thread);
         }
-        let who = Identified { process: key, thread, ppid: process.ppid, space: process.space.clone() };
+        let executing = process.executed.is_some_and(|at| raw.time.0.wrapping_sub(at.0) < EXECUTING);
+        let who = Identified { process: key, thread, ppid: process.ppid, space: process.space.clone(), executing };
         self.processes.insert(raw.pid, all);
         who
     }

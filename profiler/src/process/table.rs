@@ -119,6 +119,7 @@ impl ProcessTable {
         match event {
             SideBand::Exec { time, pid, comm } => self.change(pid, time, |process| {
                 process.space = Arc::default();
+                process.executed = Some(time);
                 process.exe_follows = true;
                 process.set_exe(None);
                 process.rename(&printable(comm.as_bytes(), MAX_COMM));

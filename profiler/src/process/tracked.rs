@@ -65,6 +65,8 @@ pub(super) struct Tracked {
     pub cgroup: Arc<Cgroup>,
     /// Whether the control group is only assumed: its parent's at the fork, or the root.
     pub cgroup_assumed: bool,
+    /// When it last became another program, if that was seen.
+    pub executed: Option<BootNanos>,
     /// The next file it maps is its executable.
     pub exe_follows: bool,
     /// What is known may be wrong: ask `/proc` at the next sample.
@@ -91,6 +93,7 @@ impl Tracked {
             cgroup_id: 0,
             cgroup: Arc::new(Cgroup::root()),
             cgroup_assumed: true,
+            executed: None,
             exe_follows: false,
             stale: true,
             read_at: BootNanos(0),

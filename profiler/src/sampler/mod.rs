@@ -15,6 +15,7 @@ mod options;
 mod run;
 mod sideband;
 mod unwind_maps;
+mod wake;
 
 pub use drain::Drained;
 pub use error::SamplerError;

@@ -9,7 +9,7 @@ use aya::programs::ProgramType;
 use aya::programs::perf_event::{HardwareEvent, PerfEventConfig, PerfEventGroup, PerfEventScope};
 use aya::sys::{BpfHelper, is_helper_supported};
 
-use profiler_ebpf::tables::UnwindMode;
+use profiler_ebpf::tables::{TAIL_STACK, UnwindMode};
 
 use super::SamplerError;
 use crate::profile::SampleEvent;
@@ -166,8 +166,12 @@ impl SamplerOptions {
 
     /// Bytes of the ring buffer: half a second (five polls) of samples at 512 bytes each, a power of two from 1 to 64 MiB.
     pub(super) fn ring_bytes(&self, cpus: usize) -> u32 {
-        let bytes = u64::from(self.frequency.hz()) * cpus as u64 * 512 / 2;
-        bytes.clamp(1 << 20, 1 << 26).next_power_of_two() as u32
+        let (hz, cpus) = (u64::from(self.frequency.hz()), cpus as u64);
+        let least = if self.unwind == UnwindMode::FramePointers { 1 << 20 } else { 2 << 20 };
+        // Unfinished samples carry their stack. While programs start they are many, but the tables come within a poll.
+        let tails =
+            if self.unwind == UnwindMode::FramePointers { 0 } else { hz.min(199) * cpus * TAIL_STACK as u64 / 8 };
+        (hz * cpus * 512 / 2 + tails).clamp(least, 1 << 26).next_power_of_two() as u32
     }
 }
 

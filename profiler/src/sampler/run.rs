@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use aya::maps::{MapData, StackTraceMap};
 use aya::programs::PerfEvent;
@@ -14,6 +15,7 @@ use super::drain::{Drained, KernelStackMap, StackBook};
 use super::load::{self, FIRST_GENERATION, Loaded, denied_or, program};
 use super::options::SamplerOptions;
 use super::unwind_maps::UnwindMaps;
+use super::wake::Wake;
 use super::{SamplerError, cpus, sideband};
 use crate::profile::{BootNanos, SampleEvent, SideBand};
 use crate::sys::perf::SideBandRing;
@@ -52,6 +54,7 @@ pub struct Sampler {
     cpus: BTreeMap<u32, CpuEvents>,
     /// Found outside of a pass; the next one hands it on.
     side_band: Vec<SideBand>,
+    wake: Wake,
 }
 
 impl KernelStackMap for [StackTraceMap<MapData>; 2] {
@@ -69,6 +72,7 @@ impl Sampler {
     pub fn start(options: SamplerOptions, now: BootNanos) -> Result<Self, SamplerError> {
         super::check_pid_namespace()?;
         let loaded = load::load(&options)?;
+        let wake = Wake::of(&loaded.samples).map_err(SamplerError::load)?;
         let mut sampler = Self {
             loaded,
             options,
@@ -76,6 +80,7 @@ impl Sampler {
             generation: FIRST_GENERATION,
             cpus: BTreeMap::new(),
             side_band: Vec::new(),
+            wake,
         };
         sampler.open(&cpus::online().map_err(SamplerError::load)?, now)?;
         Ok(sampler)
@@ -85,6 +90,14 @@ impl Sampler {
     #[must_use]
     pub fn cpus(&self) -> u32 {
         self.cpus.len() as u32
+    }
+
+    /// Waits until the kernel side has met a process that has no unwind tables yet, but not less than `least` nor longer than `most`.
+    /// Says whether it has.
+    #[must_use]
+    pub fn wait(&self, least: Duration, most: Duration) -> bool {
+        std::thread::sleep(least);
+        self.wake.wait(most.saturating_sub(least))
     }
 
     /// Empties the ring buffer, then the side-band rings: in this order, so that whatever happened before a sample is there
@@ -124,9 +137,9 @@ impl Sampler {
         Ok(())
     }
 
-    /// The unwind tables, to be filled; `None` when only frame pointers are followed.
-    pub fn unwind_maps(&mut self) -> Option<&mut UnwindMaps> {
-        self.loaded.unwind_maps.as_mut()
+    /// Hands over the unwind tables, to be filled; `None` when only frame pointers are followed.
+    pub fn take_unwind_maps(&mut self) -> Option<UnwindMaps> {
+        self.loaded.unwind_maps.take()
     }
 
     /// The generation that samples belong to now.

@@ -200,6 +200,27 @@ pub struct Recording {
     pub cpu_ms: u64,
     /// Resident memory.
     pub rss_bytes: u64,
+    /// The unwind tables; null when stacks are walked by frame pointers only.
+    pub unwind: Option<UnwindTables>,
+}
+
+/// The unwind tables in kernel memory.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+pub struct UnwindTables {
+    /// Files whose rows are loaded.
+    pub files: u64,
+    /// Rows loaded.
+    pub rows: u64,
+    /// Files whose rows are on their way.
+    pub loading: u64,
+    /// Processes that have tables.
+    pub processes: u64,
+    /// Kernel memory held.
+    pub memory_bytes: u64,
+    /// Kernel memory that may be taken: `--unwind-memory`.
+    pub memory_limit_bytes: u64,
+    /// Files given up for others since the start.
+    pub evicted: u64,
 }
 
 /// taken = stored + lost.

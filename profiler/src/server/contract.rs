@@ -14,6 +14,7 @@ use super::{api, error, from_query};
 use crate::export::drawing;
 use crate::profile::{Frame, FrameKind, LossCause, Losses, StackEnd, TimeRange, WallNanos};
 use crate::query;
+use crate::unwind::UnwindCounts;
 
 /// 2026-11-01T12:00:00Z.
 const NOON: i64 = 1_793_534_400_000;
@@ -152,6 +153,14 @@ fn status_while_recording() {
         since: at(-120),
         window: Duration::from_secs(10),
         stored_until: Some(at(0)),
+        unwind: Some(UnwindCounts {
+            files: 41,
+            rows: 212_345,
+            processes: 38,
+            held_bytes: 1 << 20,
+            budget_bytes: 256 << 20,
+            ..UnwindCounts::default()
+        }),
         ..LiveStatus::default()
     };
     let own = Cost { cpu: Duration::from_millis(1_234), rss_bytes: 48 << 20 };

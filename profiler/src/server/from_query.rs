@@ -137,5 +137,14 @@ pub fn recording(live: &LiveStatus, own: Cost, now: WallNanos) -> api::Recording
         lag_ms: millis(live.lag(now)),
         cpu_ms: millis(own.cpu),
         rss_bytes: own.rss_bytes,
+        unwind: live.unwind.map(|unwind| api::UnwindTables {
+            files: unwind.files,
+            rows: unwind.rows,
+            loading: unwind.loading,
+            processes: unwind.processes,
+            memory_bytes: unwind.held_bytes,
+            memory_limit_bytes: unwind.budget_bytes,
+            evicted: unwind.evicted,
+        }),
     }
 }

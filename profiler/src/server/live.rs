@@ -10,6 +10,7 @@ use std::time::Duration;
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::profile::{Losses, StackEnd, WallNanos};
+use crate::unwind::UnwindCounts;
 
 /// Figures of the pipeline since it started.
 #[derive(Clone, Debug, Default)]
@@ -34,6 +35,8 @@ pub struct LiveStatus {
     pub losses: Losses,
     /// Stored samples by how the walk of the user stack ended.
     pub stacks: BTreeMap<StackEnd, u64>,
+    /// The unwind tables; `None` when stacks are walked by frame pointers only.
+    pub unwind: Option<UnwindCounts>,
     /// Timer ticks (Hz x CPUs x time) that did not come: those of a sleeping CPU, or of a virtual machine that was not run.
     pub ticks_missed: u64,
     /// Things that a person should know, each with its fix.

@@ -8,6 +8,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 use super::live::{Cost, LiveStatus};
 use crate::profile::{LossCause, StackEnd, WallNanos};
+use crate::unwind::UnwindCounts;
 
 /// `Content-Type` of the text.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -71,6 +72,9 @@ impl Collector for Scrape {
             one(to, "profiler_window_length", "Length of a window", Some(&Unit::Seconds), &window)?;
             one(to, "profiler_sampling_rate", "Samples per second and CPU", None, &ConstGauge::new(live.hz))?;
         }
+        if let Some(unwind) = live.and_then(|live| live.unwind) {
+            encode_unwind(to, &unwind)?;
+        }
         if live.is_some() {
             let help = "Processor time of the symbolizer's process";
             let cpu = ConstCounter::new(self.children.cpu.as_secs_f64());
@@ -86,6 +90,38 @@ impl Collector for Scrape {
         let rss = ConstGauge::new(self.own.rss_bytes);
         one(to, "process_resident_memory", "Resident memory of this process", Some(&Unit::Bytes), &rss)
     }
+}
+
+/// The unwind tables: what they hold, what it costs, what had no place.
+fn encode_unwind(to: &mut DescriptorEncoder<'_>, unwind: &UnwindCounts) -> std::fmt::Result {
+    let gauges = [
+        ("files", "Files whose unwind rows are loaded", unwind.files),
+        ("rows", "Unwind rows loaded", unwind.rows),
+        ("rules", "Distinct unwind rules", unwind.rules),
+        ("files_loading", "Files whose unwind rows are on their way", unwind.loading),
+        ("address_spaces", "Distinct address spaces in the unwind tables", unwind.spaces),
+        ("processes", "Processes that have unwind tables", unwind.processes),
+    ];
+    for (name, help, value) in gauges {
+        one(to, &format!("profiler_unwind_{name}"), help, None, &ConstGauge::new(value))?;
+    }
+    let bytes = [
+        ("memory", "Kernel memory of the unwind tables", unwind.held_bytes),
+        ("memory_used", "Kernel memory of the unwind tables that is in use", unwind.used_bytes),
+        ("memory_limit", "Kernel memory that the unwind tables may take (--unwind-memory)", unwind.budget_bytes),
+    ];
+    for (name, help, value) in bytes {
+        one(to, &format!("profiler_unwind_{name}"), help, Some(&Unit::Bytes), &ConstGauge::new(value))?;
+    }
+    let counters = [
+        ("files_evicted", "Files whose unwind rows were given up for others", unwind.evicted),
+        ("rules_refused", "Unwind rules that found no place", unwind.rules_refused),
+        ("stacks_finished", "Stacks whose walk was finished in user space, when their rows had come", unwind.finished),
+    ];
+    for (name, help, value) in counters {
+        one(to, &format!("profiler_unwind_{name}"), help, None, &counter(value))?;
+    }
+    Ok(())
 }
 
 fn counter(value: u64) -> ConstCounter<u64> {
@@ -142,6 +178,7 @@ mod tests {
             stacks: [(StackEnd::Complete, 7)].into(),
             window: Duration::from_secs(10),
             stored_until: Some(WallNanos::from_millis(7_500)),
+            unwind: Some(UnwindCounts { files: 3, rows: 1000, held_bytes: 1 << 18, ..UnwindCounts::default() }),
             ..LiveStatus::default()
         };
         insta::assert_snapshot!(scrape(Some(live)));

@@ -53,11 +53,11 @@ impl<T: aya::Pod> SharedArray<T> {
         true
     }
 
-    /// Reads an element.
+    /// An element. The kernel's programs only read, so that it stays as it is while nobody here writes.
     #[must_use]
-    pub fn get(&self, at: usize) -> Option<T> {
-        // SAFETY: inside the mapping; any bytes are a `T`.
-        (at < self.len).then(|| unsafe { self.base.add(at).read_volatile() })
+    pub fn get(&self, at: usize) -> Option<&T> {
+        // SAFETY: inside the mapping; any bytes are a `T`; writing needs `&mut self`.
+        (at < self.len).then(|| unsafe { self.base.add(at).as_ref() })
     }
 }
 

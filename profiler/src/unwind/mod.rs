@@ -15,13 +15,22 @@ mod dwarf;
 mod elf;
 pub mod host;
 mod image;
+mod images;
+mod kernel;
+mod loader;
 mod pack;
+mod pool;
 mod rows;
 mod rule;
+mod rules;
+mod spaces;
 mod stats;
+mod unwinder;
 
 #[cfg(test)]
 mod image_tests;
+#[cfg(test)]
+mod table_tests;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
@@ -31,4 +40,9 @@ pub use cache::Cache;
 pub use codec::ImageError;
 pub use compile::{CompileError, compile, compile_file};
 pub use image::Image;
+pub use kernel::{Kernel, Missing};
+pub use loader::{Compile, Loader, Request};
+pub use pool::{CHUNK, PageMemory};
+pub use spaces::Entered;
 pub use stats::{Cause, Stats};
+pub use unwinder::{UnwindCounts, Unwinder};

@@ -1,0 +1,217 @@
+//! The unwind tables in the pipeline: which process gets which, and the samples whose walk waits for them.
+//!
+//! A sample of a process, or of a file, that the kernel side has no tables for carries its stack along. Here its process gets
+//! tables, and as soon as they are loaded the walk is finished, by the same code, over the stack as it was: what is new is no
+//! reason for a stack cut short.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::fs::File;
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+use profiler_ebpf::tables::UnwindMode;
+
+use crate::process::{Identified, ProcessTable};
+use crate::profile::{BinaryId, BootNanos, RawSample};
+use crate::sampler::UnwindMaps;
+use crate::symbolizer::{RowsError, RowsWorker, WorkerCommand};
+use crate::unwind::{Cache, Compile, Missing, Request, UnwindCounts, Unwinder, host};
+
+/// Most memory of waiting samples: 2,000 of them with 16 KiB of stack. Beyond it a walk ends with what is loaded.
+const MAX_HELD: usize = 32 << 20;
+
+/// Most disk space of rows that are kept for the next start: a host's programs take some tens of MiB.
+const MAX_CACHE: u64 = 256 << 20;
+/// The largest programs there are compile in under a second.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A sample that waits for rows, with what was mapped in its time.
+struct Held {
+    generation: u32,
+    who: Identified,
+    raw: RawSample,
+}
+
+/// A sample ready to be counted, with the generation that it belongs to.
+pub(super) type Ready = (u32, Identified, RawSample);
+
+/// Tables, and the samples that wait for them.
+pub(super) struct Unwinding {
+    tables: Unwinder<UnwindMaps>,
+    mode: UnwindMode,
+    held: VecDeque<Held>,
+    held_bytes: usize,
+    finished: u64,
+}
+
+impl Unwinding {
+    pub fn new(tables: Unwinder<UnwindMaps>, mode: UnwindMode) -> Self {
+        Self { tables, mode, held: VecDeque::new(), held_bytes: 0, finished: 0 }
+    }
+
+    /// Takes a sample; gives it back unless it has to wait.
+    ///
+    /// # Errors
+    /// The kernel refuses memory for the tables. The sample comes back with the stack it had.
+    pub fn take(
+        &mut self,
+        table: &mut ProcessTable,
+        (generation, who, mut raw): Ready,
+        now: BootNanos,
+    ) -> (Option<Ready>, io::Result<()>) {
+        let mappings = who.mappings();
+        if raw.unfinished.is_none() || mappings == 0 {
+            return (Some((generation, who, raw)), Ok(()));
+        }
+        let entered = match self.tables.enter(mappings, || table.ranges(&who, now), now) {
+            Ok(Some(entered)) => entered,
+            Ok(None) => return (Some((generation, who, raw)), Ok(())),
+            Err(error) => return (Some((generation, who, raw)), Err(error)),
+        };
+        // What it was mapped to when the sample was taken may be history by now.
+        let assigned = match table.mappings_of(who.pid()) {
+            Some(current) if current == mappings => self.tables.assign(who.pid(), mappings),
+            _ => Ok(()),
+        };
+        if !entered.ready {
+            self.tables.revive(mappings);
+            let bytes = size(&raw);
+            if self.held_bytes + bytes <= MAX_HELD {
+                self.held_bytes += bytes;
+                self.held.push_back(Held { generation, who, raw });
+                return (None, assigned);
+            }
+        }
+        host::finish(&mut raw, self.tables.kernel(), entered.space, self.mode);
+        self.finished += 1;
+        (Some((generation, who, raw)), assigned)
+    }
+
+    /// Tells the kernel side what has changed since the last call, asks for the files that are wanted, loads those that have
+    /// come. Gives back the samples that waited for them.
+    ///
+    /// # Errors
+    /// The kernel refuses memory for the tables.
+    pub fn poll(&mut self, table: &mut ProcessTable, now: BootNanos) -> io::Result<Vec<Ready>> {
+        for pid in table.take_changed().into_iter().collect::<BTreeSet<u32>>() {
+            self.follow(table, pid, now)?;
+        }
+        self.tables.ask(
+            |id| {
+                let binary = table.binary(id);
+                Some(Request { binary: id, file: binary.file.clone()?, build_id: binary.build_id })
+            },
+            now,
+        )?;
+        if !self.tables.poll(now)? {
+            return Ok(Vec::new());
+        }
+        let mut ready = Vec::new();
+        for held in std::mem::take(&mut self.held) {
+            if self.tables.is_ready(held.who.mappings()) {
+                ready.push(self.finish(held, now));
+            } else {
+                self.held.push_back(held);
+            }
+        }
+        Ok(ready)
+    }
+
+    /// A process has changed its mappings, or came from a fork, or has left.
+    fn follow(&mut self, table: &mut ProcessTable, pid: u32, now: BootNanos) -> io::Result<()> {
+        let Some(mappings) = table.mappings_of(pid) else {
+            self.tables.remove(pid);
+            return Ok(());
+        };
+        match self.tables.mappings_of(pid) {
+            Some(before) if before != mappings => {
+                if self.tables.enter(mappings, || table.ranges_of(pid, now), now)?.is_some() {
+                    self.tables.assign(pid, mappings)
+                } else {
+                    self.tables.remove(pid);
+                    Ok(())
+                }
+            }
+            // A fork has its parent's from the kernel side; ours has to know of it.
+            None if self.tables.knows(mappings) => self.tables.assign(pid, mappings),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    fn finish(&mut self, held: Held, now: BootNanos) -> Ready {
+        let Held { generation, who, mut raw } = held;
+        self.held_bytes -= size(&raw);
+        if let Some(entered) = self.tables.find(who.mappings(), now) {
+            host::finish(&mut raw, self.tables.kernel(), entered.space, self.mode);
+            self.finished += 1;
+        }
+        (generation, who, raw)
+    }
+
+    /// Whether samples of a generation wait.
+    pub fn holds(&self, generation: u32) -> bool {
+        self.held.iter().any(|held| held.generation == generation)
+    }
+
+    /// Whether any sample waits.
+    pub fn is_waiting(&self) -> bool {
+        !self.held.is_empty()
+    }
+
+    /// Stops waiting: gives back the samples of a generation, with the stacks that the tables of now give.
+    pub fn release(&mut self, generation: u32, now: BootNanos) -> Vec<Ready> {
+        let (due, rest) = std::mem::take(&mut self.held).into_iter().partition(|held| held.generation == generation);
+        self.held = rest;
+        let due: VecDeque<Held> = due;
+        due.into_iter().map(|held| self.finish(held, now)).collect()
+    }
+
+    /// A window has ended that hit these files: forgets what nobody needs any more.
+    pub fn end_window(&mut self, table: &ProcessTable, files: impl Iterator<Item = BinaryId>, now: BootNanos) {
+        self.tables.touch(files, now);
+        self.tables.tidy(|pid| table.mappings_of(pid), now);
+    }
+
+    /// The figures.
+    pub fn counts(&self) -> UnwindCounts {
+        UnwindCounts { finished: self.finished, ..self.tables.counts() }
+    }
+}
+
+/// What a waiting sample takes.
+fn size(raw: &RawSample) -> usize {
+    let tail = raw.unfinished.as_ref().map_or(0, |unfinished| unfinished.stack.len() + size_of_val(&**unfinished));
+    size_of::<Held>() + tail + 8 * (raw.user.len() + raw.kernel.len())
+}
+
+/// The cache of rows on disk; a profiler works without one, only its next start is slower.
+pub(super) fn open_cache(folder: &Path) -> Option<Cache> {
+    let opened = Cache::open(folder, MAX_CACHE);
+    let opened =
+        opened.inspect_err(|error| tracing::info!(folder = %folder.display(), %error, "unwind rows are not kept"));
+    opened.ok()
+}
+
+/// The child process that parses files, as the loader sees it.
+pub(super) struct Worker(RowsWorker);
+
+impl Default for Worker {
+    fn default() -> Self {
+        Self(RowsWorker::new(WorkerCommand::default()))
+    }
+}
+
+impl Compile for Worker {
+    fn compile(&mut self, file: &File) -> Result<Vec<u8>, Missing> {
+        self.0.unwind_rows(file, PATIENCE).map_err(|error| match error {
+            RowsError::Refused(code) => Missing::from_code(code),
+            RowsError::SetAside => Missing::Failed,
+            RowsError::Io(_) => Missing::Unreadable,
+        })
+    }
+
+    fn idle(&mut self) {
+        self.0.let_go();
+    }
+}
