@@ -1,0 +1,53 @@
+//! Finding mappings, fixed rules and words.
+
+use profiler_ebpf::tables::{RULE_END, RULE_NONE, RULE_UNSUPPORTED};
+
+use super::*;
+
+/// A word that lies across the boundary of a memory page is read, and so is a stack that is not aligned.
+#[test]
+fn words_at_odd_places_are_read() {
+    let mut bytes = vec![0; 5000];
+    bytes[4092..4100].copy_from_slice(&row(0).to_le_bytes());
+    let mut drawing = Drawing::new(&[end(), cfa(RSP, 8)], &[]);
+    let space = drawing.space();
+    let memory = StackBytes { start: STACK, bytes: &bytes };
+    let registers = Registers { sp: STACK + 4092, ..in_row(1) };
+    let walked = walk(registers, Machine::X86_64, &drawing.pool, space, &memory, UnwindMode::Rows);
+    assert_eq!(walked.end, StackEnd::Complete);
+}
+
+/// Every address between the first and the last of many mappings finds its own.
+#[test]
+fn every_mapping_is_found() {
+    let mut pool = Pool::default();
+    let image = pool.add_pages(&image_of(&[(0, RULE_END), (0xfff, RULE_END)]));
+    for count in [1, 2, 3, 15, 16, 17, 33, 100, 4096] {
+        let mapping = |n: u64| Mapping {
+            start: 0x10000 + n * 0x2000,
+            end: 0x11000 + n * 0x2000,
+            image: if n.is_multiple_of(3) { image } else { Mapping::JIT },
+            bias: (0x10000 + n * 0x2000).wrapping_neg(),
+            granules: 8,
+        };
+        let mappings: Vec<Mapping> = (0..count).map(mapping).collect();
+        let space = pool.space(&mappings);
+        let end_at = |ip| {
+            let registers = Registers { ip, sp: STACK, all: 1, ..Registers::default() };
+            walk(registers, Machine::X86_64, &pool, space, &StackBytes { start: 0, bytes: &[] }, UnwindMode::Auto).end
+        };
+        for (n, mapping) in (0_u64..).zip(&mappings) {
+            let expected = if n.is_multiple_of(3) { StackEnd::Complete } else { StackEnd::JitFramePointerLost };
+            assert_eq!((end_at(mapping.start), end_at(mapping.end - 1)), (expected, expected), "{n} of {count}");
+            assert_eq!((end_at(mapping.start - 1), end_at(mapping.end)), (StackEnd::NoMappings, StackEnd::NoMappings));
+        }
+    }
+}
+
+/// The fixed rules mean what their numbers say.
+#[test]
+fn the_fixed_rules_are_in_their_places() {
+    let rules = fixed_rules();
+    let cfa = [RULE_NONE, RULE_UNSUPPORTED, RULE_END].map(|number| rules[usize::from(number)].cfa);
+    assert_eq!(cfa, [Cfa::None as u8, Cfa::Unsupported as u8, Cfa::End as u8]);
+}
