@@ -352,9 +352,13 @@ pub struct Config {
     pub task_start_boottime: u32,
     /// [`tables::UnwindMode`].
     pub unwind: u32,
+    /// Offset of `task_struct.mm`; 0 when unknown.
+    pub task_mm: u32,
+    /// Room to grow.
+    pub _pad: u32,
 }
 
-const _: () = assert!(size_of::<Config>() == 56);
+const _: () = assert!(size_of::<Config>() == 64);
 
 #[cfg(feature = "user")]
 mod pod {

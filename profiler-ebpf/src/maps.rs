@@ -26,6 +26,8 @@ static CONFIG: Config = Config {
     task_pid: 0,
     task_group_leader: 0,
     task_start_boottime: 0,
+    task_mm: 0,
+    _pad: 0,
     unwind: 0,
 };
 

@@ -4,11 +4,11 @@ use core::ffi::c_void;
 
 use aya_ebpf::{
     EbpfContext as _,
-    bindings::{BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP, bpf_perf_event_data},
+    bindings::{BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP, BPF_RB_RING_SIZE, bpf_perf_event_data},
     helpers::generated::{
         bpf_get_current_ancestor_cgroup_id, bpf_get_current_cgroup_id, bpf_get_current_comm, bpf_get_current_pid_tgid,
         bpf_get_current_task_btf, bpf_get_smp_processor_id, bpf_get_stack, bpf_get_stackid, bpf_ktime_get_boot_ns,
-        bpf_probe_read_kernel, bpf_probe_read_user, bpf_ringbuf_output, bpf_task_pt_regs,
+        bpf_probe_read_kernel, bpf_probe_read_user, bpf_ringbuf_output, bpf_ringbuf_query, bpf_task_pt_regs,
     },
     macros::{perf_event, raw_tracepoint},
     programs::{PerfEventContext, RawTracePointContext},
@@ -115,8 +115,9 @@ fn enter<'a>(ctx: &PerfEventContext, config: &Config) -> Option<(&'a mut Scratch
     };
     header.kernel_ip = if in_user_mode { 0 } else { scratch.walk.registers.ip };
     // SAFETY: `task` is the current task; the kernel keeps its user registers at the top of its kernel stack.
+    let saved = || unsafe { bpf_task_pt_regs(task) } as *const c_void;
     let has_user_stack =
-        in_user_mode || unwind::load_saved(scratch, unsafe { bpf_task_pt_regs(task) } as *const c_void);
+        in_user_mode || (task::has_memory(task.cast(), config) && unwind::load_saved(scratch, saved()));
     scratch.record.header.end = StackEnd::NoUserStack as u32;
     if has_user_stack {
         scratch.record.header.end = StackEnd::TruncatedAtMaxDepth as u32;
@@ -191,18 +192,23 @@ fn send(ctx: &PerfEventContext, config: &Config, scratch: &mut Scratch, counters
     scratch.record.header.kernel_frames = kernel_frames as u16;
 
     let frames = (user_frames + kernel_frames).min((MAX_USER_FRAMES + MAX_KERNEL_FRAMES) as u64);
-    let tail_bytes = if unfinished { tail(scratch, frames) } else { 0 };
+    let tail_bytes = if unfinished && room_for_tails() { tail(scratch, frames) } else { 0 };
     scratch.record.header.tail_bytes = tail_bytes as u32;
-    let size = size_of::<RecordHeader>() as u64 + 8 * frames;
-    if !output(scratch, size + tail_bytes) {
-        if tail_bytes == 0 {
-            return None;
-        }
-        // A short record may find room where a long one does not: the sample counts, its stack is as far as it goes.
-        scratch.record.header.tail_bytes = 0;
-        if !output(scratch, size) {
-            return None;
-        }
+    let size = size_of::<RecordHeader>() as u64 + 8 * frames + tail_bytes;
+    // A process without tables gets them the sooner; everything else waits for the next poll.
+    let wake =
+        if scratch.record.header.end == StackEnd::NoMappings as u32 { BPF_RB_FORCE_WAKEUP } else { BPF_RB_NO_WAKEUP };
+    // SAFETY: the bytes lie inside the record, by the bound.
+    let sent = unsafe {
+        bpf_ringbuf_output(
+            (&raw const maps::SAMPLES).cast_mut().cast(),
+            (&raw mut scratch.record).cast(),
+            size.min(size_of::<Record>() as u64),
+            u64::from(wake),
+        )
+    };
+    if sent != 0 {
+        return None;
     }
     if let Some((place, tag)) = mark {
         // SAFETY: as above.
@@ -211,22 +217,15 @@ fn send(ctx: &PerfEventContext, config: &Config, scratch: &mut Scratch, counters
     Some(())
 }
 
-/// Hands the first `size` bytes of the record to user space; says whether there was room.
+/// Whether the ring buffer is less than half full: a tail is a hundred times as long as a sample without, and must not cost any.
 #[inline(always)]
-fn output(scratch: &mut Scratch, size: u64) -> bool {
-    // A process without tables gets them the sooner; everything else waits for the next poll.
-    let wake =
-        if scratch.record.header.end == StackEnd::NoMappings as u32 { BPF_RB_FORCE_WAKEUP } else { BPF_RB_NO_WAKEUP };
-    // SAFETY: the bytes lie inside the record, by the bound.
-    let error = unsafe {
-        bpf_ringbuf_output(
-            (&raw const maps::SAMPLES).cast_mut().cast(),
-            (&raw mut scratch.record).cast(),
-            size.min(size_of::<Record>() as u64),
-            u64::from(wake),
-        )
-    };
-    error == 0
+fn room_for_tails() -> bool {
+    let samples = (&raw const maps::SAMPLES).cast_mut().cast();
+    // SAFETY: a helper that reads two numbers of the map.
+    unsafe {
+        bpf_ringbuf_query(samples, u64::from(BPF_RB_AVAIL_DATA))
+            < bpf_ringbuf_query(samples, u64::from(BPF_RB_RING_SIZE)) / 2
+    }
 }
 
 /// Puts the registers that the walk ended with behind the frames, and the stack from there up, page by page until one cannot be

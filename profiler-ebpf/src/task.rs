@@ -30,6 +30,12 @@ pub fn process_start(task: *const c_void, config: &Config) -> u64 {
     field(leader as *const c_void, config.task_start_boottime)
 }
 
+/// Whether the task still has memory: while it ends, its registers are there longer than its stack.
+#[inline(always)]
+pub fn has_memory(task: *const c_void, config: &Config) -> bool {
+    config.task_mm == 0 || field::<u64>(task, config.task_mm) != 0
+}
+
 /// Process id of a task.
 #[inline(always)]
 pub fn tgid(task: *const c_void, config: &Config) -> u32 {

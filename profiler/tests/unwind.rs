@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use std::collections::BTreeMap;
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -11,7 +12,7 @@ use object::{Object as _, ObjectSymbol as _};
 use profiler::profile::{RawSample, SampleEvent, StackEnd};
 use profiler::sampler::{Frequency, Sampler, SamplerOptions, Target, WalkLoop};
 use profiler::sys::clock::boot_now;
-use profiler::unwind::host::{Pool, image_of};
+use profiler::unwind::host::{Pool, finish, image_of};
 use profiler::unwind::{Kernel as _, PageMemory as _};
 use profiler_ebpf::tables::{Cfa, Mapping, Rule, Saved, Space, UnwindMode};
 
@@ -180,4 +181,93 @@ fn rows_lead_from_the_leaf_to_the_first_function() {
         assert!(samples.len() > 50, "{} samples", samples.len());
         samples.iter().for_each(|sample| fixture.check(sample, u64::from(depth)));
     }
+}
+
+/// Nothing known of the process, then its file not loaded: the samples bring what it takes to finish them later, on the host, by the
+/// same walk.
+#[test]
+fn a_sample_that_came_too_early_is_finished_later() {
+    let fixture = Fixture::build();
+    let running = fixture.run(100);
+    let (mut pool, space) = fixture.tables();
+    let (start, end) = fixture.range();
+    let not_loaded = pool.space(&[Mapping { start, end, image: Mapping::NOT_LOADED, ..Mapping::default() }]);
+    let mut sampler = Sampler::start(options(running.pid(), WalkLoop::BpfLoop), boot_now()).unwrap();
+    for expected in [StackEnd::NoMappings, StackEnd::RowsNotLoaded] {
+        if expected == StackEnd::RowsNotLoaded {
+            load(&mut sampler, &pool, not_loaded, running.pid());
+            samples(&mut sampler);
+        }
+        let samples = samples(&mut sampler);
+        assert!(samples.len() > 50, "{} samples", samples.len());
+        for mut sample in samples {
+            assert_eq!((sample.end, sample.user.len()), (expected, 1));
+            finish(&mut sample, &pool, space, UnwindMode::Auto);
+            fixture.check(&sample, 100);
+        }
+    }
+}
+
+/// Tails take no more than half of the ring buffer; samples without them go on.
+#[test]
+fn no_sample_is_lost_for_its_tail() {
+    let fixture = Fixture::build();
+    let running = fixture.run(450);
+    let options =
+        SamplerOptions { frequency: Frequency::new(997).unwrap(), ..options(running.pid(), WalkLoop::BpfLoop) };
+    let mut sampler = Sampler::start(options, boot_now()).unwrap();
+    // More tails than the ring buffer's MiB holds.
+    std::thread::sleep(Duration::from_millis(500));
+    sampler.stop().unwrap();
+    let mut samples = Vec::new();
+    for _ in 0..3 {
+        samples.extend(sampler.poll().drained.samples.into_iter().map(|(_, sample)| sample));
+    }
+    let counters = sampler.counters().unwrap();
+    assert_eq!((counters.ring_full, counters.taken), (0, samples.len() as u64));
+    let with_tail = samples.iter().filter(|sample| sample.unfinished.is_some()).count();
+    assert!(with_tail > 20 && with_tail < samples.len(), "{with_tail} of {}", samples.len());
+    assert!(samples.iter().all(|sample| sample.end == StackEnd::NoMappings && sample.user.len() == 1));
+}
+
+/// Waits until the processes that have this space are these.
+fn wait_for_spaces(sampler: &mut Sampler, id: u32, mut expected: Vec<u32>) {
+    expected.sort_unstable();
+    let mut seen = Vec::new();
+    for _ in 0..200 {
+        seen =
+            sampler.unwind_maps().unwrap().spaces().filter(|(_, space)| space.id == id).map(|(pid, _)| pid).collect();
+        seen.sort_unstable();
+        if seen == expected {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    panic!("{seen:?} have the space, not {expected:?}");
+}
+
+/// A child has its parent's mappings from its first instruction; who executes another program, or ends, has none.
+#[test]
+fn mappings_follow_forks_and_go_with_exec_and_exit() {
+    let script = "read go; (while :; do :; done) & echo $!; read go; kill $!; wait; read go; exec cat";
+    let mut shell =
+        Running(Command::new("sh").args(["-c", script]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap());
+    let (mut input, output) = (shell.0.stdin.take().unwrap(), shell.0.stdout.take().unwrap());
+    let mut lines = BufReader::new(output).lines();
+    let mut sampler = Sampler::start(options(shell.pid(), WalkLoop::BpfLoop), boot_now()).unwrap();
+    let space = Space { id: 4242, ..Space::default() };
+    let maps = sampler.unwind_maps().unwrap();
+    assert!(!maps.replace_space(shell.pid(), space).unwrap(), "there is nothing to replace");
+    maps.add_space(shell.pid(), space).unwrap();
+    writeln!(input, "fork").unwrap();
+    let child = lines.next().unwrap().unwrap().parse().unwrap();
+    wait_for_spaces(&mut sampler, 4242, vec![shell.pid(), child]);
+    writeln!(input, "kill").unwrap();
+    wait_for_spaces(&mut sampler, 4242, vec![shell.pid()]);
+    assert!(sampler.unwind_maps().unwrap().replace_space(shell.pid(), Space { id: 4243, ..space }).unwrap());
+    writeln!(input, "exec").unwrap();
+    wait_for_spaces(&mut sampler, 4243, vec![]);
+    let maps = sampler.unwind_maps().unwrap();
+    assert!(!maps.replace_space(shell.pid(), space).unwrap(), "another program must not get these mappings");
+    assert!(!maps.remove_space(shell.pid()).unwrap());
 }

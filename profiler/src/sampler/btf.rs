@@ -1,7 +1,7 @@
-//! Offsets of four fields of `task_struct`, from the kernel's own type information (`/sys/kernel/btf/vmlinux`).
+//! Offsets of five fields of `task_struct`, from the kernel's own type information (`/sys/kernel/btf/vmlinux`).
 //!
 //! Rust's eBPF has no CO-RE relocations, so user space looks the offsets up and hands them over as read-only data. The
-//! format is the kernel's Documentation/bpf/btf.rst; only as much of it is read as four fields need.
+//! format is the kernel's Documentation/bpf/btf.rst; only as much of it is read as they need.
 
 use std::collections::HashMap;
 use std::fs;
@@ -19,6 +19,8 @@ pub struct TaskOffsets {
     pub group_leader: u32,
     /// Start on the boot clock.
     pub start_boottime: u32,
+    /// Its memory.
+    pub mm: u32,
 }
 
 const MAGIC: u16 = 0xeb9f;
@@ -46,6 +48,7 @@ impl TaskOffsets {
             pid: offset("pid")?,
             group_leader: offset("group_leader")?,
             start_boottime: offset("start_boottime").or_else(|| offset("real_start_time"))?,
+            mm: offset("mm")?,
         })
     }
 }
@@ -132,12 +135,12 @@ mod tests {
     #![expect(clippy::unwrap_used, reason = "tests")]
     use super::*;
 
-    /// The running kernel has all four, at places a task_struct can have.
+    /// The running kernel has all five, at places a task_struct can have.
     #[test]
     fn this_kernels_offsets_are_found() {
         let offsets = TaskOffsets::of_running_kernel().unwrap();
         assert_eq!(offsets.tgid, offsets.pid + 4, "tgid follows pid in every version");
-        assert!(offsets.group_leader > offsets.tgid && offsets.start_boottime > offsets.tgid);
+        assert!(offsets.group_leader > offsets.tgid && offsets.start_boottime > offsets.tgid && offsets.mm > 0);
     }
 
     /// Cut or corrupted type information gives nothing, and no panic.

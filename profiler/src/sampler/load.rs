@@ -153,6 +153,8 @@ fn config(options: &SamplerOptions) -> Result<Config, SamplerError> {
         task_pid: offsets.pid,
         task_group_leader: offsets.group_leader,
         task_start_boottime: offsets.start_boottime,
+        task_mm: offsets.mm,
+        _pad: 0,
         unwind: options.unwind as u32,
     })
 }
