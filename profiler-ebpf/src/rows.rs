@@ -137,7 +137,10 @@ pub fn enter<T: Tables>(tables: &T, space: &Space, current: &mut Mapping, addres
     if !(found.start..found.end).contains(&address) {
         return false;
     }
-    *current = *found;
+    // Field by field: as one it would be a loop over bytes, a function that the linker brings along.
+    let Mapping { start, end, bias, image, granules } = current;
+    [*start, *end, *bias] = [found.start, found.end, found.bias];
+    [*image, *granules] = [found.image, found.granules];
     true
 }
 

@@ -122,6 +122,15 @@ impl Walk {
         }
     }
 
+    /// Adds a frame.
+    #[inline(always)]
+    fn note(&mut self, slot: &mut u64, address: u64) {
+        let word = address | self.by_frame_pointer;
+        *slot = word;
+        self.depth += 1;
+        self.hash = mix(self.hash, word);
+    }
+
     /// The stack's first function was reached.
     #[inline(always)]
     fn complete(&self) -> StackEnd {
@@ -174,14 +183,20 @@ pub fn step<M: Machine, T: Tables + Memory>(
     let exact = walk.registers.all != 0;
     let address = if exact { walk.registers.ip } else { walk.registers.ip.wrapping_sub(1) };
     let found = find(world, cache, &walk.space, &mut walk.mapping, address);
-    let rule = if found.is(Code::Rows) { world.rule(found.rule).copied() } else { None }.unwrap_or_default();
-    // A signal trampoline was not called, it is where the handler returns to.
-    let shown = if rule.cfa == Cfa::Signal as u8 { walk.registers.ip } else { address };
-    let word = shown | walk.by_frame_pointer;
-    *slot = word;
-    walk.depth += 1;
-    walk.hash = mix(walk.hash, word);
-    match caller::<M, T>(walk, found, rule, address, world) {
+    let rule = if found.is(Code::Rows) { world.rule(found.rule) } else { None };
+    let gone = match rule {
+        Some(rule) if rule.cfa != Cfa::None as u8 => {
+            // A signal trampoline was not called, it is where the handler returns to.
+            let shown = if rule.cfa == Cfa::Signal as u8 { walk.registers.ip } else { address };
+            walk.note(slot, shown);
+            by_rule::<M, T>(walk, rule, address, world)
+        }
+        _ => {
+            walk.note(slot, address);
+            without_rule::<M, T>(walk, found, world)
+        }
+    };
+    match gone {
         Ok(()) => true,
         Err(end) => {
             walk.end = end as u32;
@@ -199,10 +214,7 @@ pub fn step_by_frame_pointer<M: Machine, S: Memory>(
 ) -> bool {
     let Some(slot) = frames.get_mut(walk.depth as usize) else { return false };
     let Registers { ip, sp, fp, all, .. } = walk.registers;
-    let word = if all != 0 { ip } else { ip.wrapping_sub(1) };
-    *slot = word;
-    walk.depth += 1;
-    walk.hash = mix(walk.hash, word);
+    walk.note(slot, if all != 0 { ip } else { ip.wrapping_sub(1) });
     let gone = if fp == 0 {
         Err(StackEnd::Complete)
     } else if fp & 7 != 0 || fp < sp || fp >= USER_END {
@@ -228,54 +240,35 @@ fn by_frame_pointer<M: Machine, S: Memory>(walk: &mut Walk, memory: &S, fp: u64)
     walk.go::<M>(return_address, fp.wrapping_add(16), caller_fp)
 }
 
-/// Goes to the caller, as the rule says or by the frame pointer; or says why there is no way.
+/// Where no rule helps: the frame pointer, or the reason why there is no way on.
 #[inline(always)]
-fn caller<M: Machine, T: Tables + Memory>(
-    walk: &mut Walk,
-    found: Found,
-    rule: Rule,
-    address: u64,
-    world: &T,
-) -> Result<(), StackEnd> {
+fn without_rule<M: Machine, T: Tables + Memory>(walk: &mut Walk, found: Found, world: &T) -> Result<(), StackEnd> {
     if found.is(Code::Unmapped) {
         return Err(StackEnd::NoMappings);
     }
     if found.is(Code::NotLoaded) {
         return Err(StackEnd::RowsNotLoaded);
     }
-    let kind = rule.cfa;
-    if kind == Cfa::None as u8 {
-        let lost = if found.is(Code::Jit) { StackEnd::JitFramePointerLost } else { StackEnd::NoUnwindRows };
-        if walk.mode != UnwindMode::Auto as u32 {
-            return Err(lost);
-        }
-        return without_rows::<M, T>(walk, world, lost);
+    let lost = if found.is(Code::Jit) { StackEnd::JitFramePointerLost } else { StackEnd::NoUnwindRows };
+    if walk.mode != UnwindMode::Auto as u32 {
+        return Err(lost);
     }
+    by_checked_frame_pointer::<M, T>(walk, world, lost)
+}
+
+/// Goes to the caller as the rule says.
+#[inline(always)]
+fn by_rule<M: Machine, S: Memory>(walk: &mut Walk, rule: &Rule, address: u64, memory: &S) -> Result<(), StackEnd> {
+    let kind = rule.cfa;
     if kind == Cfa::End as u8 {
         return Err(walk.complete());
     }
     if kind == Cfa::Signal as u8 {
-        return signal::<M, T>(walk, world, rule);
+        return signal::<M, S>(walk, memory, rule);
     }
     if kind == Cfa::FramePointer as u8 {
-        let Registers { sp, fp, .. } = walk.registers;
-        if fp == 0 {
-            return Err(walk.complete());
-        }
-        // `extra`: this function has switched stacks, its frame pointer leads to the one before.
-        if fp & 7 != 0 || fp >= USER_END || (fp < sp && rule.extra != 1) {
-            return Err(StackEnd::FramePointerLost);
-        }
-        walk.by_frame_pointer = 0;
-        return by_frame_pointer::<M, T>(walk, world, fp);
+        return by_frame_pointer_rule::<M, S>(walk, memory, rule);
     }
-    by_rule::<M, T>(walk, rule, address, world)
-}
-
-/// Rules that give a canonical frame address.
-#[inline(always)]
-fn by_rule<M: Machine, S: Memory>(walk: &mut Walk, rule: Rule, address: u64, memory: &S) -> Result<(), StackEnd> {
-    let kind = rule.cfa;
     let base = if kind == Cfa::Plt as u8 { walk.registers.sp } else { walk.register::<M>(rule.cfa_register)? };
     let mut cfa = base.wrapping_add(rule.cfa_offset as u64);
     if kind == Cfa::Deref as u8 {
@@ -322,9 +315,24 @@ fn by_rule<M: Machine, S: Memory>(walk: &mut Walk, rule: Rule, address: u64, mem
     walk.go::<M>(return_address, cfa, fp)
 }
 
+/// By the frame pointer of code that keeps one, where a rule says so.
+#[inline(always)]
+fn by_frame_pointer_rule<M: Machine, S: Memory>(walk: &mut Walk, memory: &S, rule: &Rule) -> Result<(), StackEnd> {
+    let Registers { sp, fp, .. } = walk.registers;
+    if fp == 0 {
+        return Err(walk.complete());
+    }
+    // `extra`: this function has switched stacks, its frame pointer leads to the one before.
+    if fp & 7 != 0 || fp >= USER_END || (fp < sp && rule.extra != 1) {
+        return Err(StackEnd::FramePointerLost);
+    }
+    walk.by_frame_pointer = 0;
+    by_frame_pointer::<M, S>(walk, memory, fp)
+}
+
 /// Out of a signal handler: all registers are those that the kernel saved. The stack may be another one, so that it need not rise.
 #[inline(always)]
-fn signal<M: Machine, S: Memory>(walk: &mut Walk, memory: &S, rule: Rule) -> Result<(), StackEnd> {
+fn signal<M: Machine, S: Memory>(walk: &mut Walk, memory: &S, rule: &Rule) -> Result<(), StackEnd> {
     let ucontext = walk.registers.sp.wrapping_add(rule.cfa_offset as u64);
     walk.window_bytes = 0;
     let bytes = 8 * M::SIGNAL_WORDS as u64;
@@ -339,7 +347,11 @@ fn signal<M: Machine, S: Memory>(walk: &mut Walk, memory: &S, rule: Rule) -> Res
 /// Code without rows: its frame pointer, if everything about it is as it should be. A frame that was reached this way and has no
 /// frame pointer is the first one.
 #[inline(always)]
-fn without_rows<M: Machine, T: Tables + Memory>(walk: &mut Walk, world: &T, lost: StackEnd) -> Result<(), StackEnd> {
+fn by_checked_frame_pointer<M: Machine, T: Tables + Memory>(
+    walk: &mut Walk,
+    world: &T,
+    lost: StackEnd,
+) -> Result<(), StackEnd> {
     let Registers { sp, fp, .. } = walk.registers;
     if fp == 0 && walk.by_frame_pointer != 0 {
         return Err(walk.complete());

@@ -153,16 +153,22 @@ fn options(pid: u32, walk_loop: WalkLoop) -> SamplerOptions {
     SamplerOptions { unwind: UnwindMode::Auto, walk_loop: Some(walk_loop), ..options }
 }
 
-/// Samples of the next half second.
+/// The next samples; on a machine that is busy elsewhere it takes a while until there are enough.
 fn samples(sampler: &mut Sampler) -> Vec<RawSample> {
+    const ENOUGH: usize = 50;
+    // What was taken until now may not know what has just been loaded.
+    sampler.poll();
     let mut samples = Vec::new();
-    for _ in 0..10 {
+    for _ in 0..600 {
         std::thread::sleep(Duration::from_millis(50));
         let drained = sampler.poll().drained;
         assert_eq!(drained.losses.total(), 0);
         samples.extend(drained.samples.into_iter().map(|(_, sample)| sample));
+        if samples.len() >= ENOUGH {
+            return samples;
+        }
     }
-    samples
+    panic!("{} samples of a spinning process in 30 s", samples.len());
 }
 
 /// A program that keeps no frame pointer shows its whole stack, by rows written by hand, whatever drives the walk.
@@ -176,10 +182,7 @@ fn rows_lead_from_the_leaf_to_the_first_function() {
         let mut sampler = Sampler::start(options(running.pid(), walk_loop), boot_now()).unwrap();
         let (pool, space) = fixture.tables();
         load(&mut sampler, &pool, space, running.pid());
-        samples(&mut sampler);
-        let samples = samples(&mut sampler);
-        assert!(samples.len() > 50, "{} samples", samples.len());
-        samples.iter().for_each(|sample| fixture.check(sample, u64::from(depth)));
+        samples(&mut sampler).iter().for_each(|sample| fixture.check(sample, u64::from(depth)));
     }
 }
 
@@ -196,11 +199,8 @@ fn a_sample_that_came_too_early_is_finished_later() {
     for expected in [StackEnd::NoMappings, StackEnd::RowsNotLoaded] {
         if expected == StackEnd::RowsNotLoaded {
             load(&mut sampler, &pool, not_loaded, running.pid());
-            samples(&mut sampler);
         }
-        let samples = samples(&mut sampler);
-        assert!(samples.len() > 50, "{} samples", samples.len());
-        for mut sample in samples {
+        for mut sample in samples(&mut sampler) {
             assert_eq!((sample.end, sample.user.len()), (expected, 1));
             finish(&mut sample, &pool, space, UnwindMode::Auto);
             fixture.check(&sample, 100);
@@ -217,7 +217,12 @@ fn no_sample_is_lost_for_its_tail() {
         SamplerOptions { frequency: Frequency::new(997).unwrap(), ..options(running.pid(), WalkLoop::BpfLoop) };
     let mut sampler = Sampler::start(options, boot_now()).unwrap();
     // More tails than the ring buffer's MiB holds.
-    std::thread::sleep(Duration::from_millis(500));
+    for _ in 0..600 {
+        std::thread::sleep(Duration::from_millis(50));
+        if sampler.counters().unwrap().taken > 100 {
+            break;
+        }
+    }
     sampler.stop().unwrap();
     let mut samples = Vec::new();
     for _ in 0..3 {
