@@ -8,6 +8,7 @@ use thiserror::Error;
 
 use super::dwarf;
 use super::elf::{Elf, Machine};
+use super::go;
 use super::image::Image;
 use super::rows::{Rows, RuleTable, fill_holes};
 use super::stats::Stats;
@@ -88,6 +89,7 @@ pub fn compile(file: &File) -> Result<Image, CompileError> {
     let mut rules = RuleTable::new();
     let mut stats = Stats::default();
     let mut rows = eh_frame(&elf, &mut rules, &mut stats)?;
+    rows = fill_holes(rows, go::compile(&elf, &mut rules, &mut stats)?)?;
     rows = fill_holes(rows, debug_frame(&elf, &mut rules, &mut stats)?)?;
     Image::build(&rows, rules.into_rules(), stats)
 }

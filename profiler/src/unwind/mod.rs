@@ -2,7 +2,7 @@
 //! search.
 //!
 //! ```text
-//! file -> elf -> dwarf (.eh_frame, .debug_frame) -> rule -> rows -> image -> codec -> cache, kernel memory
+//! file -> elf -> { dwarf (.eh_frame, .debug_frame) -> rule, go (pclntab) } -> rows -> image -> codec -> cache, kernel memory
 //! ```
 //!
 //! Compiling reads a foreign file: it runs in a child (`symbolizer/`), is bounded in bytes and rows, and yields plain bytes,
@@ -14,6 +14,7 @@ mod compile;
 mod dwarf;
 mod elf;
 pub mod host;
+mod go;
 mod image;
 mod images;
 mod kernel;

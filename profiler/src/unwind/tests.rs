@@ -9,8 +9,8 @@ use profiler_ebpf::tables::{Cfa, Rule, Saved};
 use super::{Cause, CompileError, Image, compile};
 
 /// Where the code of the files is: address and file offset differ.
-const CODE: u64 = 0x40_1000;
-const CODE_OFFSET: u64 = 0x1000;
+pub(super) const CODE: u64 = 0x40_1000;
+pub(super) const CODE_OFFSET: u64 = 0x1000;
 const CODE_LEN: u64 = 0x1000;
 
 pub(super) const X86_64: u16 = 62;

@@ -1,0 +1,479 @@
+//! Rows of Go code, which has no `.eh_frame`: from the table that Go's own runtime walks stacks by (`pclntab`), which no stripping
+//! removes. Go 1.16 to today. Facts: Go's `src/runtime/symtab.go` (`pcHeader`, `_func`, `step`, `funcspdelta`), `asm_amd64.s`.
+//!
+//! For each function the table has how far the stack pointer is below the return address, at each instruction. The frame pointer is
+//! saved just below the return address by every function with a frame. Functions of the runtime that change
+//! stacks are known by name.
+
+use profiler_ebpf::tables::{Cfa, RULE_END, RULE_NONE, RULE_UNSUPPORTED, Rule, Saved};
+
+use super::CompileError;
+use super::elf::{Elf, Machine, Section, u32_at, u64_at};
+use super::rows::{Rows, RuleTable};
+use super::stats::{Cause, Stats};
+
+/// Most bytes of the table: Kubernetes' largest has 25 MiB.
+const MAX_TABLE: u64 = 128 << 20;
+/// Most steps of one function; the runtime's `init` functions have thousands.
+const MAX_STEPS: usize = 100_000;
+
+/// Where things are in the table.
+#[derive(Clone, Copy)]
+struct Layout {
+    functions: usize,
+    /// Address of the first function; entries count from there, or are addresses themselves (Go 1.16 and 1.17).
+    text: Option<u64>,
+    names: usize,
+    steps: usize,
+    table: usize,
+}
+
+/// What is special about a function.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Plain,
+    /// The first of its stack.
+    First,
+    /// Calls on another stack, and keeps the frame pointer.
+    ChangesStack,
+    /// Calls the kernel's clock on another stack, once it has its own frame.
+    ChangesStackInFrame,
+    /// The signal trampoline.
+    Signal,
+}
+
+fn kind(name: &[u8]) -> Kind {
+    let Some(name) = name.strip_prefix(b"runtime.") else {
+        return match name {
+            b"_rt0_amd64" | b"_rt0_amd64_linux" | b"_rt0_arm64_linux" => Kind::First,
+            b"time.now" => Kind::ChangesStackInFrame,
+            _ => Kind::Plain,
+        };
+    };
+    match name.strip_suffix(b".abi0").unwrap_or(name) {
+        // `mcall` leaves its caller's stack for good.
+        b"goexit" | b"mstart" | b"rt0_go" | b"mcall" => Kind::First,
+        b"systemstack" | b"asmcgocall" | b"morestack" => Kind::ChangesStack,
+        b"nanotime1" | b"walltime" | b"walltime1" => Kind::ChangesStackInFrame,
+        b"sigreturn" | b"sigreturn__sigaction" => Kind::Signal,
+        _ => Kind::Plain,
+    }
+}
+
+/// Rows of the Go code of a file, if there is any.
+pub(super) fn compile(elf: &Elf<'_>, rules: &mut RuleTable, stats: &mut Stats) -> Result<Vec<u64>, CompileError> {
+    let Some((address, bytes)) = find(elf)? else { return Ok(Vec::new()) };
+    let Some(layout) = layout(elf, address, &bytes)? else { return Ok(Vec::new()) };
+    let mut table = Table { elf, bytes: &bytes, layout, rules, rows: Rows::new() };
+    for function in 0..layout.functions {
+        table.function(function, stats)?;
+    }
+    Ok(table.rows.finish())
+}
+
+/// The table: its address and bytes. Where other linkers than Go's put it among other data, or there are no sections, it is known by
+/// its first bytes.
+fn find(elf: &Elf<'_>) -> Result<Option<(u64, Vec<u8>)>, CompileError> {
+    let named = [".gopclntab", ".data.rel.ro.gopclntab"].into_iter().find_map(|name| elf.section(name));
+    if let Some(section) = named {
+        return Ok(Some((section.address, elf.contents(section, MAX_TABLE)?)));
+    }
+    let is_go = [".go.buildinfo", ".note.go.buildid"].into_iter().any(|name| elf.section(name).is_some());
+    let among = |name: &&str| is_go.then(|| elf.section(name)).flatten();
+    for section in [".data.rel.ro", ".rodata"].iter().filter_map(among) {
+        if let Some(found) = find_start(elf, section.address, elf.contents(section, MAX_TABLE)?) {
+            return Ok(Some(found));
+        }
+    }
+    let data = elf.segments.iter().filter(|segment| !segment.executable && segment.len <= MAX_TABLE);
+    for segment in data.filter(|_| elf.sections.is_empty()) {
+        if let Some(found) = find_start(elf, segment.address, elf.loaded(segment.address, segment.len)?) {
+            return Ok(Some(found));
+        }
+    }
+    Ok(None)
+}
+
+/// The table somewhere in these bytes. Linkers align it.
+fn find_start(elf: &Elf<'_>, address: u64, mut bytes: Vec<u8>) -> Option<(u64, Vec<u8>)> {
+    let is_start = |at: &usize| bytes.get(*at..).is_some_and(|bytes| has_header(elf, bytes));
+    let at = (0..bytes.len()).step_by(8).find(is_start)?;
+    bytes.drain(..at);
+    Some((address + at as u64, bytes))
+}
+
+fn has_header(elf: &Elf<'_>, bytes: &[u8]) -> bool {
+    let count = u64_at(bytes, 8);
+    version(bytes).is_some()
+        && bytes.get(4..8) == Some(&[0, 0, quantum(elf), 8])
+        && count > 0
+        && count < bytes.len() as u64
+}
+
+/// Bytes of the shortest instruction.
+fn quantum(elf: &Elf<'_>) -> u8 {
+    if elf.machine == Machine::Aarch64 { 4 } else { 1 }
+}
+
+/// Go's minor version, of those that laid the table out anew.
+fn version(bytes: &[u8]) -> Option<u32> {
+    match u32_at(bytes, 0) {
+        0xffff_fffa => Some(16),
+        0xffff_fff0 => Some(18),
+        0xffff_fff1 => Some(20),
+        _ => None,
+    }
+}
+
+fn layout(elf: &Elf<'_>, address: u64, bytes: &[u8]) -> Result<Option<Layout>, CompileError> {
+    let Some(version) = version(bytes).filter(|_| has_header(elf, bytes)) else { return Ok(None) };
+    // Since 1.18 the address of the code comes between the two counts and the offsets.
+    let offsets = if version >= 18 { 32 } else { 24 };
+    let field = |at: usize| usize::try_from(u64_at(bytes, at)).unwrap_or(usize::MAX).min(bytes.len());
+    Ok(Some(Layout {
+        functions: field(8),
+        text: if version >= 18 { Some(text(elf, address, u64_at(bytes, 24))?) } else { None },
+        names: field(offsets),
+        steps: field(offsets + 24),
+        table: field(offsets + 32),
+    }))
+}
+
+/// Where Go's code begins. The header says it, but in position-independent files a relocation does, and newer versions of Go left
+/// the field empty: then the code is the section's.
+fn text(elf: &Elf<'_>, table: u64, said: u64) -> Result<u64, CompileError> {
+    if said != 0 {
+        return Ok(said);
+    }
+    if let Some(relocations) = elf.section(".rela.dyn") {
+        let bytes = elf.contents(relocations, MAX_TABLE)?;
+        let field = table + 24;
+        if let Some(entry) = bytes.as_chunks::<24>().0.iter().find(|entry| u64_at(*entry, 0) == field) {
+            return Ok(u64_at(entry, 16));
+        }
+    }
+    Ok(elf.section(".text").map_or(0, |text: &Section| text.address))
+}
+
+struct Table<'a> {
+    elf: &'a Elf<'a>,
+    bytes: &'a [u8],
+    layout: Layout,
+    rules: &'a mut RuleTable,
+    rows: Rows,
+}
+
+impl Table<'_> {
+    /// Address and description of a function; the address alone for the end of the last.
+    fn entry(&self, at: usize) -> Option<(u64, usize)> {
+        let (address, offset) = if let Some(text) = self.layout.text {
+            let entry = self.bytes.get(self.layout.table + at.checked_mul(8)?..)?;
+            (text.checked_add(u64::from(u32_at(entry.first_chunk::<4>()?, 0)))?, u32_at(entry, 4) as usize)
+        } else {
+            let entry = self.bytes.get(self.layout.table + at.checked_mul(16)?..)?;
+            (u64_at(entry.first_chunk::<8>()?, 0), u64_at(entry, 8) as usize)
+        };
+        Some((address, offset))
+    }
+
+    fn function(&mut self, at: usize, stats: &mut Stats) -> Result<(), CompileError> {
+        let (Some((start, offset)), Some((end, _))) = (self.entry(at), self.entry(at + 1)) else {
+            stats.count(Cause::Function);
+            return Ok(());
+        };
+        let Some(segment) = self.elf.code(start).filter(|segment| start < end && end - segment.address <= segment.len)
+        else {
+            stats.count(Cause::Elsewhere);
+            return Ok(());
+        };
+        let bias = segment.offset.wrapping_sub(segment.address);
+        let Some(description) = self.layout.table.checked_add(offset).and_then(|at| self.bytes.get(at..)) else {
+            stats.count(Cause::Function);
+            return Ok(());
+        };
+        stats.functions = stats.functions.saturating_add(1);
+        // The entry is 8 bytes before 1.18, 4 since.
+        let entry_len = if self.layout.text.is_some() { 4 } else { 8 };
+        let name = self.name(u32_at(description, entry_len) as usize);
+        let kind = kind(name);
+        let steps = u32_at(description, entry_len + 12) as usize;
+        match kind {
+            Kind::First => self.rows.push(start.wrapping_add(bias), RULE_END)?,
+            Kind::Signal => {
+                // Nobody called it: the walk asks one byte before its first instruction.
+                let rule = self.number(signal(self.elf.machine), stats);
+                let start = start.wrapping_add(bias);
+                self.rows.push(start.saturating_sub(1), rule)?;
+                self.rows.push(start, rule)?;
+            }
+            // Unless it says of itself where it is (Go 1.21 and later), all of it is on either stack.
+            Kind::ChangesStack if !self.has_frame(steps) => {
+                let rule = self.number(OTHER_STACK, stats);
+                self.rows.push(start.wrapping_add(bias), rule)?;
+            }
+            Kind::Plain | Kind::ChangesStack | Kind::ChangesStackInFrame => {
+                self.plain(start, end, bias, steps, kind != Kind::Plain, stats)?;
+            }
+        }
+        self.rows.push(end.wrapping_add(bias), RULE_NONE)
+    }
+
+    fn name(&self, offset: usize) -> &[u8] {
+        let name = self.layout.names.checked_add(offset).and_then(|at| self.bytes.get(at..)).unwrap_or_default();
+        name[..name.len().min(64)].split(|byte| *byte == 0).next().unwrap_or_default()
+    }
+
+    fn steps(&self, offset: usize) -> Steps<'_> {
+        // Offset 0 is "none".
+        let at = self.layout.steps.checked_add(offset).filter(|_| offset != 0);
+        let bytes = at.and_then(|at| self.bytes.get(at..)).unwrap_or_default();
+        Steps { bytes, value: -1, first: true, quantum: u32::from(quantum(self.elf)) }
+    }
+
+    fn has_frame(&self, steps: usize) -> bool {
+        self.steps(steps).take(MAX_STEPS).any(|(value, _)| value > 0)
+    }
+
+    /// Rows by how far the stack pointer is below the return address.
+    fn plain(
+        &mut self,
+        start: u64,
+        end: u64,
+        bias: u64,
+        steps: usize,
+        changes: bool,
+        stats: &mut Stats,
+    ) -> Result<(), CompileError> {
+        let mut at = start;
+        let steps: Vec<(i32, u32)> = self.steps(steps).take(MAX_STEPS).collect();
+        if steps.is_empty() {
+            // An assembler function that the linker knows nothing of.
+            return self.rows.push(at.wrapping_add(bias), RULE_NONE);
+        }
+        for (value, len) in steps {
+            if at >= end {
+                break;
+            }
+            let rule = match value {
+                _ if changes && value > 0 => self.number(OTHER_STACK, stats),
+                0.. if value % 8 == 0 => self.number(framed(self.elf.machine, value), stats),
+                _ => {
+                    stats.count(Cause::Offset);
+                    RULE_UNSUPPORTED
+                }
+            };
+            self.rows.push(at.wrapping_add(bias), rule)?;
+            at = at.saturating_add(u64::from(len));
+        }
+        Ok(())
+    }
+
+    fn number(&mut self, rule: Rule, stats: &mut Stats) -> u16 {
+        self.rules.number(rule).unwrap_or_else(|| {
+            stats.count(Cause::Rules);
+            RULE_UNSUPPORTED
+        })
+    }
+}
+
+/// Frame pointer, and it may lead to another stack.
+const OTHER_STACK: Rule = Rule {
+    cfa: Cfa::FramePointer as u8,
+    cfa_register: 0,
+    fp: 0,
+    ra: 0,
+    cfa_offset: 0,
+    fp_offset: 0,
+    ra_offset: 0,
+    extra: 1,
+};
+
+fn signal(machine: Machine) -> Rule {
+    let (register, offset) = if machine == Machine::Aarch64 { (31, 128) } else { (7, 0) };
+    Rule { cfa: Cfa::Signal as u8, cfa_register: register, cfa_offset: offset, ..Rule::default() }
+}
+
+/// x86-64: the call pushed the return address, the function the frame pointer below it. aarch64: a frame's lowest word is the return
+/// address, and below the stack pointer is the frame pointer.
+fn framed(machine: Machine, depth: i32) -> Rule {
+    let saved = |kind: Saved| if depth > 0 { kind as u8 } else { Saved::Same as u8 };
+    let at = |offset: i16| if depth > 0 { offset } else { 0 };
+    match machine {
+        Machine::X86_64 => Rule {
+            cfa: Cfa::Register as u8,
+            cfa_register: 7,
+            cfa_offset: depth.saturating_add(8),
+            fp: saved(Saved::AtCfa),
+            fp_offset: at(-16),
+            ra: Saved::AtCfa as u8,
+            ra_offset: -8,
+            extra: 0,
+        },
+        Machine::Aarch64 => Rule {
+            cfa: Cfa::Register as u8,
+            cfa_register: 31,
+            cfa_offset: depth,
+            fp: saved(Saved::AtRegister),
+            fp_offset: at(-8),
+            ra: saved(Saved::AtRegister),
+            ra_offset: 0,
+            extra: 0,
+        },
+    }
+}
+
+/// Values and for how many bytes of code each is in force: pairs of variable-length numbers, the first with its sign in the lowest
+/// bit; the value counts from -1, and a change of 0 ends.
+struct Steps<'a> {
+    bytes: &'a [u8],
+    value: i32,
+    first: bool,
+    quantum: u32,
+}
+
+impl Steps<'_> {
+    fn number(&mut self) -> Option<u32> {
+        let mut number = 0_u32;
+        for shift in (0..35).step_by(7) {
+            let (byte, rest) = self.bytes.split_first()?;
+            self.bytes = rest;
+            number |= u32::from(byte & 0x7f).checked_shl(shift)?;
+            if byte & 0x80 == 0 {
+                return Some(number);
+            }
+        }
+        None
+    }
+}
+
+impl Iterator for Steps<'_> {
+    type Item = (i32, u32);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let change = self.number()?;
+        if change == 0 && !self.first {
+            return None;
+        }
+        self.first = false;
+        let change = if change & 1 == 1 { !(change >> 1) } else { change >> 1 };
+        self.value = self.value.wrapping_add(change as i32);
+        Some((self.value, self.number()?.saturating_mul(self.quantum)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
+    use super::super::compile;
+    use super::super::tests::{AARCH64, CODE, CODE_OFFSET, X86_64, elf, file_of};
+    use super::*;
+
+    const LEN: u32 = 64;
+
+    /// A table of functions of 64 bytes each: name, and (depth, bytes) from the start.
+    fn table(magic: u32, quantum: u8, text: u64, functions: &[(&str, &[(i32, u32)])]) -> Vec<u8> {
+        let new = magic != 0xffff_fffa;
+        let (header, entry) = if new { (72, 8) } else { (64, 16) };
+        let (mut names, mut steps, mut descriptions) = (vec![0_u8], vec![0_u8], Vec::new());
+        let table_len = entry * (functions.len() + 1);
+        let mut entries = Vec::new();
+        let mut add_entry = |at: usize, offset: usize| {
+            let at = at as u64 * u64::from(LEN);
+            if new {
+                entries.extend([at as u32, offset as u32].map(u32::to_le_bytes).concat());
+            } else {
+                entries.extend([CODE + at, offset as u64].map(u64::to_le_bytes).concat());
+            }
+        };
+        for (at, (name, depths)) in functions.iter().enumerate() {
+            add_entry(at, table_len + descriptions.len());
+            let words = [names.len() as u32, 0, 0, if depths.is_empty() { 0 } else { steps.len() as u32 }];
+            descriptions.resize(descriptions.len() + if new { 4 } else { 8 }, 0);
+            words.iter().for_each(|word| descriptions.extend(word.to_le_bytes()));
+            descriptions.resize(descriptions.len() + 32, 0);
+            names.extend([name.as_bytes(), b"\0"].concat());
+            let mut before = -1;
+            for (depth, len) in *depths {
+                let change: i32 = depth - before;
+                let mut zigzag = (change << 1 ^ change >> 31) as u32;
+                while zigzag >= 0x80 {
+                    steps.push(zigzag as u8 | 0x80);
+                    zigzag >>= 7;
+                }
+                steps.extend([zigzag as u8, (*len / u32::from(quantum)) as u8]);
+                before = *depth;
+            }
+            steps.push(0);
+        }
+        add_entry(functions.len(), 0);
+        let mut out = [magic.to_le_bytes(), [0, 0, quantum, 8]].concat();
+        let word = |out: &mut Vec<u8>, value: usize| out.extend((value as u64).to_le_bytes());
+        word(&mut out, functions.len());
+        word(&mut out, 0);
+        if new {
+            word(&mut out, text as usize);
+        }
+        for offset in [0, 0, 0, names.len(), names.len() + steps.len()] {
+            word(&mut out, header + offset);
+        }
+        assert_eq!(out.len(), header);
+        [out, names, steps, entries, descriptions].concat()
+    }
+
+    const FUNCTIONS: [(&str, &[(i32, u32)]); 8] = [
+        ("main.main", &[(0, 4), (200, 40), (0, 20)]),
+        ("runtime.goexit.abi0", &[(0, 64)]),
+        ("runtime.systemstack", &[(0, 64)]),
+        ("runtime.systemstack", &[(0, 8), (8, 56)]),
+        ("runtime.nanotime1", &[(0, 4), (24, 60)]),
+        ("main.handwritten", &[]),
+        ("main.odd", &[(3, 64)]),
+        ("runtime.sigreturn__sigaction", &[(0, 64)]),
+    ];
+
+    fn check(image: &super::super::Image, machine: Machine) {
+        let rule = |function: u64, byte: u64| image.rule_at(CODE_OFFSET + u64::from(LEN) * function + byte);
+        let (leaf, deep) = (framed(machine, 0), framed(machine, 200));
+        assert_eq!([0, 3, 4, 43, 44, 63].map(|byte| rule(0, byte)), [leaf, leaf, deep, deep, leaf, leaf]);
+        assert_eq!(rule(1, 0).cfa, Cfa::End as u8);
+        assert_eq!([rule(2, 0), rule(2, 63)], [OTHER_STACK; 2]);
+        assert_eq!([rule(3, 7), rule(3, 8)], [leaf, OTHER_STACK]);
+        assert_eq!([rule(4, 3), rule(4, 4)], [leaf, OTHER_STACK]);
+        assert_eq!(rule(5, 9), Rule::default());
+        assert_eq!(rule(6, 9).cfa, Cfa::Unsupported as u8);
+        assert_eq!([rule(6, 63), rule(7, 63)], [signal(machine); 2]);
+        assert_eq!(rule(8, 0), Rule::default());
+    }
+
+    /// Both layouts, found by section, among other data, and in a file without sections: stack depths, and the runtime's special
+    /// functions.
+    #[test]
+    fn tables_of_go_give_rows() {
+        for (magic, text) in [(0xffff_fffa, 0), (0xffff_fff0, CODE), (0xffff_fff1, CODE), (0xffff_fff1, 0)] {
+            let table = table(magic, 1, text, &FUNCTIONS);
+            let code = (".text", CODE, Vec::new());
+            let image = |file: &[u8]| compile(&file_of(file)).unwrap();
+            let named = elf(X86_64, &[], &[(".gopclntab", 0x50_0000, table.clone()), code.clone()]);
+            check(&image(&named), Machine::X86_64);
+            let among = [&[1; 24][..], &table].concat();
+            let marker = (".go.buildinfo", 0, vec![0]);
+            check(&image(&elf(X86_64, &[], &[(".data.rel.ro", 0x50_0000, among), code, marker])), Machine::X86_64);
+        }
+        let arm = table(0xffff_fff1, 4, CODE, &FUNCTIONS);
+        check(&compile(&file_of(&elf(AARCH64, &[], &[(".gopclntab", 0, arm)]))).unwrap(), Machine::Aarch64);
+    }
+
+    /// A position-independent file's table does not say where the code is: a relocation does.
+    #[test]
+    fn relocations_say_where_the_code_is() {
+        let table = table(0xffff_fff0, 1, 0, &FUNCTIONS);
+        let relocation = [0x50_0000 + 24, 8, CODE].map(u64::to_le_bytes).concat();
+        let sections = [
+            (".data.rel.ro.gopclntab", 0x50_0000, table),
+            (".rela.dyn", 0, [vec![7; 24], relocation].concat()),
+            (".text", CODE - 4096, Vec::new()),
+        ];
+        check(&compile(&file_of(&elf(X86_64, &[], &sections))).unwrap(), Machine::X86_64);
+    }
+}
