@@ -7,7 +7,7 @@ export TZ := UTC
 export LC_ALL := C.UTF-8
 ARGS ?=
 
-.PHONY: help run build web setup setup-web setup-test test test-unit test-kernel test-web test-readme lint fmt bless bench bench-query clean
+.PHONY: help run build web setup setup-web setup-test test test-unit test-kernel test-web test-readme lint fmt bless bench bench-query fuzz-names clean
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
@@ -36,7 +36,7 @@ test-unit: setup-test web ## tests that need no privileges
 	cd web && npm test
 
 test-kernel: setup-test web ## tests on this kernel: real eBPF, real processes, a real database (root)
-	@scripts/as-root.sh cargo test --locked -p profiler --test sampler --test unwind --test end_to_end -- --test-threads=1
+	@scripts/as-root.sh cargo test --locked -p profiler --test sampler --test unwind --test end_to_end --test hostile_files -- --test-threads=1
 
 test-web: build setup-test ## the page in headless Chromium, against a real recording of this host
 	@scripts/test-web.sh
@@ -60,6 +60,9 @@ bench: build setup-test ## own cost beside `perf record`, in one run (about 3 mi
 
 bench-query: build ## what questions about a simulated busy day cost, in time and memory (about 3 minutes)
 	cargo run --release --locked -p profiler --example query_cost
+
+fuzz-names: build setup-test ## a million damaged ELF files and 10,000 changing ones through the sandbox (about 15 minutes, root)
+	@NAMES_MUTATED=1000000 NAMES_TRUNCATED=10000 scripts/as-root.sh cargo test --release --locked -p profiler --test hostile_files -- --nocapture --test-threads=1
 
 clean: ## remove everything built
 	cargo clean; rm -rf web/dist web/node_modules

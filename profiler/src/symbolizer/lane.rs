@@ -8,7 +8,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::os::unix::fs::MetadataExt;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::child::{WorkerChild, WorkerCommand};
 use super::wire::{Kind, Reply};
@@ -93,6 +93,12 @@ impl Lane {
     /// Lets an idle child go, and its memory with it.
     pub fn let_go(&mut self) {
         self.child = None;
+    }
+
+    /// How long a question may take.
+    pub fn patience(&self, deadline: Option<Instant>) -> Duration {
+        let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        left.map_or(self.command.patience, |left| left.min(self.command.patience))
     }
 
     /// Asks a child that has parsed no other user's files.

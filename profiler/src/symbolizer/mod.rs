@@ -17,6 +17,7 @@ mod elf;
 mod kernel;
 mod lane;
 mod memfd;
+mod names;
 mod pending;
 mod sandbox;
 mod self_test;
@@ -26,6 +27,7 @@ mod wire;
 mod worker;
 
 pub use child::WorkerCommand;
+pub use names::NamesWorker;
 pub use sandbox::{Confinement, Layer};
 pub use self_test::{Attempt, SelfTest};
 pub use service::{Request, Symbolizer, SymbolizerError};

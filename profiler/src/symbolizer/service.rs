@@ -1,7 +1,5 @@
 //! The thread that answers: takes requests in, asks the child, gives answers out.
 
-use std::fs::File;
-use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, OnceLock};
@@ -9,11 +7,8 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::child::WorkerCommand;
-use super::lane::{FileContent, Lane, LaneError, Trust};
-use super::memfd::fixed_memfd;
+use super::names::NamesWorker;
 use super::pending::{Job, Pending};
-use super::wire::{Kind, Reply};
-use super::worker::MAX_FILE;
 use crate::profile::{Binary, BinaryKind, Symbolized, UnknownReason};
 use crate::store::LocationId;
 
@@ -83,7 +78,7 @@ impl Symbolizer {
         let (queue, batches) = sync_channel(MAX_BATCHES);
         let shared = Arc::new(Shared::default());
         let mut service = Service {
-            lane: Lane::new(command),
+            worker: NamesWorker::new(command),
             answers,
             shared: shared.clone(),
             pending: Pending::default(),
@@ -140,7 +135,7 @@ impl Drop for Symbolizer {
 }
 
 struct Service<F> {
-    lane: Lane,
+    worker: NamesWorker,
     answers: F,
     shared: Arc<Shared>,
     pending: Pending,
@@ -180,7 +175,7 @@ impl<F: Fn(Vec<(LocationId, Symbolized)>)> Service<F> {
                         paused = Some(Instant::now() + SPAWN_PAUSE);
                     }
                 }
-                None if wait >= IDLE => self.lane.let_go(),
+                None if wait >= IDLE => self.worker.let_go(),
                 None => {}
             }
         }
@@ -217,7 +212,11 @@ impl<F: Fn(Vec<(LocationId, Symbolized)>)> Service<F> {
             None => {
                 let begin = Instant::now();
                 let offsets: Vec<u64> = job.requests.iter().map(|request| request.offset).collect();
-                let results = self.ask(&job.binary, &offsets);
+                let deadline = self.shared.deadline.get().copied();
+                let results = match &job.binary.file {
+                    Some(file) => self.worker.of_file(file, &job.binary.path, &offsets, deadline),
+                    None => self.worker.of_kernel(&offsets, deadline),
+                };
                 self.pending.took(&job.binary.key, begin.elapsed(), Instant::now());
                 results
             }
@@ -229,67 +228,6 @@ impl<F: Fn(Vec<(LocationId, Symbolized)>)> Service<F> {
         };
         (self.answers)(job.requests.iter().map(|request| request.location).zip(results).collect());
         true
-    }
-
-    /// Asks the child, piece by piece where answers are long. `None` when no child could be started, it
-    /// failed on the kernel's symbols, or we have to end.
-    fn ask(&mut self, binary: &Binary, offsets: &[u64]) -> Option<Vec<Symbolized>> {
-        let file = binary.file.as_deref();
-        let content = file.and_then(FileContent::of);
-        // Whoever opens it decides whether addresses are shown: we, who may.
-        let kallsyms = if file.is_none() { File::open("/proc/kallsyms").ok() } else { None };
-        if file.is_none() && kallsyms.is_none() {
-            return Some(vec![Symbolized::Unknown(UnknownReason::KernelHidden); offsets.len()]);
-        }
-        let copy = match content {
-            Some(content) if content.size() <= MAX_FILE => Some(fixed_memfd(content.size()).ok()?),
-            Some(_) => return Some(vec![Symbolized::Unknown(UnknownReason::FileRefused); offsets.len()]),
-            None if file.is_some() => {
-                return Some(vec![Symbolized::Unknown(UnknownReason::FileRefused); offsets.len()]);
-            }
-            None => None,
-        };
-        let mut results = Vec::with_capacity(offsets.len());
-        while results.len() < offsets.len() {
-            let trust = content.and_then(|content| self.lane.distrust(&content));
-            let kind = match (binary.kind, trust) {
-                (BinaryKind::Kernel, _) => Kind::Kernel,
-                (_, None) => Kind::Elf,
-                (_, Some(Trust::SymbolsOnly)) => Kind::ElfSymbolsOnly,
-                (_, Some(Trust::Nothing)) => break,
-            };
-            let deadline = self.shared.deadline.get();
-            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-            let patience = left.map_or(self.lane.command.patience, |left| left.min(self.lane.command.patience));
-            let (Some(first), rest) = (file.or(kallsyms.as_ref()), &offsets[results.len()..]) else { break };
-            let files = [Some(first.as_fd()), copy.as_ref().map(AsFd::as_fd)];
-            let files: Vec<_> = files.into_iter().flatten().collect();
-            match self.lane.ask(kind, content.as_ref(), &files, rest, patience) {
-                Ok(Reply::Names(names)) => results.extend(names),
-                // `WorkerChild::ask` lets no other reply through.
-                Ok(_) => return None,
-                Err(LaneError::NoChild(error)) => {
-                    tracing::warn!(%error, "failed to start the symbolizer's child");
-                    return None;
-                }
-                Err(LaneError::Failed(error)) => {
-                    // It is we who ran out of time, then.
-                    if deadline.is_some_and(|deadline| *deadline <= Instant::now()) {
-                        return None;
-                    }
-                    // The kernel's table is no file that could have done it: asked again when it is sampled again.
-                    let Some(content) = content else {
-                        tracing::warn!(%error, "the symbolizer's child failed on kernel symbols");
-                        return None;
-                    };
-                    tracing::warn!(path = binary.path, %error, "the symbolizer's child failed on a file, which is set aside");
-                    let trust = if kind == Kind::Elf { Trust::SymbolsOnly } else { Trust::Nothing };
-                    self.lane.blame(content, trust);
-                }
-            }
-        }
-        results.resize(offsets.len(), Symbolized::Unknown(UnknownReason::SymbolizerFailed));
-        Some(results)
     }
 }
 

@@ -2,10 +2,14 @@
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+use std::fs::File;
 use std::io::{Seek, Write};
+use std::os::fd::AsFd;
 use std::sync::mpsc::channel;
 
 use super::super::child::WorkerChild;
+use super::super::memfd::fixed_memfd;
+use super::super::wire::{Kind, Reply};
 use super::super::worker::tests::{obedient_child, real_child};
 use super::*;
 use crate::profile::BinaryKey;
@@ -102,22 +106,37 @@ fn a_killed_child_is_known_to_be_dead() {
 /// A child that was killed while it had nothing to do, for want of memory say, costs no file its names.
 #[test]
 fn no_file_is_blamed_for_the_end_of_an_idle_child() {
-    let mut service = Service {
-        lane: Lane::new(real_child()),
-        answers: |_: Vec<(LocationId, Symbolized)>| {},
-        shared: Arc::default(),
-        pending: Pending::default(),
-        dropped: 0,
-    };
+    let mut worker = NamesWorker::new(real_child());
     let us = ourselves();
-    assert!(service.ask(&us, &[0]).is_some());
-    let child = service.lane.child.as_mut().unwrap();
+    let file = us.file.as_ref().unwrap();
+    assert!(worker.of_file(file, "us", &[0], None).is_some());
+    let child = worker.lane.child.as_mut().unwrap();
     child.kill();
     while child.is_alive() {
         std::thread::yield_now();
     }
-    assert!(service.ask(&us, &[0]).is_some());
-    assert_eq!(service.lane.set_aside(), 0);
+    assert!(worker.of_file(file, "us", &[0], None).is_some());
+    assert_eq!(worker.lane.set_aside(), 0);
+}
+
+/// Files of two users are never parsed by the same child: the second could be named by whom the first has taken over. Root's
+/// files may follow nobody's.
+#[test]
+fn files_of_different_users_have_different_children() {
+    let mut worker = NamesWorker::new(real_child());
+    let image = std::fs::read("/bin/true").unwrap();
+    let file = |owner| {
+        let file = file_of(&image);
+        rustix::fs::fchown(&file, Some(rustix::fs::Uid::from_raw(owner)), None).unwrap();
+        file
+    };
+    let mut pid = |owner| {
+        worker.of_file(&file(owner), "x", &[0], None).unwrap();
+        worker.lane.child.as_ref().unwrap().pid()
+    };
+    let children = [0, 1000, 1000, 1001, 0, 0].map(&mut pid);
+    let same: Vec<bool> = children.windows(2).map(|pair| pair[0] == pair[1]).collect();
+    assert_eq!(same, [true, true, false, false, true]);
 }
 
 /// The signal that Ctrl-C sends to all processes of the terminal's group does not reach it: the last names are still asked for.
