@@ -17,6 +17,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use super::build_id::{Elf, build_id_note, read_elf};
 use super::open_file::{OpenedFile, open_in_root};
 use super::proc_dir::{ProcRoot, ProcessDir};
+use super::roots::Roots;
 use super::vdso::copy_vdso;
 use crate::profile::MappedFile;
 use crate::profile::{Binary, BinaryId, BinaryKey, BinaryKind, BootNanos, printable};
@@ -109,6 +110,7 @@ pub(super) struct Origin {
 /// All binaries of this run.
 #[derive(Debug)]
 pub(super) struct Binaries {
+    roots: Roots,
     proc: ProcRoot,
     next: u32,
     entries: HashMap<BinaryId, Entry>,
@@ -141,6 +143,7 @@ impl Binaries {
             anonymous,
             vdso,
             pinned: 0,
+            roots: Roots::default(),
             proc,
         };
         binaries.add_special();
@@ -158,6 +161,7 @@ impl Binaries {
             path: "[kernel]".to_owned(),
             build_id: build_id_note(&notes),
             file: None,
+            root: None,
         };
         let anonymous = Binary {
             key: BinaryKey::Anonymous,
@@ -165,6 +169,7 @@ impl Binaries {
             path: "[anon]".to_owned(),
             build_id: None,
             file: None,
+            root: None,
         };
         let file = copy_vdso().map(Arc::new).ok();
         let build_id = match file.as_deref().map(read_elf) {
@@ -176,7 +181,7 @@ impl Binaries {
             Some(id) => BinaryKey::BuildId(BinaryKind::Vdso, id),
             None => BinaryKey::Inode { path: path.clone(), dev: 0, inode: 0, mtime: 0 },
         };
-        let vdso = Binary { key, kind: BinaryKind::Vdso, path, build_id, file };
+        let vdso = Binary { key, kind: BinaryKind::Vdso, path, build_id, file, root: None };
         for (id, binary) in [(KERNEL, kernel), (ANONYMOUS, anonymous), (VDSO, vdso)] {
             assert_eq!(self.add(binary, BootNanos(0)), id, "special binaries have constant ids");
         }
@@ -291,7 +296,8 @@ impl Binaries {
             (Some(id), ..) | (None, None, MappedFile::BuildId(id)) => BinaryKey::BuildId(BinaryKind::File, id),
         };
         let file = found.map(|(opened, _)| Arc::new(opened.file));
-        self.add(Binary { key, kind: BinaryKind::File, path, build_id, file }, now)
+        let root = file.as_ref().and_then(|_| self.roots.of(&self.proc, origin.pid));
+        self.add(Binary { key, kind: BinaryKind::File, path, build_id, file, root }, now)
     }
 
     /// Enters a binary, or gives a known one the file it lacked.
@@ -335,7 +341,7 @@ impl Binaries {
         {
             let Binary { key, kind, path, build_id, .. } = &*entry.binary;
             let (key, path) = (key.clone(), path.clone());
-            entry.binary = Arc::new(Binary { key, kind: *kind, path, build_id: *build_id, file: None });
+            entry.binary = Arc::new(Binary { key, kind: *kind, path, build_id: *build_id, file: None, root: None });
             self.pinned -= 1;
         }
     }

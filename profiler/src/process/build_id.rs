@@ -36,6 +36,12 @@ pub(super) fn read_elf(file: &File) -> Elf {
     Elf::Is(read_build_id(file, &header[..got], layout))
 }
 
+/// The build id of a file, if it is an ELF file with one.
+#[must_use]
+pub fn build_id_of(file: &File) -> Option<BuildId> {
+    if let Elf::Is(build_id) = read_elf(file) { build_id } else { None }
+}
+
 /// The GNU build id in a block of notes.
 pub(super) fn build_id_note(mut notes: &[u8]) -> Option<BuildId> {
     // name size, descriptor size, type, then name and descriptor, each padded to four bytes (`man 5 elf`).

@@ -20,11 +20,14 @@ mod open_file;
 mod proc_dir;
 mod proc_text;
 mod resolve;
+mod roots;
 mod stack_cache;
 mod table;
 mod tracked;
 mod vdso;
 
+pub use build_id::build_id_of;
+pub use open_file::open_file_in_root;
 pub use proc_dir::ProcRoot;
 pub use resolve::Identified;
 pub use table::{ProcessTable, TableCounts};

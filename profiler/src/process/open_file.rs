@@ -32,6 +32,17 @@ pub(super) fn open_in_root(root: impl AsFd, path: &Path) -> io::Result<OpenedFil
     open_found(found)
 }
 
+/// Opens `path` as a process with this root directory would see it, links followed, and only the file of it. For what other rooms
+/// look for there.
+///
+/// # Errors
+/// It is not there, or no regular file with something in it.
+pub fn open_file_in_root(root: impl AsFd, path: &Path) -> io::Result<File> {
+    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+    let found = rustix::fs::openat2(root, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), resolve)?;
+    Ok(open_found(found)?.file)
+}
+
 /// Opens what a link of `/proc/PID` leads to (`exe`, `map_files/..`): the kernel follows it to the file itself, whatever
 /// has become of its path.
 pub(super) fn open_link(dir: impl AsFd, link: &Path) -> io::Result<OpenedFile> {

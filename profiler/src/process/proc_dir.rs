@@ -94,9 +94,13 @@ impl ProcessDir {
 
     /// Opens a path as the process would see it.
     pub fn open(&self, path: &[u8]) -> io::Result<OpenedFile> {
-        let root =
-            rustix::fs::openat(&self.dir, "root", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
-        open_in_root(root, Path::new(std::ffi::OsStr::from_bytes(path)))
+        open_in_root(self.root()?, Path::new(std::ffi::OsStr::from_bytes(path)))
+    }
+
+    /// Its root directory, by a descriptor that only stands for it.
+    pub fn root(&self) -> io::Result<OwnedFd> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        Ok(rustix::fs::openat(&self.dir, "root", flags, Mode::empty())?)
     }
 
     /// Opens the file mapped at exactly this range, deleted or not. Needs privileges of the host's root.

@@ -103,6 +103,8 @@ pub struct Binary {
     /// The open file, pinned at first sight so that deletion or replacement cannot take it away. `None` when it could
     /// not be opened, and for the kernel and anonymous memory.
     pub file: Option<Arc<File>>,
+    /// The root directory of a process that had it mapped, where its debug information may lie; `None` when it is ours.
+    pub root: Option<Arc<File>>,
 }
 
 /// Index of a [`Binary`] in the process room's table; valid for one run of the profiler.

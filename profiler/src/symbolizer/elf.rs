@@ -1,7 +1,7 @@
 //! Names for file offsets of an ELF file, by blazesym. Runs in the child only.
 //!
-//! The file itself is read, never mapped: blazesym, which maps, sees a copy of what names code (`copy.rs`). The copy leads to no
-//! other file, and the sandbox opens none.
+//! The files themselves are read, never mapped: blazesym, which maps, sees copies of what names code (`copy.rs`). The copies lead
+//! to no other file but each other, and the sandbox opens none.
 
 use std::fs::File;
 use std::os::fd::AsRawFd;
@@ -11,41 +11,101 @@ use std::path::{Path, PathBuf};
 use blazesym::symbolize::source::{Elf, Source};
 use blazesym::symbolize::{CodeInfo, Input, Reason, Sym, Symbolized as Found, Symbolizer};
 
-use super::copy::copy_naming_parts;
+use super::contents::Contents;
+use super::copy::{copy_naming_parts, unpack_debug_data};
+use super::shared_dwarf;
 use crate::profile::{SourceLine, Symbol, Symbolized, UnknownReason};
 
-/// Names for each offset, in order. `copy` is an empty memfd as large as the file.
-pub(super) fn symbolize_file(file: &File, copy: &File, offsets: &[u64], with_debug_info: bool) -> Vec<Symbolized> {
-    let Some(contents) = copy_naming_parts(file, copy, with_debug_info) else {
-        return vec![Symbolized::Unknown(UnknownReason::BadFile); offsets.len()];
+/// A file and an empty memfd for its copy.
+pub(super) type Pair<'a> = (&'a File, &'a File);
+
+/// Where names may come from.
+#[derive(Clone, Copy)]
+pub(super) struct Sources<'a> {
+    /// The file that is mapped.
+    pub main: Pair<'a>,
+    /// An empty memfd, for a symbol table that is unpacked.
+    pub spare: &'a File,
+    /// The file with its debug information.
+    pub debug: Option<Pair<'a>>,
+    /// The file with what that has in common with others.
+    pub shared: Option<Pair<'a>>,
+    /// False when debug information has harmed a child before.
+    pub debug_info: bool,
+}
+
+/// Names for each offset, in order.
+pub(super) fn symbolize_file(sources: &Sources<'_>, offsets: &[u64]) -> Vec<Symbolized> {
+    let unknown = |reason| vec![Symbolized::Unknown(reason); offsets.len()];
+    let Some(main) = Contents::of(sources.main.0) else { return unknown(UnknownReason::BadFile) };
+    let addresses: Vec<Option<u64>> = offsets.iter().map(|offset| main.address_of(*offset)).collect();
+    let mut names = unknown(UnknownReason::NotFound);
+    // Asks a source for what no better one has named; says whether it could be read.
+    let mut fill = |source: &dyn Fn(&[u64]) -> Option<Vec<Symbolized>>| {
+        let wanted = |at: &usize| addresses[*at].is_some() && !is_named(&names[*at]);
+        let unnamed: Vec<usize> = (0..names.len()).filter(wanted).collect();
+        let asked: Vec<u64> = unnamed.iter().filter_map(|at| addresses[*at]).collect();
+        let Some(found) = (if asked.is_empty() { Some(Vec::new()) } else { source(&asked) }) else { return false };
+        unnamed.iter().zip(found).filter(|(_, name)| is_named(name)).for_each(|(at, name)| names[*at] = name);
+        true
     };
-    let path = &PathBuf::from(format!("/proc/self/fd/{}", copy.as_raw_fd()));
-    let mut names = if contents.debug_info { symbolize(path, offsets, true).unwrap_or_default() } else { Vec::new() };
-    // What debug information could not tell, or told wrongly, the symbol tables may.
-    let unnamed: Vec<usize> = (0..offsets.len()).filter(|at| !is_named(names.get(*at))).collect();
-    names.resize(offsets.len(), Symbolized::Unknown(UnknownReason::NotFound));
-    if !unnamed.is_empty() {
-        let asked: Vec<u64> = unnamed.iter().map(|at| offsets[*at]).collect();
-        match symbolize(path, &asked, false) {
-            Some(found) => unnamed.iter().zip(found).for_each(|(at, name)| names[*at] = name),
-            None => unnamed.iter().for_each(|at| names[*at] = Symbolized::Unknown(UnknownReason::BadFile)),
-        }
+    let debug = sources.debug.and_then(|pair| Some((pair, Contents::of(pair.0)?)));
+    let debug = debug.filter(|(pair, contents)| copy(sources, *pair, contents).is_some());
+    let debug = debug.map(|((_, copy), contents)| (copy, contents.facts));
+    let Some(path) = copy(sources, sources.main, &main) else { return unknown(UnknownReason::BadFile) };
+    // From the one that tells most to the one that tells least.
+    if let Some((debug, facts)) = &debug
+        && facts.debug_info
+        && sources.debug_info
+    {
+        let shared = sources.shared.filter(|_| facts.shared.is_some());
+        match shared
+            .filter(|pair| Contents::of(pair.0).is_some_and(|contents| copy(sources, *pair, &contents).is_some()))
+        {
+            Some((_, shared)) => fill(&|addresses| shared_dwarf::symbolize(debug, shared, addresses)),
+            None => fill(&|addresses| symbolize(&memfd_path(debug), addresses, true)),
+        };
+    }
+    if main.facts.debug_info && sources.debug_info {
+        fill(&|addresses| symbolize(&path, addresses, true));
+    }
+    let readable = fill(&|addresses| symbolize(&path, addresses, false));
+    if let Some((debug, _)) = &debug {
+        fill(&|addresses| symbolize(&memfd_path(debug), addresses, false));
+    }
+    if main.facts.debug_data && sources.debug_info && unpack_debug_data(sources.main.0, &main, sources.spare).is_some()
+    {
+        fill(&|addresses| symbolize(&memfd_path(sources.spare), addresses, false));
     }
     // A file without `.symtab` exports a few of its functions at most: the rest have no symbol at all.
-    if !contents.symtab && !contents.debug_info {
-        let not_found = names.iter_mut().filter(|name| **name == Symbolized::Unknown(UnknownReason::NotFound));
-        not_found.for_each(|name| *name = Symbolized::Unknown(UnknownReason::NoSymbols));
-    }
+    let known = [Some(&main.facts), debug.as_ref().map(|(_, facts)| facts)];
+    let complete = known.into_iter().flatten().any(|facts| facts.symtab || facts.debug_info || facts.debug_data);
+    let why = match (readable, complete) {
+        (false, _) => UnknownReason::BadFile,
+        (true, true) => UnknownReason::NotFound,
+        (true, false) => UnknownReason::NoSymbols,
+    };
+    names.iter_mut().filter(|name| !is_named(name)).for_each(|name| *name = Symbolized::Unknown(why));
     names
 }
 
-fn is_named(name: Option<&Symbolized>) -> bool {
-    matches!(name, Some(Symbolized::Named(_)))
+/// Copies a file; gives the copy's path.
+fn copy(sources: &Sources<'_>, (file, copy): Pair<'_>, contents: &Contents) -> Option<PathBuf> {
+    copy_naming_parts(file, contents, copy, sources.debug_info)?;
+    Some(memfd_path(copy))
+}
+
+fn memfd_path(memfd: &File) -> PathBuf {
+    format!("/proc/self/fd/{}", memfd.as_raw_fd()).into()
+}
+
+fn is_named(name: &Symbolized) -> bool {
+    matches!(name, Symbolized::Named(_))
 }
 
 /// `None` when blazesym cannot make anything of the file. A panic of its parser is caught here, so that a file with broken debug
 /// information still gets the names of its symbol table; what cannot be caught ends the child.
-fn symbolize(path: &Path, offsets: &[u64], debug_info: bool) -> Option<Vec<Symbolized>> {
+fn symbolize(path: &Path, addresses: &[u64], debug_info: bool) -> Option<Vec<Symbolized>> {
     let attempt = AssertUnwindSafe(|| {
         let symbolizer = Symbolizer::builder()
             .enable_auto_reload(false)
@@ -55,7 +115,7 @@ fn symbolize(path: &Path, offsets: &[u64], debug_info: bool) -> Option<Vec<Symbo
             .build();
         let mut elf = Elf::new(path);
         elf.debug_syms = debug_info;
-        let found = symbolizer.symbolize(&Source::Elf(elf), Input::FileOffset(offsets)).ok()?;
+        let found = symbolizer.symbolize(&Source::Elf(elf), Input::VirtOffset(addresses)).ok()?;
         Some(found.iter().map(named).collect())
     });
     catch_unwind(attempt).ok().flatten()
@@ -170,6 +230,24 @@ int main(void) {
             names_of(&self.path, &[self.offset(address)]).remove(0)
         }
 
+        /// What the file says with others beside it: its debug file, and what that shares.
+        fn names_with(&self, address: u64, debug: &str, shared: Option<&str>) -> Symbolized {
+            let open = |name: &str| opened(&self.dir.path().join(name));
+            let (main, debug, shared) = (opened(&self.path), open(debug), shared.map(open));
+            let sources = Sources {
+                main: (&main.0, &main.1),
+                spare: &fixed_memfd(1 << 20).unwrap(),
+                debug: Some((&debug.0, &debug.1)),
+                shared: shared.as_ref().map(|shared| (&shared.0, &shared.1)),
+                debug_info: true,
+            };
+            symbolize_file(&sources, &[self.offset(address)]).remove(0)
+        }
+
+        fn sh(&self, script: &str) {
+            run(Command::new("sh").current_dir(&self.dir).args(["-ec", script]));
+        }
+
         /// What binutils say: function and `file:line`, innermost first.
         fn addr2line(&self, address: u64) -> Vec<(String, String)> {
             let address = format!("{address:#x}");
@@ -180,10 +258,17 @@ int main(void) {
         }
     }
 
-    fn names_of(path: &Path, offsets: &[u64]) -> Vec<Symbolized> {
+    /// A file and memory for its copy.
+    fn opened(path: &Path) -> (File, File) {
         let file = File::open(path).unwrap();
         let copy = fixed_memfd(file.metadata().unwrap().len()).unwrap();
-        symbolize_file(&file, &copy, offsets, true)
+        (file, copy)
+    }
+
+    fn names_of(path: &Path, offsets: &[u64]) -> Vec<Symbolized> {
+        let ((file, copy), spare) = (opened(path), fixed_memfd(1 << 20).unwrap());
+        let sources = Sources { main: (&file, &copy), spare: &spare, debug: None, shared: None, debug_info: true };
+        symbolize_file(&sources, offsets)
     }
 
     fn describe(names: &Symbolized) -> Vec<(String, String)> {
@@ -265,17 +350,62 @@ int main(void) {
         assert_eq!(program.names(program.function("outer").0), expected);
     }
 
-    /// Compressed debug information is unpacked; programs for 32-bit processors are named too.
+    /// Compressed debug information is unpacked; that of older compilers and of 32-bit programs is read too.
     #[test]
     fn compressed_sections_and_32_bit_programs_are_named() {
-        let expected = Program::build(&["-g"]);
-        let expected = describe(&expected.names(expected.function("outer").0));
-        for flags in [["-g", "-gz=zlib"], ["-g", "-gdwarf-4"]] {
-            let program = Program::build(&flags);
-            let names = describe(&program.names(program.function("outer").0));
-            let functions = |names: &[(String, String)]| names.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
-            assert_eq!(functions(&names), functions(&expected), "{flags:?}");
+        let deepest = |flags: &[&str]| {
+            let program = Program::build(flags);
+            let (start, len) = program.function("outer");
+            let names = (start..start + len).map(|address| describe(&program.names(address)));
+            let functions = names.map(|names| names.into_iter().map(|(name, _)| name).collect::<Vec<_>>());
+            functions.max_by_key(Vec::len).unwrap()
+        };
+        let bare = ["-g", "-m32", "-ffreestanding", "-nostdlib", "-static", "-Wl,-e,main"];
+        for flags in [&["-g"][..], &["-g", "-gz=zlib"], &["-g", "-gdwarf-4"], &bare] {
+            assert_eq!(deepest(flags), ["leaf", "middle", "outer"], "{flags:?}");
         }
+    }
+
+    /// A stripped program and its debug file name every instruction as the program did before it was stripped.
+    #[test]
+    fn a_debug_file_names_a_stripped_program() {
+        let program = Program::build(&["-g"]);
+        let (start, len) = program.function("outer");
+        let expected: Vec<_> = (start..start + len).map(|address| program.names(address)).collect();
+        program.sh("objcopy --only-keep-debug program debug; strip program");
+        assert_eq!(program.names(start), Symbolized::Unknown(UnknownReason::NoSymbols));
+        let found: Vec<_> = (start..start + len).map(|address| program.names_with(address, "debug", None)).collect();
+        assert_eq!(found, expected);
+        // Debian strips debug information and keeps the debug file's symbol table; the other way round there are names, too.
+        program.sh("strip --strip-debug debug");
+        let name = Symbol { name: "outer".to_owned(), source: None, inlined: false };
+        assert_eq!(program.names_with(start, "debug", None), Symbolized::Named(vec![name]));
+    }
+
+    /// What `dwz` has moved from two debug files to a third is found again, as in Debian's debug packages.
+    #[test]
+    fn debug_information_shared_by_dwz_is_found() {
+        let program = Program::build(&["-g", "-Wl,--build-id"]);
+        let (start, len) = program.function("outer");
+        let expected: Vec<_> = (start..start + len).map(|address| program.names(address)).collect();
+        program.sh(
+            "cp program twin; objcopy --only-keep-debug program one; cp one two; strip program; dwz -m shared one two",
+        );
+        let names = |address| program.names_with(address, "one", Some("shared"));
+        assert_eq!((start..start + len).map(names).collect::<Vec<_>>(), expected);
+        // Without it there are still the symbols.
+        assert!(is_named(&program.names_with(start, "one", None)));
+    }
+
+    /// `.gnu_debugdata`, the compressed symbol table of Fedora's programs, names what is not exported.
+    #[test]
+    fn a_compressed_symbol_table_names_a_stripped_program() {
+        let program = Program::build(&[]);
+        let (start, _) = program.function("outer");
+        program.sh("objcopy --only-keep-debug program mini; xz -k mini; strip program
+             objcopy --add-section .gnu_debugdata=mini.xz program");
+        let name = Symbol { name: "outer".to_owned(), source: None, inlined: false };
+        assert_eq!(program.names(start), Symbolized::Named(vec![name]));
     }
 
     /// Random damage to a file with debug information never panics out of here. (What aborts is the child's business.)

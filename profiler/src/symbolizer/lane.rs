@@ -44,6 +44,11 @@ impl FileContent {
         Some(Self { dev: stat.dev(), inode: stat.ino(), len: stat.len(), mtime, owner: stat.uid() })
     }
 
+    /// Its owner.
+    pub fn owner(&self) -> u32 {
+        self.owner
+    }
+
     /// Size in bytes.
     pub fn size(&self) -> u64 {
         self.len

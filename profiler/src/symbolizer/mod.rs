@@ -12,7 +12,9 @@
 //! Invariant: an answer is given only for what was asked, and "unknown" always says why.
 
 mod child;
+mod contents;
 mod copy;
+mod debug_files;
 mod elf;
 mod kernel;
 mod lane;
@@ -22,12 +24,14 @@ mod pending;
 mod sandbox;
 mod self_test;
 mod service;
+mod shared_dwarf;
 mod unwind_rows;
 mod wire;
 mod worker;
 
 pub use child::WorkerCommand;
-pub use names::NamesWorker;
+pub use contents::Facts;
+pub use names::{Mapped, NamesWorker};
 pub use sandbox::{Confinement, Layer};
 pub use self_test::{Attempt, SelfTest};
 pub use service::{Request, Symbolizer, SymbolizerError};

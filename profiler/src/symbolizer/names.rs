@@ -1,27 +1,50 @@
 //! Names for one file or the kernel, asked of a child: with debug information first, and without it when that harmed the child.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::os::fd::AsFd;
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::child::WorkerCommand;
+use super::contents::Facts;
+use super::debug_files::{debug_file, shared_file};
 use super::lane::{FileContent, Lane, LaneError, Trust};
 use super::memfd::fixed_memfd;
 use super::wire::{Kind, Reply};
 use super::worker::MAX_FILE;
-use crate::profile::{Symbolized, UnknownReason};
+use crate::profile::{BuildId, Symbolized, UnknownReason};
+
+/// Memory for an unpacked symbol table.
+const SPARE: u64 = 64 << 20;
+/// Most files whose facts are remembered.
+const MAX_FACTS: usize = 4096;
+
+/// A file that is or was mapped, and what leads to its debug information.
+#[derive(Clone, Copy, Debug)]
+pub struct Mapped<'a> {
+    /// The file.
+    pub file: &'a File,
+    /// Its path, as the process saw it.
+    pub path: &'a str,
+    /// Its build id.
+    pub build_id: Option<BuildId>,
+    /// The root directory of the process; ours if `None`.
+    pub root: Option<&'a File>,
+}
 
 /// Asks a child of its own.
 #[derive(Debug)]
 pub struct NamesWorker {
     pub(super) lane: Lane,
+    facts: HashMap<FileContent, Arc<Facts>>,
 }
 
 impl NamesWorker {
     /// Starts nothing yet.
     #[must_use]
     pub fn new(command: WorkerCommand) -> Self {
-        Self { lane: Lane::new(command) }
+        Self { lane: Lane::new(command), facts: HashMap::new() }
     }
 
     /// Lets an idle child go, and its memory with it.
@@ -30,46 +53,102 @@ impl NamesWorker {
     }
 
     /// Names for offsets of a file, one for each. `None` when there is no child to ask, or the deadline has come: worth another
-    /// try. `path` is for the log.
+    /// try.
     pub fn of_file(
         &mut self,
-        file: &File,
-        path: &str,
+        mapped: &Mapped<'_>,
         offsets: &[u64],
         deadline: Option<Instant>,
     ) -> Option<Vec<Symbolized>> {
-        let refused = || Some(vec![Symbolized::Unknown(UnknownReason::FileRefused); offsets.len()]);
-        let Some(content) = FileContent::of(file).filter(|content| content.size() <= MAX_FILE) else {
-            return refused();
+        let Some(content) = FileContent::of(mapped.file).filter(|content| content.size() <= MAX_FILE) else {
+            return Some(vec![Symbolized::Unknown(UnknownReason::FileRefused); offsets.len()]);
         };
         let mut results = Vec::with_capacity(offsets.len());
         while results.len() < offsets.len() {
-            let kind = match self.lane.distrust(&content) {
-                None => Kind::Elf,
-                Some(Trust::SymbolsOnly) => Kind::ElfSymbolsOnly,
-                Some(Trust::Nothing) => break,
-            };
-            let copy = fixed_memfd(content.size()).inspect_err(|error| {
-                tracing::warn!(%error, "failed to make memory for a file's copy");
-            });
-            let (copy, patience) = (copy.ok()?, self.lane.patience(deadline));
             let rest = &offsets[results.len()..];
-            match self.lane.ask(kind, Some(&content), &[file.as_fd(), copy.as_fd()], rest, patience) {
-                Ok(Reply::Names(names)) => results.extend(names),
+            let asked = self.elsewhere(mapped, &content, deadline).and_then(|elsewhere| {
+                let kind = match self.lane.distrust(&content) {
+                    None => Kind::Elf,
+                    Some(Trust::SymbolsOnly) => Kind::ElfSymbolsOnly,
+                    Some(Trust::Nothing) => return Ok(None),
+                };
+                let memory = [content.size(), SPARE].map(fixed_memfd);
+                let [copy, spare] = memory.map(|memory| memory.map_err(LaneError::NoChild));
+                let (copy, spare) = (copy?, spare?);
+                let mut files = vec![mapped.file.as_fd(), copy.as_fd(), spare.as_fd()];
+                files.extend(elsewhere.iter().map(AsFd::as_fd));
+                let patience = self.lane.patience(deadline);
+                Ok(Some(self.lane.ask(kind, Some(&content), &files, rest, patience)?))
+            });
+            match asked {
+                Ok(Some(Reply::Names(names))) => results.extend(names),
+                // Set aside.
+                Ok(None) => break,
                 // `WorkerChild::ask` lets no other reply through.
-                Ok(_) => return None,
+                Ok(Some(_)) => return None,
                 Err(LaneError::NoChild(error)) => return no_child(&error),
                 // It is we who ran out of time, then.
                 Err(_) if deadline.is_some_and(|deadline| deadline <= Instant::now()) => return None,
                 Err(LaneError::Failed(error)) => {
+                    let path = mapped.path;
                     tracing::warn!(path, %error, "the symbolizer's child failed on a file, which is set aside");
-                    let trust = if kind == Kind::Elf { Trust::SymbolsOnly } else { Trust::Nothing };
-                    self.lane.blame(content, trust);
+                    let first = self.lane.distrust(&content).is_none();
+                    self.lane.blame(content, if first { Trust::SymbolsOnly } else { Trust::Nothing });
                 }
             }
         }
         results.resize(offsets.len(), Symbolized::Unknown(UnknownReason::SymbolizerFailed));
         Some(results)
+    }
+
+    /// What stands in a file.
+    fn facts(
+        &mut self,
+        file: &File,
+        content: &FileContent,
+        deadline: Option<Instant>,
+    ) -> Result<Arc<Facts>, LaneError> {
+        if let Some(facts) = self.facts.get(content) {
+            return Ok(Arc::clone(facts));
+        }
+        let patience = self.lane.patience(deadline);
+        let reply = self.lane.ask(Kind::Inspect, Some(content), &[file.as_fd()], &[], patience)?;
+        let facts = Arc::new(if let Reply::Facts(facts) = reply { facts } else { Facts::default() });
+        if self.facts.len() >= MAX_FACTS {
+            self.facts.clear();
+        }
+        self.facts.insert(*content, Arc::clone(&facts));
+        Ok(facts)
+    }
+
+    /// The debug information that lies in other files, each with memory for a copy. A debug file that harms the child when it is
+    /// looked at is left out, as if it were not there.
+    fn elsewhere(
+        &mut self,
+        mapped: &Mapped<'_>,
+        content: &FileContent,
+        deadline: Option<Instant>,
+    ) -> Result<Vec<File>, LaneError> {
+        if self.lane.distrust(content) == Some(Trust::Nothing) {
+            return Ok(Vec::new());
+        }
+        let facts = self.facts(mapped.file, content, deadline)?;
+        let owner = content.owner();
+        let with_memory = |file: File| {
+            let len = file.metadata().ok()?.len();
+            let memory = (len <= MAX_FILE).then(|| fixed_memfd(len).ok()).flatten()?;
+            Some([file, memory])
+        };
+        let debug = debug_file(mapped.root, mapped.path, mapped.build_id, owner, &facts).and_then(with_memory);
+        let Some([debug, memory]) = debug else { return Ok(Vec::new()) };
+        let facts =
+            FileContent::of(&debug).filter(|content| self.lane.distrust(content).is_none()).and_then(|content| {
+                let facts = self.facts(&debug, &content, deadline);
+                facts.inspect_err(|_| self.lane.blame(content, Trust::Nothing)).ok()
+            });
+        let Some(facts) = facts else { return Ok(Vec::new()) };
+        let shared = shared_file(mapped.root, &facts, owner).and_then(with_memory);
+        Ok([debug, memory].into_iter().chain(shared.into_iter().flatten()).collect())
     }
 
     /// Names for kernel addresses, one for each. `None` when there is no child to ask or it failed, which no file of others can

@@ -94,7 +94,14 @@ mod tests {
     fn binary(name: u8) -> Arc<Binary> {
         let id = BuildId::new(&[name]).unwrap();
         let key = BinaryKey::BuildId(BinaryKind::File, id);
-        Arc::new(Binary { key, kind: BinaryKind::File, path: name.to_string(), build_id: Some(id), file: None })
+        Arc::new(Binary {
+            key,
+            kind: BinaryKind::File,
+            path: name.to_string(),
+            build_id: Some(id),
+            file: None,
+            root: None,
+        })
     }
 
     fn request(binary: &Arc<Binary>, location: i64, weight: u64) -> Request {

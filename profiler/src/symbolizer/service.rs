@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::child::WorkerCommand;
-use super::names::NamesWorker;
+use super::names::{Mapped, NamesWorker};
 use super::pending::{Job, Pending};
 use crate::profile::{Binary, BinaryKind, Symbolized, UnknownReason};
 use crate::store::LocationId;
@@ -214,7 +214,11 @@ impl<F: Fn(Vec<(LocationId, Symbolized)>)> Service<F> {
                 let offsets: Vec<u64> = job.requests.iter().map(|request| request.offset).collect();
                 let deadline = self.shared.deadline.get().copied();
                 let results = match &job.binary.file {
-                    Some(file) => self.worker.of_file(file, &job.binary.path, &offsets, deadline),
+                    Some(file) => {
+                        let Binary { path, build_id, root, .. } = &*job.binary;
+                        let mapped = Mapped { file, path, build_id: *build_id, root: root.as_deref() };
+                        self.worker.of_file(&mapped, &offsets, deadline)
+                    }
                     None => self.worker.of_kernel(&offsets, deadline),
                 };
                 self.pending.took(&job.binary.key, begin.elapsed(), Instant::now());

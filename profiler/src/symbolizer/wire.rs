@@ -9,10 +9,12 @@
 //! question  id:4 kind:1 offset:8 ..                   id is not 0
 //! answer    id:4 leaving:1 reply
 //! reply     1 result ..   or   2 bytes:8   or   3 code:1   or   4 nobody:1 landlock:1 seccomp:1   or   5 attempt:1 ..
+//!           or   6 flags:1 link:2+n path:2+n build-id:2+n
 //! result    1 symbols:1 symbol ..   or   reason:1 (2 and up, the numbers of UnknownReason)
 //! symbol    flags:1 name:2+n [file:2+n] [line:4]      flags: 1 inlined, 2 has a file, 4 has a line
 //! ```
 
+use super::contents::Facts;
 use super::sandbox::{Confinement, Layer};
 use super::self_test::Attempt;
 use crate::profile::{SourceLine, Symbol, Symbolized, UnknownReason, printable};
@@ -31,6 +33,7 @@ const WRITTEN: u8 = 2;
 const REFUSED: u8 = 3;
 const HELLO: u8 = 4;
 const ESCAPED: u8 = 5;
+const FACTS: u8 = 6;
 
 const NAMED: u8 = 1;
 const INLINED: u8 = 1;
@@ -38,13 +41,14 @@ const HAS_FILE: u8 = 2;
 const HAS_LINE: u8 = 4;
 
 /// Most descriptors of one question.
-pub(super) const MAX_FILES: usize = 4;
+pub(super) const MAX_FILES: usize = 7;
 
 /// What is to be parsed, and with which descriptors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(super) enum Kind {
-    /// The file, with its debug information. Descriptors: the file, and a memfd as large for a copy. Answered by names.
+    /// The file, with its debug information. Descriptors: the file, a memfd for a copy, and one for a table that is unpacked; its
+    /// debug file and a memfd for a copy of that; what that shares with others and a memfd for a copy of that. Answered by names.
     Elf = 1,
     /// The file, its symbol tables only: its debug information has crashed a child before. As [`Self::Elf`].
     ElfSymbolsOnly = 2,
@@ -54,10 +58,13 @@ pub(super) enum Kind {
     UnwindRows = 4,
     /// What the sandbox lets through. No descriptors. Answered by what escaped.
     SelfTest = 5,
+    /// What a file has to name its code with. Descriptors: the file. Answered by facts.
+    Inspect = 6,
 }
 
 impl Kind {
-    const ALL: [Self; 5] = [Self::Elf, Self::ElfSymbolsOnly, Self::Kernel, Self::UnwindRows, Self::SelfTest];
+    const ALL: [Self; 6] =
+        [Self::Elf, Self::ElfSymbolsOnly, Self::Kernel, Self::UnwindRows, Self::SelfTest, Self::Inspect];
 }
 
 /// A question to the child.
@@ -109,6 +116,8 @@ pub(super) enum Reply {
     Hello(Confinement),
     /// What a child could do although it must not.
     Escaped(Vec<Attempt>),
+    /// What a file has to name its code with.
+    Facts(Facts),
 }
 
 /// The child's answer.
@@ -152,6 +161,10 @@ impl Answer {
                 body.push(ESCAPED);
                 body.extend(attempts.iter().map(|attempt| *attempt as u8));
             }
+            Reply::Facts(facts) => {
+                body.push(FACTS);
+                encode_facts(&mut body, facts);
+            }
         }
         body
     }
@@ -184,10 +197,42 @@ impl Answer {
                 let known = |n: &u8| Attempt::ALL.into_iter().find(|attempt| *attempt as u8 == *n);
                 Reply::Escaped(attempts.map(known).collect::<Option<_>>()?)
             }
+            FACTS => Reply::Facts(decode_facts(&mut body)?),
             _ => return None,
         };
         body.is_empty().then_some(Self { id, leaving, reply })
     }
+}
+
+fn encode_facts(body: &mut Vec<u8>, facts: &Facts) {
+    let flags = [facts.debug_info, facts.symtab, facts.dynsym, facts.debug_data, facts.go];
+    body.push(flags.iter().enumerate().fold(0, |bits, (n, flag)| bits | u8::from(*flag) << n));
+    let (path, build_id) = facts.shared.clone().unwrap_or_default();
+    for bytes in [facts.link.as_deref().unwrap_or_default().as_bytes(), path.as_bytes(), &build_id] {
+        let bytes = &bytes[..bytes.len().min(MAX_TEXT)];
+        body.extend((bytes.len() as u16).to_le_bytes());
+        body.extend(bytes);
+    }
+}
+
+/// The texts are paths to be opened, not to be shown: they stay as they are.
+fn decode_facts(body: &mut &[u8]) -> Option<Facts> {
+    let flags = take(body, 1)?[0];
+    let mut bytes = || {
+        let len = u16::from_le_bytes(take(body, 2)?.try_into().ok()?);
+        take(body, usize::from(len))
+    };
+    let (link, path, build_id) = (bytes()?, bytes()?, bytes()?);
+    let text = |bytes: &[u8]| std::str::from_utf8(bytes).ok().filter(|text| !text.is_empty()).map(str::to_owned);
+    Some(Facts {
+        debug_info: flags & 1 != 0,
+        symtab: flags & 2 != 0,
+        dynsym: flags & 4 != 0,
+        debug_data: flags & 8 != 0,
+        go: flags & 16 != 0,
+        link: text(link).filter(|name| !name.contains('/')),
+        shared: text(path).map(|path| (path, build_id.to_vec())),
+    })
 }
 
 fn encode_result(body: &mut Vec<u8>, result: &Symbolized) {
@@ -280,6 +325,15 @@ mod tests {
                 Reply::Hello(Confinement { nobody, landlock: Layer::Partial, seccomp })
             }),
             (0..Attempt::ALL.len()).prop_map(|n| Reply::Escaped(Attempt::ALL[n..].to_vec())),
+            (
+                any::<[bool; 5]>(),
+                proptest::option::of("[a-z.]{1,20}"),
+                proptest::option::of(("[a-z/]{1,20}", any::<[u8; 20]>()))
+            )
+                .prop_map(|([debug_info, symtab, dynsym, debug_data, go], link, shared)| {
+                    let shared = shared.map(|(path, id)| (path, id.to_vec()));
+                    Reply::Facts(Facts { debug_info, symtab, dynsym, debug_data, go, link, shared })
+                }),
         ]
     }
 

@@ -12,7 +12,8 @@ use std::os::unix::fs::FileExt;
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags};
 use rustix::process::{Resource, Rlimit};
 
-use super::elf::symbolize_file;
+use super::contents::Contents;
+use super::elf::{Sources, symbolize_file};
 use super::kernel::KernelSymbols;
 use super::sandbox::{self, HardLimits};
 use super::self_test::try_everything;
@@ -58,13 +59,22 @@ pub fn worker_main(compile_rows: CompileRows) -> Result<(), WorkerError> {
     let mut kernel = KernelSymbols::default();
     answer_with(|question, files| match (question.kind, files) {
         (Kind::Kernel, [kallsyms]) => Ok(Reply::Names(kernel.symbolize(kallsyms, &question.offsets))),
-        (kind @ (Kind::Elf | Kind::ElfSymbolsOnly), [file, copy]) => {
-            Ok(Reply::Names(symbolize_file(file, copy, &question.offsets, kind == Kind::Elf)))
+        (Kind::Elf | Kind::ElfSymbolsOnly, files) => names(question, files),
+        (Kind::Inspect, [file]) => {
+            Ok(Reply::Facts(Contents::of(file).map(|contents| contents.facts).unwrap_or_default()))
         }
         (Kind::UnwindRows, [file, rows]) => Ok(write_rows(compile_rows, file, rows)),
         (Kind::SelfTest, []) => Ok(Reply::Escaped(try_everything())),
         _ => Err(WorkerError::BadQuestion),
     })
+}
+
+fn names(question: &Question, files: &[File]) -> Result<Reply, WorkerError> {
+    let ([main, copy, spare], rest) = files.split_first_chunk().ok_or(WorkerError::BadQuestion)?;
+    let pair = |at: usize| Some((rest.get(at)?, rest.get(at + 1)?));
+    let debug_info = question.kind == Kind::Elf;
+    let sources = Sources { main: (main, copy), spare, debug: pair(0), shared: pair(2), debug_info };
+    Ok(Reply::Names(symbolize_file(&sources, &question.offsets)))
 }
 
 /// Writes the unwind rows of a file, in a form that is the unwinder's, or refuses with a code of its own. The file is foreign:
@@ -209,6 +219,7 @@ impl Write for Socket<'_> {
 #[cfg(test)]
 pub(super) mod tests {
     use super::super::child::WorkerCommand;
+    use super::super::contents::Facts;
     use super::*;
 
     /// The test binary runs itself as the child, by the name of an ignored test that is the child's main function.
@@ -260,17 +271,18 @@ pub(super) mod tests {
             let mut word = [0; 5];
             let _ = file.read_at(&mut word, 0);
             match &word {
+                _ if question.kind == Kind::Inspect => {}
                 b"ABORT" => std::process::abort(),
                 b"HANG!" => loop {
                     std::thread::park();
                 },
                 _ => {}
             }
-            let [file, other] = files else { return Err(WorkerError::BadQuestion) };
-            Ok(match question.kind {
-                Kind::UnwindRows => write_rows(copy, file, other),
-                kind => Reply::Names(symbolize_file(file, other, &question.offsets, kind == Kind::Elf)),
-            })
+            match (question.kind, files) {
+                (Kind::UnwindRows, [file, rows]) => Ok(write_rows(copy, file, rows)),
+                (Kind::Inspect, _) => Ok(Reply::Facts(Facts::default())),
+                _ => names(question, files),
+            }
         });
     }
 }

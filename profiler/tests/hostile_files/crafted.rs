@@ -7,7 +7,7 @@ use std::process::Command;
 use profiler::profile::{Symbolized, UnknownReason};
 
 use super::image::{number, program, section_headers, section_of_type};
-use super::{LONGEST, ask, file_of, resident, worker};
+use super::{ask, file_of, resident, worker};
 
 const SHT_SYMTAB: usize = 2;
 const SHF_COMPRESSED: usize = 0x800;
@@ -180,9 +180,7 @@ fn a_file_that_never_answers_is_given_up() {
     let mut worker = worker();
     let (reader, _writer) = std::io::pipe().unwrap();
     let never = File::from(std::os::fd::OwnedFd::from(reader));
-    let begin = std::time::Instant::now();
-    let names = worker.of_file(&never, "never", &[1], None).unwrap();
-    assert!(!is_named(&names[0]) && begin.elapsed() < LONGEST);
+    assert!(!is_named(&ask(&mut worker, &never, &[1])[0]));
     let mut good = file_of(&program(&[]));
     good.seek(SeekFrom::Start(0)).unwrap();
     assert!(is_named(&ask(&mut worker, &good, &[0x1140])[0]));

@@ -1,10 +1,12 @@
 //! Files that any user of the host can write, through the real child: none may harm us, hold us up, or say what it should not.
+//! And good ones beside them.
 //!
 //! `make fuzz-names` runs the random ones for longer: `NAMES_MUTATED` and `NAMES_TRUNCATED` say how many rounds, `NAMES_SEED` where
 //! the random numbers begin.
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod agree;
 mod changing;
 mod crafted;
 mod image;
@@ -16,7 +18,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use profiler::profile::Symbolized;
-use profiler::symbolizer::{NamesWorker, WorkerCommand};
+use profiler::symbolizer::{Mapped, NamesWorker, WorkerCommand};
 
 /// No file may hold us up for longer: its two chances (with debug information and without) and a margin.
 const LONGEST: Duration = Duration::from_secs(10);
@@ -29,7 +31,8 @@ fn worker() -> NamesWorker {
 /// What the child says of a file, and that it says so in time.
 fn ask(worker: &mut NamesWorker, file: &File, offsets: &[u64]) -> Vec<Symbolized> {
     let begin = Instant::now();
-    let names = worker.of_file(file, "hostile", offsets, None).expect("there is a child to ask");
+    let mapped = Mapped { file, path: "/tmp/hostile", build_id: None, root: None };
+    let names = worker.of_file(&mapped, offsets, None).expect("there is a child to ask");
     assert!(begin.elapsed() < LONGEST, "{:?}", begin.elapsed());
     assert_eq!(names.len(), offsets.len());
     names

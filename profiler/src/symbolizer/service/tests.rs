@@ -22,12 +22,16 @@ fn ourselves() -> Arc<Binary> {
 fn binary(name: &str, file: File) -> Arc<Binary> {
     let key = BinaryKey::Inode { path: name.to_owned(), dev: 0, inode: 0, mtime: 0 };
     let (path, file) = (name.to_owned(), Some(Arc::new(file)));
-    Arc::new(Binary { key, kind: BinaryKind::File, path, build_id: None, file })
+    Arc::new(Binary { key, kind: BinaryKind::File, path, build_id: None, file, root: None })
+}
+
+fn mapped(file: &File) -> Mapped<'_> {
+    Mapped { file, path: "/x", build_id: None, root: None }
 }
 
 fn special(kind: BinaryKind) -> Arc<Binary> {
     let key = BinaryKey::Inode { path: format!("{kind:?}"), dev: 0, inode: 0, mtime: 0 };
-    Arc::new(Binary { key, kind, path: String::new(), build_id: None, file: None })
+    Arc::new(Binary { key, kind, path: String::new(), build_id: None, file: None, root: None })
 }
 
 fn file_of(bytes: &[u8]) -> File {
@@ -93,7 +97,8 @@ fn a_killed_child_is_known_to_be_dead() {
     let good = ourselves();
     let file = good.file.as_ref().unwrap();
     let copy = fixed_memfd(file.metadata().unwrap().len()).unwrap();
-    let files = [file.as_fd(), copy.as_fd()];
+    let spare = fixed_memfd(1).unwrap();
+    let files = [file.as_fd(), copy.as_fd(), spare.as_fd()];
     let mut child = WorkerChild::spawn(&real_child()).unwrap();
     let answer = child.ask(Kind::Elf, &files, &[0, 1], Duration::from_secs(20)).unwrap();
     assert!(matches!(answer.reply, Reply::Names(names) if names.len() == 2));
@@ -108,14 +113,14 @@ fn a_killed_child_is_known_to_be_dead() {
 fn no_file_is_blamed_for_the_end_of_an_idle_child() {
     let mut worker = NamesWorker::new(real_child());
     let us = ourselves();
-    let file = us.file.as_ref().unwrap();
-    assert!(worker.of_file(file, "us", &[0], None).is_some());
+    let mapped = mapped(us.file.as_ref().unwrap());
+    assert!(worker.of_file(&mapped, &[0], None).is_some());
     let child = worker.lane.child.as_mut().unwrap();
     child.kill();
     while child.is_alive() {
         std::thread::yield_now();
     }
-    assert!(worker.of_file(file, "us", &[0], None).is_some());
+    assert!(worker.of_file(&mapped, &[0], None).is_some());
     assert_eq!(worker.lane.set_aside(), 0);
 }
 
@@ -131,7 +136,7 @@ fn files_of_different_users_have_different_children() {
         file
     };
     let mut pid = |owner| {
-        worker.of_file(&file(owner), "x", &[0], None).unwrap();
+        worker.of_file(&mapped(&file(owner)), &[0], None).unwrap();
         worker.lane.child.as_ref().unwrap().pid()
     };
     let children = [0, 1000, 1000, 1001, 0, 0].map(&mut pid);

@@ -1,0 +1,189 @@
+//! What an ELF file has to name its code with, read by a few bounded reads. Runs in the child only.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+
+use object::read::elf::{CompressionHeader, FileHeader, ProgramHeader, SectionHeader};
+use object::{Endianness, FileKind, ReadCache, ReadCacheOps, ReadRef, elf};
+
+/// Most bytes of headers and links read: 65,535 sections have 4 MiB of headers.
+const MAX_HEADERS: u64 = 16 << 20;
+/// Longest link to another file: a path and a build id.
+const MAX_LINK: u64 = 4096 + 64;
+
+/// What stands in a file, as far as names are concerned. Everything but the segments goes to the parent.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Facts {
+    /// DWARF.
+    pub debug_info: bool,
+    /// A full symbol table.
+    pub symtab: bool,
+    /// A table of exported functions.
+    pub dynsym: bool,
+    /// A compressed symbol table (`.gnu_debugdata`).
+    pub debug_data: bool,
+    /// Go's own table.
+    pub go: bool,
+    /// Name of the file with the debug information, without a folder.
+    pub link: Option<String>,
+    /// Path and build id of the file with what several files' debug information has in common.
+    pub shared: Option<(String, Vec<u8>)>,
+}
+
+/// A section, as far as it is needed.
+#[derive(Clone, Debug)]
+pub(super) struct Section {
+    pub name: Vec<u8>,
+    pub kind: u32,
+    pub offset: u64,
+    pub len: u64,
+    /// Once unpacked; `None` when it is compressed and says nothing that makes sense.
+    pub unpacked: Option<u64>,
+    /// Where its header lies.
+    pub header: u64,
+    /// It holds the names of the sections.
+    pub names: bool,
+}
+
+/// A part of the file that is mapped.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Segment {
+    pub offset: u64,
+    pub len: u64,
+    pub address: u64,
+}
+
+/// An ELF file's headers.
+#[derive(Debug)]
+pub(super) struct Contents {
+    pub facts: Facts,
+    pub sections: Vec<Section>,
+    pub segments: Vec<Segment>,
+    /// Where headers lie: file header, program headers, section headers.
+    pub headers: [(u64, u64); 3],
+}
+
+impl Contents {
+    /// `None` when it is no ELF file or makes no sense.
+    pub fn of(file: &File) -> Option<Self> {
+        let cache = ReadCache::new(Bounded { file, at: 0, left: MAX_HEADERS });
+        match FileKind::parse(&cache).ok()? {
+            FileKind::Elf32 => read::<elf::FileHeader32<Endianness>>(&cache),
+            FileKind::Elf64 => read::<elf::FileHeader64<Endianness>>(&cache),
+            _ => None,
+        }
+    }
+
+    /// The address that the linker gave to what lies at an offset of the file.
+    pub fn address_of(&self, offset: u64) -> Option<u64> {
+        let covers = |segment: &&Segment| offset.checked_sub(segment.offset).is_some_and(|at| at < segment.len);
+        let segment = self.segments.iter().find(covers)?;
+        segment.address.checked_add(offset - segment.offset)
+    }
+
+    /// A section by its name.
+    pub fn section(&self, name: &[u8]) -> Option<&Section> {
+        self.sections.iter().find(|section| section.name == name && section.kind != elf::SHT_NOBITS)
+    }
+}
+
+fn read<Elf: FileHeader<Endian = Endianness>>(cache: &ReadCache<Bounded<'_>>) -> Option<Contents> {
+    let header = Elf::parse(cache).ok()?;
+    let endian = header.endian().ok()?;
+    let program = header.program_headers(endian, cache).ok()?;
+    let table = header.section_headers(endian, cache).ok()?;
+    let strings = header.section_strings_index(endian, cache).ok();
+    let names = header.section_strings(endian, cache, table).ok();
+    let begin: u64 = header.e_shoff(endian).into();
+    let sections = table.iter().enumerate().map(|(index, section)| Section {
+        name: names.and_then(|names| section.name(endian, names).ok()).unwrap_or_default().to_vec(),
+        kind: section.sh_type(endian),
+        offset: section.sh_offset(endian).into(),
+        len: section.sh_size(endian).into(),
+        unpacked: unpacked::<Elf>(section, endian, cache),
+        header: begin.saturating_add(index as u64 * size_of::<Elf::SectionHeader>() as u64),
+        names: strings.is_some_and(|strings| strings.0 == index),
+    });
+    let loaded = program.iter().filter(|segment| segment.p_type(endian) == elf::PT_LOAD);
+    let segments = loaded.map(|segment| Segment {
+        offset: segment.p_offset(endian).into(),
+        len: segment.p_filesz(endian).into(),
+        address: segment.p_vaddr(endian).into(),
+    });
+    let headers = [
+        (0, size_of::<Elf>() as u64),
+        (header.e_phoff(endian).into(), size_of_val(program) as u64),
+        (begin, size_of_val(table) as u64),
+    ];
+    let mut contents =
+        Contents { facts: Facts::default(), sections: sections.collect(), segments: segments.collect(), headers };
+    contents.facts = facts(&contents, cache);
+    Some(contents)
+}
+
+fn facts(contents: &Contents, cache: &ReadCache<Bounded<'_>>) -> Facts {
+    let has = |name: &str| contents.section(name.as_bytes()).is_some();
+    let has_kind = |kind| contents.sections.iter().any(|section| section.kind == kind);
+    let text = |name: &str| {
+        let section = contents.section(name.as_bytes()).filter(|section| section.len <= MAX_LINK)?;
+        let bytes = cache.read_bytes_at(section.offset, section.len).ok()?;
+        let end = bytes.iter().position(|byte| *byte == 0)?;
+        Some((std::str::from_utf8(&bytes[..end]).ok()?.to_owned(), bytes[end + 1..].to_vec()))
+    };
+    Facts {
+        debug_info: has(".debug_info") || has(".zdebug_info"),
+        symtab: has_kind(elf::SHT_SYMTAB),
+        dynsym: has_kind(elf::SHT_DYNSYM),
+        debug_data: has(".gnu_debugdata"),
+        go: has(".gopclntab") || has(".data.rel.ro.gopclntab"),
+        // The rest is a checksum: the build id is compared instead.
+        link: text(".gnu_debuglink").map(|(name, _)| name).filter(|name| !name.contains('/') && !name.is_empty()),
+        shared: text(".gnu_debugaltlink").filter(|(path, id)| !path.is_empty() && (8..=20).contains(&id.len())),
+    }
+}
+
+/// What a section says its size is once unpacked; `None` when what it says makes no sense.
+fn unpacked<Elf: FileHeader<Endian = Endianness>>(
+    section: &Elf::SectionHeader,
+    endian: Endianness,
+    cache: &ReadCache<Bounded<'_>>,
+) -> Option<u64> {
+    let flags: u64 = section.sh_flags(endian).into();
+    if flags & u64::from(elf::SHF_COMPRESSED) == 0 {
+        return Some(section.sh_size(endian).into());
+    }
+    let header: &Elf::CompressionHeader = cache.read_at(section.sh_offset(endian).into()).ok()?;
+    Some(header.ch_size(endian).into())
+}
+
+/// Reads headers, and no more of them than is reasonable, whatever the file says about itself.
+struct Bounded<'a> {
+    file: &'a File,
+    at: u64,
+    left: u64,
+}
+
+impl ReadCacheOps for Bounded<'_> {
+    fn len(&mut self) -> Result<u64, ()> {
+        self.file.metadata().map(|stat| stat.len()).map_err(|_| ())
+    }
+
+    fn seek(&mut self, at: u64) -> Result<u64, ()> {
+        self.at = at;
+        Ok(at)
+    }
+
+    fn read(&mut self, buffer: &mut [u8]) -> Result<usize, ()> {
+        self.left = self.left.checked_sub(buffer.len() as u64).ok_or(())?;
+        let read = self.file.read_at(buffer, self.at).map_err(|_| ())?;
+        self.at += read as u64;
+        Ok(read)
+    }
+
+    fn read_exact(&mut self, buffer: &mut [u8]) -> Result<(), ()> {
+        self.left = self.left.checked_sub(buffer.len() as u64).ok_or(())?;
+        self.file.read_exact_at(buffer, self.at).map_err(|_| ())?;
+        self.at += buffer.len() as u64;
+        Ok(())
+    }
+}

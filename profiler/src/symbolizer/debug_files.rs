@@ -1,0 +1,134 @@
+//! Where the debug information of a file lies when it is not in the file: gdb's places, in gdb's order, inside the root directory
+//! of the process. Runs in the parent: it opens, carefully, and does not parse.
+//!
+//! 1. `/usr/lib/debug/.build-id/ab/cdef.debug`, also on the host for a process with a root of its own (the build id says that it is
+//!    the same);
+//! 2. the name in `.gnu_debuglink`: beside the file, in `.debug/` beside it, below `/usr/lib/debug`.
+//!
+//! A file found is used only when it has the same build id, and belongs to root or to the owner of the file it is about: otherwise
+//! one user could name another's frames. (`info gdb`, "Separate Debug Files".)
+
+use std::fs::File;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use super::contents::Facts;
+use crate::process::{build_id_of, open_file_in_root};
+use crate::profile::BuildId;
+
+const DEBUG: &str = "/usr/lib/debug";
+
+/// Opens the debug file of a binary.
+pub(super) fn debug_file(
+    root: Option<&File>,
+    path: &str,
+    build_id: Option<BuildId>,
+    owner: u32,
+    facts: &Facts,
+) -> Option<File> {
+    let build_id = build_id?;
+    let by_id = by_build_id(&build_id);
+    let folder = Path::new(path).parent()?;
+    let by_link = facts.link.iter().flat_map(|name| {
+        let below = folder.strip_prefix("/").unwrap_or(folder);
+        [folder.join(name), folder.join(".debug").join(name), Path::new(DEBUG).join(below).join(name)]
+    });
+    let mut inside = std::iter::once(by_id.clone()).chain(by_link).filter(|candidate| candidate != Path::new(path));
+    let host = || root.and_then(|_| open(None, &by_id, &build_id, owner));
+    inside.find_map(|candidate| open(root, &candidate, &build_id, owner)).or_else(host)
+}
+
+/// Opens the file that has what several debug files have in common: by its path, which may begin in the debug file's folder, or by
+/// its build id.
+pub(super) fn shared_file(root: Option<&File>, facts: &Facts, owner: u32) -> Option<File> {
+    let (path, build_id) = facts.shared.as_ref()?;
+    let build_id = BuildId::new(build_id)?;
+    let candidates = [Path::new(DEBUG).join(path.trim_start_matches("../")), by_build_id(&build_id)];
+    candidates.iter().find_map(|candidate| {
+        open(root, candidate, &build_id, owner).or_else(|| open(None, candidate, &build_id, owner))
+    })
+}
+
+fn by_build_id(build_id: &BuildId) -> PathBuf {
+    let id = build_id.to_string();
+    let (first, rest) = id.split_at(2);
+    Path::new(DEBUG).join(".build-id").join(first).join(format!("{rest}.debug"))
+}
+
+fn open(root: Option<&File>, path: &Path, build_id: &BuildId, owner: u32) -> Option<File> {
+    let file = match root {
+        Some(root) => open_file_in_root(root, path),
+        None => open_file_in_root(File::open("/").ok()?, path),
+    };
+    let file = file.ok()?;
+    let theirs = file.metadata().ok()?.uid();
+    ((theirs == 0 || theirs == owner) && build_id_of(&file) == Some(*build_id)).then_some(file)
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
+    use std::os::unix::fs::symlink;
+    use std::process::Command;
+
+    use super::*;
+
+    /// A root directory with a program in it, `/opt/app`, and its debug file; and what the program's build id is.
+    fn root() -> (tempfile::TempDir, BuildId) {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(dir.path().join("opt")).unwrap();
+        std::fs::write(dir.path().join("app.c"), "int main(void) { return 0; }").unwrap();
+        let script =
+            "cc -g -Wl,--build-id -o opt/app app.c && objcopy --only-keep-debug opt/app app.debug && strip opt/app";
+        assert!(Command::new("sh").current_dir(&dir).args(["-c", script]).status().unwrap().success());
+        let build_id = build_id_of(&File::open(dir.path().join("opt/app")).unwrap()).unwrap();
+        (dir, build_id)
+    }
+
+    /// Each place is looked at, in gdb's order, and only inside the root.
+    #[test]
+    fn every_place_is_looked_at() {
+        let (dir, build_id) = root();
+        let debug = std::fs::read(dir.path().join("app.debug")).unwrap();
+        let facts = Facts { link: Some("app.debug".to_owned()), ..Facts::default() };
+        let found = || {
+            let root = File::open(dir.path()).unwrap();
+            debug_file(Some(&root), "/opt/app", Some(build_id), 0, &facts).map(|file| file.metadata().unwrap().ino())
+        };
+        assert_eq!(found(), None);
+        let by_id = by_build_id(&build_id);
+        let places =
+            ["/usr/lib/debug/opt/app.debug", "/opt/.debug/app.debug", "/opt/app.debug", by_id.to_str().unwrap()];
+        for place in places {
+            let place = dir.path().join(place.trim_start_matches('/'));
+            std::fs::create_dir_all(place.parent().unwrap()).unwrap();
+            std::fs::write(&place, &debug).unwrap();
+            assert_eq!(found(), Some(std::fs::metadata(&place).unwrap().ino()), "{}", place.display());
+        }
+    }
+
+    /// What has another build id, another owner, lies outside of the root or is no regular file is not used.
+    #[test]
+    fn foreign_files_are_not_used() {
+        let (dir, build_id) = root();
+        let facts = Facts { link: Some("app.debug".to_owned()), ..Facts::default() };
+        let place = dir.path().join("opt/app.debug");
+        let found =
+            |owner| debug_file(Some(&File::open(dir.path()).unwrap()), "/opt/app", Some(build_id), owner, &facts);
+        std::fs::copy("/bin/true", &place).unwrap();
+        assert!(found(0).is_none(), "another build");
+        symlink(dir.path().join("app.debug"), dir.path().join("link")).unwrap();
+        std::fs::rename(dir.path().join("link"), &place).unwrap();
+        assert!(found(0).is_none(), "a link to the outside");
+        std::fs::remove_file(&place).unwrap();
+        rustix::fs::mknodat(rustix::fs::CWD, &place, rustix::fs::FileType::Fifo, rustix::fs::Mode::RUSR, 0).unwrap();
+        assert!(found(0).is_none(), "a FIFO");
+        std::fs::remove_file(&place).unwrap();
+        std::fs::copy(dir.path().join("app.debug"), &place).unwrap();
+        assert!(found(0).is_some());
+        std::os::unix::fs::chown(&place, Some(1234), None).unwrap();
+        assert!(found(0).is_none(), "somebody else's");
+        assert!(found(1234).is_some(), "the same user's");
+    }
+}
