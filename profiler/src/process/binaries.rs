@@ -20,7 +20,7 @@ use super::proc_dir::{ProcRoot, ProcessDir};
 use super::roots::Roots;
 use super::vdso::copy_vdso;
 use crate::profile::MappedFile;
-use crate::profile::{Binary, BinaryId, BinaryKey, BinaryKind, BootNanos, printable};
+use crate::profile::{Binary, BinaryId, BinaryKey, BinaryKind, BootNanos, ProcessKey, printable};
 
 /// Most files kept open. Above it the one that was hit longest ago is closed.
 const MAX_PINNED: usize = 4096;
@@ -32,6 +32,8 @@ const RETRY: u64 = 1_000_000_000;
 const KEEP_PINNED: u64 = 60_000_000_000;
 /// A binary that no process maps is remembered this long: windows that name it are stored long before.
 const KEEP_BINARY: u64 = 600_000_000_000;
+
+const ANONYMOUS_PATH: &str = "[anon]";
 
 const KERNEL: BinaryId = BinaryId(0);
 const ANONYMOUS: BinaryId = BinaryId(1);
@@ -118,6 +120,8 @@ pub(super) struct Binaries {
     backings: HashMap<(Box<[u8]>, MappedFile), BackingRef>,
     anonymous: BackingRef,
     vdso: BackingRef,
+    /// The code that processes wrote.
+    jits: HashMap<ProcessKey, BinaryId>,
     pinned: usize,
 }
 
@@ -142,6 +146,7 @@ impl Binaries {
             backings: HashMap::new(),
             anonymous,
             vdso,
+            jits: HashMap::new(),
             pinned: 0,
             roots: Roots::default(),
             proc,
@@ -166,7 +171,7 @@ impl Binaries {
         let anonymous = Binary {
             key: BinaryKey::Anonymous,
             kind: BinaryKind::Anonymous,
-            path: "[anon]".to_owned(),
+            path: ANONYMOUS_PATH.to_owned(),
             build_id: None,
             file: None,
             root: None,
@@ -328,6 +333,31 @@ impl Binaries {
         id
     }
 
+    /// The code that a process wrote; all such code together when the process is gone.
+    pub fn jit(&mut self, process: ProcessKey, now: BootNanos) -> BinaryId {
+        if let Some(id) = self.jits.get(&process).copied()
+            && (id == ANONYMOUS || self.touch(id, now))
+        {
+            return id;
+        }
+        let id = self.jit_binary(process).map_or(ANONYMOUS, |binary| self.add(binary, now));
+        self.jits.insert(process, id);
+        id
+    }
+
+    fn jit_binary(&mut self, process: ProcessKey) -> Option<Binary> {
+        let ProcessKey { pid, start } = process;
+        let dir = self.proc.process(pid).ok()?;
+        let (inside, user) = dir.identity_inside()?;
+        // Read first, then made sure that it was this process.
+        dir.stat().filter(|stat| stat.start == start)?;
+        let root = self.roots.of(&self.proc, pid);
+        let BinaryKey::Kernel { boot_id } = &self.entries.get(&KERNEL)?.binary.key else { return None };
+        let key = BinaryKey::Jit { boot_id: boot_id.clone(), pid, start, inside, user };
+        let path = ANONYMOUS_PATH.to_owned();
+        Some(Binary { key, kind: BinaryKind::Anonymous, path, build_id: None, file: None, root })
+    }
+
     fn unpin_oldest(&mut self) {
         let open = self.entries.iter().filter(|(id, entry)| **id != VDSO && entry.binary.file.is_some());
         if let Some(id) = open.min_by_key(|(_, entry)| entry.used).map(|(id, _)| *id) {
@@ -369,6 +399,8 @@ impl Binaries {
             }
             keep
         });
+        let entries = &self.entries;
+        self.jits.retain(|_, id| *id != ANONYMOUS && entries.contains_key(id));
     }
 }
 

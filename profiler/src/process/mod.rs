@@ -27,7 +27,7 @@ mod tracked;
 mod vdso;
 
 pub use build_id::build_id_of;
-pub use open_file::open_file_in_root;
+pub use open_file::{open_exactly, open_file_in_root};
 pub use proc_dir::ProcRoot;
 pub use resolve::Identified;
 pub use table::{ProcessTable, TableCounts};

@@ -43,6 +43,17 @@ pub fn open_file_in_root(root: impl AsFd, path: &Path) -> io::Result<File> {
     Ok(open_found(found)?.file)
 }
 
+/// Opens `path` as a process with this root directory would see it, but follows no link of any sort.
+///
+/// # Errors
+/// It is not there, a part of it is a link, or it is no regular file with something in it.
+pub fn open_exactly(root: impl AsFd, path: &Path) -> io::Result<File> {
+    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS;
+    let flags = OFlags::PATH | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    let found = rustix::fs::openat2(root, path, flags, Mode::empty(), resolve)?;
+    Ok(open_found(found)?.file)
+}
+
 /// Opens what a link of `/proc/PID` leads to (`exe`, `map_files/..`): the kernel follows it to the file itself, whatever
 /// has become of its path.
 pub(super) fn open_link(dir: impl AsFd, link: &Path) -> io::Result<OpenedFile> {

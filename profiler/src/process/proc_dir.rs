@@ -7,11 +7,11 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{AtFlags, Mode, OFlags};
 
 use super::cgroup::Cgroup;
 use super::open_file::{OpenedFile, open_in_root, open_link};
-use super::proc_text::{MapsLine, Stat, executable_maps, parse_stat};
+use super::proc_text::{MapsLine, Stat, executable_maps, parse_identity, parse_stat};
 
 /// Most bytes read of `stat` and `cgroup`; real ones are below 4 KiB.
 const MAX_SMALL: u64 = 64 * 1024;
@@ -75,6 +75,16 @@ impl ProcessDir {
     /// Name, parent, start time.
     pub fn stat(&self) -> Option<Stat> {
         parse_stat(&self.read("stat", MAX_SMALL).ok()?)
+    }
+
+    /// What it calls itself: process id in its own namespace, effective user.
+    pub fn identity_inside(&self) -> Option<(u32, u32)> {
+        parse_identity(&self.read("status", MAX_SMALL).ok()?)
+    }
+
+    /// Which mount namespace it sees, as an inode number; 0 when it does not say.
+    pub fn mount_namespace(&self) -> u64 {
+        rustix::fs::statat(&self.dir, "ns/mnt", AtFlags::empty()).map_or(0, |stat| stat.st_ino)
     }
 
     /// Control group.

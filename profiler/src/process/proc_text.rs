@@ -3,6 +3,15 @@
 use crate::profile::MappedFile;
 use crate::profile::StartTicks;
 
+/// What `/proc/PID/status` says of a process: its id in the innermost namespace, and its effective user.
+pub(super) fn parse_identity(text: &[u8]) -> Option<(u32, u32)> {
+    let text = std::str::from_utf8(text).ok()?;
+    let field = |name: &str| text.lines().find_map(|line| line.strip_prefix(name));
+    let inside = field("NSpid:").or_else(|| field("Pid:"))?.split_ascii_whitespace().next_back()?.parse().ok()?;
+    let user = field("Uid:")?.split_ascii_whitespace().nth(1)?.parse().ok()?;
+    Some((inside, user))
+}
+
 /// What we read from `/proc/PID/stat` (`man 5 proc_pid_stat`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Stat {
@@ -114,6 +123,15 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    /// A process in a container is 7 to itself; its name cannot forge lines, as the kernel escapes line feeds.
+    #[test]
+    fn the_innermost_pid_and_the_effective_user_are_read() {
+        let status = b"Name:\tx\nPid:\t4711\nUid:\t0\t1000\t0\t0\nNSpid:\t4711\t23\t7\n";
+        assert_eq!(parse_identity(status), Some((7, 1000)));
+        assert_eq!(parse_identity(b"Pid:\t4711\nUid:\t5\t5\t5\t5\n"), Some((4711, 5)));
+        assert_eq!(parse_identity(b"Pid:\tx\n"), None);
+    }
 
     /// A process may call itself `) R 1 (`: the fields after it are still the kernel's.
     #[test]

@@ -72,12 +72,19 @@ impl ProcessTable {
         // Inside execve(2), after the old program's memory has gone: the saved registers are still those of the old program, the system
         // call's own instruction is no longer there, and there is no user stack.
         let is_gone = |leaf: &u64| who.space.ranges.find(leaf & !BY_FRAME_POINTER).is_none();
-        let resolved = if who.executing && !raw.kernel.is_empty() && raw.user.first().is_some_and(is_gone) {
+        let mut resolved = if who.executing && !raw.kernel.is_empty() && raw.user.first().is_some_and(is_gone) {
             let end = StackEnd::NoUserStack;
             self.resolve_cached(&RawSample { user: [].into(), end, unfinished: None, ..raw.clone() }, who)
         } else {
             self.resolve_cached(raw, who)
         };
+        // Equal mappings are shared by processes; what was written into the memory among them is not.
+        let anonymous = self.binaries.anonymous();
+        if resolved.stack.iter().any(|at| at.binary == anonymous) {
+            let jit = self.binaries.jit(who.process, raw.time);
+            let own = |at: &Location| Location { binary: if at.binary == anonymous { jit } else { at.binary }, ..*at };
+            resolved.stack = resolved.stack.iter().map(own).collect();
+        }
         Sample {
             time: raw.time,
             process: who.process,

@@ -1,26 +1,30 @@
-//! Root directories of processes that have another one than ours (containers, `chroot`), one descriptor for each.
+//! Root directories of processes that see other files than we do (containers, `chroot`, `PrivateTmp`), one descriptor for each.
 
 use std::collections::HashMap;
 use std::fs::File;
 use std::os::unix::fs::MetadataExt;
 use std::sync::{Arc, Weak};
 
-use super::proc_dir::ProcRoot;
+use super::proc_dir::{ProcRoot, ProcessDir};
+
+/// What makes two roots the same: mount namespace, device, inode.
+type Place = (u64, u64, u64);
 
 /// The roots that binaries refer to.
 #[derive(Debug, Default)]
 pub(super) struct Roots {
-    /// By device and inode.
-    known: HashMap<(u64, u64), Weak<File>>,
+    known: HashMap<Place, Weak<File>>,
+    ours: Option<Place>,
 }
 
 impl Roots {
     /// The root directory of a process; `None` when it is ours or the process is gone.
     pub fn of(&mut self, proc: &ProcRoot, pid: u32) -> Option<Arc<File>> {
-        let root = File::from(proc.process(pid).ok()?.root().ok()?);
-        let place = |stat: std::fs::Metadata| (stat.dev(), stat.ino());
-        let (theirs, ours) = (place(root.metadata().ok()?), place(std::fs::metadata("/").ok()?));
-        if theirs == ours {
+        let (root, theirs) = root_of(&proc.process(pid).ok()?)?;
+        if self.ours.is_none() {
+            self.ours = proc.process(std::process::id()).ok().and_then(|dir| root_of(&dir)).map(|(_, place)| place);
+        }
+        if self.ours == Some(theirs) {
             return None;
         }
         if let Some(known) = self.known.get(&theirs).and_then(Weak::upgrade) {
@@ -31,4 +35,10 @@ impl Roots {
         self.known.insert(theirs, Arc::downgrade(&root));
         Some(root)
     }
+}
+
+fn root_of(dir: &ProcessDir) -> Option<(File, Place)> {
+    let root = File::from(dir.root().ok()?);
+    let stat = root.metadata().ok()?;
+    Some((root, (dir.mount_namespace(), stat.dev(), stat.ino())))
 }

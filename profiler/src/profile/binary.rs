@@ -4,6 +4,8 @@ use std::fmt;
 use std::fs::File;
 use std::sync::Arc;
 
+use super::StartTicks;
+
 /// The GNU build id note: 1 to 20 bytes that name one exact build of a file.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct BuildId {
@@ -85,8 +87,21 @@ pub enum BinaryKey {
         /// Modification time in nanoseconds since the epoch (0 when it could not be read).
         mtime: i64,
     },
-    /// All file-less executable memory.
+    /// File-less executable memory of processes that are not known any more.
     Anonymous,
+    /// Code that one process wrote. Its runtime may tell of it in a file.
+    Jit {
+        /// `/proc/sys/kernel/random/boot_id`, without the newline.
+        boot_id: String,
+        /// Process id.
+        pid: u32,
+        /// When the process began.
+        start: StartTicks,
+        /// Process id in the innermost namespace, which is what the process calls itself.
+        inside: u32,
+        /// Effective user, whose files are believed.
+        user: u32,
+    },
 }
 
 /// A file, kernel or memory area that holds code.

@@ -61,6 +61,12 @@ impl UnknownReason {
         Self::ALL.into_iter().find(|reason| *reason as u8 == n)
     }
 
+    /// Whether another try at another time may come out better: files and debug packages come, limits and programs change.
+    #[must_use]
+    pub fn may_pass(self) -> bool {
+        !matches!(self, Self::NotFound | Self::BadFile)
+    }
+
     /// What to tell people.
     #[must_use]
     pub fn describe(self) -> &'static str {

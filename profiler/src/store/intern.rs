@@ -12,7 +12,7 @@ use rusqlite::{CachedStatement, OptionalExtension, Params, Transaction};
 use super::codec::{StackId, ThreadId};
 use super::row_map::RowHasher;
 use super::{LocationId, StoreError};
-use crate::profile::{Binary, BinaryKey, ProcessFacts, ProcessKey, StackCount};
+use crate::profile::{Binary, BinaryKey, ProcessFacts, ProcessKey, StackCount, UnknownReason};
 
 /// Entries a cache holds before it starts over, just under the step where a hash table doubles. Stacks take 7 MiB and
 /// locations as much; a busy two-core host's day has 400,000 stack nodes and 60,000 locations (simulated).
@@ -120,7 +120,7 @@ impl Interned {
         Ok(self.binaries.put(binary.key.clone(), id))
     }
 
-    /// The row of a place in code, and whether it still waits for a name.
+    /// The row of a place in code, and whether it still waits for a name, or for another try in this run.
     pub(super) fn location(
         &mut self,
         tx: &Transaction<'_>,
@@ -145,11 +145,12 @@ impl Interned {
         if self.locations.map.len() >= self.locations.cap {
             self.unasked.clear();
         }
-        if state == 0 {
+        let ask = state == 0 || UnknownReason::from_u8(state).is_some_and(UnknownReason::may_pass);
+        if ask {
             self.unasked.insert(id);
         }
         self.locations.put((binary, offset), id);
-        Ok((id, state == 0))
+        Ok((id, ask))
     }
 
     /// Remembers that a location has its answer.
@@ -286,5 +287,7 @@ fn identity(key: &BinaryKey) -> String {
         BinaryKey::BuildId(kind, id) => format!("build-id:{}:{id}", *kind as u8),
         BinaryKey::Inode { path, dev, inode, mtime } => format!("inode:{dev}:{inode}:{mtime}:{path}"),
         BinaryKey::Anonymous => "anonymous".into(),
+        // A process is known by when it began; the rest says where its files are.
+        BinaryKey::Jit { boot_id, pid, start, .. } => format!("jit:{boot_id}:{pid}:{}", start.0),
     }
 }

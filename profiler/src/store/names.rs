@@ -41,6 +41,8 @@ fn write_name(
         // A location that the store never gave out.
         None => return Ok(()),
         Some(0) => {}
+        // Asked again, and nothing new: readers need not look.
+        Some(before) if before == state && symbols.is_empty() => return Ok(()),
         Some(_) => {
             tx.prepare_cached("DELETE FROM location_frame WHERE location = ?1")?.execute([id])?;
             tx.prepare_cached("UPDATE meta SET value = value + 1 WHERE key = 'renames'")?.execute([])?;
@@ -87,7 +89,7 @@ mod tests {
         let unnamed = store.write_window(&window(0, "web/7  a;b x1\nweb/7  a;c x5\nweb/8  c x1")).unwrap();
         let leaves: Vec<_> = unnamed.iter().map(|unnamed| unnamed.weight).collect();
         assert_eq!(leaves, [6, 1, 0]);
-        store.write_names(&[(unnamed[0].location, Symbolized::Unknown(UnknownReason::FileGone))]).unwrap();
+        store.write_names(&[(unnamed[0].location, Symbolized::Unknown(UnknownReason::NotFound))]).unwrap();
         let again = store.write_window(&window(1, "web/7  a;b x1\nweb/7  a;c x5")).unwrap();
         assert_eq!(
             again.iter().map(|unnamed| unnamed.location).collect::<Vec<_>>(),
@@ -97,6 +99,24 @@ mod tests {
         assert_eq!(store.write_window(&window(2, "web/7  a;b x1")).unwrap(), []);
         // Nor after the caches are gone.
         store.interned = Interned::new();
+        assert_eq!(store.write_window(&window(3, "web/7  a;b x1")).unwrap(), []);
+    }
+
+    /// What had no name for a reason that may pass (a crash, no debug package) is asked for once more in the next run; readers are
+    /// told only when something has changed.
+    #[test]
+    fn reasons_that_may_pass_are_asked_again() {
+        let (_folder, mut store) = store();
+        let unnamed = store.write_window(&window(0, "web/7  a;b x1")).unwrap();
+        let failed = Symbolized::Unknown(UnknownReason::SymbolizerFailed);
+        let final_ = Symbolized::Unknown(UnknownReason::NotFound);
+        store.write_names(&[(unnamed[0].location, failed.clone()), (unnamed[1].location, final_)]).unwrap();
+        assert_eq!(store.write_window(&window(1, "web/7  a;b x1")).unwrap(), [], "answered in this run");
+        store.interned = Interned::new();
+        let again = store.write_window(&window(2, "web/7  a;b x1")).unwrap();
+        assert_eq!(again.iter().map(|unnamed| unnamed.location).collect::<Vec<_>>(), [unnamed[0].location]);
+        store.write_names(&[(again[0].location, failed)]).unwrap();
+        assert_eq!(count(&store, "SELECT value FROM meta WHERE key = 'renames'"), 0);
         assert_eq!(store.write_window(&window(3, "web/7  a;b x1")).unwrap(), []);
     }
 

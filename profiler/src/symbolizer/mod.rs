@@ -16,6 +16,8 @@ mod contents;
 mod copy;
 mod debug_files;
 mod elf;
+mod jit_files;
+mod jit_map;
 mod kernel;
 mod lane;
 mod memfd;

@@ -9,11 +9,12 @@ use std::time::Instant;
 use super::child::WorkerCommand;
 use super::contents::Facts;
 use super::debug_files::{debug_file, shared_file};
+use super::jit_files::{self, JitFile};
 use super::lane::{FileContent, Lane, LaneError, Trust};
 use super::memfd::fixed_memfd;
 use super::wire::{Kind, Reply};
 use super::worker::MAX_FILE;
-use crate::profile::{BuildId, Symbolized, UnknownReason};
+use crate::profile::{BinaryKey, BuildId, Symbolized, UnknownReason};
 
 /// Memory for an unpacked symbol table.
 const SPARE: u64 = 64 << 20;
@@ -149,6 +150,42 @@ impl NamesWorker {
         let Some(facts) = facts else { return Ok(Vec::new()) };
         let shared = shared_file(mapped.root, &facts, owner).and_then(with_memory);
         Ok([debug, memory].into_iter().chain(shared.into_iter().flatten()).collect())
+    }
+
+    /// Names for code that a program wrote, one for each address, from the file in which its runtime tells of it. `None` as above.
+    pub fn of_jit(
+        &mut self,
+        key: &BinaryKey,
+        root: Option<&File>,
+        addresses: &[u64],
+        deadline: Option<Instant>,
+    ) -> Option<Vec<Symbolized>> {
+        let unknown = |reason| Some(vec![Symbolized::Unknown(reason); addresses.len()]);
+        let file = match jit_files::open(key, root) {
+            JitFile::Found(file) => file,
+            JitFile::Missing => return unknown(UnknownReason::NoFile),
+            JitFile::Refused => return unknown(UnknownReason::FileRefused),
+        };
+        let Some(content) = FileContent::of(&file) else { return unknown(UnknownReason::FileRefused) };
+        let mut results = Vec::with_capacity(addresses.len());
+        while results.len() < addresses.len() {
+            if self.lane.distrust(&content).is_some() {
+                break;
+            }
+            let (rest, patience) = (&addresses[results.len()..], self.lane.patience(deadline));
+            match self.lane.ask(Kind::Jit, Some(&content), &[file.as_fd()], rest, patience) {
+                Ok(Reply::Names(names)) => results.extend(names),
+                Ok(_) => return None,
+                Err(LaneError::NoChild(error)) => return no_child(&error),
+                Err(_) if deadline.is_some_and(|deadline| deadline <= Instant::now()) => return None,
+                Err(LaneError::Failed(error)) => {
+                    tracing::warn!(%error, "the symbolizer's child failed on a program's list of its code");
+                    self.lane.blame(content, Trust::Nothing);
+                }
+            }
+        }
+        results.resize(addresses.len(), Symbolized::Unknown(UnknownReason::SymbolizerFailed));
+        Some(results)
     }
 
     /// Names for kernel addresses, one for each. `None` when there is no child to ask or it failed, which no file of others can

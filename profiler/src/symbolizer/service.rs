@@ -201,30 +201,23 @@ impl<F: Fn(Vec<(LocationId, Symbolized)>)> Service<F> {
     /// Answers one job; `false` when no child could answer, so that the requests are dropped without an answer: the store
     /// asks again for what has no name.
     fn serve(&mut self, job: Job) -> bool {
-        let reason = match (job.binary.kind, &job.binary.file) {
-            (BinaryKind::Anonymous, _) => Some(UnknownReason::NoFile),
-            (BinaryKind::File | BinaryKind::Vdso, None) => Some(UnknownReason::FileGone),
-            (BinaryKind::Kernel, _) | (_, Some(_)) => None,
-        };
         let taken = job.requests.len();
-        let results = match reason {
-            Some(reason) => Some(vec![Symbolized::Unknown(reason); taken]),
-            None => {
-                let begin = Instant::now();
-                let offsets: Vec<u64> = job.requests.iter().map(|request| request.offset).collect();
-                let deadline = self.shared.deadline.get().copied();
-                let results = match &job.binary.file {
-                    Some(file) => {
-                        let Binary { path, build_id, root, .. } = &*job.binary;
-                        let mapped = Mapped { file, path, build_id: *build_id, root: root.as_deref() };
-                        self.worker.of_file(&mapped, &offsets, deadline)
-                    }
-                    None => self.worker.of_kernel(&offsets, deadline),
-                };
-                self.pending.took(&job.binary.key, begin.elapsed(), Instant::now());
-                results
+        let offsets: Vec<u64> = job.requests.iter().map(|request| request.offset).collect();
+        let deadline = self.shared.deadline.get().copied();
+        let Binary { key, kind, path, build_id, file, root } = &*job.binary;
+        let begin = Instant::now();
+        let results = match (kind, file) {
+            (BinaryKind::File | BinaryKind::Vdso, Some(file)) => {
+                let mapped = Mapped { file, path, build_id: *build_id, root: root.as_deref() };
+                self.worker.of_file(&mapped, &offsets, deadline)
             }
+            (BinaryKind::File | BinaryKind::Vdso, None) => {
+                Some(vec![Symbolized::Unknown(UnknownReason::FileGone); taken])
+            }
+            (BinaryKind::Kernel, _) => self.worker.of_kernel(&offsets, deadline),
+            (BinaryKind::Anonymous, _) => self.worker.of_jit(key, root.as_deref(), &offsets, deadline),
         };
+        self.pending.took(key, begin.elapsed(), Instant::now());
         self.shared.waiting.fetch_sub(taken, Ordering::Relaxed);
         let Some(results) = results else {
             self.dropped += taken;

@@ -60,11 +60,13 @@ pub(super) enum Kind {
     SelfTest = 5,
     /// What a file has to name its code with. Descriptors: the file. Answered by facts.
     Inspect = 6,
+    /// Code that a program wrote; offsets are addresses. Descriptors: the file that tells of it. Answered by names.
+    Jit = 7,
 }
 
 impl Kind {
-    const ALL: [Self; 6] =
-        [Self::Elf, Self::ElfSymbolsOnly, Self::Kernel, Self::UnwindRows, Self::SelfTest, Self::Inspect];
+    const ALL: [Self; 7] =
+        [Self::Elf, Self::ElfSymbolsOnly, Self::Kernel, Self::UnwindRows, Self::SelfTest, Self::Inspect, Self::Jit];
 }
 
 /// A question to the child.

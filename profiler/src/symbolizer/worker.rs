@@ -14,6 +14,7 @@ use rustix::process::{Resource, Rlimit};
 
 use super::contents::Contents;
 use super::elf::{Sources, symbolize_file};
+use super::jit_map;
 use super::kernel::KernelSymbols;
 use super::sandbox::{self, HardLimits};
 use super::self_test::try_everything;
@@ -64,6 +65,7 @@ pub fn worker_main(compile_rows: CompileRows) -> Result<(), WorkerError> {
             Ok(Reply::Facts(Contents::of(file).map(|contents| contents.facts).unwrap_or_default()))
         }
         (Kind::UnwindRows, [file, rows]) => Ok(write_rows(compile_rows, file, rows)),
+        (Kind::Jit, [file]) => Ok(Reply::Names(jit_map::symbolize(file, &question.offsets))),
         (Kind::SelfTest, []) => Ok(Reply::Escaped(try_everything())),
         _ => Err(WorkerError::BadQuestion),
     })

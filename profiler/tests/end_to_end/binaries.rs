@@ -102,3 +102,26 @@ fn a_process_in_a_pid_namespace_has_its_host_pid() {
     let stacks = folded(&String::from_utf8(exported.stdout).unwrap());
     assert!(share(&stacks, |_| true, |stack| stack.contains(";seventy")) > 0.5);
 }
+
+/// A program that writes its own code is named by what its runtime tells of it: functions of JavaScript, with their file.
+#[test]
+fn javascript_has_its_functions_names() {
+    let folder = tempfile::tempdir().unwrap();
+    let script = folder.path().join("app.js");
+    let source = "function hotFunction(n) { let s = 0; for (let i = 0; i < n; i++) s += i % 7; return s; }
+        const end = Date.now() + 3000; while (Date.now() < end) hotFunction(1e5);";
+    fs::write(&script, source).unwrap();
+    let out = folder.path().join("out.folded");
+    let node = ["--", "node", "--perf-basic-prof", script.to_str().unwrap()];
+    recorded(&[&["-F", "499", "-o", out.to_str().unwrap()][..], &node].concat());
+    let stacks = folded(&fs::read_to_string(out).unwrap());
+    let own = |stack: &str| stack.starts_with("node;");
+    // The script itself has the function inlined once it is hot.
+    let at_work = |stack: &str| stack.contains("hotFunction") || stack.ends_with(";(anonymous)");
+    let (named, leaf) =
+        (share(&stacks, own, at_work), |stack: &str| stack.rsplit(';').next().unwrap().starts_with('['));
+    let (script, unnamed) = (share(&stacks, own, |stack| stack.contains("hotFunction")), share(&stacks, own, leaf));
+    eprintln!("{named:.3} of the samples are in the script, {unnamed:.3} have an unnamed leaf");
+    assert!(named > 0.4 && script > 0.1, "{named:.3}, {script:.3} by name");
+    assert!(unnamed < 0.1, "{unnamed:.3} of the samples have an unnamed leaf");
+}

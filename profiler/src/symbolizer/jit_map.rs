@@ -1,0 +1,273 @@
+//! Names for code that a running program wrote, from the file in which its runtime tells of it. Runs in the child only.
+//!
+//! Two forms: `perf-PID.map`, a line for each function (start and size in hexadecimal, name; the kernel's
+//! `tools/perf/Documentation/jit-interface.txt`), and `jit-PID.dump`, binary records (`jitdump-specification.txt` there). Both grow
+//! while the program runs and may tell of an address twice: what comes last holds. Nothing is kept but the answers, so a file's
+//! length costs time only, and that is bounded.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read};
+use std::os::unix::fs::FileExt;
+
+use crate::profile::{SourceLine, Symbol, Symbolized, UnknownReason, printable};
+
+/// Most bytes read of a map.
+pub(super) const MAX_MAP: u64 = 64 << 20;
+/// Most lines or records read.
+const MAX_ENTRIES: usize = 1_000_000;
+/// Longest line read; what is beyond is no name.
+const MAX_LINE: u64 = 8192;
+/// Longest name kept.
+const MAX_NAME: usize = 4096;
+
+/// Names for each address, in order.
+pub(super) fn symbolize(file: &File, addresses: &[u64]) -> Vec<Symbolized> {
+    let mut answers = Answers::new(addresses);
+    let mut magic = [0; 4];
+    let read = if file.read_exact_at(&mut magic, 0).is_ok() && magic == JITDUMP {
+        read_dump(file, &mut answers)
+    } else {
+        read_map(BufReader::with_capacity(64 << 10, At { file, at: 0 }.take(MAX_MAP)), &mut answers)
+    };
+    // What was read before a fault is still true.
+    let _ = read;
+    answers.names
+}
+
+/// The addresses asked for, and what is known of them so far.
+struct Answers {
+    /// Sorted, with the place of each in `names`.
+    addresses: Vec<(u64, usize)>,
+    names: Vec<Symbolized>,
+}
+
+impl Answers {
+    fn new(addresses: &[u64]) -> Self {
+        let mut sorted: Vec<_> = addresses.iter().copied().zip(0..).collect();
+        sorted.sort_unstable();
+        Self { addresses: sorted, names: vec![Symbolized::Unknown(UnknownReason::NotFound); addresses.len()] }
+    }
+
+    /// Tells that a function is at these addresses, from now on.
+    fn tell(&mut self, start: u64, len: u64, name: &[u8]) {
+        let first = self.addresses.partition_point(|(address, _)| *address < start);
+        let inside = self.addresses[first..].iter().take_while(|(address, _)| address - start < len);
+        for (_, at) in inside {
+            self.names[*at] = Symbolized::Named(vec![symbol(&printable(name, MAX_NAME))]);
+        }
+    }
+}
+
+fn read_map(mut map: impl BufRead, answers: &mut Answers) -> io::Result<()> {
+    let mut line = Vec::new();
+    for _ in 0..MAX_ENTRIES {
+        line.clear();
+        map.by_ref().take(MAX_LINE).read_until(b'\n', &mut line)?;
+        // The last line may not be whole yet.
+        let Some(text) = line.strip_suffix(b"\n") else {
+            if (line.len() as u64) < MAX_LINE {
+                break;
+            }
+            map.skip_until(b'\n')?;
+            continue;
+        };
+        let mut fields = text.splitn(3, |byte| *byte == b' ');
+        let mut number = || {
+            let text = std::str::from_utf8(fields.next()?).ok()?;
+            u64::from_str_radix(text.trim_start_matches("0x"), 16).ok()
+        };
+        if let (Some(start), Some(len)) = (number(), number())
+            && let Some(name) = fields.next().filter(|name| !name.is_empty())
+        {
+            answers.tell(start, len, name);
+        }
+    }
+    Ok(())
+}
+
+/// `JiTD` as this machine's bytes.
+const JITDUMP: [u8; 4] = 0x4A69_5444_u32.to_ne_bytes();
+/// Where the size of the header stands in it.
+const HEADER_SIZE: u64 = 8;
+const CODE_LOAD: u32 = 0;
+/// Bytes of a record before its body: its kind, its size, its time.
+const RECORD: u64 = 16;
+/// Bytes of a load before the name: pid, tid, address (twice), size, number.
+const LOAD: u64 = 40;
+
+fn read_dump(file: &File, answers: &mut Answers) -> io::Result<()> {
+    let u32_at = |at| read::<4>(file, at).map(u32::from_ne_bytes);
+    let u64_at = |at| read::<8>(file, at).map(u64::from_ne_bytes);
+    let mut at = u64::from(u32_at(HEADER_SIZE)?);
+    for _ in 0..MAX_ENTRIES {
+        let (kind, size) = (u32_at(at)?, u64::from(u32_at(at + 4)?));
+        if size < RECORD {
+            break;
+        }
+        if kind == CODE_LOAD && size > RECORD + LOAD {
+            let body = at + RECORD;
+            let (start, len) = (u64_at(body + 16)?, u64_at(body + 24)?);
+            let mut name = vec![0; usize::try_from(size - RECORD - LOAD).unwrap_or(MAX_NAME).min(MAX_NAME)];
+            let read = file.read_at(&mut name, body + LOAD)?;
+            let name = name[..read].split(|byte| *byte == 0).next().unwrap_or_default();
+            answers.tell(start, len, name);
+        }
+        at = at.checked_add(size).ok_or(io::ErrorKind::InvalidData)?;
+    }
+    Ok(())
+}
+
+fn read<const N: usize>(file: &File, at: u64) -> io::Result<[u8; N]> {
+    let mut bytes = [0; N];
+    file.read_exact_at(&mut bytes, at)?;
+    Ok(bytes)
+}
+
+/// Reads a file from a place on.
+struct At<'a> {
+    file: &'a File,
+    at: u64,
+}
+
+impl Read for At<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.file.read_at(buffer, self.at)?;
+        self.at += read as u64;
+        Ok(read)
+    }
+}
+
+/// Takes a name apart where the runtime puts the file into it.
+fn symbol(text: &str) -> Symbol {
+    let plain = |name: &str| Symbol { name: name.to_owned(), source: None, inlined: false };
+    // CPython: `py::function:/path/file.py`.
+    if let Some(python) = text.strip_prefix("py::") {
+        let Some((name, file)) = python.split_once(':').filter(|(name, _)| !name.is_empty()) else {
+            return plain(text);
+        };
+        let source = SourceLine { file: file.to_owned(), line: None };
+        return Symbol { name: name.to_owned(), source: Some(source), inlined: false };
+    }
+    // V8: `JS:*function file:///path/file.js:12:3`, with a mark for how well it is compiled (`~`, `^`, `+`, `*`).
+    let script =
+        ["JS:", "LazyCompile:", "Function:", "Script:", "Eval:"].iter().find_map(|kind| text.strip_prefix(kind));
+    let Some(script) = script else { return plain(text) };
+    let script = script.trim_start_matches(['~', '^', '+', '*']);
+    let Some((name, place)) = script.split_once(' ') else { return plain(script) };
+    let name = if name.is_empty() { "(anonymous)" } else { name };
+    let mut parts = place.rsplitn(3, ':');
+    let (column, line, file) = (parts.next(), parts.next(), parts.next());
+    let number = |text: Option<&str>| text.and_then(|text| text.parse::<u32>().ok());
+    let source = match (file, number(line), number(column)) {
+        (Some(file), Some(line), Some(_)) => SourceLine { file: file.to_owned(), line: Some(line) },
+        _ => SourceLine { file: place.to_owned(), line: None },
+    };
+    Symbol { name: name.to_owned(), source: Some(source), inlined: false }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
+    use std::io::Write;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn file_of(bytes: &[u8]) -> File {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(bytes).unwrap();
+        file
+    }
+
+    fn names(content: &[u8], addresses: &[u64]) -> Vec<String> {
+        let name = |answer| match answer {
+            Symbolized::Named(symbols) => symbols[0].name.clone(),
+            Symbolized::Unknown(reason) => format!("{reason:?}"),
+        };
+        symbolize(&file_of(content), addresses).into_iter().map(name).collect()
+    }
+
+    /// A function covers its addresses and no more; of two that cover one address, the later holds; a line that is not whole, or
+    /// makes no sense, is no function.
+    #[test]
+    fn the_last_word_holds() {
+        let map = b"1000 10 first\n0x2000 20 second one\nnonsense\n1008 8 later\n3000 10\n3000 zz bad\n4000 10 unfinis";
+        let addresses = [0x4000, 0x1000, 0x1007, 0x1008, 0x100f, 0x1010, 0x2010, 0x0fff, 0x3000];
+        let expected =
+            ["NotFound", "first", "first", "later", "later", "NotFound", "second one", "NotFound", "NotFound"];
+        assert_eq!(names(map, &addresses), expected);
+    }
+
+    /// A line without end is passed over, and what follows is read.
+    #[test]
+    fn a_line_without_end_is_passed_over() {
+        let map = [b"1000 10 ".as_slice(), &[b'x'; 100_000], b"\n2000 10 good\n"].concat();
+        assert_eq!(names(&map, &[0x1000, 0x2000]), ["NotFound", "good"]);
+    }
+
+    /// Records of a jitdump: loads are functions, others are passed over; a record cut short ends it.
+    #[test]
+    fn a_jitdump_is_read() {
+        let record = |kind: u32, body: &[u8]| {
+            let size = RECORD as u32 + body.len() as u32;
+            [&kind.to_ne_bytes()[..], &size.to_ne_bytes(), &7_u64.to_ne_bytes(), body].concat()
+        };
+        let load = |start: u64, len: u64, name: &str| {
+            let numbers = [start, start, len, 1].map(u64::to_ne_bytes).concat();
+            record(CODE_LOAD, &[&[0; 8][..], &numbers, name.as_bytes(), &[0], &vec![0x90; len as usize]].concat())
+        };
+        let header = [&JITDUMP[..], &1_u32.to_ne_bytes(), &40_u32.to_ne_bytes(), &[0; 28]].concat();
+        let dump =
+            [header, load(0x1000, 16, "one"), record(2, &[0; 50]), load(0x2000, 16, "two"), load(0x3000, 16, "cut")];
+        let dump = dump.concat();
+        let addresses = [0x1000, 0x200f, 0x2010, 0x3000];
+        assert_eq!(names(&dump, &addresses), ["one", "two", "NotFound", "cut"]);
+        assert_eq!(names(&dump[..dump.len() - 60], &addresses), ["one", "two", "NotFound", "NotFound"]);
+    }
+
+    /// Runtimes put the file into the name: it is shown where files are shown.
+    #[test]
+    fn files_are_taken_out_of_names() {
+        let source = |text| {
+            let symbol = symbol(text);
+            (symbol.name, symbol.source.map(|source| (source.file, source.line)))
+        };
+        let at = |name: &str, file: &str, line| (name.to_owned(), Some((file.to_owned(), line)));
+        assert_eq!(source("py::hot:/srv/app.py"), at("hot", "/srv/app.py", None));
+        assert_eq!(source("JS:*hot file:///srv/app.js:12:3"), at("hot", "file:///srv/app.js", Some(12)));
+        assert_eq!(source("LazyCompile:~ /srv/app.js:1:1"), at("(anonymous)", "/srv/app.js", Some(1)));
+        assert_eq!(source("JS:^eval [eval]"), at("eval", "[eval]", None));
+        assert_eq!(source("Builtin:ArrayMap"), ("Builtin:ArrayMap".to_owned(), None));
+        assert_eq!(source("py::"), ("py::".to_owned(), None));
+    }
+
+    proptest! {
+        /// Whatever a program writes, every address has an answer, printable and short.
+        #[test]
+        fn any_bytes_are_survived(
+            dump in any::<bool>(), content in proptest::collection::vec(any::<u8>(), 0..400), addresses in any::<[u64; 4]>()
+        ) {
+            let content = if dump { [&JITDUMP[..], &1_u32.to_ne_bytes(), &12_u32.to_ne_bytes(), &content].concat() } else { content };
+            for answer in symbolize(&file_of(&content), &addresses) {
+                if let Symbolized::Named(symbols) = answer {
+                    prop_assert!(symbols[0].name.len() <= MAX_NAME);
+                    prop_assert!(symbols[0].name.chars().all(crate::profile::is_printable));
+                }
+            }
+        }
+
+        /// In any order of lines, an address has the name of the last line that covers it.
+        #[test]
+        fn the_last_line_that_covers_an_address_names_it(lines in proptest::collection::vec((0..64_u64, 1..32_u64), 1..20)) {
+            let map: String = lines.iter().enumerate().map(|(n, (start, len))| format!("{start:x} {len:x} f{n}\n")).collect();
+            let addresses: Vec<u64> = (0..100).collect();
+            let expected = |address: &u64| {
+                let covers = |(start, len): &(u64, u64)| *start <= *address && *address < start + len;
+                lines.iter().rposition(covers).map_or("NotFound".to_owned(), |n| format!("f{n}"))
+            };
+            prop_assert_eq!(names(map.as_bytes(), &addresses), addresses.iter().map(expected).collect::<Vec<_>>());
+        }
+    }
+}
