@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use object::{Object as _, ObjectSymbol as _};
 use profiler::profile::{RawSample, SampleEvent, StackEnd};
-use profiler::sampler::{Frequency, Sampler, SamplerOptions, Target, WalkLoop};
+use profiler::sampler::{Frequency, Sampler, SamplerOptions, Target, UnwindMaps, WalkLoop};
 use profiler::sys::clock::boot_now;
 use profiler::unwind::host::{Pool, finish, image_of};
 use profiler::unwind::{Kernel as _, PageMemory as _};
@@ -134,8 +134,7 @@ impl Fixture {
 }
 
 /// Copies the tables into the kernel's, pages first, and gives them to the process.
-fn load(sampler: &mut Sampler, pool: &Pool, space: Space, pid: u32) {
-    let mut maps = sampler.take_unwind_maps().unwrap();
+fn load(maps: &mut UnwindMaps, pool: &Pool, space: Space, pid: u32) {
     maps.add_chunk(0).unwrap();
     for (number, page) in (0..).zip(pool.pages()) {
         maps.write(number, page);
@@ -181,7 +180,7 @@ fn rows_lead_from_the_leaf_to_the_first_function() {
         let running = fixture.run(depth);
         let mut sampler = Sampler::start(options(running.pid(), walk_loop), boot_now()).unwrap();
         let (pool, space) = fixture.tables();
-        load(&mut sampler, &pool, space, running.pid());
+        load(&mut sampler.take_unwind_maps().unwrap(), &pool, space, running.pid());
         samples(&mut sampler).iter().for_each(|sample| fixture.check(sample, u64::from(depth)));
     }
 }
@@ -198,7 +197,7 @@ fn a_sample_that_came_too_early_is_finished_later() {
     let mut sampler = Sampler::start(options(running.pid(), WalkLoop::BpfLoop), boot_now()).unwrap();
     for expected in [StackEnd::NoMappings, StackEnd::RowsNotLoaded] {
         if expected == StackEnd::RowsNotLoaded {
-            load(&mut sampler, &pool, not_loaded, running.pid());
+            load(&mut sampler.take_unwind_maps().unwrap(), &pool, not_loaded, running.pid());
         }
         for mut sample in samples(&mut sampler) {
             assert_eq!((sample.end, sample.user.len()), (expected, 1));
@@ -236,12 +235,11 @@ fn no_sample_is_lost_for_its_tail() {
 }
 
 /// Waits until the processes that have this space are these.
-fn wait_for_spaces(sampler: &mut Sampler, id: u32, mut expected: Vec<u32>) {
+fn wait_for_spaces(maps: &UnwindMaps, id: u32, mut expected: Vec<u32>) {
     expected.sort_unstable();
     let mut seen = Vec::new();
     for _ in 0..200 {
-        seen =
-            sampler.unwind_maps().unwrap().spaces().filter(|(_, space)| space.id == id).map(|(pid, _)| pid).collect();
+        seen = maps.spaces().filter(|(_, space)| space.id == id).map(|(pid, _)| pid).collect();
         seen.sort_unstable();
         if seen == expected {
             return;
@@ -261,18 +259,19 @@ fn mappings_follow_forks_and_go_with_exec_and_exit() {
     let mut lines = BufReader::new(output).lines();
     let mut sampler = Sampler::start(options(shell.pid(), WalkLoop::BpfLoop), boot_now()).unwrap();
     let space = Space { id: 4242, ..Space::default() };
-    let maps = sampler.unwind_maps().unwrap();
-    assert!(!maps.replace_space(shell.pid(), space).unwrap(), "there is nothing to replace");
+    let mut maps = sampler.take_unwind_maps().unwrap();
+    maps.replace_space(shell.pid(), space).unwrap();
+    assert_eq!(maps.space_of(shell.pid()), None, "there is nothing to replace");
     maps.add_space(shell.pid(), space).unwrap();
     writeln!(input, "fork").unwrap();
     let child = lines.next().unwrap().unwrap().parse().unwrap();
-    wait_for_spaces(&mut sampler, 4242, vec![shell.pid(), child]);
+    wait_for_spaces(&maps, 4242, vec![shell.pid(), child]);
     writeln!(input, "kill").unwrap();
-    wait_for_spaces(&mut sampler, 4242, vec![shell.pid()]);
-    assert!(sampler.unwind_maps().unwrap().replace_space(shell.pid(), Space { id: 4243, ..space }).unwrap());
+    wait_for_spaces(&maps, 4242, vec![shell.pid()]);
+    maps.replace_space(shell.pid(), Space { id: 4243, ..space }).unwrap();
+    assert_eq!(maps.space_of(shell.pid()).map(|space| space.id), Some(4243));
     writeln!(input, "exec").unwrap();
-    wait_for_spaces(&mut sampler, 4243, vec![]);
-    let maps = sampler.unwind_maps().unwrap();
-    assert!(!maps.replace_space(shell.pid(), space).unwrap(), "another program must not get these mappings");
-    assert!(!maps.remove_space(shell.pid()).unwrap());
+    wait_for_spaces(&maps, 4243, vec![]);
+    maps.replace_space(shell.pid(), space).unwrap();
+    assert_eq!(maps.space_of(shell.pid()), None, "another program must not get these mappings");
 }

@@ -50,6 +50,11 @@ impl UnwindMaps {
     pub fn space_of(&self, pid: u32) -> Option<Space> {
         self.processes.get(&pid, 0).ok()
     }
+
+    /// Every process that has mappings, with them. While processes come and go some can be missed.
+    pub fn spaces(&self) -> impl Iterator<Item = (u32, Space)> + '_ {
+        self.processes.iter().filter_map(Result::ok)
+    }
 }
 
 impl PageMemory for UnwindMaps {
