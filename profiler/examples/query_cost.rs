@@ -137,6 +137,7 @@ impl Actor {
             stack: Arc::clone(&self.stacks[at]),
             end: if at % 10 == 0 { StackEnd::FramePointerLost } else { StackEnd::Complete },
             count,
+            times: Vec::new(),
         };
         ProcessWindow { facts: Arc::clone(&self.facts), stacks: counts.into_iter().map(row).collect() }
     }
@@ -175,6 +176,7 @@ fn build(database: &Path) {
         let unnamed = store.write_window(&window).unwrap();
         let names: Vec<_> = unnamed.iter().map(|unnamed| (unnamed.location, name(unnamed))).collect();
         store.write_names(&names).unwrap();
+        while store.tend().unwrap() {}
     }
     store.close().unwrap();
     println!(

@@ -59,7 +59,7 @@ impl State {
 }
 
 fn frames(window: &Window) -> usize {
-    window.processes.iter().flat_map(|process| &process.stacks).map(|row| row.stack.len()).sum()
+    window.processes.iter().flat_map(|process| &process.stacks).map(|row| row.stack.len() + row.times.len() / 2).sum()
 }
 
 /// Samples that did not reach the store, for the next window's books.
@@ -184,8 +184,14 @@ mod tests {
         losses.add(LossCause::RingFull, 1);
         let key = ProcessKey { pid: 1, start: StartTicks(0) };
         let facts = ProcessFacts { key, comm: "x".into(), exe: None, cgroup: "/".into(), container: None, unit: None };
-        let row =
-            StackCount { tid: 1, thread: "x".into(), stack: Arc::from([]), end: StackEnd::Complete, count: samples };
+        let row = StackCount {
+            tid: 1,
+            thread: "x".into(),
+            stack: Arc::from([]),
+            end: StackEnd::Complete,
+            count: samples,
+            times: Vec::new(),
+        };
         Window {
             boot_id: "boot".into(),
             start: BootNanos(number),

@@ -9,7 +9,7 @@ use super::notice;
 use super::window_queue::{Ledger, WindowQueue, Work};
 use crate::profile::{LossCause, Symbolized, Window};
 use crate::server::SharedLive;
-use crate::store::{LocationId, Store, StoreError, Unnamed};
+use crate::store::{Keep, LocationId, Store, StoreError, Unnamed};
 use crate::symbolizer::{Request, Symbolizer};
 use crate::sys::clock::wall_now;
 
@@ -44,10 +44,10 @@ pub fn run(
     let answers = Arc::clone(queue);
     let symbolizer = Symbolizer::start(move |names| answers.push_names(names))?;
     let mut writer = Writer { store, symbolizer, live, given_up: Ledger::default(), refused: None };
-    let mut retained = Instant::now();
+    let mut upkeep = Upkeep::new(retention);
     let mut last_windows: Option<Instant> = None;
     loop {
-        match queue.take(Duration::from_secs(1)) {
+        match queue.take(upkeep.patience()) {
             Work::Names(names) => write_names(&mut writer.store, &names),
             Work::Window(window) => {
                 let Some(window) = writer.window(window) else { continue };
@@ -59,16 +59,9 @@ pub fn run(
                     std::thread::sleep(RETRY);
                 }
             }
-            Work::Nothing => {}
+            // Only while nobody waits: a step takes a few ms, that of a whole day a fraction of a second.
+            Work::Nothing => upkeep.step(&mut writer.store),
             Work::Closed => break,
-        }
-        if let Some(Retention { age, bytes }) = retention
-            && retained.elapsed() > RETENTION_PERIOD
-        {
-            retained = Instant::now();
-            if let Err(error) = writer.store.retain(wall_now(), age, bytes) {
-                tracing::warn!(error = &error as &dyn std::error::Error, "failed to delete old windows");
-            }
         }
     }
     let Writer { mut store, symbolizer, mut given_up, refused, .. } = writer;
@@ -92,6 +85,51 @@ pub fn run(
         return Err(error).with_context(|| format!("the last {} samples are not in the database", given_up.taken));
     }
     Ok(closed?)
+}
+
+/// What the store does between windows: packing and rolling up, and forgetting now and then.
+struct Upkeep {
+    retention: Option<Retention>,
+    retained: Instant,
+    /// The last step left more to do.
+    more: bool,
+    /// Not before this, after a failure.
+    rest: Instant,
+}
+
+impl Upkeep {
+    fn new(retention: Option<Retention>) -> Self {
+        Self { retention, retained: Instant::now(), more: false, rest: Instant::now() }
+    }
+
+    /// How long to wait for windows and names.
+    fn patience(&self) -> Duration {
+        if self.more { Duration::ZERO } else { Duration::from_secs(1) }
+    }
+
+    fn step(&mut self, store: &mut Store) {
+        self.more = false;
+        if Instant::now() < self.rest {
+            return;
+        }
+        let done = match self.retention {
+            Some(Retention { age, bytes }) if self.retained.elapsed() > RETENTION_PERIOD => {
+                self.retained = Instant::now();
+                store.retain(wall_now(), &Keep { age, bytes, ..Keep::default() }).map(|_| true)
+            }
+            _ => store.tend(),
+        };
+        match done {
+            Ok(more) => self.more = more,
+            Err(error) => {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "failed to tidy the database up, trying again in a minute"
+                );
+                self.rest = Instant::now() + RETENTION_PERIOD;
+            }
+        }
+    }
 }
 
 /// On failure they stay unnamed in the database, and are asked for again when they are sampled again.

@@ -30,6 +30,8 @@ pub struct StackCount {
     pub end: StackEnd,
     /// Samples.
     pub count: u64,
+    /// When each was taken, on the boot clock, in no order; empty when that is not known.
+    pub times: Vec<BootNanos>,
 }
 
 /// One process's share of a window.

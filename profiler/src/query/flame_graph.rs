@@ -1,121 +1,106 @@
-//! Samples by stack -> tree of frames: root, process, note, user frames, kernel frames.
-//!
-//! Each stack of the store is a path of a tree already; walking it once per (comm, end) and remembering where each node went
-//! costs as much as there are distinct nodes, however many stacks share them.
+//! The flame graph of a range, seen from its roots, its leaves, or one function.
 
+use super::grow::{grow, name};
+use super::lazy::Whole;
 use super::merge::{Counts, merge};
-use super::tree::{Builder, NodeId};
-use super::{QueryError, Selector, note};
-use crate::profile::{CallTree, FrameId, FrameKind, TimeRange};
-use crate::store::{CachedFrame, PlacedFrame, Reader, RowMap, Snapshot, StackId, StoreError};
+use super::tree::{Labels, Scale, Shown};
+use super::{QueryError, Selector};
+use crate::profile::{CallTree, Node, TimeRange};
+use crate::store::{Reader, RowMap, Snapshot};
 
 /// A merged profile.
 #[derive(Clone, Debug, Default)]
 pub struct Merged {
-    /// The tree; the root's total is the number of samples.
+    /// The tree; the root's total is the number of samples (with the function on their stacks, where one is asked for).
     pub tree: CallTree,
     /// CPU time one sample stands for (weighted mean over the windows); 0 without samples.
     pub nanos_per_sample: u64,
 }
 
+/// Where a flame graph is seen from.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum View {
+    /// Processes at the root, leaves at the tips.
+    #[default]
+    TopDown,
+    /// The functions that samples ended in at the root, below each its callers.
+    BottomUp,
+    /// The functions of this name at the root, below them their callers.
+    Callers(String),
+    /// The functions of this name at the root, below them their callees.
+    Callees(String),
+}
+
 /// The call tree of a range, cut to `max_nodes` by leaving the smallest out behind remainder nodes.
 ///
 /// # Errors
-/// [`QueryError::Store`].
+/// [`QueryError::Store`], [`QueryError::TooLarge`].
 pub fn flame_graph(
     reader: &mut Reader,
     range: TimeRange,
     selector: &Selector,
     max_nodes: usize,
 ) -> Result<Merged, QueryError> {
+    flame_graph_from(reader, range, selector, &View::TopDown, max_nodes)
+}
+
+/// The same, seen from elsewhere.
+///
+/// # Errors
+/// [`QueryError::Store`], [`QueryError::TooLarge`].
+pub fn flame_graph_from(
+    reader: &mut Reader,
+    range: TimeRange,
+    selector: &Selector,
+    view: &View,
+    max_nodes: usize,
+) -> Result<Merged, QueryError> {
     let mut snapshot = reader.snapshot()?;
-    let counts = merge(&snapshot, range, selector)?;
-    let tree = grow(&mut snapshot, &counts)?.finish(max_nodes);
-    let tree = CallTree { incomplete: counts.incomplete(), ..tree };
+    let counts = merge(&mut snapshot, range, selector)?;
+    draw(&mut snapshot, &counts, view, max_nodes)
+}
+
+/// The flame graph of what was added up.
+pub(super) fn draw(
+    snapshot: &mut Snapshot<'_>,
+    counts: &Counts,
+    view: &View,
+    max_nodes: usize,
+) -> Result<Merged, QueryError> {
+    let mut labels = Labels::new();
+    let tree = grow(snapshot, &mut labels, [counts])?;
+    let totals = tree.totals();
+    let whole = Whole { tree: &tree, totals: &totals, scale: Scale::ONE, max_nodes };
+    let kept = match view {
+        View::TopDown => tree.cut(totals, Scale::ONE, max_nodes),
+        View::BottomUp => whole.bottom_up(),
+        View::Callers(function) => whole.callers(named(snapshot, function)),
+        View::Callees(function) => whole.callees(named(snapshot, function)),
+    };
+    let (nodes, frames_of, frames) = name(snapshot, &labels, &kept, Scale::ONE, [counts])?;
+    let nodes = nodes.iter().zip(frames_of);
+    let node = |(node, frame): (&super::tree::Placed<1>, _)| Node {
+        depth: node.depth,
+        frame,
+        total: node.total[0],
+        self_: node.selves[0],
+    };
+    let tree = CallTree {
+        nodes: nodes.map(node).collect(),
+        frames,
+        incomplete: counts.incomplete,
+        hidden_nodes: kept.hidden_nodes,
+    };
     Ok(Merged { tree, nanos_per_sample: counts.nanos_per_sample() })
 }
 
-/// From the reader's frames to the builder's.
-#[derive(Default)]
-struct FrameIds(Vec<Option<FrameId>>);
-
-impl FrameIds {
-    fn get(&mut self, snapshot: &Snapshot<'_>, frame: CachedFrame, builder: &mut Builder) -> FrameId {
-        let at = frame.0 as usize;
-        if at >= self.0.len() {
-            self.0.resize(at + 1, None);
-        }
-        *self.0[at].get_or_insert_with(|| builder.frame(snapshot.frame(frame).clone()))
-    }
-}
-
-/// A node of the store's stack tree, and where it went.
-struct Walked {
-    /// Its caller's place in the list; its own for the first, which stands for the empty stack.
-    parent: usize,
-    location: u32,
-    node: NodeId,
-    samples: u64,
-}
-
-/// Every node of the tree.
-fn grow(snapshot: &mut Snapshot<'_>, counts: &Counts) -> Result<Builder, StoreError> {
-    let mut builder = Builder::new();
-    let mut frames = FrameIds::default();
-    let mut by_location = RowMap::<u32, u64>::default();
-    for group in &counts.groups {
-        let frame = builder.label(&group.comm, FrameKind::Process);
-        let mut top = builder.child(NodeId::ROOT, frame);
-        if let Some(note) = note(group.end) {
-            let frame = builder.label(note, FrameKind::Note);
-            top = builder.child(top, frame);
-        }
-        let mut walked = vec![Walked { parent: 0, location: 0, node: top, samples: 0 }];
-        let mut places = RowMap::<StackId, usize>::default();
-        places.insert(StackId(0), 0);
-        let mut path = Vec::new();
-        for (&leaf, &samples) in &group.stacks {
-            snapshot.check()?;
-            let mut id = leaf;
-            let mut place = loop {
-                if let Some(place) = places.get(&id) {
-                    break *place;
-                }
-                // Parents have smaller ids: this ends.
-                let node = snapshot.stack(id)?;
-                path.push((id, node.location));
-                id = node.parent;
-            };
-            for (id, location) in path.drain(..).rev() {
-                let mut node = walked[place].node;
-                for at in snapshot.frames(location)? {
-                    let frame = frames.get(snapshot, snapshot.placed(at).frame, &mut builder);
-                    node = builder.child(node, frame);
-                }
-                walked.push(Walked { parent: place, location, node, samples: 0 });
-                place = walked.len() - 1;
-                places.insert(id, place);
-            }
-            builder.add(walked[place].node, samples);
-            walked[place].samples += samples;
-        }
-        for at in (1..walked.len()).rev() {
-            let Walked { parent, location, samples, .. } = walked[at];
-            walked[parent].samples = walked[parent].samples.saturating_add(samples);
-            let sum = by_location.entry(location).or_default();
-            *sum = sum.saturating_add(samples);
-        }
-    }
-    for (location, samples) in by_location {
-        for at in snapshot.frames(location)? {
-            let PlacedFrame { frame, line } = snapshot.placed(at);
-            if line > 0 {
-                let frame = frames.get(snapshot, frame, &mut builder);
-                builder.weigh_line(frame, line, samples);
-            }
-        }
-    }
-    Ok(builder)
+/// Whether what a node shows is code of this name.
+fn named(snapshot: &Snapshot<'_>, function: &str) -> impl Fn(Shown) -> bool {
+    let known: RowMap<u32, ()> = (0..snapshot.frames() as u32)
+        .filter(|at| &*snapshot.frame(crate::store::CachedFrame(*at)).name == function)
+        .map(|at| (at, ()))
+        .collect();
+    move |shown| shown.get().is_ok_and(|frame| known.contains_key(&frame.0))
 }
 
 #[cfg(test)]
@@ -134,7 +119,7 @@ mod tests {
 
     /// A tree as indented lines: name, total/self, kind where it is not plain.
     fn draw(tree: &CallTree) -> String {
-        let line = |node: &crate::profile::Node| {
+        let line = |node: &Node| {
             let frame = &tree.frames[node.frame.0 as usize];
             let indent = "  ".repeat(node.depth as usize);
             format!("{indent}{} {}/{} {:?}\n", frame.name, node.total, node.self_, frame.kind)

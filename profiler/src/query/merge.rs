@@ -1,31 +1,46 @@
-//! Adding up the shares of a range: samples by (comm, stack end, stack).
+//! Adding up the pieces of a range: samples by (process name, note, stack).
 //!
 //! Reads packed stacks as they come and keeps only sums, so its memory is the number of distinct stacks, however long the
-//! range. No names here: see [`super::flame_graph`].
+//! range, and bounded. Numbers only, no names: see [`super::grow`].
 
 use std::collections::HashMap;
-use std::collections::hash_map::Entry::{Occupied, Vacant};
 
-use super::Selector;
+use super::sieve::Sieve;
+use super::sparse::Sparse;
+use super::{QueryError, Selector, note};
 use crate::profile::{StackEnd, TimeRange};
-use crate::store::{ProcessRow, RowMap, Snapshot, StackId, StoreError, ThreadId, decode};
+use crate::store::{Group, Piece, Snapshot};
 
-/// Samples by stack, for one process name and one way of ending.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Group {
-    pub(super) comm: String,
-    pub(super) end: StackEnd,
-    pub(super) stacks: RowMap<StackId, u64>,
+/// Most memory of the sums of one question: ten million distinct stacks in a row, or half a million far apart.
+const MOST_BYTES: usize = 192 << 20;
+
+/// What hangs from the root: a process name, and the note where a stack is cut short.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) struct Top {
+    /// Row of the name in `string`.
+    pub(super) comm: u32,
+    /// How the stacks end, where that is worth a note.
+    pub(super) end: Option<StackEnd>,
+}
+
+impl Top {
+    fn of(snapshot: &mut Snapshot<'_>, group: &Group) -> Result<Self, QueryError> {
+        let end = Some(group.key.end).filter(|end| note(*end).is_some());
+        Ok(Self { comm: snapshot.process(group.key.process)?.comm, end })
+    }
 }
 
 /// What a range and a selector come to.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Counts {
-    pub(super) groups: Vec<Group>,
+    tops: HashMap<Top, usize>,
+    stacks: Sparse,
     /// All samples.
     pub(super) samples: u64,
+    /// Those whose user stack is cut short.
+    pub(super) incomplete: u64,
     /// CPU time they stand for, in nanoseconds.
-    nanos: u128,
+    pub(super) nanos: u128,
 }
 
 impl Counts {
@@ -35,10 +50,85 @@ impl Counts {
         u64::try_from((self.nanos + samples / 2) / samples).unwrap_or(u64::MAX)
     }
 
-    /// Samples whose user stack is cut short.
-    pub(super) fn incomplete(&self) -> u64 {
-        let cut = self.groups.iter().filter(|group| !group.end.is_complete());
-        cut.flat_map(|group| group.stacks.values()).fold(0, |sum, n| sum.saturating_add(*n))
+    /// Everything that hangs from the root.
+    pub(super) fn tops(&self) -> impl Iterator<Item = Top> {
+        self.tops.keys().copied()
+    }
+
+    /// The samples below one of [`Self::tops`] by stack, the smallest first; nothing below others.
+    pub(super) fn stacks(&self, top: Top) -> impl DoubleEndedIterator<Item = (u32, u64)> {
+        self.tops.get(&top).into_iter().flat_map(|group| self.stacks.iter(*group))
+    }
+
+    /// Adds the samples of a group, which passed.
+    fn group(&mut self, snapshot: &mut Snapshot<'_>, piece: &Piece, group: &Group) -> Result<usize, QueryError> {
+        self.count(piece.hz, group.key.end, group.samples);
+        let top = Top::of(snapshot, group)?;
+        let stacks = &mut self.stacks;
+        Ok(*self.tops.entry(top).or_insert_with(|| stacks.group()))
+    }
+
+    fn count(&mut self, hz: u32, end: StackEnd, samples: u64) {
+        self.samples = self.samples.saturating_add(samples);
+        self.nanos = self.nanos.saturating_add(u128::from(samples) * u128::from(nanos_at(hz)));
+        if !end.is_complete() {
+            self.incomplete = self.incomplete.saturating_add(samples);
+        }
+    }
+
+    /// Adds samples of one stack.
+    pub(super) fn add(
+        &mut self,
+        snapshot: &mut Snapshot<'_>,
+        hz: u32,
+        group: &Group,
+        stack: u32,
+        samples: u64,
+    ) -> Result<(), QueryError> {
+        self.count(hz, group.key.end, samples);
+        let top = Top::of(snapshot, group)?;
+        let stacks = &mut self.stacks;
+        let at = *self.tops.entry(top).or_insert_with(|| stacks.group());
+        self.stacks.add(at, stack, samples);
+        self.check()
+    }
+
+    /// Adds what passes of a piece.
+    fn piece(&mut self, snapshot: &mut Snapshot<'_>, sieve: &mut Sieve<'_>, piece: &Piece) -> Result<(), QueryError> {
+        if !sieve.is_open() {
+            // Most pieces have nothing of a rare process: who is in one is read first.
+            let mut some = false;
+            for group in snapshot.groups(piece)? {
+                some = some || sieve.passes(snapshot, &group)?;
+            }
+            if !some {
+                return Ok(());
+            }
+        }
+        let stacks = snapshot.stacks(piece)?;
+        let mut places = vec![None; stacks.groups().len()];
+        for (place, group) in places.iter_mut().zip(stacks.groups()) {
+            if sieve.passes(snapshot, group)? {
+                *place = Some(self.group(snapshot, piece, group)?);
+            }
+        }
+        // The leaf of the entry before: the next one is often beside it.
+        let (mut near, mut leaf) = ((usize::MAX, 0), 0);
+        let sums = &mut self.stacks;
+        stacks.each(
+            |at, _| places[at].is_some(),
+            |at, stack, count| {
+                if near != (at, stack.0 >> 6) {
+                    (near, leaf) = ((at, stack.0 >> 6), sums.leaf(places[at].unwrap_or_default(), stack.0));
+                }
+                sums.add_at(leaf, stack.0, count);
+            },
+        )?;
+        self.check()
+    }
+
+    fn check(&self) -> Result<(), QueryError> {
+        if self.stacks.bytes() > MOST_BYTES { Err(QueryError::TooLarge) } else { Ok(()) }
     }
 }
 
@@ -47,86 +137,13 @@ pub(super) fn nanos_at(hz: u32) -> u64 {
     1_000_000_000 / u64::from(hz.max(1))
 }
 
-/// Answers a selector once per process and thread, not once per row.
-pub(super) struct Sieve<'a> {
-    selector: &'a Selector,
-    names_thread: bool,
-    processes: RowMap<i64, Option<ProcessRow>>,
-    threads: RowMap<ThreadId, bool>,
-}
-
-impl<'a> Sieve<'a> {
-    pub(super) fn new(selector: &'a Selector) -> Self {
-        Self {
-            selector,
-            names_thread: selector.names_thread(),
-            processes: RowMap::default(),
-            threads: RowMap::default(),
-        }
-    }
-
-    /// The process, unless the selector leaves it out.
-    pub(super) fn process(&mut self, snapshot: &Snapshot<'_>, id: i64) -> Result<Option<&ProcessRow>, StoreError> {
-        Ok(match self.processes.entry(id) {
-            Occupied(known) => known.into_mut(),
-            Vacant(new) => new.insert(Some(snapshot.process(id)?).filter(|row| self.selector.passes_process(row))),
-        }
-        .as_ref())
-    }
-
-    /// Whether the selector names threads at all.
-    pub(super) fn names_thread(&self) -> bool {
-        self.names_thread
-    }
-
-    /// Whether the selector lets the thread pass (its process has passed already).
-    pub(super) fn thread(&mut self, snapshot: &Snapshot<'_>, id: ThreadId) -> Result<bool, StoreError> {
-        if !self.names_thread {
-            return Ok(true);
-        }
-        Ok(match self.threads.entry(id) {
-            Occupied(known) => *known.get(),
-            Vacant(new) => *new.insert(self.selector.passes_thread(&snapshot.thread(id)?)),
-        })
-    }
-}
-
 /// Adds up everything in the range that passes the selector.
-pub(super) fn merge(snapshot: &Snapshot<'_>, range: TimeRange, selector: &Selector) -> Result<Counts, StoreError> {
+pub(super) fn merge(snapshot: &mut Snapshot<'_>, range: TimeRange, selector: &Selector) -> Result<Counts, QueryError> {
     let mut counts = Counts::default();
     let mut sieve = Sieve::new(selector);
-    let mut by_comm = HashMap::<String, usize>::new();
-    // Where a process's samples go: its name's place in the next table.
-    let mut places = RowMap::<i64, usize>::default();
-    let mut groups = Vec::<[Option<usize>; StackEnd::ALL.len()]>::new();
-    snapshot.shares(range, |share| -> Result<(), StoreError> {
-        let Some(process) = sieve.process(snapshot, share.process)? else { return Ok(()) };
-        let place = *places.entry(share.process).or_insert_with(|| {
-            *by_comm.entry(process.comm.clone()).or_insert_with(|| {
-                groups.push([None; StackEnd::ALL.len()]);
-                groups.len() - 1
-            })
-        });
-        let mut samples = 0_u64;
-        for entry in decode(share.stacks) {
-            let entry = entry.map_err(|bad| StoreError::BadRow(bad.0))?;
-            if !sieve.thread(snapshot, entry.thread)? {
-                continue;
-            }
-            let group = *groups[place][entry.end as usize].get_or_insert_with(|| {
-                let comm =
-                    by_comm.iter().find(|(_, at)| **at == place).map(|(comm, _)| comm.clone()).unwrap_or_default();
-                counts.groups.push(Group { comm, end: entry.end, stacks: RowMap::default() });
-                counts.groups.len() - 1
-            });
-            let sum = counts.groups[group].stacks.entry(entry.stack).or_default();
-            *sum = sum.saturating_add(entry.count);
-            samples = samples.saturating_add(entry.count);
-        }
-        counts.samples = counts.samples.saturating_add(samples);
-        counts.nanos = counts.nanos.saturating_add(u128::from(samples) * u128::from(nanos_at(share.hz)));
-        Ok(())
-    })?;
+    for piece in snapshot.pieces(range, i64::MAX)? {
+        counts.piece(snapshot, &mut sieve, &piece)?;
+    }
     Ok(counts)
 }
 
@@ -192,9 +209,58 @@ mod tests {
         tree.nodes.iter().map(walk).filter(|(_, samples)| *samples > 0).collect()
     }
 
+    /// Windows here and there over three days, of two rates, some of them when the clock had stepped back; tended now and then.
+    fn history() -> impl Strategy<Value = Vec<(u64, bool, bool, Vec<Line>)>> {
+        let place = prop_oneof![0..40_u64, 0..800_u64, 0..26_000_u64];
+        vec((place, any::<bool>(), any::<bool>(), vec(line(), 1..6)), 1..14)
+    }
+
     proptest! {
         // Each case writes a database.
         #![proptest_config(ProptestConfig::with_cases(24))]
+
+        /// However windows were packed and rolled up, in whatever order they came: any range has what its windows have, and any
+        /// split of a range adds up to the whole.
+        #[test]
+        fn roll_ups_change_no_answer(history in history(), cuts in vec(0..26_000_u64, 1..4)) {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("x.db");
+            let (mut store, _) = Store::open(&path).unwrap();
+            let mut windows = BTreeMap::new();
+            for (nth, (place, slow, tend, lines)) in (0..).zip(history) {
+                let drawing: Vec<_> = lines.iter().map(Line::draw).collect();
+                let mut window = window(place, &drawing.join("\n"));
+                // Always later by the boot clock, whatever the wall clock says.
+                let length = window.end.0 - window.start.0;
+                window.start.0 = 1_000_000_000_000_000 + nth * length;
+                window.end.0 = window.start.0 + length;
+                window.hz = if slow { 19 } else { 97 };
+                let unnamed = store.write_window(&window).unwrap();
+                name_all(&mut store, &unnamed);
+                while tend && store.tend().unwrap() {}
+                windows.entry(place).or_insert_with(Vec::new).extend(lines);
+            }
+            let wall = |n: u64| WallNanos((EPOCH + (n * SECONDS) as i64) * 1_000_000_000);
+            let mut reader = Reader::open(&path).unwrap();
+            let mut edges = cuts;
+            edges.extend([0, 26_000]);
+            edges.sort_unstable();
+            for tended in [false, true] {
+                while tended && store.tend().unwrap() {}
+                let mut whole = BTreeMap::new();
+                for pair in edges.windows(2) {
+                    let range = TimeRange { from: wall(pair[0]), to: wall(pair[1]) };
+                    let mut model = BTreeMap::new();
+                    for line in windows.range(pair[0]..pair[1]).flat_map(|(_, lines)| lines) {
+                        *model.entry(line.path()).or_default() += line.count;
+                        *whole.entry(line.path()).or_default() += line.count;
+                    }
+                    prop_assert_eq!(selves(&mut reader, range, ""), model);
+                }
+                let all = TimeRange { from: WallNanos(i64::MIN), to: WallNanos(i64::MAX) };
+                prop_assert_eq!(selves(&mut reader, all, ""), whole);
+            }
+        }
 
         /// Written, packed, read, filtered and merged, every sample is where adding up the lines by hand puts it.
         #[test]

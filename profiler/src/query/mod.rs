@@ -5,27 +5,31 @@
 //! of one range and selector adds up to the same number of samples.
 //!
 //! ```text
-//! shares of windows --merge--> samples by (comm, end, stack) --flame_graph--> tree of frames, cut to a size
-//!                                                                                  \--top--> table
+//! pieces of the range --merge--> samples by (process name, note, stack) --grow--> tree of frames --cut--> what is shown
+//!                                                                             \--lazy--> bottom-up, callers, callees
 //! ```
 
 mod flame_graph;
+mod grow;
 mod labels;
+mod lazy;
 mod merge;
 mod note;
 mod selector;
+mod sieve;
+mod sparse;
 mod time;
 mod timeline;
 mod top;
 mod totals;
 mod tree;
 
-pub use flame_graph::{Merged, flame_graph};
+pub use flame_graph::{Merged, View, flame_graph, flame_graph_from};
 pub use labels::{LABELS, label_values};
 pub use note::note;
 pub use selector::{Selector, parse_selector};
 pub use time::{parse_range, parse_time};
-pub use timeline::{Bucket, Timeline, timeline};
+pub use timeline::{Bucket, Series, Timeline, series, timeline};
 pub use top::{Top, TopRow, top};
 pub use totals::{Totals, totals};
 
@@ -44,6 +48,9 @@ pub enum QueryError {
     /// No label has this name.
     #[error("unknown label {0:?}: the labels are {labels}", labels = LABELS.join(", "))]
     UnknownLabel(String),
+    /// The answer would take more memory than a question may.
+    #[error("query too large: it has too many different stacks")]
+    TooLarge,
     /// The database failed.
     #[error("failed to read the database")]
     Store(#[source] crate::store::StoreError),

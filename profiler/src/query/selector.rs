@@ -8,7 +8,6 @@ use regex::{Regex, RegexBuilder};
 
 use super::QueryError;
 use super::labels::Label;
-use crate::store::ProcessRow;
 
 /// Longest selector, in bytes.
 const MAX_BYTES: usize = 8 << 10;
@@ -26,8 +25,9 @@ pub struct Selector {
     matchers: Vec<Matcher>,
 }
 
+/// One condition.
 #[derive(Clone, Debug)]
-struct Matcher {
+pub(super) struct Matcher {
     label: Label,
     /// Passes when the test says so: `=` and `=~`; or when it does not: `!=` and `!~`.
     wanted: bool,
@@ -41,7 +41,13 @@ enum Test {
 }
 
 impl Matcher {
-    fn passes(&self, value: &str) -> bool {
+    /// What it asks about.
+    pub(super) fn label(&self) -> Label {
+        self.label
+    }
+
+    /// Whether it lets a value pass.
+    pub(super) fn passes(&self, value: &str) -> bool {
         let found = match &self.test {
             Test::Equals(text) => text == value,
             Test::Matches(regex) => regex.is_match(value),
@@ -57,19 +63,9 @@ impl Selector {
         self.matchers.is_empty()
     }
 
-    /// Whether it asks for more than processes.
-    pub(super) fn names_thread(&self) -> bool {
-        self.matchers.iter().any(|matcher| matcher.label == Label::Thread)
-    }
-
-    /// Whether a process passes what is said of processes.
-    pub(super) fn passes_process(&self, process: &ProcessRow) -> bool {
-        self.matchers.iter().all(|matcher| matcher.label.of(process).is_none_or(|value| matcher.passes(&value)))
-    }
-
-    /// Whether a thread passes what is said of threads.
-    pub(super) fn passes_thread(&self, name: &str) -> bool {
-        self.matchers.iter().filter(|matcher| matcher.label == Label::Thread).all(|matcher| matcher.passes(name))
+    /// All its conditions.
+    pub(super) fn matchers(&self) -> &[Matcher] {
+        &self.matchers
     }
 }
 
@@ -267,12 +263,19 @@ mod tests {
 
     use super::*;
 
-    fn process() -> ProcessRow {
-        ProcessRow { comm: "postgres".into(), pid: 42, unit: "db.service".into(), ..ProcessRow::default() }
+    /// Whether a process called `comm`, 42, of a unit and of no container passes.
+    fn passes_as(selector: &str, comm: &str) -> bool {
+        let value = |label| match label {
+            Label::Comm => comm,
+            Label::Pid => "42",
+            Label::Unit => "db.service",
+            _ => "",
+        };
+        parse_selector(selector).unwrap().matchers().iter().all(|matcher| matcher.passes(value(matcher.label())))
     }
 
     fn passes(selector: &str) -> bool {
-        parse_selector(selector).unwrap().passes_process(&process())
+        passes_as(selector, "postgres")
     }
 
     fn error(selector: &str) -> String {
@@ -317,14 +320,6 @@ mod tests {
         assert!(passes(r#"{container!="web"}"#));
         assert!(!passes(r#"{unit=""}"#));
         assert!(!passes(r#"{container=~".+"}"#));
-    }
-
-    /// The thread is not the process's: a process passes, each thread is asked.
-    #[test]
-    fn threads_are_asked_apart() {
-        let selector = parse_selector(r#"{thread="io", comm="postgres"}"#).unwrap();
-        assert!(selector.names_thread() && selector.passes_process(&process()));
-        assert!(selector.passes_thread("io") && !selector.passes_thread("main"));
     }
 
     /// Escapes are Go's, bytes included.
@@ -416,10 +411,9 @@ mod tests {
         /// Any value can be selected, exactly.
         #[test]
         fn any_value_can_be_quoted(value in any::<String>(), other in any::<String>()) {
-            let row = ProcessRow { comm: value.clone(), ..ProcessRow::default() };
-            let passes = parse_selector(&format!("comm={}", quoted(&value))).unwrap().passes_process(&row);
+            let passes = passes_as(&format!("comm={}", quoted(&value)), &value);
             prop_assert!(passes);
-            let other_passes = parse_selector(&format!("comm={}", quoted(&other))).unwrap().passes_process(&row);
+            let other_passes = passes_as(&format!("comm={}", quoted(&other)), &value);
             prop_assert_eq!(other_passes, value == other);
         }
     }

@@ -1,9 +1,11 @@
 //! Samples over time in equal buckets.
 
-use super::merge::{Sieve, nanos_at};
+use super::labels::Label;
+use super::merge::nanos_at;
+use super::sieve::Sieve;
 use super::{QueryError, Selector};
 use crate::profile::{TimeRange, WallNanos};
-use crate::store::{Reader, StoreError, decode};
+use crate::store::{Numbers, Piece, Reader, RowMap, Snapshot};
 
 /// Samples over time in equal buckets.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -41,9 +43,6 @@ const STEPS: [i64; 8] =
 /// More buckets than any screen has columns.
 const MAX_POINTS: usize = 20_000;
 
-/// Windows looked at to learn how long they are: an hour of them.
-const LENGTHS: u32 = 360;
-
 /// The timeline of a range, in at most `max_points` buckets.
 ///
 /// # Errors
@@ -54,43 +53,104 @@ pub fn timeline(
     selector: &Selector,
     max_points: usize,
 ) -> Result<Timeline, QueryError> {
-    let snapshot = reader.snapshot()?;
-    let mut lengths = snapshot.window_lengths(range, LENGTHS)?;
-    let grid = Grid::new(range, median(&mut lengths), max_points);
+    let mut snapshot = reader.snapshot()?;
+    let (grid, pieces) = lay_out(&snapshot, range, max_points)?;
     let mut sums = vec![Sum::default(); grid.buckets];
-    let all = selector.is_empty();
-    snapshot.windows(range, |window| {
-        let sum = &mut sums[grid.bucket(window.start)];
-        sum.length += u128::from(window.length);
-        sum.busy += u128::from(window.busy);
-        sum.idle += u128::from(window.idle);
-        sum.lost = sum.lost.saturating_add(window.lost);
-        if all {
-            sum.add(window.stored, window.incomplete, window.hz);
+    let mut sieve = Sieve::new(selector);
+    for piece in pieces {
+        let Numbers { length, busy, idle, stored, incomplete, .. } = piece.numbers;
+        let sum = &mut sums[grid.bucket(piece.start)];
+        sum.length += u128::from(length);
+        sum.busy += u128::from(busy);
+        sum.idle += u128::from(idle);
+        sum.lost = sum.lost.saturating_add(piece.numbers.losses.total());
+        if sieve.is_open() {
+            sum.add(stored, incomplete, piece.hz);
+            continue;
         }
-    })?;
-    if !all {
-        let mut sieve = Sieve::new(selector);
-        snapshot.shares(range, |share| -> Result<(), StoreError> {
-            if sieve.process(&snapshot, share.process)?.is_none() {
-                return Ok(());
+        snapshot.check()?;
+        for group in snapshot.groups(&piece)? {
+            if sieve.passes(&mut snapshot, &group)? {
+                let incomplete = if group.key.end.is_complete() { 0 } else { group.samples };
+                sum.add(group.samples, incomplete, piece.hz);
             }
-            let sum = &mut sums[grid.bucket(share.start)];
-            if !sieve.names_thread() {
-                sum.add(share.samples, share.incomplete, share.hz);
-                return Ok(());
-            }
-            for entry in decode(share.stacks) {
-                let entry = entry.map_err(|bad| StoreError::BadRow(bad.0))?;
-                if sieve.thread(&snapshot, entry.thread)? {
-                    sum.add(entry.count, if entry.end.is_complete() { 0 } else { entry.count }, share.hz);
-                }
-            }
-            Ok(())
-        })?;
+        }
     }
     let buckets = sums.into_iter().map(Sum::bucket).collect();
     Ok(Timeline { start: WallNanos(grid.start), step: grid.step, buckets })
+}
+
+/// Samples over time by the values of a label: as many columns as a [`Timeline`] of the same question has buckets.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Series {
+    /// The values with the most samples, these first, with the samples of each bucket.
+    pub values: Vec<(String, Vec<u64>)>,
+    /// All other values together.
+    pub others: Vec<u64>,
+    /// How many these are.
+    pub hidden_values: u64,
+}
+
+/// A timeline grouped by a label.
+///
+/// # Errors
+/// [`QueryError::Store`], [`QueryError::UnknownLabel`].
+pub fn series(
+    reader: &mut Reader,
+    range: TimeRange,
+    selector: &Selector,
+    max_points: usize,
+    label: &str,
+    max_values: usize,
+) -> Result<Series, QueryError> {
+    let label = Label::parse(label)?;
+    let mut snapshot = reader.snapshot()?;
+    let (grid, pieces) = lay_out(&snapshot, range, max_points)?;
+    let mut sieve = Sieve::new(selector);
+    let mut cells = RowMap::<(u32, u32), u64>::default();
+    let mut totals = RowMap::<u32, u64>::default();
+    for piece in pieces {
+        snapshot.check()?;
+        for group in snapshot.groups(&piece)? {
+            if sieve.passes(&mut snapshot, &group)? {
+                let row = label.of(&mut snapshot, &group)?;
+                let bucket = grid.bucket(piece.start) as u32;
+                for sum in [cells.entry((row, bucket)).or_default(), totals.entry(row).or_default()] {
+                    *sum = sum.saturating_add(group.samples);
+                }
+            }
+        }
+        if cells.len() > MAX_CELLS {
+            return Err(QueryError::TooLarge);
+        }
+    }
+    let mut order: Vec<(u64, u32)> = totals.into_iter().map(|(row, n)| (n, row)).collect();
+    order.sort_unstable_by(|a, b| b.cmp(a));
+    let hidden_values = order.len().saturating_sub(max_values) as u64;
+    order.truncate(max_values);
+    let places: RowMap<u32, usize> = order.iter().enumerate().map(|(at, (_, row))| (*row, at)).collect();
+    let mut values = Vec::with_capacity(order.len());
+    for (_, row) in order {
+        values.push((label.text(&mut snapshot, row)?.as_ref().to_owned(), vec![0; grid.buckets]));
+    }
+    let mut others = vec![0_u64; grid.buckets];
+    for ((row, bucket), samples) in cells {
+        let column = places.get(&row).map_or(&mut others, |at| &mut values[*at].1);
+        let sum = &mut column[bucket as usize];
+        *sum = sum.saturating_add(samples);
+    }
+    Ok(Series { values, others, hidden_values })
+}
+
+/// Most (value, bucket) pairs of one question: 48 MiB.
+const MAX_CELLS: usize = 2 << 20;
+
+/// The buckets, and the pieces that fall into them: none longer than a bucket where there is something finer.
+fn lay_out(snapshot: &Snapshot<'_>, range: TimeRange, max_points: usize) -> Result<(Grid, Vec<Piece>), QueryError> {
+    let finest = Grid::new(range, 0, max_points);
+    let pieces = snapshot.pieces(range, finest.step)?;
+    let mut spans: Vec<u64> = pieces.iter().map(|piece| piece.span.max(0).cast_unsigned()).collect();
+    Ok((Grid::new(range, median(&mut spans), max_points), pieces))
 }
 
 /// What the windows of a bucket come to.

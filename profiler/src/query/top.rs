@@ -1,10 +1,11 @@
 //! The top table: functions by the samples that ended in them.
 
-use super::flame_graph::flame_graph;
-use super::tree::by_content;
+use super::grow::{grow, order, pick_lines};
+use super::merge::merge;
+use super::tree::{Children, Labels, Shown, Tree};
 use super::{QueryError, Selector};
-use crate::profile::{CallTree, Frame, FrameKind, TimeRange};
-use crate::store::Reader;
+use crate::profile::{Frame, FrameId, TimeRange};
+use crate::store::{Reader, RowMap};
 
 /// One function of the top table.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,76 +34,93 @@ pub struct Top {
 /// The functions of a range.
 ///
 /// # Errors
-/// [`QueryError::Store`].
+/// [`QueryError::Store`], [`QueryError::TooLarge`].
 pub fn top(reader: &mut Reader, range: TimeRange, selector: &Selector, max_rows: usize) -> Result<Top, QueryError> {
-    let merged = flame_graph(reader, range, selector, usize::MAX)?;
-    let samples = merged.tree.nodes.first().map_or(0, |root| root.total);
-    let mut rows = rows(merged.tree);
-    let hidden_rows = rows.len().saturating_sub(max_rows) as u64;
-    rows.truncate(max_rows);
-    Ok(Top { samples, nanos_per_sample: merged.nanos_per_sample, rows, hidden_rows })
+    let mut snapshot = reader.snapshot()?;
+    let counts = merge(&mut snapshot, range, selector)?;
+    let mut labels = Labels::new();
+    let tree = grow(&mut snapshot, &mut labels, [&counts])?;
+    let mut sums: Vec<Sum> = sums(&tree).into_iter().filter(|sum| sum.self_ > 0 || sum.shown.get().is_ok()).collect();
+    let hidden_rows = sums.len().saturating_sub(max_rows) as u64;
+    let by_name = order(&snapshot, &labels);
+    let before = |a: &Sum, b: &Sum| (b.self_, b.total).cmp(&(a.self_, a.total)).then_with(|| by_name(a.shown, b.shown));
+    if max_rows < sums.len() {
+        sums.select_nth_unstable_by(max_rows, before);
+        sums.truncate(max_rows);
+    }
+    sums.sort_unstable_by(before);
+    drop(by_name);
+    let mut frames: Vec<Frame> = sums
+        .iter()
+        .map(|sum| match sum.shown.get() {
+            Ok(frame) => snapshot.frame(frame).clone(),
+            Err(label) => labels.frame(label).clone(),
+        })
+        .collect();
+    let ids: RowMap<Shown, FrameId> = sums.iter().map(|sum| sum.shown).zip((0..).map(FrameId)).collect();
+    pick_lines(&mut snapshot, &ids, [&counts], &mut frames)?;
+    let rows = frames.into_iter().zip(sums).map(|(frame, Sum { self_, total, .. })| TopRow { frame, self_, total });
+    Ok(Top { samples: counts.samples, nanos_per_sample: counts.nanos_per_sample(), rows: rows.collect(), hidden_rows })
 }
 
-/// Every row of a whole tree, sorted.
-fn rows(tree: CallTree) -> Vec<TopRow> {
-    let mut sums = vec![(0_u64, 0_u64); tree.frames.len()];
-    let mut on_path = vec![0_u32; tree.frames.len()];
-    let mut path = Vec::new();
-    for node in &tree.nodes {
-        for above in path.drain(node.depth as usize..) {
-            on_path[above] -= 1;
+/// What a frame's nodes come to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Sum {
+    shown: Shown,
+    self_: u64,
+    total: u64,
+    /// Nodes of it on the way from the root to where the walk is.
+    open: u32,
+}
+
+/// Every frame's sums; recursion counts once.
+fn sums(tree: &Tree<1>) -> Vec<Sum> {
+    let totals = tree.totals();
+    let children = Children::new(tree.parents.iter().copied());
+    let mut sums: Vec<Sum> = Vec::new();
+    let mut known = RowMap::<Shown, usize>::default();
+    // Each node is met twice: on the way in and on the way out.
+    let mut left = vec![(0_u32, true)];
+    while let Some((node, inwards)) = left.pop() {
+        let shown = tree.shown[node as usize];
+        let sum = *known.entry(shown).or_insert_with(|| {
+            sums.push(Sum { shown, self_: 0, total: 0, open: 0 });
+            sums.len() - 1
+        });
+        let sum = &mut sums[sum];
+        if !inwards {
+            sum.open -= 1;
+            continue;
         }
-        let frame = node.frame.0 as usize;
-        let (self_, total) = &mut sums[frame];
-        *self_ = self_.saturating_add(node.self_);
-        if on_path[frame] == 0 {
-            *total = total.saturating_add(node.total);
+        sum.self_ = sum.self_.saturating_add(tree.selves[node as usize][0]);
+        if sum.open == 0 {
+            sum.total = sum.total.saturating_add(totals[node as usize][0]);
         }
-        on_path[frame] += 1;
-        path.push(frame);
+        sum.open += 1;
+        left.push((node, false));
+        left.extend(children.of(node).iter().map(|child| (*child, true)));
     }
-    let code = |kind| matches!(kind, FrameKind::User | FrameKind::Kernel | FrameKind::Inlined | FrameKind::Unknown);
-    let mut rows: Vec<_> = tree
-        .frames
-        .into_iter()
-        .zip(sums)
-        .map(|(frame, (self_, total))| TopRow { frame, self_, total })
-        .filter(|row| row.self_ > 0 || code(row.frame.kind))
-        .collect();
-    rows.sort_by(|a, b| {
-        let counts = (b.self_, b.total).cmp(&(a.self_, a.total));
-        counts.then_with(|| by_content(&a.frame, &b.frame))
-    });
-    rows
+    sums
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::profile::{FrameId, Node};
-    use crate::query::tree::label;
+    use crate::store::CachedFrame;
 
-    fn tree(drawing: &[(u32, u32, u64, u64)], frames: &[(&str, FrameKind)]) -> CallTree {
-        let node = |&(depth, frame, total, self_): &_| Node { depth, frame: FrameId(frame), total, self_ };
-        CallTree {
-            nodes: drawing.iter().map(node).collect(),
-            frames: frames.iter().map(|(name, kind)| label(name, *kind)).collect(),
-            ..CallTree::default()
-        }
-    }
-
-    /// `f` calls itself through `g`: its samples count once. Places without code show only where samples ended in them.
+    /// `f` calls itself through `g`: its samples count once. Every sample has a row.
     #[test]
     fn recursion_counts_once_and_every_sample_has_a_row() {
-        use FrameKind::{Note, Process, Root, User};
-        let tree = tree(
-            &[(0, 0, 17, 0), (1, 1, 17, 2), (2, 2, 11, 1), (3, 3, 10, 0), (4, 2, 10, 10), (2, 4, 4, 4), (2, 3, 0, 0)],
-            &[("all", Root), ("web", Process), ("f", User), ("g", User), ("[cut]", Note)],
-        );
-        let found: Vec<_> =
-            rows(tree).into_iter().map(|row| (row.frame.name.to_string(), row.self_, row.total)).collect();
-        let row = |name: &str, self_, total| (name.to_owned(), self_, total);
-        assert_eq!(found, [row("f", 11, 11), row("[cut]", 4, 4), row("web", 2, 17), row("g", 0, 10)]);
-        assert_eq!(found.iter().map(|(_, self_, _)| self_).sum::<u64>(), 17);
+        let mut tree = Tree::new();
+        let [f, g] = [0, 1].map(|at| Shown::frame(CachedFrame(at)));
+        let first = tree.push(0, f, [1]);
+        let inner = tree.push(first, g, [0]);
+        tree.push(inner, f, [10]);
+        tree.push(0, g, [4]);
+        let found: Vec<_> = sums(&tree).into_iter().map(|sum| (sum.shown, sum.self_, sum.total)).collect();
+        let mut expected = vec![(Labels::ROOT, 0, 15), (f, 11, 11), (g, 4, 14)];
+        expected.sort_by_key(|(shown, ..)| found.iter().position(|(other, ..)| other == shown));
+        assert_eq!(found, expected);
+        assert_eq!(found.iter().map(|(_, self_, _)| self_).sum::<u64>(), 15);
     }
 }

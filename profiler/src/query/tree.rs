@@ -1,4 +1,4 @@
-//! Weighted stacks of frames -> [`CallTree`], cut down to a size. Pure.
+//! Trees of frames as flat lists, of one profile or of several beside each other: totals, the cut to a size, the order. Pure.
 //!
 //! Invariant: a node's total is its self plus its children's totals, exactly, cut or whole; cutting never changes the
 //! total of a node that stays.
@@ -7,33 +7,62 @@ use std::cmp::{Ordering, Reverse};
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::profile::{CallTree, Frame, FrameId, FrameKind, Node};
-use crate::store::RowMap;
+use crate::profile::{Frame, FrameKind};
+use crate::store::CachedFrame;
 
-/// Index of a node that is being built; `NodeId::ROOT` is there from the start.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct NodeId(u32);
+/// What a node shows: a frame of the reader's, or a label of the tree's own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) struct Shown(u32);
 
-impl NodeId {
-    pub(super) const ROOT: Self = Self(0);
+/// The bit that tells labels from frames.
+const LABEL: u32 = 1 << 31;
+
+impl Shown {
+    /// A frame with code.
+    pub(super) const fn frame(frame: CachedFrame) -> Self {
+        Self(frame.0)
+    }
+
+    /// The frame, or the label's place in [`Labels`].
+    pub(super) const fn get(self) -> Result<CachedFrame, usize> {
+        if self.0 & LABEL == 0 { Ok(CachedFrame(self.0)) } else { Err((self.0 & !LABEL) as usize) }
+    }
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Growing {
-    parent: NodeId,
-    frame: FrameId,
-    self_: u64,
+/// Frames that are no code: the root, processes, notes, remainders.
+#[derive(Clone, Debug)]
+pub(super) struct Labels {
+    list: Vec<Frame>,
+    known: HashMap<(FrameKind, Arc<str>), Shown>,
 }
 
-/// Builds a tree, node by node.
-#[derive(Debug)]
-pub(super) struct Builder {
-    frames: Vec<Frame>,
-    labels: HashMap<(FrameKind, Arc<str>), FrameId>,
-    /// Parents before children.
-    nodes: Vec<Growing>,
-    children: RowMap<(NodeId, FrameId), NodeId>,
-    lines: RowMap<(FrameId, u32), u64>,
+impl Labels {
+    /// What all trees have at their root.
+    pub(super) const ROOT: Shown = Shown(LABEL);
+    /// Stands for nodes that were cut off.
+    pub(super) const REMAINDER: Shown = Shown(LABEL | 1);
+
+    pub(super) fn new() -> Self {
+        let mut labels = Self { list: Vec::new(), known: HashMap::new() };
+        labels.get("all", FrameKind::Root);
+        labels.get("[smaller frames]", FrameKind::Remainder);
+        labels
+    }
+
+    /// The label of this name; the same one each time.
+    pub(super) fn get(&mut self, name: &str, kind: FrameKind) -> Shown {
+        let frame = label(name, kind);
+        let key = (kind, Arc::clone(&frame.name));
+        *self.known.entry(key).or_insert_with(|| {
+            self.list.push(frame);
+            Shown(LABEL | (self.list.len() as u32 - 1))
+        })
+    }
+
+    /// One of them, by its place.
+    pub(super) fn frame(&self, at: usize) -> &Frame {
+        &self.list[at]
+    }
 }
 
 /// A frame that is no code.
@@ -41,124 +70,214 @@ pub(super) fn label(name: &str, kind: FrameKind) -> Frame {
     Frame { name: name.into(), kind, binary: None, file: None, line: None, reason: None }
 }
 
-impl Builder {
+/// A tree of `N` profiles: callers before callees. Node 0 is the root.
+#[derive(Clone, Debug)]
+pub(super) struct Tree<const N: usize> {
+    pub(super) parents: Vec<u32>,
+    pub(super) shown: Vec<Shown>,
+    /// Samples that ended in each node.
+    pub(super) selves: Vec<[u64; N]>,
+}
+
+/// `sum += n`, for each profile.
+pub(super) fn add<const N: usize>(sum: &mut [u64; N], n: [u64; N]) {
+    sum.iter_mut().zip(n).for_each(|(sum, n)| *sum = sum.saturating_add(n));
+}
+
+fn subtract<const N: usize>(sum: &mut [u64; N], n: [u64; N]) {
+    sum.iter_mut().zip(n).for_each(|(sum, n)| *sum = sum.saturating_sub(n));
+}
+
+impl<const N: usize> Tree<N> {
+    /// The root alone.
     pub(super) fn new() -> Self {
-        let mut builder = Self {
-            frames: Vec::new(),
-            labels: HashMap::new(),
-            nodes: Vec::new(),
-            children: RowMap::default(),
-            lines: RowMap::default(),
-        };
-        let frame = builder.label("all", FrameKind::Root);
-        builder.nodes.push(Growing { parent: NodeId::ROOT, frame, self_: 0 });
-        builder
+        Self { parents: vec![0], shown: vec![Labels::ROOT], selves: vec![[0; N]] }
     }
 
-    /// A frame that is not there yet; its line is left to [`Self::weigh_line`].
-    pub(super) fn frame(&mut self, frame: Frame) -> FrameId {
-        self.frames.push(frame);
-        FrameId(self.frames.len() as u32 - 1)
+    /// A new node below `parent`.
+    pub(super) fn push(&mut self, parent: u32, shown: Shown, selves: [u64; N]) -> u32 {
+        self.parents.push(parent);
+        self.shown.push(shown);
+        self.selves.push(selves);
+        self.parents.len() as u32 - 1
     }
 
-    /// The frame of this name that is no code; the same one each time.
-    pub(super) fn label(&mut self, name: &str, kind: FrameKind) -> FrameId {
-        let frame = label(name, kind);
-        let key = (kind, Arc::clone(&frame.name));
-        match self.labels.get(&key) {
-            Some(known) => *known,
-            None => {
-                let id = self.frame(frame);
-                self.labels.insert(key, id);
-                id
+    /// Nodes.
+    pub(super) fn len(&self) -> usize {
+        self.parents.len()
+    }
+
+    /// Samples at and below each node.
+    pub(super) fn totals(&self) -> Vec<[u64; N]> {
+        let mut totals = self.selves.clone();
+        for at in (1..self.len()).rev() {
+            let total = totals[at];
+            add(&mut totals[self.parents[at] as usize], total);
+        }
+        totals
+    }
+
+    /// The nodes that stay when at most `max_nodes` may, remainders included (never below two): the heaviest.
+    pub(super) fn cut(self, totals: Vec<[u64; N]>, scale: Scale<N>, max_nodes: usize) -> Kept<N> {
+        let all = self.len();
+        if all <= max_nodes {
+            return Kept { hidden: vec![[0; N]; all], tree: self, totals, hidden_nodes: 0 };
+        }
+        let kept = heaviest(&self.parents, &totals, scale, max_nodes.max(2));
+        let mut tree = Self { parents: Vec::new(), shown: Vec::new(), selves: Vec::new() };
+        let mut new_totals = Vec::new();
+        let mut places = vec![0_u32; all];
+        for at in (0..all).filter(|at| kept[*at]) {
+            places[at] = tree.push(places[self.parents[at] as usize], self.shown[at], self.selves[at]);
+            new_totals.push(totals[at]);
+        }
+        let hidden_nodes = (all - tree.len()) as u64;
+        Kept::new(tree, new_totals, hidden_nodes)
+    }
+}
+
+/// How the profiles of a tree are weighed against each other.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Scale<const N: usize>(pub(super) [f64; N]);
+
+impl Scale<1> {
+    /// Samples as they are.
+    pub(super) const ONE: Self = Self([1.0]);
+}
+
+impl<const N: usize> Scale<N> {
+    /// Never grows from a caller to its callees: rounding keeps order.
+    pub(super) fn weigh(self, n: &[u64; N]) -> u64 {
+        if N == 1 {
+            return n[0];
+        }
+        n.iter().zip(self.0).map(|(n, scale)| *n as f64 * scale).sum::<f64>() as u64
+    }
+}
+
+/// Which nodes stay when at most `max_nodes` may, remainders included.
+fn heaviest<const N: usize>(parents: &[u32], totals: &[[u64; N]], scale: Scale<N>, max_nodes: usize) -> Vec<bool> {
+    let mut children_left = vec![0_u32; parents.len()];
+    parents.iter().skip(1).for_each(|parent| children_left[*parent as usize] += 1);
+    // A parent is at least as heavy as its children and comes before them, so each prefix of this order is a tree.
+    let mut order: Vec<(Reverse<u64>, u32)> =
+        totals.iter().zip(0..).map(|(total, at)| (Reverse(scale.weigh(total)), at)).collect();
+    // No more than `max_nodes` stay, so only these need to be in order.
+    if max_nodes < order.len() {
+        order.select_nth_unstable(max_nodes);
+        order.truncate(max_nodes);
+    }
+    order.sort_unstable();
+    let mut kept = vec![false; parents.len()];
+    let mut budget = Budget::new(max_nodes);
+    for (_, at) in order {
+        let (at, parent) = (at as usize, parents[at as usize] as usize);
+        if !budget.take(children_left[at] > 0, at > 0 && children_left[parent] == 1) {
+            break;
+        }
+        if at > 0 {
+            children_left[parent] -= 1;
+        }
+        kept[at] = true;
+    }
+    kept
+}
+
+/// Nodes kept, and remainders needed below them. The sum never falls as more are kept: a node adds itself, may add a remainder
+/// below it, and takes at most its parent's away.
+pub(super) struct Budget {
+    most: usize,
+    stay: usize,
+    remainders: usize,
+}
+
+impl Budget {
+    pub(super) fn new(most: usize) -> Self {
+        Self { most, stay: 0, remainders: 0 }
+    }
+
+    /// Room for one more node, unless there is none.
+    pub(super) fn take(&mut self, has_children: bool, last_of_parent: bool) -> bool {
+        let (stay, remainders) =
+            (self.stay + 1, self.remainders + usize::from(has_children) - usize::from(last_of_parent));
+        let fits = stay + remainders <= self.most;
+        if fits {
+            (self.stay, self.remainders) = (stay, remainders);
+        }
+        fits
+    }
+}
+
+/// A tree cut to a size.
+#[derive(Clone, Debug)]
+pub(super) struct Kept<const N: usize> {
+    pub(super) tree: Tree<N>,
+    pub(super) totals: Vec<[u64; N]>,
+    /// Samples of the children of each node that did not stay.
+    hidden: Vec<[u64; N]>,
+    /// Nodes that did not stay.
+    pub(super) hidden_nodes: u64,
+}
+
+/// A node in its final place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Placed<const N: usize> {
+    pub(super) depth: u32,
+    pub(super) shown: Shown,
+    pub(super) total: [u64; N],
+    pub(super) selves: [u64; N],
+}
+
+impl<const N: usize> Kept<N> {
+    /// What a node's total has more than its self and its children is hidden.
+    pub(super) fn new(tree: Tree<N>, totals: Vec<[u64; N]>, hidden_nodes: u64) -> Self {
+        let mut hidden = totals.clone();
+        for at in 0..tree.len() {
+            subtract(&mut hidden[at], tree.selves[at]);
+            if at > 0 {
+                subtract(&mut hidden[tree.parents[at] as usize], totals[at]);
             }
         }
+        Self { tree, totals, hidden, hidden_nodes }
     }
 
-    /// The node of `frame` below `parent`.
-    pub(super) fn child(&mut self, parent: NodeId, frame: FrameId) -> NodeId {
-        *self.children.entry((parent, frame)).or_insert_with(|| {
-            self.nodes.push(Growing { parent, frame, self_: 0 });
-            NodeId(self.nodes.len() as u32 - 1)
-        })
-    }
-
-    /// Adds samples that ended at `node`.
-    pub(super) fn add(&mut self, node: NodeId, samples: u64) {
-        let sum = &mut self.nodes[node.0 as usize].self_;
-        *sum = sum.saturating_add(samples);
-    }
-
-    /// Adds samples that had `frame` on their stack at `line`.
-    pub(super) fn weigh_line(&mut self, frame: FrameId, line: u32, samples: u64) {
-        let sum = self.lines.entry((frame, line)).or_default();
-        *sum = sum.saturating_add(samples);
-    }
-
-    /// The finished tree, cut down to at most `max_nodes` nodes (never below two): the largest stay, and below each node that
-    /// loses children one [`FrameKind::Remainder`] stands for them, so that every total still adds up.
-    pub(super) fn finish(mut self, max_nodes: usize) -> CallTree {
-        self.pick_lines();
-        let mut totals: Vec<u64> = self.nodes.iter().map(|node| node.self_).collect();
-        for (at, node) in self.nodes.iter().enumerate().skip(1).rev() {
-            let parent = node.parent.0 as usize;
-            totals[parent] = totals[parent].saturating_add(totals[at]);
-        }
-        let Self { mut frames, nodes, children, lines, .. } = self;
-        // Large, and not needed any more.
-        drop((children, lines));
-        let kept = largest(&nodes, &totals, max_nodes.max(2));
-        let hidden_nodes = kept.iter().filter(|kept| !**kept).count();
-        let remainder = FrameId(frames.len() as u32);
-        if hidden_nodes > 0 {
-            frames.push(label("[smaller frames]", FrameKind::Remainder));
-        }
-        let children = Children::new(nodes.iter().map(|node| node.parent.0));
-        let mut tree = CallTree { frames, hidden_nodes: hidden_nodes as u64, ..CallTree::default() };
-        tree.nodes.reserve_exact(nodes.len().min(max_nodes));
+    /// The nodes depth first, siblings by falling weight, then by `order`, with a remainder wherever children did not stay.
+    pub(super) fn place(&self, scale: Scale<N>, order: impl Fn(Shown, Shown) -> Ordering) -> Vec<Placed<N>> {
+        let Tree { parents, shown, selves } = &self.tree;
+        let children = Children::new(parents.iter().copied());
+        let mut nodes = Vec::with_capacity(parents.len());
         let placed = |at: u32, depth| {
-            let Growing { frame, self_, .. } = nodes[at as usize];
-            Node { depth, frame, total: totals[at as usize], self_ }
+            let node = at as usize;
+            Placed { depth, shown: shown[node], total: self.totals[node], selves: selves[node] }
         };
-        // No index: a remainder.
+        // No place: a remainder.
         let mut left = vec![(Some(0), placed(0, 0))];
-        let mut below = Vec::new();
+        let mut below: Vec<(u64, Option<u32>, Placed<N>)> = Vec::new();
         while let Some((at, node)) = left.pop() {
-            tree.nodes.push(node);
+            nodes.push(node);
             let Some(at) = at else { continue };
-            let (depth, mut hidden) = (node.depth + 1, 0_u64);
+            let depth = node.depth + 1;
             for &child in children.of(at) {
-                if kept[child as usize] {
-                    below.push((Some(child), placed(child, depth)));
-                } else {
-                    hidden = hidden.saturating_add(totals[child as usize]);
-                }
+                below.push((scale.weigh(&self.totals[child as usize]), Some(child), placed(child, depth)));
             }
-            if hidden > 0 {
-                below.push((None, Node { depth, frame: remainder, total: hidden, self_: hidden }));
+            let hidden = self.hidden[at as usize];
+            if hidden != [0; N] {
+                let rest = Placed { depth, shown: Labels::REMAINDER, total: hidden, selves: hidden };
+                below.push((scale.weigh(&hidden), None, rest));
             }
-            sort_siblings(&mut below, &tree.frames);
-            left.extend(below.drain(..).rev());
+            if below.len() > 1 {
+                below.sort_unstable_by(|(a, _, one), (b, _, other)| {
+                    b.cmp(a).then_with(|| order(one.shown, other.shown))
+                });
+            }
+            left.extend(below.drain(..).rev().map(|(_, at, node)| (at, node)));
         }
-        compact_frames(&mut tree);
-        tree
-    }
-
-    /// Gives each frame the line with the most samples, the first of equals.
-    fn pick_lines(&mut self) {
-        let mut best = HashMap::<FrameId, (u64, Reverse<u32>)>::new();
-        for (&(frame, line), &samples) in &self.lines {
-            let score = (samples, Reverse(line));
-            best.entry(frame).and_modify(|best| *best = (*best).max(score)).or_insert(score);
-        }
-        for (frame, (_, Reverse(line))) in best {
-            self.frames[frame.0 as usize].line = Some(line);
-        }
+        nodes
     }
 }
 
 /// The children of every node, in one list.
-struct Children {
+pub(super) struct Children {
     /// Where each node's children begin.
     starts: Vec<u32>,
     list: Vec<u32>,
@@ -166,7 +285,7 @@ struct Children {
 
 impl Children {
     /// From each node's parent; node 0 is the root and nobody's child. In the order of their indexes.
-    fn new(parents: impl Iterator<Item = u32> + Clone) -> Self {
+    pub(super) fn new(parents: impl Iterator<Item = u32> + Clone) -> Self {
         let nodes = parents.clone().count();
         let mut starts = vec![0; nodes + 1];
         parents.clone().skip(1).for_each(|parent| starts[parent as usize + 1] += 1);
@@ -183,18 +302,10 @@ impl Children {
         Self { starts, list }
     }
 
-    fn of(&self, node: u32) -> &[u32] {
+    pub(super) fn of(&self, node: u32) -> &[u32] {
         let node = node as usize;
         &self.list[self.starts[node] as usize..self.starts[node + 1] as usize]
     }
-}
-
-/// By falling total, then name, then what else tells frames apart.
-fn sort_siblings(siblings: &mut [(Option<u32>, Node)], frames: &[Frame]) {
-    siblings.sort_by(|(_, a), (_, b)| {
-        let [frame_a, frame_b] = [a, b].map(|node| &frames[node.frame.0 as usize]);
-        b.total.cmp(&a.total).then_with(|| by_content(frame_a, frame_b))
-    });
 }
 
 /// By name, then what else tells frames apart.
@@ -202,55 +313,8 @@ pub(super) fn by_content(a: &Frame, b: &Frame) -> Ordering {
     a.name.cmp(&b.name).then_with(|| (a.kind, &a.binary, &a.file).cmp(&(b.kind, &b.binary, &b.file)))
 }
 
-/// Keeps the frames that nodes use, in the order of first use.
-fn compact_frames(tree: &mut CallTree) {
-    let mut new_ids = vec![None; tree.frames.len()];
-    let mut used = Vec::new();
-    for node in &mut tree.nodes {
-        let old = node.frame.0 as usize;
-        node.frame = *new_ids[old].get_or_insert_with(|| {
-            used.push(old);
-            FrameId(used.len() as u32 - 1)
-        });
-    }
-    tree.frames = used.into_iter().map(|old: usize| tree.frames[old].clone()).collect();
-}
-
-/// Which nodes stay when at most `max_nodes` may, remainders included.
-fn largest(nodes: &[Growing], totals: &[u64], max_nodes: usize) -> Vec<bool> {
-    if nodes.len() <= max_nodes {
-        return vec![true; nodes.len()];
-    }
-    let mut children_left = vec![0_u32; nodes.len()];
-    nodes.iter().skip(1).for_each(|node| children_left[node.parent.0 as usize] += 1);
-
-    // A parent is at least as large as its children and comes before them, so each prefix of this order is a tree.
-    let mut order: Vec<u32> = (0..nodes.len() as u32).collect();
-    order.sort_by_key(|at| Reverse(totals[*at as usize]));
-    let mut kept = vec![false; nodes.len()];
-    // Nodes kept, and remainders needed below them. The sum never falls as more are kept: a node adds itself, may add a
-    // remainder below it, and takes at most its parent's away.
-    let (mut stay, mut remainders) = (0, 0);
-    for at in order.into_iter().map(|at| at as usize) {
-        let parent = nodes[at].parent.0 as usize;
-        let last_of_parent = at > 0 && children_left[parent] == 1;
-        let then = (stay + 1, remainders + usize::from(children_left[at] > 0) - usize::from(last_of_parent));
-        if then.0 + then.1 > max_nodes {
-            break;
-        }
-        (stay, remainders) = then;
-        if at > 0 {
-            children_left[parent] -= 1;
-        }
-        kept[at] = true;
-    }
-    kept
-}
-
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "tests")]
-
     use std::collections::BTreeMap;
 
     use proptest::collection::vec;
@@ -258,143 +322,126 @@ mod tests {
 
     use super::*;
 
-    /// Names from the root to a node.
-    type Path = Vec<String>;
+    /// Numbers of frames from the root to a node.
+    type Path = Vec<Shown>;
 
-    fn build(stacks: &[(Vec<u8>, u64)]) -> CallTree {
-        build_cut(stacks, usize::MAX)
-    }
-
-    fn build_cut(stacks: &[(Vec<u8>, u64)], max_nodes: usize) -> CallTree {
-        let mut builder = Builder::new();
+    fn build(stacks: &[(Vec<u8>, [u64; 2])]) -> Tree<2> {
+        let mut tree = Tree::new();
+        let mut known = HashMap::new();
         for (stack, samples) in stacks {
-            let mut node = NodeId::ROOT;
-            for name in stack {
-                let frame = builder.label(&format!("f{name}"), FrameKind::User);
-                node = builder.child(node, frame);
+            let mut node = 0;
+            for frame in stack {
+                let shown = Shown::frame(CachedFrame(u32::from(*frame)));
+                node = *known.entry((node, shown)).or_insert_with(|| tree.push(node, shown, [0; 2]));
             }
-            builder.add(node, *samples);
+            add(&mut tree.selves[node as usize], *samples);
         }
-        builder.finish(max_nodes)
+        tree
     }
 
-    fn paths(tree: &CallTree) -> Vec<(Path, Node)> {
+    const EVEN: Scale<2> = Scale([1.0, 1.0]);
+
+    fn place(tree: Tree<2>, max_nodes: usize) -> (Vec<(Path, Placed<2>)>, u64) {
+        let totals = tree.totals();
+        let kept = tree.cut(totals, EVEN, max_nodes);
+        let nodes = kept.place(EVEN, |a, b| a.cmp(&b));
         let mut path = Path::new();
-        let walk = |node: &Node| {
+        let walk = |node: &Placed<2>| {
             path.truncate(node.depth as usize);
-            path.push(tree.frames[node.frame.0 as usize].name.to_string());
+            path.push(node.shown);
             (path.clone(), *node)
         };
-        tree.nodes.iter().map(walk).collect()
+        (nodes.iter().map(walk).collect(), kept.hidden_nodes)
     }
 
-    /// The parent's index of each node; the root's is its own.
-    fn parents(nodes: &[Node]) -> Vec<u32> {
-        let mut path: Vec<u32> = Vec::new();
-        nodes
-            .iter()
-            .zip(0..)
-            .map(|(node, at)| {
-                path.truncate(node.depth as usize);
-                let parent = path.last().copied().unwrap_or(0);
-                path.push(at);
-                parent
-            })
-            .collect()
-    }
-
-    /// What [`CallTree`] promises, checked the slow way.
-    fn check(tree: &CallTree) {
-        let parents = parents(&tree.nodes);
-        let mut sums: Vec<u64> = tree.nodes.iter().map(|node| node.self_).collect();
-        for (at, node) in tree.nodes.iter().enumerate().skip(1) {
-            let parent = parents[at] as usize;
-            assert_eq!(node.depth, tree.nodes[parent].depth + 1);
-            sums[parent] += node.total;
+    /// What a placed tree promises, checked the slow way.
+    fn check(nodes: &[(Path, Placed<2>)]) {
+        let mut sums: BTreeMap<&Path, [u64; 2]> = nodes.iter().map(|(path, node)| (path, node.selves)).collect();
+        for (path, node) in nodes.iter().skip(1) {
+            add(sums.get_mut(&path[..path.len() - 1].to_vec()).expect("a parent that is there"), node.total);
         }
-        assert_eq!(sums, tree.nodes.iter().map(|node| node.total).collect::<Vec<_>>());
-        let mut used = vec![false; tree.frames.len()];
-        tree.nodes.iter().for_each(|node| used[node.frame.0 as usize] = true);
-        assert!(used.into_iter().all(|used| used), "a frame that no node uses");
         let mut last = BTreeMap::new();
-        for (at, node) in tree.nodes.iter().enumerate().skip(1) {
-            let key = (Reverse(node.total), tree.frames[node.frame.0 as usize].name.clone());
-            if let Some(before) = last.insert(parents[at], key.clone()) {
+        for (path, node) in nodes {
+            assert_eq!((path.len() as u32, sums[path]), (node.depth + 1, node.total));
+            let key = (Reverse(EVEN.weigh(&node.total)), node.shown);
+            if let Some(before) = last.insert(&path[..path.len() - 1], key) {
                 assert!(before < key, "siblings out of order: {before:?} {key:?}");
             }
         }
     }
 
-    fn stacks() -> impl Strategy<Value = Vec<(Vec<u8>, u64)>> {
-        vec((vec(0..5_u8, 0..7), 1..50_u64), 0..60)
+    fn stacks() -> impl Strategy<Value = Vec<(Vec<u8>, [u64; 2])>> {
+        vec((vec(0..5_u8, 0..7), [1..50_u64, 0..50_u64]), 0..60)
     }
 
     proptest! {
-        /// Every path of the tree holds exactly the samples that a plain sum over the stacks gives it.
+        /// Every path of the tree holds exactly the samples that a plain sum over the stacks gives it, of both profiles.
         #[test]
         fn the_tree_is_the_sum_of_its_stacks(stacks in stacks()) {
-            let tree = build(&stacks);
-            check(&tree);
-            let mut model = BTreeMap::<Path, (u64, u64)>::new();
-            model.insert(vec!["all".into()], (0, 0));
+            let (nodes, hidden) = place(build(&stacks), usize::MAX);
+            check(&nodes);
+            prop_assert_eq!(hidden, 0);
+            let mut model = BTreeMap::<Path, ([u64; 2], [u64; 2])>::new();
+            model.insert(vec![Labels::ROOT], Default::default());
             for (stack, samples) in &stacks {
-                let mut path = vec!["all".to_owned()];
-                path.extend(stack.iter().map(|name| format!("f{name}")));
+                let mut path = vec![Labels::ROOT];
+                path.extend(stack.iter().map(|frame| Shown::frame(CachedFrame(u32::from(*frame)))));
                 for depth in 1..=path.len() {
-                    model.entry(path[..depth].to_vec()).or_default().0 += samples;
+                    add(&mut model.entry(path[..depth].to_vec()).or_default().0, *samples);
                 }
-                model.entry(path).or_default().1 += samples;
+                add(&mut model.entry(path).or_default().1, *samples);
             }
-            let found: BTreeMap<_, _> = paths(&tree).into_iter().map(|(path, node)| (path, (node.total, node.self_))).collect();
+            let found: BTreeMap<_, _> = nodes.into_iter().map(|(path, node)| (path, (node.total, node.selves))).collect();
             prop_assert_eq!(found, model);
         }
 
         /// Cutting keeps the root's total and every kept node's, fits the size, and counts what it hid.
         #[test]
         fn a_pruned_tree_still_adds_up(stacks in stacks(), max in 0..40_usize) {
-            let (whole, cut) = (build(&stacks), build_cut(&stacks, max));
+            let ((whole, _), (cut, hidden)) = (place(build(&stacks), usize::MAX), place(build(&stacks), max));
             check(&cut);
-            prop_assert!(cut.nodes.len() <= max.max(2));
-            prop_assert_eq!(cut.nodes[0].total, whole.nodes[0].total);
-            let originals: BTreeMap<_, _> = paths(&whole).into_iter().collect();
-            let (mut kept, mut smallest) = (0, u64::MAX);
-            for (path, node) in paths(&cut) {
-                if cut.frames[node.frame.0 as usize].kind == FrameKind::Remainder {
-                    continue;
-                }
-                let original = originals[&path];
-                prop_assert_eq!((node.total, node.self_), (original.total, original.self_));
+            prop_assert!(cut.len() <= max.max(2));
+            prop_assert_eq!(cut[0].1.total, whole[0].1.total);
+            let nodes = whole.len();
+            let originals: BTreeMap<_, _> = whole.into_iter().collect();
+            let (mut kept, mut lightest) = (0, u64::MAX);
+            for (path, node) in cut.iter().filter(|(_, node)| node.shown != Labels::REMAINDER) {
+                prop_assert_eq!(originals[path], *node);
                 kept += 1;
-                smallest = smallest.min(node.total);
+                lightest = lightest.min(EVEN.weigh(&node.total));
             }
-            prop_assert_eq!(cut.hidden_nodes as usize, whole.nodes.len() - kept);
-            // Nothing larger was left out.
-            let larger = whole.nodes.iter().filter(|node| node.total > smallest).count();
-            prop_assert!(larger <= kept);
+            prop_assert_eq!(hidden as usize, nodes - kept);
+            // Nothing heavier was left out.
+            let heavier = originals.values().filter(|node| EVEN.weigh(&node.total) > lightest).count();
+            prop_assert!(heavier <= kept);
         }
     }
 
     /// The drawing of a cut: the small ones of each parent become one.
     #[test]
     fn small_siblings_become_one_remainder() {
-        let cut = build_cut(&[(vec![0, 1], 10), (vec![0, 2], 2), (vec![0, 3], 1), (vec![4], 5)], 5);
-        let drawn: Vec<_> =
-            paths(&cut).into_iter().map(|(path, node)| format!("{} {}", path.join(";"), node.total)).collect();
-        assert_eq!(drawn, ["all 18", "all;f0 13", "all;f0;f1 10", "all;f0;[smaller frames] 3", "all;f4 5"]);
-        assert_eq!(cut.hidden_nodes, 2);
+        let stack = |frames: &[u8], n| (frames.to_vec(), [n, 0]);
+        let (cut, hidden) =
+            place(build(&[stack(&[0, 1], 10), stack(&[0, 2], 2), stack(&[0, 3], 1), stack(&[4], 5)]), 5);
+        let drawn: Vec<_> = cut
+            .iter()
+            .map(|(_, node)| match node.shown {
+                Labels::REMAINDER => format!("{} rest {}", node.depth, node.total[0]),
+                shown => format!("{} {:?} {}", node.depth, shown.get().map(|frame| frame.0).ok(), node.total[0]),
+            })
+            .collect();
+        assert_eq!(drawn, ["0 None 18", "1 Some(0) 13", "2 Some(1) 10", "2 rest 3", "1 Some(4) 5"]);
+        assert_eq!(hidden, 2);
     }
 
-    /// The line shown is the one with the most samples, the first of equals, whatever the order of adding.
+    /// A label is one frame, however often it is asked for; labels and frames never meet.
     #[test]
-    fn a_frame_shows_its_heaviest_line() {
-        let mut builder = Builder::new();
-        let frame = builder.label("f", FrameKind::User);
-        let node = builder.child(NodeId::ROOT, frame);
-        builder.add(node, 1);
-        for (line, samples) in [(9, 2), (7, 3), (5, 1), (6, 3), (5, 1)] {
-            builder.weigh_line(frame, line, samples);
-        }
-        let tree = builder.finish(usize::MAX);
-        assert_eq!(tree.frames.iter().find(|frame| &*frame.name == "f").unwrap().line, Some(6));
+    fn labels_are_shared_and_are_no_frames() {
+        let mut labels = Labels::new();
+        let web = labels.get("web", FrameKind::Process);
+        assert_eq!(labels.get("web", FrameKind::Process), web);
+        assert_ne!(labels.get("web", FrameKind::Note), web);
+        assert_eq!(web.get().map_err(|at| &*labels.frame(at).name), Err("web"));
+        assert_eq!(Shown::frame(CachedFrame(7)).get(), Ok(CachedFrame(7)));
     }
 }

@@ -84,6 +84,9 @@ impl Failure {
                 (S::BAD_REQUEST, "bad_parameter", "/api/openapi.json lists the parameters of each endpoint".into())
             }
             Self::Limit { most, .. } => (S::BAD_REQUEST, "limit_out_of_range", format!("limit goes from 1 to {most}")),
+            Self::Query(QueryError::TooLarge) => {
+                (S::UNPROCESSABLE_ENTITY, "query_too_large", "narrow the range or the filter".into())
+            }
             Self::Query(QueryError::Store(_)) | Self::Database(_) => (
                 S::SERVICE_UNAVAILABLE,
                 "database_unreadable",

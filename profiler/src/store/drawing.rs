@@ -79,7 +79,7 @@ pub(crate) fn facts(comm: &str, pid: u32) -> Arc<ProcessFacts> {
         key: ProcessKey { pid, start: StartTicks(u64::from(pid) * 100) },
         comm: comm.into(),
         exe: Some(format!("/usr/bin/{comm}")),
-        cgroup: format!("/system.slice/{comm}.service"),
+        cgroup: format!("/system.slice/{comm}.service/web-{pid}"),
         container: Some(ContainerId(format!("web-{pid}"))),
         unit: Some(format!("{comm}.service")),
     })
@@ -98,6 +98,7 @@ fn stack_count(thread: &str, drawing: &str) -> StackCount {
         stack: frames.split(';').filter(|name| !name.is_empty()).map(location).collect(),
         end,
         count: count.parse().expect("a number"),
+        times: Vec::new(),
     }
 }
 

@@ -106,6 +106,12 @@ impl StoreError {
     }
 }
 
+impl From<super::codec::BadBlob> for StoreError {
+    fn from(bad: super::codec::BadBlob) -> Self {
+        Self::BadRow(bad.0)
+    }
+}
+
 impl From<rusqlite::Error> for StoreError {
     fn from(error: rusqlite::Error) -> Self {
         match error.sqlite_error_code() {

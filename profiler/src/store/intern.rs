@@ -1,23 +1,22 @@
-//! Things that are stored once: strings, binaries, locations, stacks, processes, threads, functions.
+//! Things that are stored once: strings, binaries, locations, stacks, control groups, processes, functions.
 //!
 //! Look up in a bounded cache, then in the table, then insert. A cache only saves look-ups: it is emptied when it is full,
 //! and after a failed transaction, when its row numbers may never have existed.
 
 use std::collections::{HashMap, HashSet};
-use std::hash::{BuildHasher, BuildHasherDefault, Hash, RandomState};
+use std::hash::{BuildHasher, BuildHasherDefault, Hash, Hasher, RandomState};
 use std::sync::Arc;
 
 use rusqlite::{CachedStatement, OptionalExtension, Params, Transaction};
+use siphasher::sip::SipHasher13;
 
-use super::codec::{StackId, ThreadId};
 use super::row_map::RowHasher;
+use super::stack_writer::StackWriter;
 use super::{LocationId, StoreError};
-use crate::profile::{Binary, BinaryKey, ProcessFacts, ProcessKey, StackCount, UnknownReason};
+use crate::profile::{Binary, BinaryKey, ProcessFacts, ProcessKey, UnknownReason};
 
-/// Entries a cache holds before it starts over, just under the step where a hash table doubles. Stacks take 7 MiB and
-/// locations as much; a busy two-core host's day has 400,000 stack nodes and 60,000 locations (simulated).
-const CACHED_STACKS: usize = (1 << 19) / 8 * 7;
-/// The same for locations.
+/// Locations that a cache holds before it starts over, just under the step where a hash table doubles: 7 MiB. A busy two-core
+/// host's day has 60,000 (simulated).
 const CACHED_LOCATIONS: usize = (1 << 18) / 8 * 7;
 /// Entries of the caches whose keys are strings.
 const CACHED_STRINGS: usize = 1 << 14;
@@ -53,13 +52,16 @@ impl<K: Eq + Hash, V: Clone, S: BuildHasher + Default> Cache<K, V, S> {
 #[derive(Debug)]
 pub(super) struct Interned {
     strings: Cache<Box<str>, i64>,
+    /// `meta.seed`, once it is known.
+    seed: Option<i64>,
     binaries: Cache<BinaryKey, i64>,
     locations: RowCache<(i64, u64), u32>,
     /// Which of the cached locations were not asked for a name yet.
     unasked: HashSet<u32>,
-    stacks: RowCache<(u32, u32), u32>,
-    processes: Cache<(i64, ProcessKey), (Arc<ProcessFacts>, i64)>,
-    threads: Cache<(i64, u32, i64), u32>,
+    /// The stack tree.
+    pub(super) stacks: StackWriter,
+    cgroups: Cache<i64, i64>,
+    processes: Cache<(i64, ProcessKey), (Arc<ProcessFacts>, u32)>,
     functions: Cache<(i64, i64), i64>,
 }
 
@@ -73,12 +75,13 @@ impl Interned {
         let few = cap.min(CACHED_STRINGS);
         Self {
             strings: Cache::new(few),
+            seed: None,
             binaries: Cache::new(few),
             locations: Cache::new(cap.min(CACHED_LOCATIONS)),
             unasked: HashSet::new(),
-            stacks: Cache::new(cap.min(CACHED_STACKS)),
+            stacks: StackWriter::new(cap),
+            cgroups: Cache::new(few),
             processes: Cache::new(few),
-            threads: Cache::new(few),
             functions: Cache::new(few),
         }
     }
@@ -89,12 +92,24 @@ impl Interned {
         if let Some(&id) = self.strings.map.get(text) {
             return Ok(id);
         }
+        let seed = match self.seed {
+            Some(seed) => seed,
+            None => *self.seed.insert(tx.query_row("SELECT value FROM meta WHERE key = 'seed'", [], |row| row.get(0))?),
+        };
         let id = row(
             tx,
-            ["SELECT id FROM string WHERE text = ?1", "INSERT INTO string (text) VALUES (?1) RETURNING id"],
-            [text],
+            [
+                "SELECT id FROM string WHERE hash = ?1 AND text = ?2",
+                "INSERT INTO string (hash, text) VALUES (?1, ?2) RETURNING id",
+            ],
+            (hash(seed, text), text),
         )?;
         Ok(self.strings.put(text.into(), id))
+    }
+
+    /// The row of `text` as blobs hold it.
+    pub(super) fn name(&mut self, tx: &Transaction<'_>, text: &str) -> Result<u32, StoreError> {
+        u32::try_from(self.string(tx, text)?).map_err(|_| StoreError::BadRow("more than 2^32 strings"))
     }
 
     pub(super) fn binary(&mut self, tx: &Transaction<'_>, binary: &Binary) -> Result<i64, StoreError> {
@@ -160,34 +175,12 @@ impl Interned {
         }
     }
 
-    /// The node below `parent` at `location`.
-    pub(super) fn stack(
-        &mut self,
-        tx: &Transaction<'_>,
-        parent: StackId,
-        location: u32,
-    ) -> Result<StackId, StoreError> {
-        let key = (parent.0, location);
-        if let Some(&id) = self.stacks.map.get(&key) {
-            return Ok(StackId(id));
-        }
-        let id = row(
-            tx,
-            [
-                "SELECT id FROM stack WHERE parent = ?1 AND location = ?2",
-                "INSERT INTO stack (parent, location) VALUES (?1, ?2) RETURNING id",
-            ],
-            key,
-        )?;
-        Ok(StackId(self.stacks.put(key, id)))
-    }
-
     pub(super) fn process(
         &mut self,
         tx: &Transaction<'_>,
         boot: i64,
         facts: &Arc<ProcessFacts>,
-    ) -> Result<i64, StoreError> {
+    ) -> Result<u32, StoreError> {
         // Facts are compared by value: one (pid, start) has a row for each state it was seen in.
         if let Some((cached, id)) = self.processes.map.get(&(boot, facts.key))
             && (Arc::ptr_eq(cached, facts) || cached == facts)
@@ -196,49 +189,40 @@ impl Interned {
         }
         let comm = self.string(tx, &facts.comm)?;
         let exe = self.string(tx, facts.exe.as_deref().unwrap_or_default())?;
-        let cgroup = self.string(tx, &facts.cgroup)?;
-        let container = self.string(tx, facts.container.as_ref().map_or("", |id| &id.0))?;
-        let unit = self.string(tx, facts.unit.as_deref().unwrap_or_default())?;
-        let start = int(facts.key.start.0);
-        let known = tx
-            .prepare_cached(
-                "SELECT id FROM process WHERE boot = ?1 AND pid = ?2 AND start_ticks = ?3 AND comm = ?4 AND exe = ?5 AND cgroup = ?6",
-            )?
-            .query_row((boot, facts.key.pid, start, comm, exe, cgroup), |row| row.get(0))
-            .optional()?;
-        let id = match known {
-            Some(id) => id,
-            None => insert(
-                tx.prepare_cached(
-                    "INSERT INTO process (boot, pid, start_ticks, comm, exe, cgroup, container, unit)
-                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) RETURNING id",
-                )?,
-                (boot, facts.key.pid, start, comm, exe, cgroup, container, unit),
-            )?,
-        };
-        Ok(self.processes.put((boot, facts.key), (Arc::clone(facts), id)).1)
-    }
-
-    pub(super) fn thread(
-        &mut self,
-        tx: &Transaction<'_>,
-        process: i64,
-        stack: &StackCount,
-    ) -> Result<ThreadId, StoreError> {
-        let name = self.string(tx, &stack.thread)?;
-        let key = (process, stack.tid, name);
-        if let Some(&id) = self.threads.map.get(&key) {
-            return Ok(ThreadId(id));
-        }
+        let cgroup = self.cgroup(tx, facts)?;
         let id = row(
             tx,
             [
-                "SELECT id FROM thread WHERE process = ?1 AND tid = ?2 AND name = ?3",
-                "INSERT INTO thread (process, tid, name) VALUES (?1, ?2, ?3) RETURNING id",
+                "SELECT id FROM process WHERE start_ticks = ?3 AND pid = ?2 AND boot = ?1 AND comm = ?4 AND exe = ?5 AND cgroup = ?6",
+                "INSERT INTO process (boot, pid, start_ticks, comm, exe, cgroup) VALUES (?1, ?2, ?3, ?4, ?5, ?6) RETURNING id",
             ],
-            key,
+            (boot, facts.key.pid, int(facts.key.start.0), comm, exe, cgroup),
         )?;
-        Ok(ThreadId(self.threads.put(key, id)))
+        Ok(self.processes.put((boot, facts.key), (Arc::clone(facts), id)).1)
+    }
+
+    /// Container and unit are read off the path: one row says all three.
+    fn cgroup(&mut self, tx: &Transaction<'_>, facts: &ProcessFacts) -> Result<i64, StoreError> {
+        let path = self.string(tx, &facts.cgroup)?;
+        if let Some(&id) = self.cgroups.map.get(&path) {
+            return Ok(id);
+        }
+        let known = tx
+            .prepare_cached("SELECT id FROM cgroup WHERE path = ?1")?
+            .query_row([path], |row| row.get(0))
+            .optional()?;
+        let id = match known {
+            Some(id) => id,
+            None => {
+                let container = self.string(tx, facts.container.as_ref().map_or("", |id| &id.0))?;
+                let unit = self.string(tx, facts.unit.as_deref().unwrap_or_default())?;
+                insert(
+                    tx.prepare_cached("INSERT INTO cgroup (path, container, unit) VALUES (?1, ?2, ?3) RETURNING id")?,
+                    (path, container, unit),
+                )?
+            }
+        };
+        Ok(self.cgroups.put(path, id))
     }
 
     /// The row of a function; an unknown file is the empty string.
@@ -278,6 +262,13 @@ fn row<T: rusqlite::types::FromSql>(
 
 fn insert<T: rusqlite::types::FromSql>(mut statement: CachedStatement<'_>, key: impl Params) -> Result<T, StoreError> {
     Ok(statement.query_row(key, |row| row.get(0))?)
+}
+
+/// 32 bits that nobody can aim at who does not know the seed.
+fn hash(seed: i64, text: &str) -> u32 {
+    let mut hasher = SipHasher13::new_with_keys(seed.cast_unsigned(), 0);
+    hasher.write(text.as_bytes());
+    hasher.finish() as u32
 }
 
 /// A binary's identity as text: equal exactly when the keys are.

@@ -8,27 +8,47 @@
 //! Invariant: `taken = stored + lost` in every window row as its window said, and `tally` is the sum of the rows.
 
 mod codec;
+mod columns;
+mod cover;
 #[cfg(test)]
 pub(crate) mod drawing;
 mod error;
 mod file;
+mod function_tree;
+mod garbage;
 mod intern;
+mod level;
+mod marks;
+mod merge;
 mod migrate;
 mod name_cache;
 mod names;
+mod numbers;
 mod open;
+mod process_cache;
 mod reader;
 mod retention;
+mod rollup;
 mod row_map;
 mod snapshot;
-mod stack_cache;
+mod split;
+mod stack_page;
+mod stack_writer;
+mod tally;
+mod times;
+mod varint;
 mod write;
 
-pub(crate) use codec::{StackId, ThreadId, decode};
+pub(crate) use codec::{Group, StackId};
+pub(crate) use cover::Piece;
 pub use error::StoreError;
-pub(crate) use name_cache::{CachedFrame, PlacedFrame};
+pub(crate) use function_tree::FunctionId;
+pub(crate) use marks::Marks;
+pub(crate) use name_cache::CachedFrame;
+pub(crate) use numbers::Numbers;
+pub(crate) use process_cache::ProcessRow;
 pub use reader::Reader;
-pub use retention::Retained;
+pub use retention::{Keep, Retained};
 pub(crate) use row_map::RowMap;
-pub(crate) use snapshot::{ProcessRow, Snapshot};
+pub(crate) use snapshot::Snapshot;
 pub use write::{LocationId, Store, Unnamed};

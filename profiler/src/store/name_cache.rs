@@ -54,8 +54,8 @@ struct Function {
 struct Page {
     /// Where the frames of each lie in [`NameCache::placed`]; empty for a row that is not there.
     spans: Vec<(u32, u32)>,
-    /// Some have no answer yet.
-    unasked: bool,
+    /// Those that have no answer yet.
+    unasked: Vec<u32>,
 }
 
 /// Cache of locations, frames and binaries; emptied between questions when it is over its bound.
@@ -75,23 +75,25 @@ pub(super) struct NameCache {
 }
 
 impl NameCache {
-    /// Forgets what may have changed since the last question.
-    pub(super) fn begin(&mut self, conn: &Connection) -> Result<(), StoreError> {
+    /// Forgets what may have changed since the last question: `true` when that is everything.
+    pub(super) fn begin(&mut self, conn: &Connection) -> Result<bool, StoreError> {
         let renames =
             conn.prepare_cached("SELECT value FROM meta WHERE key = 'renames'")?.query_row([], |row| row.get(0))?;
-        if renames != self.renames || self.bytes > MAX_BYTES {
+        let everything = renames != self.renames || self.bytes > MAX_BYTES;
+        if everything {
             *self = Self { renames, ..Self::default() };
         }
-        self.pages.retain(|_, page| !page.unasked);
-        Ok(())
+        self.pages.retain(|_, page| page.unasked.is_empty());
+        Ok(everything)
     }
 
-    /// Where the frames at a location are, outer function first; at least one.
-    pub(super) fn at(&mut self, conn: &Connection, location: u32) -> Result<Range<u32>, StoreError> {
+    /// Where the frames at a location are, outer function first, at least one; and whether it has its answer.
+    pub(super) fn at(&mut self, conn: &Connection, location: u32) -> Result<(Range<u32>, bool), StoreError> {
         let (page, slot) = (location / PAGE, (location % PAGE) as usize);
         let cached = |pages: &RowMap<u32, Page>| {
-            let span = pages.get(&page).and_then(|page| page.spans.get(slot));
-            span.filter(|(start, end)| start < end).map(|(start, end)| *start..*end)
+            let page = pages.get(&page)?;
+            let (start, end) = page.spans.get(slot).filter(|(start, end)| start < end)?;
+            Some((*start..*end, !page.unasked.contains(&location)))
         };
         if let Some(span) = cached(&self.pages) {
             return Ok(span);
@@ -109,6 +111,11 @@ impl NameCache {
     /// What to show of a frame.
     pub(super) fn frame(&self, frame: CachedFrame) -> &Frame {
         &self.frames[frame.0 as usize]
+    }
+
+    /// Frames so far.
+    pub(super) fn frames(&self) -> usize {
+        self.frames.len()
     }
 
     fn load(&mut self, conn: &Connection, first: u32) -> Result<Page, StoreError> {
@@ -140,7 +147,9 @@ impl NameCache {
             };
             let start = self.placed.len() as u32;
             self.placed.push(placed);
-            page.unasked |= state == 0;
+            if state == 0 {
+                page.unasked.push(location);
+            }
             page.spans.resize(page.spans.len().max((location - first) as usize + 1), (start, start));
             page.spans.last_mut().expect("resized to at least one").1 = start + 1;
         }
@@ -239,7 +248,9 @@ mod tests {
         let (mut store, _) = Store::open(&folder.path().join("x.db")).unwrap();
         store
             .conn
-            .execute_batch("INSERT INTO string VALUES (1, '/bin/app'); INSERT INTO binary VALUES (1, 'x', 1, 1, NULL)")
+            .execute_batch(
+                "INSERT INTO string VALUES (1, 1, '/bin/app'); INSERT INTO binary VALUES (1, 'x', 1, 1, NULL)",
+            )
             .unwrap();
         let rows = "WITH RECURSIVE n (id) AS (SELECT 1 UNION ALL SELECT id + 1 FROM n WHERE id < ?1)
                     INSERT INTO location (id, binary, offset) SELECT id, 1, id * 16 FROM n";
@@ -258,7 +269,7 @@ mod tests {
 
     fn names(cache: &mut NameCache, conn: &Connection, location: u32) -> Vec<String> {
         let span = cache.at(conn, location).unwrap();
-        span.map(|at| cache.frame(cache.placed(at).frame).name.to_string()).collect()
+        span.0.map(|at| cache.frame(cache.placed(at).frame).name.to_string()).collect()
     }
 
     /// Every location has its own frames, outer first, whatever page it lies on and whichever was asked for before.
@@ -284,7 +295,7 @@ mod tests {
         let (_folder, store) = locations(60);
         let mut cache = NameCache::default();
         let inner = |cache: &mut NameCache, location| {
-            let last = cache.at(&store.conn, location).unwrap().last().unwrap();
+            let last = cache.at(&store.conn, location).unwrap().0.last().unwrap();
             cache.placed(last).frame
         };
         let (one, same, other) = (inner(&mut cache, 1), inner(&mut cache, 31), inner(&mut cache, 4));

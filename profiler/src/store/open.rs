@@ -263,7 +263,7 @@ mod tests {
         closed(&path);
         let newer = Connection::open(&path).unwrap();
         newer.pragma_update(None, "user_version", 7).unwrap();
-        let text = "X has schema version 7, this program knows up to 1: use a newer profiler, or name another file";
+        let text = "X has schema version 7, this program knows up to 2: use a newer profiler, or name another file";
         assert!(file::has_log(&path));
         assert_eq!(refusal(&path), text);
         drop(newer);

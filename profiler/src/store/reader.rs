@@ -11,8 +11,7 @@ use rusqlite::{Connection, InterruptHandle, OpenFlags};
 
 use super::file::{self, Found};
 use super::migrate::VERSION;
-use super::name_cache::NameCache;
-use super::stack_cache::StackCache;
+use super::snapshot::Caches;
 use super::{Snapshot, StoreError};
 
 /// SQLite's page cache of one reader, in KiB.
@@ -26,8 +25,7 @@ pub struct Reader {
     conn: Connection,
     /// The file as it was when it was opened as one that nobody changes.
     frozen: Option<Stamp>,
-    stacks: StackCache,
-    names: NameCache,
+    caches: Caches,
     stop: Arc<AtomicBool>,
     handle: Arc<Mutex<InterruptHandle>>,
 }
@@ -54,15 +52,7 @@ impl Reader {
         }
         let (conn, frozen) = connect(path)?;
         let handle = Arc::new(Mutex::new(conn.get_interrupt_handle()));
-        Ok(Self {
-            path: path.into(),
-            conn,
-            frozen,
-            stacks: StackCache::default(),
-            names: NameCache::default(),
-            stop: Arc::default(),
-            handle,
-        })
+        Ok(Self { path: path.into(), conn, frozen, caches: Caches::default(), stop: Arc::default(), handle })
     }
 
     /// Makes the question under way (on another thread) fail soon with [`StoreError::Interrupted`].
@@ -84,12 +74,10 @@ impl Reader {
             // Someone writes after all.
             (self.conn, self.frozen) = connect(&self.path)?;
             *self.handle.lock().unwrap_or_else(PoisonError::into_inner) = self.conn.get_interrupt_handle();
-            (self.stacks, self.names) = (StackCache::default(), NameCache::default());
+            self.caches = Caches::default();
         }
-        let Self { conn, stacks, names, stop, .. } = self;
-        let tx = conn.transaction()?;
-        names.begin(&tx)?;
-        Ok(Snapshot::new(tx, stacks, names, stop))
+        let Self { conn, caches, stop, .. } = self;
+        Snapshot::new(conn.transaction()?, caches, stop)
     }
 }
 
@@ -280,12 +268,12 @@ mod tests {
         begun.pragma_update(None, "application_id", super::super::migrate::APPLICATION_ID).unwrap();
         assert_eq!(
             refusal(),
-            "X has the older schema version 0: open it once with `profiler run` to bring it to version 1"
+            "X has the older schema version 0: open it once with `profiler run` to bring it to version 2"
         );
         begun.pragma_update(None, "user_version", 9).unwrap();
         assert_eq!(
             refusal(),
-            "X has schema version 9, this program knows up to 1: use a newer profiler, or name another file"
+            "X has schema version 9, this program knows up to 2: use a newer profiler, or name another file"
         );
     }
 
@@ -297,11 +285,11 @@ mod tests {
         let interrupt = reader.interrupter();
         interrupt();
         assert_eq!(samples(&mut reader), 5, "nothing was under way");
-        let snapshot = reader.snapshot().unwrap();
+        let mut snapshot = reader.snapshot().unwrap();
         interrupt();
         assert!(matches!(snapshot.check(), Err(StoreError::Interrupted)));
-        let asked = snapshot.shares(ALL_TIME, |_| -> Result<(), StoreError> { Ok(()) });
-        assert!(matches!(asked, Err(StoreError::Interrupted)));
+        let piece = snapshot.pieces(ALL_TIME, i64::MAX).unwrap().remove(0);
+        assert!(matches!(snapshot.stacks(&piece), Err(StoreError::Interrupted)));
         drop(snapshot);
         assert_eq!(samples(&mut reader), 5);
     }
@@ -310,14 +298,21 @@ mod tests {
     #[test]
     fn hostile_rows_are_an_error() {
         for sql in [
-            "UPDATE profile SET stacks = x'0107000103'",
-            "UPDATE profile SET stacks = x'01010001630a'",
-            "DELETE FROM stack",
-            "PRAGMA ignore_check_constraints = 1; UPDATE stack SET parent = 2",
+            "UPDATE fresh SET stacks = x'0107000103'",
+            "UPDATE fresh SET stacks = x'020100ff010000'",
+            "UPDATE fresh SET directory = x''",
+            "DELETE FROM fresh",
+            "UPDATE window SET packed = 1; DELETE FROM fresh; INSERT INTO rollup (level, start, event, hz, windows, wall_end, length, cpus,
+             busy, idle, filtered, taken, stored, lost, incomplete, directory, stacks) SELECT 1, wall_start / 300000000000 * 300000000000,
+             event, hz, 1, wall_end, length, cpus, busy, idle, filtered, taken, stored, lost, incomplete, x'00', x'00' FROM window",
+            "DELETE FROM stack_page",
+            "UPDATE stack_page SET nodes = x'020300000105020004'",
+            "UPDATE stack_page SET page = 7",
             "DELETE FROM location",
             "UPDATE location SET id = id + 1000000000000",
             "DELETE FROM process",
-            "UPDATE profile SET process = -5",
+            "UPDATE process SET pid = -5",
+            "DELETE FROM cgroup",
             "UPDATE location_frame SET function = 77",
             "DELETE FROM string",
             "UPDATE binary SET kind = 99",

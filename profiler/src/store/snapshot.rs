@@ -1,70 +1,20 @@
 //! One question's view of the database: the rows that `query` asks for, all of one moment.
 
-use std::ops::Range;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
-use rusqlite::{OptionalExtension, Transaction};
+use rusqlite::{OptionalExtension, Row, Transaction};
 
-use super::codec::ThreadId;
+use super::codec::{Group, Packed, Profile, decode_directory};
+use super::cover::{Piece, Place, cover};
+use super::function_tree::{FunctionId, FunctionTree};
+use super::level::Level;
 use super::name_cache::{CachedFrame, NameCache, PlacedFrame};
-use super::stack_cache::{StackCache, StackNode};
+use super::process_cache::{ProcessCache, ProcessRow};
+use super::split::Split;
+use super::stack_page::StackNode;
 use super::{StackId, StoreError};
 use crate::profile::{Frame, LossCause, Losses, StackEnd, TimeRange, WallNanos};
-
-/// A window's own numbers.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct WindowRow {
-    /// Wall clock at its start.
-    pub(crate) start: i64,
-    /// Length, by the boot clock, in nanoseconds.
-    pub(crate) length: u64,
-    /// Samples per second and CPU.
-    pub(crate) hz: u32,
-    /// Ticks that hit a task.
-    pub(crate) busy: u64,
-    /// Ticks that hit idle.
-    pub(crate) idle: u64,
-    /// Samples stored.
-    pub(crate) stored: u64,
-    /// Of these, cut short.
-    pub(crate) incomplete: u64,
-    /// Samples lost.
-    pub(crate) lost: u64,
-}
-
-/// A process's share of a window.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Share<'a> {
-    /// Wall clock at the window's start.
-    pub(crate) start: i64,
-    /// Samples per second and CPU.
-    pub(crate) hz: u32,
-    /// Row of the process.
-    pub(crate) process: i64,
-    /// Samples.
-    pub(crate) samples: u64,
-    /// Of these, cut short.
-    pub(crate) incomplete: u64,
-    /// Packed stacks: see [`super::decode`].
-    pub(crate) stacks: &'a [u8],
-}
-
-/// What the labels of a process say; empty where there is nothing.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct ProcessRow {
-    /// Name of its main thread.
-    pub(crate) comm: String,
-    /// Host pid.
-    pub(crate) pid: u32,
-    /// Path of its executable.
-    pub(crate) exe: String,
-    /// Control group.
-    pub(crate) cgroup: String,
-    /// Container id.
-    pub(crate) container: String,
-    /// systemd unit.
-    pub(crate) unit: String,
-}
 
 /// Sums over all stored windows.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -81,22 +31,72 @@ pub(crate) struct Sums {
     pub(crate) endings: Vec<(StackEnd, u64)>,
 }
 
+/// What a reader keeps from one question to the next.
+#[derive(Debug, Default)]
+pub(super) struct Caches {
+    pub(super) tree: FunctionTree,
+    pub(super) names: NameCache,
+    pub(super) processes: ProcessCache,
+}
+
 /// One question's view of the database.
 pub(crate) struct Snapshot<'a> {
     tx: Transaction<'a>,
-    stacks: &'a mut StackCache,
-    names: &'a mut NameCache,
+    caches: &'a mut Caches,
     stop: &'a AtomicBool,
+    /// The roll-up that windows were taken out of last.
+    opened: Option<Opened>,
+}
+
+/// A roll-up of five minutes whose windows are asked for.
+struct Opened {
+    start: i64,
+    way: (u8, u32),
+    whole: Profile,
+    split: Split,
+}
+
+/// The stacks of a piece.
+pub(crate) enum Stacks {
+    /// As they are stored.
+    Packed(Packed),
+    /// Of one window of a roll-up.
+    Listed(Profile),
+}
+
+impl Stacks {
+    /// Whose.
+    pub(crate) fn groups(&self) -> &[Group] {
+        match self {
+            Self::Packed(packed) => &packed.groups,
+            Self::Listed(profile) => &profile.groups,
+        }
+    }
+
+    /// Every entry of every group that `wanted` wants (given the group and its index), in order: group's index, stack, samples.
+    pub(crate) fn each(
+        &self,
+        mut wanted: impl FnMut(usize, &Group) -> bool,
+        mut each: impl FnMut(usize, StackId, u64),
+    ) -> Result<(), StoreError> {
+        match self {
+            Self::Packed(packed) => Ok(packed.each(wanted, each)?),
+            Self::Listed(profile) => {
+                for (at, (group, span)) in profile.spans().enumerate() {
+                    if wanted(at, group) {
+                        span.for_each(|entry| each(at, profile.stacks[entry], profile.counts[entry]));
+                    }
+                }
+                Ok(())
+            }
+        }
+    }
 }
 
 impl<'a> Snapshot<'a> {
-    pub(super) fn new(
-        tx: Transaction<'a>,
-        stacks: &'a mut StackCache,
-        names: &'a mut NameCache,
-        stop: &'a AtomicBool,
-    ) -> Self {
-        Self { tx, stacks, names, stop }
+    pub(super) fn new(tx: Transaction<'a>, caches: &'a mut Caches, stop: &'a AtomicBool) -> Result<Self, StoreError> {
+        caches.tree.begin(&tx, &mut caches.names)?;
+        Ok(Self { tx, caches, stop, opened: None })
     }
 
     /// Fails once the question was interrupted; for loops that do not ask the database.
@@ -104,126 +104,115 @@ impl<'a> Snapshot<'a> {
         if self.stop.load(Relaxed) { Err(StoreError::Interrupted) } else { Ok(()) }
     }
 
-    /// Every window whose wall-clock start lies in the range, by that start.
-    pub(crate) fn windows(&self, range: TimeRange, mut each: impl FnMut(WindowRow)) -> Result<(), StoreError> {
+    /// The fewest windows and roll-ups that make up the range, in order of time; none longer than `longest` nanoseconds where
+    /// there is something finer.
+    pub(crate) fn pieces(&self, range: TimeRange, longest: i64) -> Result<Vec<Piece>, StoreError> {
+        cover(&self.tx, range, longest)
+    }
+
+    /// Who has samples in a piece.
+    pub(crate) fn groups(&mut self, piece: &Piece) -> Result<Vec<Group>, StoreError> {
+        let sql = match piece.place {
+            Place::Rollup(_) => "SELECT directory FROM rollup WHERE id = ?1",
+            Place::Fresh(_) => "SELECT directory FROM fresh WHERE window = ?1",
+            Place::Packed(window) => return Ok(self.window(piece, window)?.groups),
+        };
+        let blob = |row: &Row<'_>| Ok(decode_directory(row.get_ref(0)?.as_blob()?));
+        let groups = self.tx.prepare_cached(sql)?.query_row([piece.place.id()], blob).optional()?;
+        Ok(groups.ok_or(StoreError::BadRow("a window without its samples"))??)
+    }
+
+    /// The stacks of a piece.
+    pub(crate) fn stacks(&mut self, piece: &Piece) -> Result<Stacks, StoreError> {
+        self.check()?;
+        let sql = match piece.place {
+            Place::Rollup(_) => "SELECT directory, stacks FROM rollup WHERE id = ?1",
+            Place::Fresh(_) => "SELECT directory, stacks FROM fresh WHERE window = ?1",
+            Place::Packed(window) => return Ok(Stacks::Listed(self.window(piece, window)?)),
+        };
+        let blobs = |row: &Row<'_>| {
+            let directory = decode_directory(row.get_ref(0)?.as_blob()?);
+            let stacks = row.get_ref(1)?.as_blob()?;
+            Ok(directory.and_then(|groups| Packed::unpack(groups, stacks)))
+        };
+        let packed = self.tx.prepare_cached(sql)?.query_row([piece.place.id()], blobs).optional()?;
+        Ok(Stacks::Packed(packed.ok_or(StoreError::BadRow("a window without its samples"))??))
+    }
+
+    /// One window out of a roll-up.
+    fn window(&mut self, piece: &Piece, window: i64) -> Result<Profile, StoreError> {
+        let (start, way) = (Level::Minutes.start_of(piece.start), (piece.event, piece.hz));
+        let opened = match self.opened.take() {
+            Some(opened) if (opened.start, opened.way) == (start, way) => opened,
+            _ => self.open(start, way)?,
+        };
+        let found = opened.split.windows().find(|(id, ..)| *id == window);
+        let profile = found.map(|(_, ranks, counts)| Split::profile(&opened.whole, ranks, counts));
+        self.opened = Some(opened);
+        profile.ok_or(StoreError::BadRow("a packed window is not in its roll-up"))
+    }
+
+    fn open(&self, start: i64, way: (u8, u32)) -> Result<Opened, StoreError> {
         let mut select = self.tx.prepare_cached(
-            "SELECT wall_start, boot_end - boot_start, hz, busy, idle, stored, incomplete, lost FROM window
-             WHERE wall_start >= ?1 AND wall_start < ?2 ORDER BY wall_start",
+            "SELECT directory, stacks, split FROM rollup WHERE level = ?1 AND start = ?2 AND event = ?3 AND hz = ?4",
         )?;
-        let mut rows = select.query([range.from.0, range.to.0])?;
-        while let Some(row) = rows.next()? {
-            self.check()?;
-            each(WindowRow {
-                start: row.get(0)?,
-                length: count(row.get(1)?),
-                hz: row.get(2)?,
-                busy: count(row.get(3)?),
-                idle: count(row.get(4)?),
-                stored: count(row.get(5)?),
-                incomplete: count(row.get(6)?),
-                lost: count(row.get(7)?),
-            });
-        }
-        Ok(())
+        let mut rows = select.query((Level::Minutes as u8, start, way.0, way.1))?;
+        let row = rows.next()?.ok_or(StoreError::BadRow("a packed window without its roll-up"))?;
+        let blob = |at: usize| row.get_ref(at)?.as_blob().map_err(rusqlite::Error::from);
+        let whole = Profile::decode(blob(0)?, blob(1)?)?;
+        let split = Split::decode(blob(2)?, whole.stacks.len())?;
+        Ok(Opened { start, way, whole, split })
     }
 
-    /// Lengths in nanoseconds of the newest windows in the range, at most `most`.
-    pub(crate) fn window_lengths(&self, range: TimeRange, most: u32) -> Result<Vec<u64>, StoreError> {
-        let mut select = self.tx.prepare_cached(
-            "SELECT boot_end - boot_start FROM window WHERE wall_start >= ?1 AND wall_start < ?2
-             ORDER BY wall_start DESC LIMIT ?3",
-        )?;
-        let rows = select.query_map((range.from.0, range.to.0, most), |row| row.get(0))?;
-        rows.map(|length| Ok(count(length?))).collect()
+    /// The labels of a process, as texts for [`Self::text`].
+    pub(crate) fn process(&mut self, id: u32) -> Result<ProcessRow, StoreError> {
+        self.caches.processes.row(&self.tx, id)
     }
 
-    /// Every process's share of every window whose wall-clock start lies in the range.
-    pub(crate) fn shares<E: From<StoreError>>(
-        &self,
-        range: TimeRange,
-        mut each: impl FnMut(Share<'_>) -> Result<(), E>,
-    ) -> Result<(), E> {
-        let lift = |error: rusqlite::Error| E::from(error.into());
-        // CROSS JOIN: windows outside, each a range of the inner table's key.
-        let mut select = self
-            .tx
-            .prepare_cached(
-                "SELECT wall_start, hz, process, samples, profile.incomplete, stacks
-                 FROM window CROSS JOIN profile ON profile.window = window.id
-                 WHERE wall_start >= ?1 AND wall_start < ?2",
-            )
-            .map_err(lift)?;
-        let mut rows = select.query([range.from.0, range.to.0]).map_err(lift)?;
-        while let Some(row) = rows.next().map_err(lift)? {
-            self.check()?;
-            let share = || -> Result<Share<'_>, rusqlite::Error> {
-                Ok(Share {
-                    start: row.get(0)?,
-                    hz: row.get(1)?,
-                    process: row.get(2)?,
-                    samples: count(row.get(3)?),
-                    incomplete: count(row.get(4)?),
-                    stacks: row.get_ref(5)?.as_blob()?,
-                })
-            };
-            each(share().map_err(lift)?)?;
-        }
-        Ok(())
-    }
-
-    /// The process of a share.
-    pub(crate) fn process(&self, id: i64) -> Result<ProcessRow, StoreError> {
-        self.tx
-            .prepare_cached(
-                "SELECT comm.text, pid, exe.text, cgroup.text, container.text, unit.text FROM process
-                 JOIN string AS comm ON comm.id = process.comm
-                 JOIN string AS exe ON exe.id = process.exe
-                 JOIN string AS cgroup ON cgroup.id = process.cgroup
-                 JOIN string AS container ON container.id = process.container
-                 JOIN string AS unit ON unit.id = process.unit
-                 WHERE process.id = ?1",
-            )?
-            .query_row([id], |row| {
-                Ok(ProcessRow {
-                    comm: row.get(0)?,
-                    pid: row.get(1)?,
-                    exe: row.get(2)?,
-                    cgroup: row.get(3)?,
-                    container: row.get(4)?,
-                    unit: row.get(5)?,
-                })
-            })
-            .optional()?
-            .ok_or(StoreError::BadRow("a profile names a process that is not there"))
-    }
-
-    /// The name of a thread.
-    pub(crate) fn thread(&self, ThreadId(id): ThreadId) -> Result<String, StoreError> {
-        self.tx
-            .prepare_cached("SELECT text FROM thread JOIN string ON string.id = thread.name WHERE thread.id = ?1")?
-            .query_row([id], |row| row.get(0))
-            .optional()?
-            .ok_or(StoreError::BadRow("a profile names a thread that is not there"))
+    /// A label's or a thread's text.
+    pub(crate) fn text(&mut self, id: u32) -> Result<Arc<str>, StoreError> {
+        self.caches.processes.text(&self.tx, id)
     }
 
     /// A node of the stack tree.
     pub(crate) fn stack(&mut self, id: StackId) -> Result<StackNode, StoreError> {
-        self.stacks.node(&self.tx, id)
+        self.caches.tree.node(&self.tx, id)
     }
 
-    /// The frames at a location, outer function first, for [`Self::placed`]; at least one.
-    pub(crate) fn frames(&mut self, location: u32) -> Result<Range<u32>, StoreError> {
-        self.names.at(&self.tx, location)
+    /// Where a stack is in the tree of frames.
+    #[inline]
+    pub(crate) fn function(&mut self, id: StackId) -> Result<FunctionId, StoreError> {
+        let Caches { tree, names, .. } = &mut *self.caches;
+        tree.find(&self.tx, names, id)
     }
 
-    /// One of [`Self::frames`].
-    pub(crate) fn placed(&self, at: u32) -> PlacedFrame {
-        self.names.placed(at)
+    /// Nodes of the tree of frames so far: all [`FunctionId`]s are below.
+    pub(crate) fn functions(&self) -> usize {
+        self.caches.tree.len()
+    }
+
+    /// A function's caller, which is smaller than itself, and its frame.
+    #[inline]
+    pub(crate) fn caller(&self, id: FunctionId) -> (FunctionId, CachedFrame) {
+        (self.caches.tree.parent(id), self.caches.tree.frame(id))
+    }
+
+    /// The frames at a location, outer function first; at least one.
+    pub(crate) fn frames_at(&mut self, location: u32) -> Result<impl Iterator<Item = PlacedFrame>, StoreError> {
+        let (frames, _) = self.caches.names.at(&self.tx, location)?;
+        let names = &self.caches.names;
+        Ok(frames.map(|at| names.placed(at)))
     }
 
     /// What to show of a frame.
+    #[inline]
     pub(crate) fn frame(&self, frame: CachedFrame) -> &Frame {
-        self.names.frame(frame)
+        self.caches.names.frame(frame)
+    }
+
+    /// Frames so far: all [`CachedFrame`]s are below.
+    pub(crate) fn frames(&self) -> usize {
+        self.caches.names.frames()
     }
 
     /// Sums over all windows, and the time they span.
@@ -248,10 +237,19 @@ impl<'a> Snapshot<'a> {
                 _ => {}
             }
         }
-        // Two statements: SQLite answers min and max from an index one at a time only.
-        let edge = |sql| self.tx.prepare_cached(sql)?.query_row([], |row| row.get(0)).optional();
-        let from = edge("SELECT wall_start FROM window ORDER BY wall_start LIMIT 1")?;
-        let to = edge("SELECT wall_end FROM window ORDER BY wall_start DESC LIMIT 1")?;
+        // One statement each: SQLite answers min and max from an index one at a time only.
+        let edge = |sql| -> Result<Option<i64>, StoreError> {
+            Ok(self.tx.prepare_cached(sql)?.query_row([], |row| row.get(0)).optional()?)
+        };
+        let from = [
+            edge("SELECT wall_start FROM window ORDER BY wall_start LIMIT 1")?,
+            edge("SELECT start FROM rollup WHERE finest = 1 ORDER BY start LIMIT 1")?,
+        ];
+        let to = [
+            edge("SELECT wall_end FROM window ORDER BY wall_start DESC LIMIT 1")?,
+            edge("SELECT wall_end FROM rollup WHERE finest = 1 ORDER BY start DESC LIMIT 1")?,
+        ];
+        let (from, to) = (from.into_iter().flatten().min(), to.into_iter().flatten().max());
         let span = from.zip(to).map(|(from, to)| TimeRange { from: WallNanos(from), to: WallNanos(to) });
         Ok((sums, span))
     }

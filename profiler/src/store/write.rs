@@ -1,17 +1,21 @@
 //! Writing windows: interning, packing, one transaction each.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::fs::File;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
+use rusqlite::types::Value;
+use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params_from_iter};
 
-use super::codec::{self, Entry, StackId};
+use super::codec::{GroupKey, Profile, StackId};
+use super::columns::Effort;
 use super::intern::{Interned, int};
+use super::level::Level;
+use super::numbers::{ALL_COLUMNS, Numbers};
 use super::open::BUSY_WAIT;
-use super::{StoreError, file};
-use crate::profile::{BinaryId, Location, ProcessWindow, StackEnd, Window};
+use super::{StoreError, file, tally, times};
+use crate::profile::{BinaryId, BootNanos, Location, ProcessWindow, Window};
 
 /// Row number of a location; stable in one database file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -38,6 +42,8 @@ pub struct Store {
     pub(super) interned: Interned,
     /// Damage was met: the next start must check the file.
     pub(super) damaged: bool,
+    /// The longest roll-ups to make; `None` makes none.
+    pub(super) coarsest: Option<Level>,
 }
 
 /// Past this size of the log, left by a long reader, the store asks for it to be emptied after each window.
@@ -48,7 +54,7 @@ const LOG_WAIT: Duration = Duration::from_millis(100);
 
 impl Store {
     pub(super) fn new(conn: Connection, path: PathBuf, lock: File) -> Self {
-        Self { conn, path, _lock: lock, interned: Interned::new(), damaged: false }
+        Self { conn, path, _lock: lock, interned: Interned::new(), damaged: false, coarsest: Some(Level::Day) }
     }
 
     /// Stores a window in one durable transaction; returns what still needs a name, busiest first. May be repeated with
@@ -113,6 +119,9 @@ struct Writing<'a> {
     unnamed: HashMap<u32, (Location, u64)>,
 }
 
+/// An entry, and when its samples were taken.
+type Entry<'w> = (GroupKey, StackId, u64, &'w [BootNanos]);
+
 impl<'a> Writing<'a> {
     fn new(tx: &'a Transaction<'a>, interned: &'a mut Interned, window: &Window) -> Result<Self, StoreError> {
         let boot = interned.string(tx, &window.boot_id)?;
@@ -125,12 +134,13 @@ impl<'a> Writing<'a> {
 
     fn run(mut self, window: &Window) -> Result<Vec<Unnamed>, StoreError> {
         if !self.is_stored(window)? {
-            let mut profiles = BTreeMap::<i64, Vec<Entry>>::new();
+            let mut entries = Vec::new();
             for process in &window.processes {
                 let row = self.interned.process(self.tx, self.boot, &process.facts)?;
-                self.intern_stacks(process, row, profiles.entry(row).or_default())?;
+                self.intern_stacks(process, row, &mut entries)?;
             }
-            self.insert(window, profiles)?;
+            self.interned.stacks.save(self.tx)?;
+            self.insert(window, entries)?;
         }
         let mut unnamed: Vec<_> = self
             .unnamed
@@ -151,7 +161,7 @@ impl<'a> Writing<'a> {
         let before: Option<(i64, i64, i64, i64)> = self
             .tx
             .prepare_cached(
-                "SELECT boot_start, boot_end, taken, stored FROM window WHERE boot = ?1 AND boot_start < ?2
+                "SELECT boot_start, boot_start + length, taken, stored FROM window WHERE boot = ?1 AND boot_start < ?2
                  ORDER BY boot_start DESC LIMIT 1",
             )?
             .query_row((self.boot, end), |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))
@@ -174,7 +184,12 @@ impl<'a> Writing<'a> {
     }
 
     /// Walks the stacks in sorted order: neighbours share their roots, so only what differs is looked up.
-    fn intern_stacks(&mut self, process: &ProcessWindow, row: i64, entries: &mut Vec<Entry>) -> Result<(), StoreError> {
+    fn intern_stacks<'w>(
+        &mut self,
+        process: &'w ProcessWindow,
+        row: u32,
+        entries: &mut Vec<Entry<'w>>,
+    ) -> Result<(), StoreError> {
         let mut stacks: Vec<_> = process.stacks.iter().filter(|stack| stack.count > 0).collect();
         stacks.sort_unstable_by(|a, b| a.stack.cmp(&b.stack));
         // The nodes and location rows from the root to the leaf of the stack before.
@@ -186,7 +201,7 @@ impl<'a> Writing<'a> {
             for place in &stack.stack[shared..] {
                 let parent = path.last().map_or(StackId(0), |(node, _)| *node);
                 let location = self.location(*place)?;
-                path.push((self.interned.stack(self.tx, parent, location)?, location));
+                path.push((self.interned.stacks.node(self.tx, parent, location)?, location));
             }
             before = &stack.stack;
             if let Some((_, location)) = path.last()
@@ -194,12 +209,9 @@ impl<'a> Writing<'a> {
             {
                 *weight = weight.saturating_add(stack.count);
             }
-            entries.push(Entry {
-                thread: self.interned.thread(self.tx, row, stack)?,
-                end: stack.end,
-                stack: path.last().map_or(StackId(0), |(node, _)| *node),
-                count: stack.count,
-            });
+            let key = GroupKey { process: row, thread: self.interned.name(self.tx, &stack.thread)?, end: stack.end };
+            let leaf = path.last().map_or(StackId(0), |(node, _)| *node);
+            entries.push((key, leaf, stack.count, &stack.times));
         }
         Ok(())
     }
@@ -214,75 +226,49 @@ impl<'a> Writing<'a> {
         Ok(id)
     }
 
-    fn insert(&self, window: &Window, profiles: BTreeMap<i64, Vec<Entry>>) -> Result<(), StoreError> {
-        let samples = |entries: &[Entry], keep: fn(StackEnd) -> bool| -> i64 {
-            int(entries.iter().filter(|entry| keep(entry.end)).fold(0, |sum, entry| entry.count.saturating_add(sum)))
-        };
-        let mut endings = BTreeMap::<StackEnd, i64>::new();
-        for entry in profiles.values().flatten() {
-            let sum = endings.entry(entry.end).or_default();
-            *sum = sum.saturating_add(int(entry.count));
-        }
-        let stored = int(window.samples());
-        let lost = int(window.losses.total());
-        let incomplete = endings.iter().filter(|(end, _)| !end.is_complete()).map(|(_, n)| n).sum::<i64>();
+    fn insert(&self, window: &Window, mut entries: Vec<Entry<'_>>) -> Result<(), StoreError> {
+        entries.sort_unstable_by_key(|(key, stack, ..)| (*key, *stack));
+        let profile =
+            Profile::from_entries(entries.iter().map(|(key, stack, count, _)| (*key, *stack, *count)).collect());
+        let endings = tally::endings(&profile.groups);
+        let incomplete = endings.iter().filter(|(end, _)| !end.is_complete()).map(|(_, n)| n).sum();
+        let numbers = Numbers::of(window, incomplete);
+        let own: [Value; 6] = [
+            self.boot.into(),
+            int(window.start.0).into(),
+            window.wall_start.0.into(),
+            (window.event as u8).into(),
+            window.hz.into(),
+            i64::from(0).into(),
+        ];
         let id: i64 = self
             .tx
-            .prepare_cached(
-                "INSERT INTO window (boot, boot_start, boot_end, wall_start, wall_end, event, hz, cpus, busy, idle, filtered,
-                                     taken, stored, lost, incomplete)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15) RETURNING id",
-            )?
-            .query_row(
-                (
-                    self.boot,
-                    int(window.start.0),
-                    int(window.end.0),
-                    window.wall_start.0,
-                    window.wall_end.0,
-                    window.event as u8,
-                    window.hz,
-                    window.cpus,
-                    int(window.ticks.busy),
-                    int(window.ticks.idle),
-                    int(window.ticks.filtered),
-                    int(window.taken),
-                    stored,
-                    lost,
-                    incomplete,
-                ),
-                |row| row.get(0),
-            )?;
-        let mut add = self.tx.prepare_cached(
-            "INSERT INTO profile (window, process, samples, incomplete, stacks) VALUES (?1, ?2, ?3, ?4, ?5)",
-        )?;
-        for (process, mut entries) in profiles {
-            let all = samples(&entries, |_| true);
-            let cut = samples(&entries, |end| !end.is_complete());
-            add.execute((id, process, all, cut, codec::encode(&mut entries)))?;
+            .prepare_cached(&format!(
+                "INSERT INTO window (boot, boot_start, wall_start, event, hz, packed, {ALL_COLUMNS})
+                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id"
+            ))?
+            .query_row(params_from_iter(own.into_iter().chain(numbers.values())), |row| row.get(0))?;
+        self.tx.prepare_cached("INSERT INTO fresh (window, directory, stacks) VALUES (?1, ?2, ?3)")?.execute((
+            id,
+            profile.directory(Effort::Little),
+            profile.entries(Effort::Little),
+        ))?;
+        if let Some(mut ticks) = ticks(window.start, &entries) {
+            let blob = times::encode(&profile.counts, &mut ticks);
+            self.tx.prepare_cached("INSERT INTO sample_time (window, times) VALUES (?1, ?2)")?.execute((id, &blob))?;
+            tally::add_times(self.tx, int(blob.len() as u64))?;
         }
-        let mut add = self.tx.prepare_cached("INSERT INTO loss (window, cause, count) VALUES (?1, ?2, ?3)")?;
-        for (cause, n) in &window.losses.0 {
-            add.execute((id, *cause as u8, int(*n)))?;
-            self.tally("lost", *cause as u32, int(*n))?;
-        }
-        let mut add = self.tx.prepare_cached("INSERT INTO ending (window, end, count) VALUES (?1, ?2, ?3)")?;
-        for (end, n) in endings {
-            add.execute((id, end as u32, n))?;
-            self.tally("ending", end as u32, n)?;
-        }
-        self.tally("windows", 0, 1)?;
-        self.tally("taken", 0, int(window.taken))?;
-        self.tally("stored", 0, stored)
+        tally::add(self.tx, &numbers, &endings)
     }
+}
 
-    fn tally(&self, name: &str, number: u32, n: i64) -> Result<(), StoreError> {
-        let mut add = self.tx.prepare_cached(
-            "INSERT INTO tally (name, number, count) VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET count = count + ?3",
-        )?;
-        add.execute((name, number, n))?;
-        Ok(())
+/// When the samples were taken, in ticks after the window's start, in the order of the entries; `None` unless all are known.
+fn ticks(start: BootNanos, entries: &[Entry<'_>]) -> Option<Vec<u32>> {
+    if entries.is_empty() || entries.iter().any(|(.., count, times)| times.len() as u64 != *count) {
+        return None;
     }
+    let after = |time: &BootNanos| u32::try_from(time.0.saturating_sub(start.0) / times::TICK).unwrap_or(u32::MAX);
+    Some(entries.iter().flat_map(|(.., times)| times.iter().map(after)).collect())
 }
 
 #[cfg(test)]
@@ -295,6 +281,7 @@ mod tests {
     use tempfile::TempDir;
 
     use super::super::drawing::{facts, window};
+    use super::super::stack_page;
     use super::*;
     use crate::profile::LossCause;
 
@@ -306,13 +293,14 @@ mod tests {
     fn store() -> (TempDir, Store) {
         let folder = tempfile::tempdir().unwrap();
         let (store, _) = Store::open(&folder.path().join("x.db")).unwrap();
+        // The same in all, so that their rows can be compared.
+        store.conn.execute("UPDATE meta SET value = 7 WHERE key = 'seed'", []).unwrap();
         (folder, store)
     }
 
     /// Every row of every table that holds content.
     fn dump(store: &Store) -> Vec<String> {
-        let tables =
-            "string binary location function location_frame stack process thread window loss ending profile tally meta";
+        let tables = "string binary location function location_frame stack_page cgroup process window fresh rollup sample_time tally meta";
         let mut rows = Vec::new();
         for table in tables.split(' ') {
             let mut select = store.conn.prepare(&format!("SELECT * FROM {table}")).unwrap();
@@ -336,14 +324,37 @@ mod tests {
             SELECT 'windows' AS name, 0 AS number, count(*) AS count FROM window
             UNION ALL SELECT 'taken', 0, sum(taken) FROM window
             UNION ALL SELECT 'stored', 0, sum(stored) FROM window
-            UNION ALL SELECT 'lost', cause, sum(count) FROM loss GROUP BY cause
-            UNION ALL SELECT 'ending', end, sum(count) FROM ending GROUP BY end
-        ) AS real FULL JOIN tally USING (name, number) WHERE ifnull(real.count, 0) <> ifnull(tally.count, 0)";
+            UNION ALL SELECT 'lost', key, sum(value) FROM window, json_each(losses) GROUP BY key
+        ) AS real FULL JOIN (SELECT * FROM tally WHERE name <> 'ending') AS kept USING (name, number)
+        WHERE ifnull(real.count, 0) <> ifnull(kept.count, 0)";
         assert_eq!(count(store, sums), 0);
         assert_eq!(count(store, "SELECT count(*) FROM window WHERE taken <> stored + lost"), 0);
-        let shares = "SELECT count(*) FROM window WHERE stored <> (SELECT ifnull(sum(samples), 0) FROM profile WHERE window = id)
-                      OR incomplete <> (SELECT ifnull(sum(incomplete), 0) FROM profile WHERE window = id)";
-        assert_eq!(count(store, shares), 0);
+        assert_eq!(
+            count(store, "SELECT ifnull(sum(count), 0) FROM tally WHERE name = 'ending'"),
+            count(store, "SELECT sum(count) FROM tally WHERE name = 'stored'")
+        );
+        let mut select = store
+            .conn
+            .prepare("SELECT stored, incomplete, directory, stacks FROM window JOIN fresh ON window = id")
+            .unwrap();
+        let mut rows = select.query([]).unwrap();
+        while let Some(row) = rows.next().unwrap() {
+            let blob = |at| row.get_ref(at).unwrap().as_blob().unwrap();
+            let profile = Profile::decode(blob(2), blob(3)).unwrap();
+            let cut: u64 =
+                profile.groups.iter().filter(|group| !group.key.end.is_complete()).map(|group| group.samples).sum();
+            assert_eq!(
+                (profile.samples(), cut),
+                (row.get::<_, i64>(0).unwrap() as u64, row.get::<_, i64>(1).unwrap() as u64)
+            );
+        }
+    }
+
+    /// Nodes of the stack tree, without the empty stack.
+    fn nodes(store: &Store) -> usize {
+        let blob: Option<Vec<u8>> =
+            store.conn.query_row("SELECT nodes FROM stack_page", [], |row| row.get(0)).optional().unwrap();
+        blob.map_or(0, |blob| stack_page::decode(0, &blob).unwrap().len() - 1)
     }
 
     /// Equal things have one row, however many windows name them.
@@ -351,12 +362,16 @@ mod tests {
     fn equal_things_are_stored_once() {
         let (_folder, mut store) = store();
         store.write_window(&window(0, DRAWING)).unwrap();
-        let before = dump(&store).iter().filter(|row| row.starts_with("stack") || row.starts_with("location")).count();
-        assert_eq!(before, 6 + 5, "main;serve;parse, poll;read, serve alone; five places");
+        let locations = |store: &Store| count(store, "SELECT count(*) FROM location");
+        assert_eq!((nodes(&store), locations(&store)), (6, 5), "main;serve;parse, poll;read, serve alone; five places");
+        let strings = count(&store, "SELECT count(*) FROM string");
         store.write_window(&window(1, DRAWING)).unwrap();
-        let after = dump(&store).iter().filter(|row| row.starts_with("stack") || row.starts_with("location")).count();
-        assert_eq!(before, after);
-        assert_eq!(count(&store, "SELECT count(*) FROM profile"), 6);
+        // Nor after a restart.
+        store.interned = Interned::new();
+        store.write_window(&window(2, DRAWING)).unwrap();
+        assert_eq!((nodes(&store), locations(&store)), (6, 5));
+        assert_eq!(count(&store, "SELECT count(*) FROM string"), strings);
+        assert_eq!(count(&store, "SELECT count(DISTINCT text) FROM string"), strings);
         check_ledger(&store);
     }
 
@@ -492,12 +507,13 @@ mod tests {
         store.write_window(&window(1, "bash/7  main x1")).unwrap();
         store.write_window(&window(2, "sh/7  main x1")).unwrap();
         assert_eq!(count(&store, "SELECT count(*) FROM process WHERE pid = 7"), 3);
-        assert_eq!(count(&store, "SELECT count(DISTINCT process) FROM profile"), 3);
+        let used: i64 = count(&store, "SELECT count(DISTINCT directory) FROM fresh");
+        assert_eq!(used, 3, "each window names another row");
     }
 
-    /// Full caches start over; what is stored is the same as with endless ones.
+    /// Full caches start over; rows are the same as with endless ones, only a stack may have two numbers.
     #[test]
-    fn small_caches_change_nothing() {
+    fn small_caches_change_no_rows() {
         let (_folder, mut small) = store();
         let (_other, mut large) = store();
         for n in 0..4 {
@@ -508,7 +524,10 @@ mod tests {
                 large.write_window(&window(n, &drawing)).unwrap()
             );
         }
-        assert_eq!(dump(&small), dump(&large));
+        let stacks = |row: &String| ["stack_page", "fresh"].iter().any(|table| row.starts_with(table));
+        let rows = |store: &Store| dump(store).into_iter().filter(|row| !stacks(row)).collect::<Vec<_>>();
+        assert_eq!(rows(&small), rows(&large));
+        assert!(nodes(&small) > nodes(&large));
     }
 
     /// A stack in a binary that the window does not list cannot be placed.

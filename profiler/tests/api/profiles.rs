@@ -27,6 +27,7 @@ fn window() -> Window {
         stack: offsets.iter().map(|offset| Location { binary: BinaryId(0), offset: *offset }).collect(),
         end,
         count,
+        times: Vec::new(),
     };
     let process = |pid: u32, comm: &str, stacks: Vec<StackCount>| ProcessWindow {
         facts: Arc::new(ProcessFacts {

@@ -1,0 +1,134 @@
+//! The fewest pieces that make up a range: days, where a whole day lies inside, then hours, five minutes and windows at the edges.
+//!
+//! A window belongs to a range when its wall-clock start lies inside; so does a roll-up whose parts are gone already. So the pieces
+//! of two ranges that touch are those of both together, none twice, none missing.
+
+use rusqlite::{Connection, Row};
+
+use super::StoreError;
+use super::level::Level;
+use super::numbers::{COLUMNS, Numbers};
+use crate::profile::TimeRange;
+
+/// A window or a roll-up, without its stacks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Piece {
+    /// Where its stacks are.
+    pub(super) place: Place,
+    /// Wall clock at its start.
+    pub(crate) start: i64,
+    /// How much time it stands for, in nanoseconds: a roll-up's own length, also where windows are missing.
+    pub(crate) span: i64,
+    /// What made the samples.
+    pub(super) event: u8,
+    /// Samples per second and CPU.
+    pub(crate) hz: u32,
+    /// Its numbers.
+    pub(crate) numbers: Numbers,
+}
+
+/// Where a piece's stacks are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// This row of `rollup`.
+    Rollup(i64),
+    /// This row of `fresh`.
+    Fresh(i64),
+    /// This window in the roll-up of its five minutes.
+    Packed(i64),
+}
+
+impl Place {
+    /// The row.
+    pub(super) const fn id(self) -> i64 {
+        match self {
+            Self::Rollup(id) | Self::Fresh(id) | Self::Packed(id) => id,
+        }
+    }
+}
+
+/// The pieces of `range`, in order of time. Roll-ups longer than `longest` nanoseconds stand only where nothing finer is left.
+pub(super) fn cover(conn: &Connection, range: TimeRange, longest: i64) -> Result<Vec<Piece>, StoreError> {
+    let mut cover = Cover { conn, longest, pieces: Vec::new() };
+    let (from, to) = (range.from.0, range.to.0);
+    cover.level(Level::Day, from, to)?;
+    cover.windows("packed = 0", Place::Fresh, from, to)?;
+    cover.pieces.sort_by_key(|piece| piece.start);
+    Ok(cover.pieces)
+}
+
+struct Cover<'a> {
+    conn: &'a Connection,
+    longest: i64,
+    pieces: Vec<Piece>,
+}
+
+impl Cover<'_> {
+    fn level(&mut self, level: Level, from: i64, to: i64) -> Result<(), StoreError> {
+        if from >= to {
+            return Ok(());
+        }
+        let mut select = self.conn.prepare_cached(&format!(
+            "SELECT id, start, event, hz, finest, windows, {COLUMNS} FROM rollup
+             WHERE level = ?1 AND start > ?2 AND start < ?3 ORDER BY start"
+        ))?;
+        let mut rows = select.query((level as u8, from.saturating_sub(level.length()), to))?;
+        let mut found: Vec<(bool, Piece)> = Vec::new();
+        while let Some(row) = rows.next()? {
+            found.push((row.get(4)?, rollup(level, row)?));
+        }
+        let mut at = from;
+        for same_time in found.chunk_by(|(_, a), (_, b)| a.start == b.start) {
+            let (start, end) = (same_time[0].1.start, level.end_of(same_time[0].1.start));
+            self.finer(level, at, start)?;
+            let finest = same_time.iter().any(|(finest, _)| *finest);
+            let whole = start >= from && end <= to && level.length() <= self.longest;
+            if (finest && start >= from) || (!finest && whole) {
+                self.pieces.extend(same_time.iter().map(|(_, piece)| piece.clone()));
+            } else if !finest {
+                match level.finer() {
+                    Some(finer) => self.level(finer, start.max(from), end.min(to))?,
+                    None => self.windows("packed = 1", Place::Packed, start.max(from), end.min(to))?,
+                }
+            }
+            at = end.max(at);
+        }
+        self.finer(level, at, to)
+    }
+
+    /// A time without a row of `level`: what is packed in it is in finer ones.
+    fn finer(&mut self, level: Level, from: i64, to: i64) -> Result<(), StoreError> {
+        level.finer().map_or(Ok(()), |finer| self.level(finer, from, to))
+    }
+
+    fn windows(&mut self, which: &str, place: fn(i64) -> Place, from: i64, to: i64) -> Result<(), StoreError> {
+        let mut select = self.conn.prepare_cached(&format!(
+            "SELECT id, wall_start, event, hz, {COLUMNS} FROM window
+             WHERE {which} AND wall_start >= ?1 AND wall_start < ?2 ORDER BY wall_start"
+        ))?;
+        let mut rows = select.query((from, to))?;
+        while let Some(row) = rows.next()? {
+            let numbers = Numbers::read(row, 4, 1)?;
+            self.pieces.push(Piece {
+                place: place(row.get(0)?),
+                start: row.get(1)?,
+                span: numbers.length.cast_signed(),
+                event: row.get(2)?,
+                hz: row.get(3)?,
+                numbers,
+            });
+        }
+        Ok(())
+    }
+}
+
+fn rollup(level: Level, row: &Row<'_>) -> Result<Piece, StoreError> {
+    Ok(Piece {
+        place: Place::Rollup(row.get(0)?),
+        start: row.get(1)?,
+        span: level.length(),
+        event: row.get(2)?,
+        hz: row.get(3)?,
+        numbers: Numbers::read(row, 6, row.get(5)?)?,
+    })
+}
