@@ -168,7 +168,7 @@ pub struct ListenArgs {
 #[derive(Clone, Debug, clap::Args)]
 #[command(
     after_help = "The file's extension chooses the format: .folded (stacks, for flame graph tools), .svg (flame graph),\n\
-                        .db (everything, for `profiler serve`). `-o -` writes folded stacks to standard output."
+                        .pb.gz (pprof), .db (everything, for `profiler serve`). `-o -` writes folded stacks to standard output."
 )]
 pub struct RecordArgs {
     /// Sample these processes and their children.
@@ -185,7 +185,7 @@ pub struct RecordArgs {
     pub duration: Option<Duration>,
     #[command(flatten)]
     pub sampling: SamplingArgs,
-    /// Where to write: FILE.folded, FILE.svg, FILE.db, or - for folded stacks on standard output. May be repeated.
+    /// Where to write: FILE.folded, FILE.svg, FILE.pb.gz, FILE.db, or - for folded stacks on standard output. May be repeated.
     #[arg(short, long, value_name = "FILE", default_value = "profile.db")]
     pub output: Vec<PathBuf>,
     /// The command to run and sample, with its children, from its first instruction.
@@ -233,6 +233,8 @@ pub enum Format {
     Folded,
     /// A flame graph picture.
     Svg,
+    /// pprof's gzipped protobuf (`.pb.gz`): for `go tool pprof`, speedscope, Grafana.
+    Pprof,
 }
 
 /// `doctor`.

@@ -1,4 +1,4 @@
-//! `profiler export`: a range of a database as folded stacks or a picture.
+//! `profiler export`: a range of a database as folded stacks, a picture or a pprof file.
 
 use std::fs::File;
 use std::io::{self, BufWriter, StdoutLock, Write as _};
@@ -34,6 +34,9 @@ pub fn export(args: &ExportArgs) -> anyhow::Result<ExitCode> {
 
 /// The format that a file name asks for.
 pub fn format_of(path: &Path) -> Option<Format> {
+    if path.file_name()?.to_str()?.ends_with(".pb.gz") {
+        return Some(Format::Pprof);
+    }
     match path.extension()?.to_str()? {
         "folded" | "txt" => Some(Format::Folded),
         "svg" => Some(Format::Svg),

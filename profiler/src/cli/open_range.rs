@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::args::Format;
 use super::exit::NoSamples;
-use crate::export::{folded, svg};
+use crate::export::{folded, pprof, svg};
 use crate::profile::{TimeRange, WallNanos};
 use crate::query::{self, Merged, Selector};
 use crate::store::Reader;
@@ -12,21 +12,30 @@ use crate::store::Reader;
 /// All time: what `record` exports.
 pub const EVERYTHING: TimeRange = TimeRange { from: WallNanos(i64::MIN), to: WallNanos(i64::MAX) };
 
+/// What a range holds, and the time it really spans: the part of what was asked for that the database knows of.
+#[derive(Debug)]
+pub struct Part {
+    merged: Merged,
+    span: TimeRange,
+}
+
 /// Merges a range; every node is kept.
 ///
 /// # Errors
 /// The database cannot be read; [`NoSamples`] when nothing matches.
-pub fn merge(database: &Path, range: TimeRange, selector: &Selector) -> anyhow::Result<Merged> {
+pub fn merge(database: &Path, range: TimeRange, selector: &Selector) -> anyhow::Result<Part> {
     let mut reader = Reader::open(database)?;
     let merged = query::flame_graph(&mut reader, range, selector, usize::MAX)?;
+    let span = query::totals(&mut reader)?.span;
     if merged.tree.nodes.first().is_none_or(|root| root.total == 0) {
-        let kept = query::totals(&mut reader)?.span.map_or_else(
+        let kept = span.map_or_else(
             || "the database is empty".to_owned(),
             |span| format!("the database holds {} to {}", time(span.from), time(span.to)),
         );
         anyhow::bail!(NoSamples(format!("no samples match; {kept}")));
     }
-    Ok(merged)
+    let span = span.map_or(range, |span| TimeRange { from: range.from.max(span.from), to: range.to.min(span.to) });
+    Ok(Part { merged, span })
 }
 
 fn time(at: WallNanos) -> String {
@@ -37,9 +46,13 @@ fn time(at: WallNanos) -> String {
 ///
 /// # Errors
 /// The output cannot be written.
-pub fn write(merged: &Merged, format: Format, out: impl std::io::Write) -> std::io::Result<()> {
+pub fn write(part: &Part, format: Format, out: impl std::io::Write) -> std::io::Result<()> {
+    let Part { merged, span } = part;
     match format {
         Format::Folded => folded::write(&merged.tree, out),
         Format::Svg => svg::write(&merged.tree, &svg::Caption::default(), out),
+        Format::Pprof => {
+            pprof::write(&merged.tree, span.from.0, span.to.0.saturating_sub(span.from.0), merged.nanos_per_sample, out)
+        }
     }
 }

@@ -45,7 +45,10 @@ impl Output {
             return Ok(Self::Database(path.to_owned()));
         }
         let format = format_of(path).ok_or_else(|| {
-            Usage(format!("{}: name the output .folded, .svg or .db, the extension chooses the format", path.display()))
+            Usage(format!(
+                "{}: name the output .folded, .svg, .pb.gz or .db, the extension chooses the format",
+                path.display()
+            ))
         })?;
         Ok(Self::File(path.to_owned(), format))
     }
