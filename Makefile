@@ -7,7 +7,7 @@ export TZ := UTC
 export LC_ALL := C.UTF-8
 ARGS ?=
 
-.PHONY: help run build web setup setup-web setup-test test test-unit test-kernel test-web test-readme lint fmt bless bench bench-query fuzz-names clean
+.PHONY: $(shell grep -oE '^[a-z-]+:' $(MAKEFILE_LIST) | tr -d :)
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
@@ -32,7 +32,7 @@ setup-test: setup setup-web ## install what the tests need: chromium, perf, a C 
 test: test-unit test-kernel test-web test-readme ## every test (needs root: real eBPF on this kernel)
 
 test-unit: setup-test web ## tests that need no privileges
-	cargo test --locked --workspace --lib --bins && cargo test --locked -p profiler --test api --test cli
+	cargo test --locked --workspace --lib --bins && cargo test --locked -p profiler --test api --test cli --example bench_store
 	cd web && npm test
 
 test-kernel: setup-test web ## tests on this kernel: real eBPF, real processes, a real database (root)
@@ -63,6 +63,10 @@ bench-query: build ## what questions about a simulated busy day cost, in time an
 
 fuzz-names: build setup-test ## a million damaged ELF files and 10,000 changing ones through the sandbox (about 15 minutes, root)
 	@NAMES_MUTATED=1000000 NAMES_TRUNCATED=10000 scripts/as-root.sh cargo test --release --locked -p profiler --test hostile_files -- --nocapture --test-threads=1
+
+bench-store: build ## a simulated 64-CPU host's day and month: size, speed, answers, beside pprof and plain rows (about 2 hours; SCALE=0.01: 4 min)
+	@scripts/setup.sh bench
+	cargo run --release --locked -p profiler --example bench_store
 
 clean: ## remove everything built
 	cargo clean; rm -rf web/dist web/node_modules

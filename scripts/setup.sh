@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what is missing, and only that: `setup.sh build|web|test`. A second run finds everything in place.
+# Installs what is missing, and only that: `setup.sh build|web|test|bench|powercut`. A second run finds everything in place.
 # System packages come from apt and need root; without it the command to run is printed.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -56,5 +56,7 @@ case ${1:-build} in
     packages chromium=chromium perf=linux-perf sqlite3=sqlite3 curl=curl jq=jq pkill=procps dwz=dwz xz=xz-utils
     # Debug information as Debian ships it.
     [ -d /usr/lib/debug/.dwz ] || packages libc6-dbg=libc6-dbg ;;
-  *) fail "usage: setup.sh build|web|test" ;;
+  bench) packages go=golang-go ;;
+  powercut) packages qemu-system-x86_64=qemu-system-x86 cpio=cpio busybox=busybox-static depmod=kmod xz=xz-utils mkfs.ext4=e2fsprogs sqlite3=sqlite3 ;;
+  *) fail "usage: setup.sh build|web|test|bench|powercut" ;;
 esac

@@ -1,0 +1,160 @@
+//! The same windows, kept as others keep them: one gzipped pprof file a window, plain SQLite rows, and one pprof file a
+//! minute that `go tool pprof` merges.
+//!
+//! The rivals get what the store gets (process, thread name, stack, count) and no more. Functions are named once a file in
+//! pprof and once in all in SQLite; the rows have no index, which is in their favour.
+
+use std::collections::HashMap;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use profiler::export::pprof::{Pprof, PprofFrame};
+use profiler::profile::{BinaryId, Location, ProcessWindow, StackCount, Symbol, Symbolized, Window};
+use rusqlite::{Connection, params};
+
+use crate::host::SECONDS;
+use crate::shapes;
+
+/// What gzip makes of one pprof file of these windows.
+pub fn pprof(windows: &[Window], out: impl Write) -> io::Result<()> {
+    let Some(first) = windows.first() else { return Ok(()) };
+    let length = windows.len() as u64 * SECONDS * 1_000_000_000;
+    let mut pprof = Pprof::new(first.wall_start.0, length as i64, 1_000_000_000 / u64::from(first.hz));
+    // Equal stacks of the simulation are the same piece of memory.
+    let mut sums = HashMap::<(u32, &str, *const Location), (&ProcessWindow, &StackCount, u64)>::new();
+    for process in windows.iter().flat_map(|window| &window.processes) {
+        for row in &process.stacks {
+            let key = (process.facts.key.pid, &*row.thread, row.stack.as_ptr());
+            sums.entry(key).or_insert((process, row, 0)).2 += row.count;
+        }
+    }
+    let binaries: HashMap<BinaryId, &str> =
+        first.binaries.iter().map(|(id, binary)| (*id, binary.path.as_str())).collect();
+    let mut places = HashMap::<Location, Vec<u64>>::new();
+    for (process, row, count) in sums.into_values() {
+        let mut locations = Vec::with_capacity(row.stack.len() * 2);
+        for place in row.stack.iter().rev() {
+            locations.extend_from_slice(places.entry(*place).or_insert_with(|| {
+                let Symbolized::Named(symbols) = shapes::name(*place) else { return Vec::new() };
+                let binary = binaries.get(&place.binary).copied().unwrap_or_default();
+                let frame = |symbol: &Symbol| {
+                    let (file, line) = symbol.source.as_ref().map_or(("", 0), |at| (&at.file, at.line.unwrap_or(0)));
+                    pprof.location(PprofFrame { name: &symbol.name, file, line, binary })
+                };
+                symbols.iter().map(frame).collect()
+            }));
+        }
+        let pid = process.facts.key.pid.to_string();
+        pprof.add(locations, count, &[("pid", &pid), ("comm", &process.facts.comm), ("thread", &row.thread)]);
+    }
+    pprof.write(out)
+}
+
+/// A database of rows (time, thread, stack, count), of stacks as folded text, and of threads.
+pub struct Rows {
+    conn: Connection,
+    stacks: HashMap<std::sync::Arc<[Location]>, i64>,
+    threads: HashMap<(u32, std::sync::Arc<str>), i64>,
+    samples: u64,
+}
+
+impl Rows {
+    pub fn create(path: &Path) -> rusqlite::Result<Self> {
+        let conn = Connection::open(path)?;
+        conn.execute_batch(
+            "PRAGMA journal_mode = OFF;
+             CREATE TABLE sample (time INTEGER, thread INTEGER, stack INTEGER, n INTEGER);
+             CREATE TABLE stack (id INTEGER PRIMARY KEY, folded TEXT);
+             CREATE TABLE thread (id INTEGER PRIMARY KEY, pid INTEGER, comm TEXT, name TEXT);",
+        )?;
+        Ok(Self { conn, stacks: HashMap::new(), threads: HashMap::new(), samples: 0 })
+    }
+
+    pub fn add(&mut self, window: &Window) -> rusqlite::Result<()> {
+        let tx = self.conn.transaction()?;
+        let mut sums = HashMap::<(i64, i64), u64>::new();
+        for process in &window.processes {
+            for row in &process.stacks {
+                let next = self.stacks.len() as i64;
+                let stack = match self.stacks.get(&row.stack) {
+                    Some(known) => *known,
+                    None => {
+                        tx.prepare_cached("INSERT INTO stack VALUES (?1, ?2)")?
+                            .execute(params![next, folded(&row.stack)])?;
+                        self.stacks.insert(row.stack.clone(), next);
+                        next
+                    }
+                };
+                let next = self.threads.len() as i64;
+                let key = (process.facts.key.pid, row.thread.clone());
+                let thread = match self.threads.get(&key) {
+                    Some(known) => *known,
+                    None => {
+                        tx.prepare_cached("INSERT INTO thread VALUES (?1, ?2, ?3, ?4)")?.execute(params![
+                            next,
+                            key.0,
+                            process.facts.comm,
+                            &*row.thread
+                        ])?;
+                        self.threads.insert(key, next);
+                        next
+                    }
+                };
+                *sums.entry((thread, stack)).or_default() += row.count;
+                self.samples += row.count;
+            }
+        }
+        // Neighbours alike, as anybody would.
+        let mut sums: Vec<_> = sums.into_iter().collect();
+        sums.sort_unstable();
+        let seconds = window.wall_start.0 / 1_000_000_000;
+        for ((thread, stack), n) in sums {
+            tx.prepare_cached("INSERT INTO sample VALUES (?1, ?2, ?3, ?4)")?
+                .execute(params![seconds, thread, stack, n as i64])?;
+        }
+        tx.commit()
+    }
+
+    /// Bytes a sample in a history of so many samples: rows and threads go on as they were, the stacks are all known.
+    pub fn bytes_per_sample(&self, of: u64) -> rusqlite::Result<f64> {
+        let pages = |table: &str| -> rusqlite::Result<f64> {
+            self.conn.query_row("SELECT sum(pgsize) FROM dbstat WHERE name = ?1", [table], |row| row.get(0))
+        };
+        let (rows, stacks) = (pages("sample")? + pages("thread")?, pages("stack")?);
+        Ok(rows / self.samples.max(1) as f64 + stacks / of.max(1) as f64)
+    }
+}
+
+fn folded(stack: &[Location]) -> String {
+    let mut text = String::new();
+    for place in stack {
+        let Symbolized::Named(symbols) = shapes::name(*place) else { continue };
+        for symbol in symbols.iter().rev() {
+            text += &symbol.name;
+            text.push(';');
+        }
+    }
+    text
+}
+
+/// How long `go tool pprof` takes to merge these files; `None` where there is no go.
+pub fn merge(files: &[PathBuf], folder: &Path) -> io::Result<Option<Duration>> {
+    let begun = Instant::now();
+    let merged = folder.join("merged.pb.gz");
+    let ended = Command::new("go")
+        .args(["tool", "pprof", "-proto", "-symbolize=none", "-output"])
+        .arg(&merged)
+        .args(files)
+        .env("PPROF_TMPDIR", folder)
+        .output();
+    match ended {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+        Ok(output) if !output.status.success() || !merged.exists() => {
+            Err(io::Error::other(format!("go tool pprof: {}", String::from_utf8_lossy(&output.stderr))))
+        }
+        Ok(_) => Ok(Some(begun.elapsed())),
+    }
+}
