@@ -44,6 +44,13 @@ test-web: build setup-test ## the page in headless Chromium, against a real reco
 test-readme: build ## every command of the README, as a new user would type it
 	@scripts/test-readme.sh
 
+test-crash: setup-test web ## kill -9 at 200 moments under load (root, about 5 minutes)
+	@PROFILER_KILLS=200 scripts/as-root.sh cargo test --locked -p profiler --test end_to_end -- --nocapture kill_9
+
+test-powercut: build ## 20 power cuts of a virtual machine that samples itself (root, qemu without KVM, about 10 minutes)
+	@scripts/setup.sh powercut
+	@scripts/as-root.sh scripts/test-powercut.sh
+
 lint: setup setup-web web ## formatting, clippy, the web linter, the paths that ARCHITECTURE.md names
 	cargo fmt --all --check && cargo clippy --locked --workspace --all-targets -- -D warnings
 	cd web && npm run --silent lint

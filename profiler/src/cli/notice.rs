@@ -1,6 +1,7 @@
 //! Notices that the page shows while something is wrong: one for each trouble, gone when the trouble is.
 
 use std::error::Error;
+use std::path::Path;
 
 use crate::server::SharedLive;
 
@@ -24,6 +25,15 @@ pub fn give(live: &SharedLive, trouble: &str, error: &dyn Error) -> bool {
 /// The trouble is over.
 pub fn take_back(live: &SharedLive, trouble: &str) {
     live.update(|live| live.notices.retain(|notice| !notice.starts_with(trouble)));
+}
+
+/// The banner of a database that was set aside: it stays until the profiler is started again.
+pub fn set_aside_notice(database: &Path, aside: &Path) -> String {
+    format!(
+        "the database {} was damaged and has been set aside as {}; a new one was begun",
+        database.display(),
+        aside.display()
+    )
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@
 //! ```
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use profiler_ebpf::Counters;
 
-use super::notice;
+use super::notice::{self, set_aside_notice};
 use super::unwinding::{self, Ready, Unwinding, Worker};
 use super::window_queue::WindowQueue;
 use super::writer::{self, Retention};
@@ -149,14 +149,6 @@ impl Recorder {
         written.map_err(|_| anyhow::anyhow!("the writer thread panicked"))?.context("storing failed")?;
         Ok(self.live.snapshot())
     }
-}
-
-fn set_aside_notice(database: &Path, aside: &Path) -> String {
-    format!(
-        "the database {} was damaged and has been set aside as {}; a new one was begun",
-        database.display(),
-        aside.display()
-    )
 }
 
 fn boot_id() -> anyhow::Result<Arc<str>> {

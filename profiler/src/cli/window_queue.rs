@@ -123,6 +123,11 @@ impl WindowQueue {
         }
     }
 
+    /// Drops the names that wait: their rows are of a database that is no more.
+    pub fn forget_names(&self) {
+        self.state().names.clear();
+    }
+
     /// Says that no window comes any more.
     pub fn close(&self) {
         self.state().closed = true;

@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 
-use super::notice;
+use super::notice::{self, set_aside_notice};
 use super::window_queue::{Ledger, WindowQueue, Work};
 use crate::profile::{LossCause, Symbolized, Window};
 use crate::server::SharedLive;
-use crate::store::{Keep, LocationId, Store, StoreError, Unnamed};
+use crate::store::{Keep, LOG_ALARM_BYTES, LocationId, Store, StoreError, Unnamed};
 use crate::symbolizer::{Request, Symbolizer};
 use crate::sys::clock::wall_now;
 
@@ -17,6 +17,8 @@ use crate::sys::clock::wall_now;
 const RETENTION_PERIOD: Duration = Duration::from_secs(60);
 /// How long to wait before a window that the store refused (disk full) is tried again.
 const RETRY: Duration = Duration::from_secs(2);
+/// How soon after a database was set aside the next one may be.
+const BEGIN_ANEW_PERIOD: Duration = Duration::from_secs(60);
 /// How long names under way may take at the end.
 const LAST_NAMES: Duration = Duration::from_secs(30);
 /// How long a store that refuses windows may keep us from ending.
@@ -41,9 +43,8 @@ pub fn run(
     live: &SharedLive,
     retention: Option<Retention>,
 ) -> anyhow::Result<()> {
-    let answers = Arc::clone(queue);
-    let symbolizer = Symbolizer::start(move |names| answers.push_names(names))?;
-    let mut writer = Writer { store, symbolizer, live, given_up: Ledger::default(), refused: None };
+    let symbolizer = symbolizer(queue)?;
+    let mut writer = Writer { store, symbolizer, live, given_up: Ledger::default(), refused: None, begun_anew: None };
     let mut upkeep = Upkeep::new(retention);
     let mut last_windows: Option<Instant> = None;
     loop {
@@ -53,6 +54,8 @@ pub fn run(
                 let Some(window) = writer.window(window) else { continue };
                 if queue.is_closed() && last_windows.get_or_insert_with(Instant::now).elapsed() > LAST_WINDOWS {
                     writer.given_up.give_up(&window, LossCause::StoreFailed);
+                } else if writer.must_begin_anew() {
+                    queue.put_back(window);
                 } else {
                     // Held in the queue, bounded, and tried again: sampling goes on meanwhile.
                     queue.put_back(window);
@@ -60,8 +63,11 @@ pub fn run(
                 }
             }
             // Only while nobody waits: a step takes a few ms, that of a whole day a fraction of a second.
-            Work::Nothing => upkeep.step(&mut writer.store),
+            Work::Nothing => upkeep.step(&mut writer.store, live),
             Work::Closed => break,
+        }
+        if writer.must_begin_anew() {
+            writer = writer.begin_anew(queue)?;
         }
     }
     let Writer { mut store, symbolizer, mut given_up, refused, .. } = writer;
@@ -107,7 +113,7 @@ impl Upkeep {
         if self.more { Duration::ZERO } else { Duration::from_secs(1) }
     }
 
-    fn step(&mut self, store: &mut Store) {
+    fn step(&mut self, store: &mut Store, live: &SharedLive) {
         self.more = false;
         if Instant::now() < self.rest {
             return;
@@ -120,8 +126,12 @@ impl Upkeep {
             _ => store.tend(),
         };
         match done {
-            Ok(more) => self.more = more,
+            Ok(true) => self.more = true,
+            Ok(false) => store.rest(),
             Err(error) => {
+                if error.is_damage() {
+                    live.update(|live| live.damage_met = true);
+                }
                 tracing::warn!(
                     error = &error as &dyn std::error::Error,
                     "failed to tidy the database up, trying again in a minute"
@@ -130,6 +140,11 @@ impl Upkeep {
             }
         }
     }
+}
+
+fn symbolizer(queue: &Arc<WindowQueue>) -> anyhow::Result<Symbolizer> {
+    let answers = Arc::clone(queue);
+    Ok(Symbolizer::start(move |names| answers.push_names(names))?)
 }
 
 /// On failure they stay unnamed in the database, and are asked for again when they are sampled again.
@@ -147,9 +162,46 @@ struct Writer<'a> {
     given_up: Ledger,
     /// Why it refused the last one.
     refused: Option<StoreError>,
+    /// When a damaged database was last set aside.
+    begun_anew: Option<Instant>,
 }
 
 impl Writer<'_> {
+    /// Whether the database is damaged. Not twice in a minute: then it is not the file that is bad but the disk, and a folder
+    /// full of files would not help.
+    fn must_begin_anew(&self) -> bool {
+        (self.refused.as_ref().is_some_and(StoreError::is_damage) || self.live.snapshot().damage_met)
+            && self.begun_anew.is_none_or(|at| at.elapsed() > BEGIN_ANEW_PERIOD)
+    }
+
+    /// Sets the damaged database aside and goes on with a new one. Windows wait in the queue meanwhile.
+    fn begin_anew(self, queue: &Arc<WindowQueue>) -> anyhow::Result<Self> {
+        let Writer { store, symbolizer: old, live, given_up, .. } = self;
+        let database = store.path().to_owned();
+        let aside = store.set_aside()?;
+        // Names that are under way are for rows of the old database; how many they are does not matter any more.
+        let _ = old.finish(Duration::ZERO);
+        queue.forget_names();
+        let notice = set_aside_notice(&database, &aside);
+        tracing::warn!("{notice}");
+        live.update(|live| {
+            live.notices.push(notice);
+            live.damage_met = false;
+        });
+        let store = loop {
+            match Store::open(&database) {
+                Ok((store, _)) => break store,
+                Err(error) if queue.is_closed() => return Err(error.into()),
+                Err(error) => {
+                    notice::give(live, STORE_NOTICE, &error);
+                    std::thread::sleep(RETRY);
+                }
+            }
+        };
+        let symbolizer = symbolizer(queue)?;
+        Ok(Writer { store, symbolizer, live, given_up, refused: None, begun_anew: Some(Instant::now()) })
+    }
+
     /// Stores a window; returns it when it should be tried again.
     fn window(&mut self, mut window: Box<Window>) -> Option<Box<Window>> {
         self.given_up.charge(&mut window);
@@ -160,12 +212,13 @@ impl Writer<'_> {
                 None
             }
             Err(error) => {
-                let again = error.is_transient();
                 // Told once, not every two seconds.
                 if notice::give(self.live, STORE_NOTICE, &error) {
-                    tracing::warn!(error = &error as &dyn std::error::Error, again, "failed to store a window");
+                    tracing::warn!(error = &error as &dyn std::error::Error, "failed to store a window");
                 }
+                let transient = error.is_transient();
                 self.refused = Some(error);
+                let again = transient || self.must_begin_anew();
                 if !again {
                     self.given_up.give_up(&window, LossCause::StoreFailed);
                 }
@@ -202,7 +255,58 @@ impl Writer<'_> {
             }
         });
         notice::take_back(self.live, STORE_NOTICE);
+        watch_log(&self.store, self.live);
     }
 }
 
+/// Says so while the log grows because some reader will not let go of it, and when it is over.
+fn watch_log(store: &Store, live: &SharedLive) {
+    let bytes = store.log_bytes();
+    if bytes > LOG_ALARM_BYTES {
+        notice::give(live, LOG_NOTICE, &LongReader(bytes));
+    } else {
+        notice::take_back(live, LOG_NOTICE);
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("it has {} MiB because another program has been reading the database for long; end that program", .0 >> 20)]
+struct LongReader(u64);
+
 const STORE_NOTICE: &str = "windows are not being stored";
+const LOG_NOTICE: &str = "the database's write-ahead log grows";
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
+    use rusqlite::Connection;
+
+    use super::*;
+
+    /// A reader that never ends keeps the log from being emptied: people are told, and told no more once it has ended.
+    #[test]
+    fn a_long_reader_is_noticed_and_the_log_shrinks_after_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.db");
+        let (store, _) = Store::open(&path).unwrap();
+        let live = SharedLive::default();
+        let open = |path| Connection::open(path).unwrap();
+        let (reader, other) = (open(&path), open(&path));
+        reader.execute_batch("BEGIN; SELECT count(*) FROM window").unwrap();
+        // Stands for days of windows.
+        other
+            .execute_batch(
+                "CREATE TABLE bulk (x); INSERT INTO bulk VALUES (zeroblob(70000000)); DROP TABLE bulk; PRAGMA user_version",
+            )
+            .unwrap();
+        store.rest();
+        watch_log(&store, &live);
+        let notices = live.snapshot().notices;
+        assert!(notices[0].starts_with(LOG_NOTICE) && notices[0].contains("end that program"), "{notices:?}");
+        reader.execute_batch("COMMIT").unwrap();
+        store.rest();
+        watch_log(&store, &live);
+        assert_eq!((store.log_bytes(), live.snapshot().notices), (0, vec![]));
+    }
+}

@@ -39,6 +39,8 @@ pub struct LiveStatus {
     pub unwind: Option<UnwindCounts>,
     /// Timer ticks (Hz x CPUs x time) that did not come: those of a sleeping CPU, or of a virtual machine that was not run.
     pub ticks_missed: u64,
+    /// A question met damage in the database: the writer, whose cache may hide it, sets the file aside and takes this back.
+    pub damage_met: bool,
     /// Things that a person should know, each with its fix.
     pub notices: Vec<String>,
 }

@@ -218,6 +218,10 @@ impl Bound {
         let (at_once, waiting) = STATUS_QUESTIONS;
         let database = self.options.database;
         let status_readers = Readers::new(database.clone(), at_once, waiting, self.options.query_deadline);
+        live.iter().for_each(|live| {
+            self.readers.report_damage(live);
+            status_readers.report_damage(live);
+        });
         let state = Data::new(State {
             readers: self.readers,
             status_readers: Arc::new(status_readers),

@@ -6,13 +6,14 @@
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use actix_web::{rt, web};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::{Instant, sleep, timeout_at};
 
+use super::SharedLive;
 use super::error::Failure;
 use crate::query::QueryError;
 use crate::store::{Reader, StoreError};
@@ -30,6 +31,8 @@ pub struct Readers {
     waiting: AtomicUsize,
     most_waiting: usize,
     deadline: Duration,
+    /// Who is told of damage.
+    live: OnceLock<SharedLive>,
 }
 
 impl Readers {
@@ -37,7 +40,13 @@ impl Readers {
     #[must_use]
     pub fn new(database: PathBuf, at_once: usize, most_waiting: usize, deadline: Duration) -> Self {
         let turns = Arc::new(Semaphore::new(at_once));
-        Self { database, idle: Mutex::default(), turns, waiting: AtomicUsize::new(0), most_waiting, deadline }
+        let (idle, waiting, live) = (Mutex::default(), AtomicUsize::new(0), OnceLock::new());
+        Self { database, idle, turns, waiting, most_waiting, deadline, live }
+    }
+
+    /// Has damage that a question meets reported to the pipeline that writes the database.
+    pub fn report_damage(&self, live: &SharedLive) {
+        let _ = self.live.set(live.clone());
     }
 
     /// Opens a reader ahead of the first question.
@@ -95,7 +104,12 @@ impl Readers {
             // It did what it was told, and what it has read makes the next question quick.
             Err(Failure::Query(QueryError::Store(StoreError::Interrupted))) => self.idle().push(reader),
             // After a database error the connection is not trusted again.
-            Err(Failure::Query(QueryError::Store(_))) => {}
+            Err(Failure::Query(QueryError::Store(ref error))) => {
+                // Only what SQLite itself calls damage: a row that we do not understand may be our own fault.
+                if let (StoreError::Damaged(_), Some(live)) = (error, self.live.get()) {
+                    live.update(|live| live.damage_met = true);
+                }
+            }
             _ => self.idle().push(reader),
         }
         // While it is this question's turn, so that the next one finds room.

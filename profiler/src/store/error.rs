@@ -99,6 +99,12 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// Whether the file contradicts itself: it must be set aside, and the same call may succeed with a new one.
+    #[must_use]
+    pub fn is_damage(&self) -> bool {
+        matches!(self, Self::Damaged(_) | Self::BadRow(_))
+    }
+
     /// Whether the same call may succeed later without anything else being changed (space freed, a lock let go).
     #[must_use]
     pub fn is_transient(&self) -> bool {

@@ -51,4 +51,4 @@ pub use reader::Reader;
 pub use retention::{Keep, Retained};
 pub(crate) use row_map::RowMap;
 pub(crate) use snapshot::Snapshot;
-pub use write::{LocationId, Store, Unnamed};
+pub use write::{LOG_ALARM_BYTES, LocationId, Store, Unnamed};

@@ -58,6 +58,21 @@ impl Store {
         Ok((Self::new(conn, path, lock), Some(aside)))
     }
 
+    /// Gives a database up in which damage was met: it is set aside with its log, whole, and what [`Store::open`] finds at the
+    /// path next is nothing.
+    ///
+    /// # Errors
+    /// The files cannot be renamed; they are where they were.
+    pub fn set_aside(self) -> Result<PathBuf, StoreError> {
+        let Self { conn, path, _lock: lock, .. } = self;
+        // What is in the log may be what is damaged: it stays a file of its own.
+        conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+        drop(conn);
+        let aside = file::set_aside(&path);
+        drop(lock);
+        aside
+    }
+
     /// Moves the log into the main file and marks the database as whole. Dropping a store instead loses nothing, and makes
     /// the next start check the file.
     ///
@@ -191,6 +206,21 @@ mod tests {
         let mode = |name: &str| folder.path().join(name).metadata().unwrap().permissions().mode() & 0o777;
         assert_eq!((mode("a"), mode("a/b")), (0o700, 0o700));
         assert_eq!((mode("a/b/x.db"), mode("a/b/x.db-wal"), mode("a/b/x.db.lock")), (0o600, 0o600, 0o600));
+    }
+
+    /// A database given up while in use keeps all it had, log included, and makes way for a new one.
+    #[test]
+    fn a_damaged_database_in_use_is_set_aside_whole() {
+        let (_folder, path) = folder();
+        closed(&path);
+        let (mut store, _) = Store::open(&path).unwrap();
+        store.write_window(&window(1, "web/7  main x5")).unwrap();
+        let aside = store.set_aside().unwrap();
+        assert!(!path.exists() && file::has_log(&aside) && !file::has_log(&path));
+        let (new, damaged) = Store::open(&path).unwrap();
+        assert_eq!((windows(&new), damaged), (0, None));
+        let (old, damaged) = Store::open(&aside).unwrap();
+        assert_eq!((windows(&old), damaged), (2, None));
     }
 
     /// What durability and retention rest on is really set, in the file or on the connection.

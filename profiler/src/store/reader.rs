@@ -1,7 +1,9 @@
 //! The reader's connection: beside a live writer, or on a database at rest, with as few rights as possible.
 
 use std::fmt::{self, Write};
+use std::io;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -23,6 +25,8 @@ const BUSY_WAIT: Duration = Duration::from_secs(2);
 pub struct Reader {
     path: PathBuf,
     conn: Connection,
+    /// Which file the path led to: another one may take its place.
+    file: FileId,
     /// The file as it was when it was opened as one that nobody changes.
     frozen: Option<Stamp>,
     caches: Caches,
@@ -39,6 +43,9 @@ impl fmt::Debug for Reader {
 /// Size and time of change of a file.
 type Stamp = (u64, SystemTime);
 
+/// Device and inode.
+type FileId = (u64, u64);
+
 impl Reader {
     /// Opens an existing database read-only; works without write permission to the file or its folder.
     ///
@@ -50,9 +57,11 @@ impl Reader {
             Found::Damaged => return Err(StoreError::Foreign(path.into())),
             Found::Ours { .. } => {}
         }
+        let file = file_id(path)?;
         let (conn, frozen) = connect(path)?;
         let handle = Arc::new(Mutex::new(conn.get_interrupt_handle()));
-        Ok(Self { path: path.into(), conn, frozen, caches: Caches::default(), stop: Arc::default(), handle })
+        let caches = Caches::default();
+        Ok(Self { path: path.into(), conn, file, frozen, caches, stop: Arc::default(), handle })
     }
 
     /// Makes the question under way (on another thread) fail soon with [`StoreError::Interrupted`].
@@ -68,16 +77,29 @@ impl Reader {
     /// Begins a question: everything asked of the snapshot sees one moment.
     pub(crate) fn snapshot(&mut self) -> Result<Snapshot<'_>, StoreError> {
         self.stop.store(false, Relaxed);
-        if let Some(stamp) = self.frozen
-            && (file::has_log(&self.path) || stamp_of(&self.path)? != stamp)
-        {
+        let file = file_id(&self.path)?;
+        let thawed = match self.frozen {
             // Someone writes after all.
+            Some(stamp) => file::has_log(&self.path) || stamp_of(&self.path)? != stamp,
+            None => false,
+        };
+        if thawed || file != self.file {
+            // Set aside, or replaced by hand: what was read before is not of this file.
+            self.file = file;
             (self.conn, self.frozen) = connect(&self.path)?;
             *self.handle.lock().unwrap_or_else(PoisonError::into_inner) = self.conn.get_interrupt_handle();
             self.caches = Caches::default();
         }
         let Self { conn, caches, stop, .. } = self;
         Snapshot::new(conn.transaction()?, caches, stop)
+    }
+}
+
+fn file_id(path: &Path) -> Result<FileId, StoreError> {
+    match path.metadata() {
+        Ok(meta) => Ok((meta.dev(), meta.ino())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Err(StoreError::Missing(path.into())),
+        Err(source) => Err(StoreError::File { doing: "read", path: path.into(), source }),
     }
 }
 
@@ -180,6 +202,20 @@ mod tests {
         assert_eq!(snapshot.sums().unwrap(), before);
         drop(snapshot);
         assert_eq!(samples(&mut reader), 30);
+    }
+
+    /// After a damaged database was set aside, a reader tells of the one that took its place.
+    #[test]
+    fn a_reader_follows_the_path_not_the_file() {
+        let (_folder, path, store) = database();
+        let mut reader = Reader::open(&path).unwrap();
+        assert_eq!(samples(&mut reader), 5);
+        store.set_aside().unwrap();
+        assert!(matches!(totals(&mut reader), Err(QueryError::Store(StoreError::Missing(_)))));
+        let (mut store, _) = Store::open(&path).unwrap();
+        write(&mut store, 1);
+        write(&mut store, 2);
+        assert_eq!(samples(&mut reader), 10);
     }
 
     /// Runs `ask` on a thread that may read the folder's files and write none of them.

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::types::Value;
@@ -47,7 +47,10 @@ pub struct Store {
 }
 
 /// Past this size of the log, left by a long reader, the store asks for it to be emptied after each window.
-const LOG_ALARM_BYTES: u64 = 64 << 20;
+pub const LOG_ALARM_BYTES: u64 = 64 << 20;
+
+/// A log that is larger than this (SQLite moves it into the file every 1,000 pages by itself) is emptied when there is time.
+const LOG_IDLE_BYTES: u64 = 4 << 20;
 
 /// How long a window's writer waits for the log's readers.
 const LOG_WAIT: Duration = Duration::from_millis(100);
@@ -76,6 +79,19 @@ impl Store {
     #[must_use]
     pub fn log_bytes(&self) -> u64 {
         file::log_bytes(&self.path)
+    }
+
+    /// For when no window waits: empties a log that has grown, unless a reader is in the way.
+    pub fn rest(&self) {
+        if self.log_bytes() > LOG_IDLE_BYTES {
+            self.empty_log();
+        }
+    }
+
+    /// Where the database is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Waits a moment for readers to let go of the log. If they do not, the next window tries again: the data is safe.

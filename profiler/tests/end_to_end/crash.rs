@@ -13,20 +13,24 @@ fn windows(database: &Path) -> u64 {
 }
 
 /// `PRAGMA integrity_check`, by the sqlite3 shell: not by our own code.
-fn integrity(database: &Path) -> String {
+pub fn integrity(database: &Path) -> String {
     let checked = std::process::Command::new("sqlite3").arg(database).arg("PRAGMA integrity_check").output().unwrap();
     assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
     String::from_utf8(checked.stdout).unwrap().trim().to_owned()
 }
 
-/// Fifty kills at moments that fall anywhere in the life of a window, on one database that goes on growing.
+/// How many kills, unless `PROFILER_KILLS` says otherwise (`make test-crash` does).
+const KILLS: u64 = 50;
+
+/// Kills at moments that fall anywhere in the life of a window, on one database that goes on growing.
 #[test]
 fn kill_9_at_any_moment_loses_no_committed_window() {
     let folder = tempfile::tempdir().unwrap();
     let database = folder.path().join("killed.db");
     let _busy = Running::start(&build(folder.path(), "ratio"), &[]);
+    let kills = std::env::var("PROFILER_KILLS").map_or(KILLS, |text| text.parse().unwrap());
     let mut committed = 0;
-    for round in 0_u64..50 {
+    for round in 0..kills {
         let mut daemon = Daemon::start(&database, &["--window", "200ms", "-F", "499"]);
         // Moments spread over 0.2 to 1.2 s by the golden ratio, finer than a commit takes.
         let wait = Duration::from_micros(200_000 + round * 618_034 % 1_000_000);
@@ -41,7 +45,10 @@ fn kill_9_at_any_moment_loses_no_committed_window() {
         let after = windows(&database);
         assert!(after >= committed, "round {round}: {committed} windows were committed, {after} are there");
     }
-    assert!(committed > 50, "only {committed} windows in 50 rounds: the kills came too early to prove anything");
+    assert!(
+        committed > kills,
+        "only {committed} windows in {kills} rounds: the kills came too early to prove anything"
+    );
     assert!(
         !std::fs::read_dir(folder.path()).unwrap().any(|entry| entry
             .unwrap()

@@ -6,6 +6,7 @@ mod binaries;
 mod books;
 mod cpus;
 mod crash;
+mod disk;
 mod privileges;
 mod record;
 mod run;

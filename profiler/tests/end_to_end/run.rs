@@ -128,9 +128,14 @@ impl Daemon {
         }
     }
 
+    /// Ctrl-C.
+    pub fn interrupt(&self) {
+        assert!(Command::new("kill").args(["-INT", &self.child.id().to_string()]).status().unwrap().success());
+    }
+
     /// Ctrl-C, and the end.
     pub fn stop(mut self) {
-        assert!(Command::new("kill").args(["-INT", &self.child.id().to_string()]).status().unwrap().success());
+        self.interrupt();
         assert!(self.child.wait().unwrap().success());
     }
 }

@@ -1,0 +1,222 @@
+//! Disks that are full, read-only or wrong under a running profiler: it goes on, says so, and loses no more than it must.
+
+use std::os::unix::fs::FileExt as _;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use profiler::query;
+use profiler::store::Reader;
+use serde_json::Value;
+
+use crate::crash::integrity;
+use crate::run::{Daemon, Running, build};
+
+/// A small file system of its own, gone with its value.
+struct Disk(tempfile::TempDir);
+
+impl Disk {
+    fn tmpfs(size: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        command("mount", &["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"], folder.path());
+        Self(folder)
+    }
+
+    /// In a file, by a loop device; an error makes it read-only.
+    fn ext4(image: &Path) -> Self {
+        std::fs::File::create(image).unwrap().set_len(64 << 20).unwrap();
+        command("mkfs.ext4", &["-q", "-F"], image);
+        Self::mounted(image)
+    }
+
+    fn mounted(image: &Path) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        command("mount", &["-o", "loop,errors=remount-ro", image.to_str().unwrap()], folder.path());
+        Self(folder)
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    /// Name of its block device.
+    fn device(&self) -> String {
+        let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap();
+        let place = format!(" {} ", self.path().display());
+        let line = mounts.lines().find(|line| line.contains(&place)).unwrap();
+        line.split(' ').next().unwrap().trim_start_matches("/dev/").to_owned()
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg(self.path()).status();
+    }
+}
+
+fn command(program: &str, words: &[&str], last: &Path) {
+    let output = Command::new(program).args(words).arg(last).output().unwrap();
+    assert!(output.status.success(), "{program}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+const SHORT_WINDOWS: [&str; 4] = ["--window", "200ms", "-F", "997"];
+const PATIENCE: Duration = Duration::from_secs(40);
+
+fn windows(status: &Value) -> u64 {
+    status["database"]["windows"].as_u64().unwrap_or(0)
+}
+
+/// Samples that the kernel side took since the start.
+fn taken(daemon: &Daemon) -> u64 {
+    let (_, metrics) = daemon.get("/metrics");
+    let line = metrics.lines().find_map(|line| line.strip_prefix("profiler_samples_taken_total ")).unwrap();
+    line.parse().unwrap()
+}
+
+fn lost(status: &Value, cause: &str) -> u64 {
+    status["totals"]["lost"][cause].as_u64().unwrap_or(0)
+}
+
+fn notices(status: &Value) -> String {
+    status["notices"].to_string()
+}
+
+fn rss_mib(daemon: &Daemon) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", daemon.child.id())).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.split_whitespace().next().unwrap().parse::<u64>().unwrap() / 1024
+}
+
+/// taken = stored + lost in the whole database, and the file is sound.
+fn books_balance(database: &Path) {
+    let totals = query::totals(&mut Reader::open(database).unwrap()).unwrap();
+    assert_eq!(totals.taken, totals.stored + totals.losses.total());
+    assert_eq!(integrity(database), "ok");
+}
+
+/// No space: sampling goes on in bounded memory, the oldest windows go first and are counted, and within ten seconds of room
+/// being made windows are stored again.
+#[test]
+fn a_full_disk_costs_the_oldest_windows_and_is_outlived() {
+    let disk = Disk::tmpfs("24m");
+    let database = disk.path().join("x.db");
+    let work = tempfile::tempdir().unwrap();
+    let _busy = Running::start(&build(work.path(), "ratio"), &[]);
+    let daemon = Daemon::start(&database, &SHORT_WINDOWS);
+    daemon.wait_for_status(PATIENCE, |status| windows(status) > 5);
+    let ballast = disk.path().join("ballast");
+    // Fails when the disk is full: that is what it is for.
+    let _ = Command::new("dd").args(["if=/dev/zero", "bs=64k", &format!("of={}", ballast.display())]).output().unwrap();
+    let full = daemon.wait_for_status(PATIENCE, |status| notices(status).contains("no space left"));
+    let before = rss_mib(&daemon);
+    // The queue holds thirty windows.
+    std::thread::sleep(Duration::from_secs(12));
+    let status = daemon.json("/api/v1/status");
+    assert_eq!(windows(&status), windows(&full), "nothing is stored on a full disk");
+    let after = rss_mib(&daemon);
+    assert!(after < before + 100, "{before} MiB became {after}");
+    std::fs::remove_file(&ballast).unwrap();
+    let room = Instant::now();
+    let status = daemon.wait_for_status(PATIENCE, |status| windows(status) > windows(&full) + 20);
+    assert!(room.elapsed() < Duration::from_secs(10), "{:?}: {status}", room.elapsed());
+    assert!(!notices(&status).contains("no space"), "{status}");
+    daemon.stop();
+    books_balance(&database);
+    let totals = query::totals(&mut Reader::open(&database).unwrap()).unwrap();
+    let given_up = totals.losses.0.iter().find(|(cause, _)| cause.name() == "queue_full").map_or(0, |(_, n)| *n);
+    assert!(given_up > 0, "{totals:?}");
+}
+
+/// The kernel makes a file system read-only when it meets an error, for good: sampling goes on, what cannot be stored is counted,
+/// the end is an error that says so, and all that was stored before is there.
+#[test]
+fn a_file_system_turned_read_only_is_said_and_counted() {
+    let work = tempfile::tempdir().unwrap();
+    let image = work.path().join("image");
+    let disk = Disk::ext4(&image);
+    let database = disk.path().join("x.db");
+    let _busy = Running::start(&build(work.path(), "ratio"), &[]);
+    let mut daemon = Daemon::start(&database, &SHORT_WINDOWS);
+    let good = windows(&daemon.wait_for_status(PATIENCE, |status| windows(status) > 5));
+    std::fs::write(format!("/sys/fs/ext4/{}/trigger_fs_error", disk.device()), "test").unwrap();
+    daemon.wait_for_status(PATIENCE, |status| notices(status).contains("not being stored"));
+    let before = taken(&daemon);
+    let start = Instant::now();
+    while taken(&daemon) < before + 1_000 {
+        assert!(start.elapsed() < PATIENCE, "sampling does not go on");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    daemon.interrupt();
+    assert!(!daemon.child.wait().unwrap().success());
+    drop(disk);
+    // 1: errors were corrected.
+    let checked = Command::new("e2fsck").args(["-p", "-f"]).arg(&image).output().unwrap();
+    assert!(matches!(checked.status.code(), Some(0 | 1)), "{checked:?}");
+    let disk = Disk::mounted(&image);
+    let database = disk.path().join("x.db");
+    books_balance(&database);
+    assert!(query::totals(&mut Reader::open(&database).unwrap()).unwrap().windows >= good);
+}
+
+/// Pages overwritten under a running profiler: the file is set aside as it is, a banner says where, and windows go on into a new
+/// one; no sample that was taken meanwhile is missing from the books.
+#[test]
+fn a_database_damaged_while_in_use_is_set_aside_and_sampling_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = folder.path().join("x.db");
+    let _busy = Running::start(&build(folder.path(), "ratio"), &[]);
+    let daemon = Daemon::start(&database, &SHORT_WINDOWS);
+    daemon.wait_for_status(PATIENCE, |status| windows(status) > 10);
+    // What is in the log may not be written over the damage: both are damaged, all but the first page of the file.
+    let junk = vec![0xa5; 1 << 16];
+    for name in ["x.db", "x.db-wal"] {
+        let file = std::fs::OpenOptions::new().write(true).open(folder.path().join(name)).unwrap();
+        let length = file.metadata().unwrap().len();
+        let mut at = 4096;
+        while at < length {
+            let end = junk.len().min((length - at) as usize);
+            file.write_all_at(&junk[..end], at).unwrap();
+            at += end as u64;
+        }
+    }
+    // Until it is noticed, there is a damaged database to tell of.
+    let start = Instant::now();
+    let status = loop {
+        let (code, body) = daemon.get("/api/v1/status");
+        let status: Value = serde_json::from_str(&body).unwrap();
+        if code == 200 && notices(&status).contains("was damaged and has been set aside") && windows(&status) > 5 {
+            break status;
+        }
+        assert!(start.elapsed() < PATIENCE, "{status}");
+        std::thread::sleep(Duration::from_millis(100));
+    };
+    assert!(notices(&status).contains("x.db.corrupt-"), "{status}");
+    assert_eq!(lost(&status, "store_failed"), 0, "{status}");
+    daemon.stop();
+    books_balance(&database);
+    let aside: Vec<_> = std::fs::read_dir(folder.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| name.contains(".corrupt-") && !name.ends_with("-wal") && !name.ends_with("-shm"))
+        .collect();
+    assert_eq!(aside.len(), 1, "{aside:?}");
+}
+
+/// A database on a file system that cannot be written is refused with the way out, and can be looked at.
+#[test]
+fn a_read_only_file_system_is_refused_for_writing_and_read_all_the_same() {
+    let disk = Disk::tmpfs("8m");
+    let database = disk.path().join("x.db");
+    let daemon = Daemon::start(&database, &SHORT_WINDOWS);
+    daemon.wait_for_status(PATIENCE, |status| windows(status) > 2);
+    daemon.stop();
+    command("mount", &["-o", "remount,ro"], disk.path());
+    let run = |words: &[&str]| {
+        let output = Command::new(crate::run::PROFILER).args(words).arg("--db").arg(&database).output().unwrap();
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let (code, said) = run(&["run", "--listen", "127.0.0.1:0"]);
+    assert!(code == Some(7) && said.contains("x.db") && said.contains("ead-only file system"), "{code:?} {said}");
+    let (code, said) = run(&["export", "--from", "now-1h"]);
+    assert_eq!(code, Some(0), "{said}");
+}
