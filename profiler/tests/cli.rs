@@ -38,7 +38,8 @@ fn refused(words: &[&str], code: i32, said: &[&str]) {
 fn help_teaches() {
     let help = profiler(&["--help"]);
     assert_eq!(help.code, 0);
-    for word in ["run", "record", "serve", "export", "doctor", "completions", "man", "Exit codes:", "127", "Examples:"]
+    for word in
+        ["run", "record", "serve", "export", "db", "doctor", "completions", "man", "Exit codes:", "127", "Examples:"]
     {
         assert!(help.out.contains(word), "{word} in {}", help.out);
     }
@@ -152,4 +153,28 @@ fn a_port_in_use_is_named() {
     profiler::store::Store::open(&database).unwrap().0.close().unwrap();
     let address = taken.local_addr().unwrap().to_string();
     refused(&["serve", database.to_str().unwrap(), "--listen", &address], 6, &["in use", "--listen"]);
+}
+
+/// Looking after a database: what there is, what is wrong, a copy, and words for each refusal.
+#[test]
+fn databases_are_looked_after() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (database, copy) = (path("x.db"), path("copy.db"));
+    refused(&["db", "stats", "--db", &database], 7, &["x.db does not exist"]);
+    let (store, _) = profiler::store::Store::open(database.as_ref()).unwrap();
+    store.close().unwrap();
+    let stats = profiler(&["db", "stats", "--json", "--db", &database]);
+    let figures: serde_json::Value = serde_json::from_str(&stats.out).unwrap();
+    assert!(figures["windows"] == 0 && figures["bytes"].as_u64().unwrap() > 0, "{figures}");
+    assert!(profiler(&["db", "--db", &database, "check"]).err.contains("is sound"));
+    assert_eq!(profiler(&["db", "backup", "--db", &database, "-o", &copy]).code, 0);
+    refused(&["db", "backup", "--db", &database, "-o", &copy], 7, &["copy.db"]);
+    assert_eq!(profiler(&["db", "compact", "--db", &copy]).code, 0);
+    let mut bytes = fs::read(&copy).unwrap();
+    bytes[4096..8192].fill(0xa5);
+    fs::write(&copy, bytes).unwrap();
+    refused(&["db", "check", "--db", &copy], 7, &["is damaged", "sets it aside"]);
+    let names: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|file| file.unwrap().file_name()).collect();
+    assert!(!names.iter().any(|name| name.to_string_lossy().ends_with("-shm")), "{names:?}");
 }

@@ -33,6 +33,7 @@ Examples:
   sudo profiler record -o make.folded -- make -j  one command and its children, as folded stacks
   profiler serve saved.db                         browse a recording, no privileges needed
   profiler export --from now-15m --filter '{comm=\"postgres\"}' -o pg.folded
+  profiler db backup -o copy.db                   a copy of one moment, while the profiler goes on
   profiler doctor                                 what this host offers, what is missing, how to fix it";
 
 /// A continuous profiler: samples every process and the kernel by eBPF, keeps the history, shows flame graphs.
@@ -55,6 +56,8 @@ pub enum Command {
     Serve(ServeArgs),
     /// Write a range of a database as folded stacks or as a flame graph picture.
     Export(ExportArgs),
+    /// Look after a database: what it holds, whether it is sound, a backup, less of it. A running profiler goes on meanwhile.
+    Db(DbArgs),
     /// Check what this host offers for profiling, and say how to fix what is missing.
     Doctor(DoctorArgs),
     /// Print a completion script for a shell.
@@ -235,6 +238,38 @@ pub enum Format {
     Svg,
     /// pprof's gzipped protobuf (`.pb.gz`): for `go tool pprof`, speedscope, Grafana.
     Pprof,
+}
+
+/// `db`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct DbArgs {
+    /// The database [default: where `run` keeps it].
+    #[arg(long, value_name = "FILE", env = "PROFILER_DB", global = true)]
+    pub db: Option<PathBuf>,
+    /// What to do with it.
+    #[command(subcommand)]
+    pub command: DbCommand,
+}
+
+/// What can be done with a database.
+#[derive(Clone, Debug, Subcommand)]
+pub enum DbCommand {
+    /// What it holds and what that costs: samples, bytes a sample, MB for each CPU and day, tables.
+    Stats {
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Whether it is sound: SQLite's checks and our own. Exits with 7 when it is not.
+    Check,
+    /// Copy it as it is at one moment into a new file.
+    Backup {
+        /// The copy; must not exist.
+        #[arg(short, long, value_name = "FILE")]
+        output: PathBuf,
+    },
+    /// Give free space back to the file system. At rest the whole file is written anew, which needs as much room again.
+    Compact,
 }
 
 /// `doctor`.

@@ -4,6 +4,7 @@
 
 mod args;
 mod completions;
+mod db;
 mod doctor;
 mod exit;
 mod export;
@@ -38,6 +39,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         Command::Record(args) => record::record(args),
         Command::Serve(args) => serve::serve(&args),
         Command::Export(args) => export::export(&args),
+        Command::Db(args) => db::db(&args),
         Command::Doctor(args) => doctor::doctor(&args),
         Command::Completions(args) => completions::completions(&args),
         Command::Man(args) => completions::man(&args),

@@ -36,6 +36,7 @@ mod stack_page;
 mod stack_writer;
 mod tally;
 mod times;
+pub mod upkeep;
 mod varint;
 mod write;
 

@@ -32,6 +32,8 @@ pub struct Reader {
     caches: Caches,
     stop: Arc<AtomicBool>,
     handle: Arc<Mutex<InterruptHandle>>,
+    /// After the connection: it is dropped last.
+    _tidy: Tidy,
 }
 
 impl fmt::Debug for Reader {
@@ -43,6 +45,25 @@ impl fmt::Debug for Reader {
 /// Size and time of change of a file.
 type Stamp = (u64, SystemTime);
 
+/// Takes away the log and its index that reading a database at rest has made: SQLite does so when the last connection that may
+/// write is closed, and a reader may not.
+#[derive(Debug)]
+pub(super) struct Tidy(PathBuf);
+
+impl Drop for Tidy {
+    fn drop(&mut self) {
+        // A log with something in it is a writer's, or was.
+        if file::has_log(&self.0) || !file::beside(&self.0, "-shm").exists() {
+            return;
+        }
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        if let Ok(conn) = Connection::open_with_flags(&self.0, flags) {
+            // Only who has read takes part in the log, and cleans up. Nothing is lost if it does not.
+            let _ = conn.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()));
+        }
+    }
+}
+
 /// Device and inode.
 type FileId = (u64, u64);
 
@@ -52,16 +73,12 @@ impl Reader {
     /// # Errors
     /// No such file, not a profiler database, a newer or older version's file, permission.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
-        match file::inspect(path)? {
-            Found::Nothing => return Err(StoreError::Missing(path.into())),
-            Found::Damaged => return Err(StoreError::Foreign(path.into())),
-            Found::Ours { .. } => {}
-        }
+        must_be_ours(path)?;
         let file = file_id(path)?;
         let (conn, frozen) = connect(path)?;
         let handle = Arc::new(Mutex::new(conn.get_interrupt_handle()));
-        let caches = Caches::default();
-        Ok(Self { path: path.into(), conn, file, frozen, caches, stop: Arc::default(), handle })
+        let (caches, _tidy) = (Caches::default(), Tidy(path.into()));
+        Ok(Self { path: path.into(), conn, file, frozen, caches, stop: Arc::default(), handle, _tidy })
     }
 
     /// Makes the question under way (on another thread) fail soon with [`StoreError::Interrupted`].
@@ -93,6 +110,22 @@ impl Reader {
         let Self { conn, caches, stop, .. } = self;
         Snapshot::new(conn.transaction()?, caches, stop)
     }
+}
+
+fn must_be_ours(path: &Path) -> Result<(), StoreError> {
+    match file::inspect(path)? {
+        Found::Nothing => Err(StoreError::Missing(path.into())),
+        Found::Damaged => Err(StoreError::Foreign(path.into())),
+        Found::Ours { .. } => Ok(()),
+    }
+}
+
+/// A read-only connection for one job, without a reader's caches, and what tidies up after it. Bind them in this order: what is
+/// bound last is dropped first.
+pub(super) fn open_existing(path: &Path) -> Result<(Tidy, Connection), StoreError> {
+    must_be_ours(path)?;
+    let tidy = Tidy(path.into());
+    Ok((tidy, connect(path)?.0))
 }
 
 fn file_id(path: &Path) -> Result<FileId, StoreError> {
@@ -202,6 +235,32 @@ mod tests {
         assert_eq!(snapshot.sums().unwrap(), before);
         drop(snapshot);
         assert_eq!(samples(&mut reader), 30);
+    }
+
+    /// Looking at a database at rest leaves nothing beside it; beside a writer nothing of the writer's is touched.
+    #[test]
+    fn a_reader_leaves_no_files_behind() {
+        let (folder, path, store) = database();
+        let names = || {
+            let files = fs::read_dir(folder.path()).unwrap();
+            let mut names: Vec<_> = files.map(|file| file.unwrap().file_name().into_string().unwrap()).collect();
+            names.sort();
+            names
+        };
+        store.close().unwrap();
+        assert_eq!(names(), ["x.db", "x.db.lock"]);
+        let (mut first, mut second) = (Reader::open(&path).unwrap(), Reader::open(&path).unwrap());
+        assert_eq!((samples(&mut first), samples(&mut second)), (5, 5));
+        drop(first);
+        assert_eq!(samples(&mut second), 5);
+        let (mut store, _) = Store::open(&path).unwrap();
+        write(&mut store, 1);
+        drop(second);
+        let mut third = Reader::open(&path).unwrap();
+        assert_eq!(samples(&mut third), 10);
+        store.close().unwrap();
+        drop(third);
+        assert_eq!(names(), ["x.db", "x.db.lock"]);
     }
 
     /// After a damaged database was set aside, a reader tells of the one that took its place.

@@ -1,0 +1,120 @@
+//! Whether a database is sound: by SQLite's own checks, and by what every writer of ours sees to.
+
+use std::path::Path;
+
+use super::Progress;
+use crate::store::StoreError;
+use crate::store::reader::open_existing;
+
+/// Most findings told of one check.
+const FINDINGS: usize = 20;
+
+/// What must give no row, and what it means if it does.
+const RULES: [(&str, &str); 4] = [
+    ("SELECT id FROM window WHERE taken <> stored + lost", "a window's samples taken are not those stored and lost"),
+    (
+        "SELECT a.id FROM window AS a JOIN window AS b ON b.boot = a.boot AND b.boot_start > a.boot_start
+         AND b.boot_start < a.boot_end",
+        "windows of one boot overlap",
+    ),
+    (
+        "SELECT id FROM location WHERE state = 1 AND id NOT IN (SELECT location FROM location_frame)",
+        "a named location has no name",
+    ),
+    ("SELECT count FROM tally WHERE count < 0", "a sum is negative"),
+];
+
+/// Checks everything; returns what is wrong, nothing when all is well.
+///
+/// # Errors
+/// Those of opening; damage that keeps a check from being made is a finding, not an error.
+pub fn check(path: &Path, progress: Progress<'_>) -> Result<Vec<String>, StoreError> {
+    let (_tidy, conn) = open_existing(path)?;
+    let steps = 2 + RULES.len() as u64;
+    let mut found = Vec::new();
+    let mut done = 0;
+    let mut step = |found: &mut Vec<String>, result: Result<Vec<String>, StoreError>| {
+        match result {
+            Ok(findings) => found.extend(findings),
+            Err(error) if error.is_damage() => found.push(error.to_string()),
+            Err(error) => return Err(error),
+        }
+        done += 1;
+        progress(done, steps);
+        Ok(())
+    };
+    let rows = |sql: &str, tell: &dyn Fn(String) -> Option<String>| -> Result<Vec<String>, StoreError> {
+        let mut select = conn.prepare(sql)?;
+        let mut rows = select.query([])?;
+        let mut found = Vec::new();
+        while found.len() < FINDINGS
+            && let Some(row) = rows.next()?
+        {
+            let cell = match row.get_ref(0)? {
+                rusqlite::types::ValueRef::Text(text) => String::from_utf8_lossy(text).into_owned(),
+                rusqlite::types::ValueRef::Integer(n) => n.to_string(),
+                other => format!("{other:?}"),
+            };
+            found.extend(tell(cell));
+        }
+        Ok(found)
+    };
+    step(&mut found, rows("PRAGMA integrity_check(20)", &|line| (line != "ok").then_some(line)))?;
+    step(
+        &mut found,
+        rows("PRAGMA foreign_key_check", &|table| Some(format!("a row of {table} names one that is not there"))),
+    )?;
+    for (sql, meaning) in RULES {
+        step(&mut found, rows(sql, &|row| Some(format!("{meaning} (row {row})"))))?;
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
+    use rusqlite::Connection;
+
+    use super::*;
+    use crate::store::Store;
+    use crate::store::drawing::{name_all, window};
+
+    fn database() -> (tempfile::TempDir, std::path::PathBuf) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.db");
+        let (mut store, _) = Store::open(&path).unwrap();
+        for n in 0..20 {
+            let unnamed = store.write_window(&window(n, "web/7  main;serve x5")).unwrap();
+            name_all(&mut store, &unnamed);
+        }
+        store.close().unwrap();
+        (folder, path)
+    }
+
+    /// What our own writer wrote is sound, and the way there is told.
+    #[test]
+    fn a_database_of_ours_passes() {
+        let (_folder, path) = database();
+        let mut last = (0, 0);
+        assert_eq!(check(&path, &mut |done, of| last = (done, of)).unwrap(), Vec::<String>::new());
+        assert!(last.0 == last.1 && last.1 > 0, "{last:?}");
+    }
+
+    /// Wrong books are found although SQLite has nothing against them; so is a page that makes no sense.
+    #[test]
+    fn wrong_books_and_wrong_pages_are_found() {
+        let (_folder, path) = database();
+        let conn = Connection::open(&path).unwrap();
+        conn.execute("UPDATE window SET taken = taken + 1 WHERE id = 3", []).unwrap();
+        drop(conn);
+        let found = check(&path, &mut |_, _| {}).unwrap();
+        assert!(found.len() == 1 && found[0].contains("(row 3)"), "{found:?}");
+        let bytes = std::fs::read(&path).unwrap();
+        let mut bad = bytes.clone();
+        let middle = bytes.len() / 2 / 4096 * 4096;
+        bad[middle..middle + 4096].fill(0xa5);
+        std::fs::write(&path, bad).unwrap();
+        assert!(!check(&path, &mut |_, _| {}).unwrap().is_empty());
+    }
+}
