@@ -199,6 +199,7 @@ impl Host {
             stack: Arc::clone(&stacks[rank % stacks.len()]),
             end: if rank % 10 == 9 { StackEnd::FramePointerLost } else { StackEnd::Complete },
             count: count as u64,
+            times: Vec::new(),
         }
     }
 

@@ -26,7 +26,7 @@ pub struct Effort {
 }
 
 impl Effort {
-    /// Stores a window as the product's writer thread does: the window, then the names it still wants.
+    /// Stores a window as the product's writer thread does: the window, the names it still wants, the roll-ups that are due.
     pub fn write(&mut self, store: &mut Store, window: &Window) -> Result<(), StoreError> {
         let (wall, cpu) = (Instant::now(), thread_cpu());
         let unnamed = store.write_window(window)?;
@@ -34,6 +34,8 @@ impl Effort {
             let names: Vec<_> = unnamed.iter().map(|place| (place.location, shapes::name(place.place))).collect();
             store.write_names(&names)?;
         }
+        // What the product does between windows; here there is nothing between them.
+        while store.tend()? {}
         let took = wall.elapsed();
         self.windows += 1;
         self.samples += window.samples();
