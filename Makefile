@@ -59,8 +59,9 @@ lint: setup setup-web web ## formatting, clippy, the web linter, the paths that 
 fmt: ## format everything
 	cargo fmt --all && cd web && npm run --silent fmt
 
-bless: ## rewrite the golden files from what the code does now; read the diff before committing
+bless: setup-web ## rewrite the golden files from what the code does now; read the diff before committing
 	BLESS=1 cargo test --locked -p profiler --lib server::contract
+	cd web && npm run --silent types
 
 bench: build setup-test ## own cost beside `perf record`, in one run (about 3 minutes, root)
 	@scripts/as-root.sh scripts/bench.sh

@@ -1,4 +1,5 @@
-//! The wire: what `/api/v1` answers, as JSON. `web/src/api/contract.ts` mirrors it; both sides test the same golden files.
+//! The wire: what `/api/v1` answers, as JSON. `web/src/api/schema.d.ts` is generated from its OpenAPI document;
+//! both sides test the same golden files.
 //!
 //! Times are milliseconds since the Unix epoch, counts are samples, tables are columns (one array per field, equal
 //! lengths) because a million small objects are slow to parse. Optional indexes are -1 when absent.
