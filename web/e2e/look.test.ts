@@ -1,71 +1,89 @@
-/** Takes pictures into `e2e/shots` for a person to look at; runs only when SHOTS is set. */
+/** Takes pictures of every view into `e2e/shots` for a person to look at; runs only when SHOTS is set. */
 
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
+import type { Page } from "playwright-core";
 import { expect, test } from "vitest";
 import { openBrowser, openPage } from "./browser";
 import { startMock } from "./mock-server";
 
 const shots = join(import.meta.dirname, "shots");
+/** `SHOTS=wide-light,narrow-dark` takes only those, `SHOTS=1` all. */
+const wanted = process.env.SHOTS ?? "";
 
-test.runIf(process.env.SHOTS !== undefined)(
-  "pictures are taken in both themes and sizes",
-  { timeout: 120_000 },
-  async () => {
-    mkdirSync(shots, { recursive: true });
-    const mock = await startMock({ dist: join(import.meta.dirname, "../dist"), nodes: 30_000 });
-    const browser = await openBrowser();
-    try {
-      const { page, misdeeds } = await openPage(browser, mock.url);
-      for (const [name, width, height] of [
-        ["wide", 1440, 900],
-        ["narrow", 390, 844],
-      ] as const) {
-        for (const scheme of ["light", "dark"] as const) {
-          await page.setViewportSize({ width, height });
-          await page.emulateMedia({ colorScheme: scheme });
-          await page.goto(mock.url);
-          await page.waitForSelector(".flame canvas");
-          await page.waitForTimeout(400);
-          const shot = (what: string) =>
-            page.screenshot({ path: join(shots, `${name}-${scheme}-${what}.png`), fullPage: name === "narrow" });
-          await shot("open");
-          await page.fill("#search", "hash");
-          await page.locator(".flame canvas").click({ position: { x: width / 3, y: 60 } });
-          await page.mouse.move(width / 2, 500);
-          await page.waitForTimeout(200);
-          await shot("zoomed");
-          await page.goto(`${mock.url}?tab=table`);
-          await page.waitForSelector("table.top");
-          await shot("table");
-          await page.goto(`${mock.url}?filter=${encodeURIComponent('{pid="1"}')}`);
-          await page.waitForSelector(".empty h2");
-          await shot("empty");
-          await page.goto(`${mock.url}?filter=comm`);
-          await page.waitForSelector(".filter-problem");
-          await shot("refused");
-          await page.goto(
-            `${mock.url}?root=below&from=now-24h&brush=${Date.now() - 30_000_000}-${Date.now() - 10_000_000}`,
-          );
-          await page.waitForSelector(".flame canvas");
-          await page.locator(".losses summary").click();
+/** Name, query, and what is done before the picture. */
+const VIEWS: readonly [string, string, ((page: Page, width: number) => Promise<void>)?][] = [
+  ["flame", ""],
+  [
+    "zoomed",
+    "?search=hash&color=package",
+    async (page, width) => {
+      await page.locator(".flame-sticky canvas").click({ position: { x: width / 4, y: 60 } });
+      await page.mouse.move(width / 2, 500);
+    },
+  ],
+  ["binary", "?color=binary&tidy=recursion,plumbing&root=below"],
+  ["tree", "?tab=tree&search=hash"],
+  ["table", "?tab=table", (page) => page.locator("table.top .function .link").nth(3).click()],
+  [
+    "sandwich",
+    "?tab=table",
+    async (page) => {
+      await page.locator("table.top .function .link").nth(3).click();
+      await page.keyboard.press("4");
+      await page.waitForSelector(".sandwich");
+    },
+  ],
+  ["diff", "?tab=diff"],
+  ["heatmap", "?tab=heatmap&from=now-24h"],
+  ["quality", "?tab=quality"],
+  ["stacked", "?by=comm&from=now-6h"],
+  ["brushed", `?from=now-24h&brush=${Date.now() - 30_000_000}-${Date.now() - 10_000_000}`],
+  ["empty", `?filter=${encodeURIComponent('{pid="1"}')}`],
+  ["refused", "?filter=comm"],
+  ["facets", `?facets=comm,unit&filter=${encodeURIComponent('{comm!="node"}')}`],
+  ["tidy", "?tidy=plumbing&hide=hash", (page) => page.locator(".tidy summary").click()],
+  ["download", "", (page) => page.locator("summary[aria-label=Download]").click()],
+  ["views", "?tab=table", (page) => page.locator(".views summary").click()],
+  ["range", "", (page) => page.locator(".custom summary").click()],
+  ["help", "", (page) => page.getByRole("button", { name: "Keyboard shortcuts" }).click()],
+  [
+    "menu",
+    "",
+    (page, width) =>
+      page.locator(".flame-sticky canvas").click({ button: "right", position: { x: width / 4, y: 100 } }),
+  ],
+];
+
+test.runIf(wanted !== "")("pictures are taken in both themes and sizes", { timeout: 300_000 }, async () => {
+  mkdirSync(shots, { recursive: true });
+  const mock = await startMock({ dist: join(import.meta.dirname, "../dist"), nodes: 30_000 });
+  const browser = await openBrowser();
+  try {
+    const { page, misdeeds } = await openPage(browser, mock.url);
+    for (const [size, width, height] of [
+      ["wide", 1440, 900],
+      ["narrow", 390, 844],
+    ] as const) {
+      for (const scheme of ["light", "dark"] as const) {
+        const set = `${size}-${scheme}`;
+        if (wanted !== "1" && !wanted.split(",").includes(set)) continue;
+        await page.setViewportSize({ width, height });
+        await page.emulateMedia({ colorScheme: scheme });
+        for (const [name, query, prepare] of VIEWS) {
+          if (process.env.VIEWS !== undefined && !process.env.VIEWS.split(",").includes(name)) continue;
+          await page.goto(`${mock.url}${query}`);
+          await page.waitForSelector(".panel-content canvas, table, .empty h2, .card");
+          await page.waitForTimeout(500);
+          await prepare?.(page, size === "wide" ? 1216 : width);
           await page.waitForTimeout(300);
-          await shot("brushed");
-          await page.keyboard.press("Escape");
-          await page.locator(".custom summary").click();
-          await shot("range");
-          await page.keyboard.press("Escape");
-          await page.locator(".icon-menu summary").click();
-          await shot("download");
-          await page.keyboard.press("Escape");
-          await page.getByRole("button", { name: "Keyboard shortcuts" }).click();
-          await shot("help");
+          await page.screenshot({ path: join(shots, `${set}-${name}.png`), fullPage: size === "narrow" });
         }
       }
-      expect(misdeeds.strangers).toEqual([]);
-    } finally {
-      await browser.close();
-      await mock.close();
     }
-  },
-);
+    expect(misdeeds.strangers).toEqual([]);
+  } finally {
+    await browser.close();
+    await mock.close();
+  }
+});

@@ -118,10 +118,19 @@ function answer(
       json(top(shown));
       break;
     case "labels":
-      json({ labels: ["comm", "pid", "exe"] });
+      json({ labels: ["comm", "pid", "exe", "thread", "container", "unit"] });
       break;
     case "labels/comm/values":
       json(processes(shown));
+      break;
+    case "labels/unit/values":
+      json({
+        label: "unit",
+        values: [
+          { value: "db.service", samples: shown.samples * 0.75 },
+          { value: "", samples: shown.samples * 0.25 },
+        ],
+      });
       break;
     case "export/folded":
       response.setHeader("content-disposition", 'attachment; filename="profile.folded"');

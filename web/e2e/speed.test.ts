@@ -40,7 +40,7 @@ test(`a profile of ${NODES} nodes is drawn, zoomed and searched without a wait`,
       }
       return best;
     };
-    const canvas = document.querySelector<HTMLCanvasElement>(".flame canvas");
+    const canvas = document.querySelector<HTMLCanvasElement>(".flame-sticky canvas");
     const search = document.querySelector<HTMLInputElement>("#search");
     if (canvas === null || search === null) throw new Error("the page is not there");
     const { left, top, width } = canvas.getBoundingClientRect();

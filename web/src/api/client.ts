@@ -6,8 +6,9 @@
  */
 
 import type { Instant } from "../model/time-range";
-import type { FlameGraph, LabelValues, Problem, Status, Timeline, Top } from "./contract";
+import type { FlameGraph, Labels, LabelValues, Problem, Status, Timeline, Top } from "./contract";
 import {
+  checkLabels,
   checkLabelValues,
   checkStatus,
   checkTimeline,
@@ -56,12 +57,15 @@ export const fetchTop = async (scope: Scope, rows: number, signal: AbortSignal):
 export const fetchLabelValues = async (label: string, scope: Scope, signal: AbortSignal): Promise<LabelValues> =>
   checkLabelValues(await ask<LabelValues>(`labels/${encodeURIComponent(label)}/values`, scope, signal));
 
+export const fetchLabels = async (signal: AbortSignal): Promise<Labels> =>
+  checkLabels(await ask<Labels>("labels", {}, signal));
+
 export const fetchStatus = async (signal: AbortSignal): Promise<Status> =>
   checkStatus(await ask<Status>("status", {}, signal));
 
-/** Address of a download. */
-export function exportAddress(format: "folded" | "svg", scope: Scope): string {
-  return address(`export/${format}`, scope);
+/** Address of a download: an export, or an answer as it is. */
+export function downloadAddress(path: "export/folded" | "export/svg" | "flamegraph" | "top", scope: Scope): string {
+  return address(path, scope);
 }
 
 type Parameters = Partial<Record<string, string | number>>;

@@ -5,7 +5,7 @@
  */
 
 import { type CallTree, callTree, type FrameTable, MalformedTree } from "../model/call-tree";
-import type { FlameGraph, LabelValues, Status, Timeline, Top } from "./contract";
+import type { FlameGraph, Labels, LabelValues, Status, Timeline, Top } from "./contract";
 
 /** The server's answer is not what the contract says: a bug, or another version. */
 export class MalformedAnswer extends Error {
@@ -76,6 +76,10 @@ export function checkTimeline(answer: Timeline): Timeline {
 
 export function checkTop(answer: Top): Top {
   return fields(answer, "top", { samples: "number", nanos_per_sample: "number", rows: "array", hidden_rows: "number" });
+}
+
+export function checkLabels(answer: Labels): Labels {
+  return fields(answer, "labels", { labels: "array" });
 }
 
 export function checkLabelValues(answer: LabelValues): LabelValues {

@@ -22,6 +22,18 @@ export type FrameKind = (typeof FrameKind)[keyof typeof FrameKind];
 /** How many kinds there are. */
 export const KIND_COUNT = 8;
 
+/** What each kind is called in searches and in the legend. */
+export const KIND_NAMES: readonly string[] = [
+  "all",
+  "process",
+  "native",
+  "kernel",
+  "inlined",
+  "no symbol",
+  "cut short",
+  "too small to send",
+];
+
 /** Distinct frames, as columns that point into `strings` (-1: none). */
 export interface FrameTable {
   strings: readonly string[];

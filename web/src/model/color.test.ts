@@ -1,28 +1,25 @@
 import { describe, expect, test } from "vitest";
 import { profileFromText } from "../testing/profile-from-text";
-import { KIND_COUNT } from "./call-tree";
-import { contrast, DARK_THEME, type FlameTheme, frameInks, KIND_LABELS, LIGHT_THEME, mix, SHADES } from "./color";
+import { contrast, DARK_THEME, type FlameTheme, INK_COUNT, kindInk, LIGHT_THEME, mix } from "./color";
+import { colorFrames } from "./coloring";
 
 describe.each([
   ["light", LIGHT_THEME],
   ["dark", DARK_THEME],
 ] as [string, FlameTheme][])("the %s theme", (_, theme) => {
-  /** WCAG AA for small text, for each kind and shade, also while a search fades it. */
+  /** WCAG AA for small text, for each ink (kinds, categories, differences), also while a search fades it. */
   test("has text that can be read on every fill", () => {
     for (const [where, inks] of Object.entries({ plain: theme.inks, faded: theme.faded, match: [theme.match] })) {
       inks.forEach((ink, i) => {
-        expect(
-          contrast(ink.fill, ink.text),
-          `${where} ${KIND_LABELS[Math.floor(i / SHADES)]} ${ink.fill}`,
-        ).toBeGreaterThanOrEqual(4.5);
+        expect(contrast(ink.fill, ink.text), `${where} ink ${i}: ${ink.fill}`).toBeGreaterThanOrEqual(4.5);
       });
     }
   });
 
-  /** Every kind has its shades; a frame's ink index is never out of range. */
-  test("has an ink for each kind and shade", () => {
-    expect(theme.inks.length).toBe(KIND_COUNT * SHADES);
-    expect(theme.faded.length).toBe(KIND_COUNT * SHADES);
+  /** A frame's ink index is never out of range. */
+  test("has all inks", () => {
+    expect(theme.inks.length).toBe(INK_COUNT);
+    expect(theme.faded.length).toBe(INK_COUNT);
   });
 
   /** What is chosen, pointed at or matched must stand out from what is around it (WCAG 1.4.11: 3:1). */
@@ -44,12 +41,13 @@ describe("colours", () => {
   /** A function looks the same tomorrow, in another profile. */
   test("depend on kind and name alone", () => {
     const inkOf = (text: string, name: string) => {
-      const { frames } = profileFromText(text).tree;
-      const f = [...frames.name].findIndex((n) => frames.strings[n] === name);
-      return frameInks(frames)[f];
+      const { tree } = profileFromText(text);
+      const f = [...tree.frames.name].findIndex((n) => tree.frames.strings[n] === name);
+      return colorFrames(tree, "kind").inks[f];
     };
     expect(inkOf("main", "main")).toBe(inkOf("x\ny\nmain", "main"));
-    expect(Math.floor(inkOf("read[k]", "read") / SHADES)).toBe(3);
-    expect(Math.floor(inkOf("read", "read") / SHADES)).toBe(2);
+    const shade = inkOf("read", "read") - kindInk(2);
+    expect(shade).toBeLessThan(3);
+    expect(inkOf("read[k]", "read")).toBe(kindInk(3, shade));
   });
 });

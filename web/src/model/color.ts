@@ -1,11 +1,13 @@
 /**
- * The colours of the flame graph, as data: one fill and one text colour for each kind, shade and theme.
+ * The colours of the flame graph, as data: one fill and one text colour for each ink and theme. Which frame has which ink is
+ * `model/coloring.ts`'s affair.
  *
- * Blue and orange carry the main difference (native and kernel), so that it survives the common colour blindnesses. A unit
- * test holds every text/fill pair to a contrast of 4.5:1.
+ * Blue and orange carry the main difference (native and kernel; less and more), so that it survives the common colour
+ * blindnesses; the categories are Paul Tol's "light" scheme (<https://personal.sron.nl/~pault/>), made for that. A unit test
+ * holds every text/fill pair to a contrast of 4.5:1.
  */
 
-import { type FrameTable, KIND_COUNT } from "./call-tree";
+import { KIND_COUNT } from "./call-tree";
 
 export interface Ink {
   fill: string;
@@ -14,7 +16,7 @@ export interface Ink {
 
 export interface FlameTheme {
   background: string;
-  /** `inks[kind * SHADES + shade]`. */
+  /** By kind and shade, then category and shade, then strength of a difference: see `kindInk`, `categoryInk`, `diffInk`. */
   inks: readonly Ink[];
   /** The same, for frames that a search did not match. */
   faded: readonly Ink[];
@@ -32,18 +34,6 @@ export interface FlameTheme {
 /** Shades a kind: enough to tell neighbours apart, few enough to stay one colour. */
 export const SHADES = 3;
 
-/** What each kind is called in the legend. */
-export const KIND_LABELS: readonly string[] = [
-  "all",
-  "process",
-  "native",
-  "kernel",
-  "inlined",
-  "no symbol",
-  "cut short",
-  "too small to send",
-];
-
 /** Fills by kind: light theme, dark theme. */
 const FILLS: readonly (readonly [string, string])[] = [
   ["#d5dae1", "#39424f"], // root
@@ -56,25 +46,49 @@ const FILLS: readonly (readonly [string, string])[] = [
   ["#e3e6ea", "#333a44"], // remainder
 ];
 
-/** Index into `inks` of each frame. The shade comes from the name, so a function keeps its colour from day to day. */
-export function frameInks(frames: FrameTable): Uint8Array {
-  const inks = new Uint8Array(frames.name.length);
-  for (let f = 0; f < inks.length; f++) {
-    const kind = Math.min(frames.kind[f], KIND_COUNT - 1);
-    inks[f] = kind * SHADES + (textHash(frames.strings[frames.name[f]]) % SHADES);
-  }
-  return inks;
+/** Categories with a colour of their own; one more stands for all others. */
+export const CATEGORIES = 8;
+/** Steps of a difference, each way. */
+export const DIFF_STEPS = 4;
+
+const CATEGORY_FILLS: readonly string[] = [
+  "#77aadd",
+  "#ee8866",
+  "#eedd88",
+  "#ffaabb",
+  "#99ddff",
+  "#44bb99",
+  "#bbcc33",
+  "#aaaa00",
+  "#d5d8dd",
+];
+/** Least, none, most: light theme, dark theme. */
+const DIFF_FILLS = {
+  light: ["#6ea6f0", "#e6e9ed", "#f3964a"],
+  dark: ["#2463b4", "#363e49", "#9a5012"],
+} as const;
+
+export function kindInk(kind: number, shade = 0): number {
+  return Math.min(kind, KIND_COUNT - 1) * SHADES + shade;
 }
 
-function textHash(text: string): number {
-  let hash = 2166136261;
-  for (let i = 0; i < text.length; i++) hash = Math.imul(hash ^ text.charCodeAt(i), 16777619);
-  return (hash ^ (hash >>> 15)) >>> 0;
+/** `category` up to `CATEGORIES`, which is "others". */
+export function categoryInk(category: number, shade = 0): number {
+  return (KIND_COUNT + category) * SHADES + shade;
 }
+
+/** `step` from `-DIFF_STEPS` (less) to `DIFF_STEPS` (more); 0 is no difference, or none that can be told from noise. */
+export function diffInk(step: number): number {
+  return (KIND_COUNT + CATEGORIES + 1) * SHADES + DIFF_STEPS + step;
+}
+
+/** How many inks a theme has. */
+export const INK_COUNT = diffInk(DIFF_STEPS) + 1;
 
 export const LIGHT_THEME: FlameTheme = theme({
   background: "#ffffff",
-  fills: FILLS.map(([light]) => light),
+  fills: [...FILLS.map(([light]) => light), ...CATEGORY_FILLS],
+  diff: DIFF_FILLS.light,
   text: "#16191d",
   fadedText: "#4b5561",
   fade: 0.62,
@@ -86,9 +100,17 @@ export const LIGHT_THEME: FlameTheme = theme({
   hover: "#16191d",
 });
 
+/** A light fill, dark enough for light text. */
+function darkened(fill: string): string {
+  let dark = fill;
+  for (let share = 0.3; contrast(dark, "#f2f5f8") < 5 && share < 1; share += 0.02) dark = mix(fill, "#0a0d11", share);
+  return dark;
+}
+
 export const DARK_THEME: FlameTheme = theme({
   background: "#14181d",
-  fills: FILLS.map(([, dark]) => dark),
+  fills: [...FILLS.map(([, dark]) => dark), ...CATEGORY_FILLS.map(darkened)],
+  diff: DIFF_FILLS.dark,
   text: "#f2f5f8",
   fadedText: "#a9b3bf",
   fade: 0.62,
@@ -103,6 +125,7 @@ export const DARK_THEME: FlameTheme = theme({
 function theme(base: {
   background: string;
   fills: readonly string[];
+  diff: readonly [string, string, string];
   text: string;
   fadedText: string;
   /** How far faded frames go towards the background, 0 to 1. */
@@ -115,15 +138,17 @@ function theme(base: {
   selection: string;
   hover: string;
 }): FlameTheme {
-  const { fills, text, fadedText, fade, shade, ...rest } = base;
+  const { fills, diff, text, fadedText, fade, shade, ...rest } = base;
   const inks: Ink[] = [];
   const faded: Ink[] = [];
-  for (const fill of fills) {
-    for (let s = 0; s < SHADES; s++) {
-      const shaded = mix(fill, base.background, s * shade);
-      inks.push({ fill: shaded, text });
-      faded.push({ fill: mix(shaded, base.background, fade), text: fadedText });
-    }
+  const add = (fill: string): void => {
+    inks.push({ fill, text });
+    faded.push({ fill: mix(fill, base.background, fade), text: fadedText });
+  };
+  for (const fill of fills) for (let s = 0; s < SHADES; s++) add(mix(fill, base.background, s * shade));
+  const [less, none, more] = diff;
+  for (let step = -DIFF_STEPS; step <= DIFF_STEPS; step++) {
+    add(mix(none, step < 0 ? less : more, Math.abs(step) / DIFF_STEPS));
   }
   return { ...rest, inks, faded };
 }

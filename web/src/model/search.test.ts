@@ -3,7 +3,7 @@ import { decodeFlameGraph } from "../api/decode";
 import { nodeByNames, profileFromText } from "../testing/profile-from-text";
 import { syntheticFlameGraph } from "../testing/synthetic";
 import { type CallTree, nodeName, pathTo } from "./call-tree";
-import { matchedWithin, nameTest, nextMatch, parseSearch, searchTree } from "./search";
+import { frameMask, matchedWithin, nextMatch, parseSearch, searchTest, searchTree } from "./search";
 
 const { tree } = profileFromText(`
   main  main  main   main   main  idle
@@ -13,7 +13,8 @@ const { tree } = profileFromText(`
 
 /** Sample by sample: walk each stack from its leaf and look for a match. */
 function naiveTotal(at: CallTree, text: string): number {
-  const matches = nameTest(parseSearch(text));
+  const test = searchTest(parseSearch(text));
+  const matches = (name: string) => test({ name, kind: 2, binary: null, file: null });
   let total = 0;
   for (let i = 0; i < at.size; i++) {
     if (pathTo(at, i).some((node) => node !== 0 && matches(nodeName(at, node)))) total += at.self[i];
@@ -61,7 +62,8 @@ describe("search", () => {
 
   /** A whole name does not match the longer names that contain it. */
   test("matches whole names exactly", () => {
-    const exact = nameTest(parseSearch('"read"'));
+    const named = searchTest(parseSearch('"read"'));
+    const exact = (name: string) => named({ name, kind: 2, binary: null, file: null });
     expect([exact("read"), exact("pread"), exact("Read")]).toEqual([true, false, false]);
   });
 
@@ -76,5 +78,19 @@ describe("search", () => {
     expect([0, 3, 4, 9, 12].map((node) => nextMatch(nodes, node, 1))).toEqual([3, 5, 5, 3, 3]);
     expect([0, 3, 4, 9, 12].map((node) => nextMatch(nodes, node, -1))).toEqual([9, 9, 3, 5, 9]);
     expect(nextMatch(new Uint32Array(0), 3, 1)).toBe(-1);
+  });
+
+  /** A legend entry is such a search; a name with two colons is still a name. */
+  test("finds frames by kind, package, binary and file", () => {
+    const row = { name: "tokio::park", kind: 2, binary: "/usr/lib/libc.so.6", file: "src/park.rs" };
+    const finds = (text: string) => searchTest(parseSearch(text))(row);
+    expect(["kind:native", "package:tokio", "binary:libc", "file:park", "tokio::"].map(finds)).toEqual(
+      Array(5).fill(true),
+    );
+    expect(["kind:kernel", "package:tok", "binary:libm", "file:lot", "kind::native"].map(finds)).toEqual(
+      Array(5).fill(false),
+    );
+    const kinds = profileFromText("main\nread[k]").tree;
+    expect([...frameMask(kinds.frames, parseSearch("kind:kernel"))]).toEqual([0, 0, 1]);
   });
 });

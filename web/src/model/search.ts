@@ -2,16 +2,22 @@
  * Search: which frames match, and which share of the samples has one of them on its stack.
  *
  * It highlights; it never hides or re-scales. The share is a union: a sample counts once however many matches its stack
- * holds. Each distinct name is tested once.
+ * holds. Each distinct text is tested once.
  */
 
-import type { CallTree } from "./call-tree";
+import { type CallTree, type FrameTable, KIND_NAMES } from "./call-tree";
+import { packageOf } from "./package";
+
+/** What else than a name can be searched: `kind:kernel`, `binary:libc`, `package:tokio`, `file:main.rs`. */
+export type SearchField = "kind" | "binary" | "package" | "file";
 
 export type SearchQuery =
   | { kind: "none" }
   | { kind: "literal"; text: string }
   | { kind: "exact"; text: string }
   | { kind: "regex"; regex: RegExp }
+  /** `value` is the whole kind or package, or a part of the binary or file. */
+  | { kind: "field"; field: SearchField; value: string }
   | { kind: "bad"; problem: string };
 
 /** `text` anywhere in the name (any case), `"text"` the whole name, `/text/` a regular expression (`/text/i`: any case). */
@@ -26,21 +32,47 @@ export function parseSearch(text: string): SearchQuery {
     }
   }
   if (text.length > 2 && text.startsWith('"') && text.endsWith('"')) return { kind: "exact", text: text.slice(1, -1) };
+  // Two colons are a path in a name.
+  const field = /^(kind|binary|package|file):(?!:)(.+)$/s.exec(text);
+  if (field !== null) return { kind: "field", field: field[1] as SearchField, value: field[2].trim() };
   return { kind: "literal", text: text.toLowerCase() };
 }
 
-/** The query as a test of one name. */
-export function nameTest(query: SearchQuery): (name: string) => boolean {
+/** What is searched: a frame, or a row of the table. */
+export interface Searched {
+  name: string;
+  kind: number;
+  binary: string | null;
+  file: string | null;
+}
+
+/** The query as a test. */
+export function searchTest(query: SearchQuery): (searched: Searched) => boolean {
   switch (query.kind) {
     case "literal":
-      return (name) => name.toLowerCase().includes(query.text);
+      return ({ name }) => name.toLowerCase().includes(query.text);
     case "exact":
-      return (name) => name === query.text;
+      return ({ name }) => name === query.text;
     case "regex":
-      return (name) => query.regex.test(name);
+      return ({ name }) => query.regex.test(name);
+    case "field":
+      return fieldTest(query.field, query.value);
     case "none":
     case "bad":
       return () => false;
+  }
+}
+
+function fieldTest(field: SearchField, value: string): (searched: Searched) => boolean {
+  switch (field) {
+    case "kind":
+      return ({ kind }) => KIND_NAMES[kind] === value;
+    case "binary":
+      return ({ binary }) => binary?.includes(value) === true;
+    case "package":
+      return (searched) => packageOf(searched) === value;
+    case "file":
+      return ({ file }) => file?.includes(value) === true;
   }
 }
 
@@ -53,21 +85,34 @@ export interface SearchResult {
   total: number;
 }
 
+/** 1 for each frame that matches. */
+export function frameMask(frames: FrameTable, query: SearchQuery): Uint8Array {
+  const { strings, name, kind, binary, file } = frames;
+  const mask = new Uint8Array(name.length);
+  if (query.kind === "none" || query.kind === "bad") return mask;
+  const test = searchTest(query);
+  const text = (index: number): string | null => (index < 0 ? null : strings[index]);
+  // By name: 0 not tested, 1 no match, 2 match.
+  const verdict = query.kind === "field" ? null : new Uint8Array(strings.length);
+  for (let f = 0; f < mask.length; f++) {
+    const n = name[f];
+    if (verdict !== null && verdict[n] > 0) {
+      mask[f] = verdict[n] - 1;
+      continue;
+    }
+    const found = test({ name: strings[n], kind: kind[f], binary: text(binary[f]), file: text(file[f]) });
+    mask[f] = found ? 1 : 0;
+    if (verdict !== null) verdict[n] = mask[f] + 1;
+  }
+  return mask;
+}
+
 /** Runs the query; null when it is empty or not valid. */
 export function searchTree(tree: CallTree, query: SearchQuery): SearchResult | null {
   if (query.kind === "none" || query.kind === "bad") return null;
-  const test = nameTest(query);
-  const { strings, name } = tree.frames;
-  // 0 not tested, 1 no match, 2 match.
-  const verdict = new Uint8Array(strings.length);
-  const frames = new Uint8Array(name.length);
-  for (let f = 0; f < name.length; f++) {
-    const n = name[f];
-    if (verdict[n] === 0) verdict[n] = test(strings[n]) ? 2 : 1;
-    frames[f] = verdict[n] - 1;
-  }
+  const frames = frameMask(tree.frames, query);
   // The root is not a function; a search never selects it.
-  frames[tree.frame[0]] = 0;
+  if (tree.frames.kind[tree.frame[0]] === 0) frames[tree.frame[0]] = 0;
   let count = 0;
   for (let i = 0; i < tree.size; i++) count += frames[tree.frame[i]];
   const nodes = new Uint32Array(count);

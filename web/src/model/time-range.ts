@@ -24,6 +24,12 @@ export const PRESETS: readonly { label: string; title: string; from: string }[] 
 
 const UNIT_MS: Record<string, number> = { s: 1e3, m: 60e3, h: 3600e3, d: 86_400e3, w: 604_800e3 };
 
+/** The shortest preset that is at least this long (ms), up to `longest`. */
+export function presetFor(span: number, longest: string): string {
+  for (const { from } of PRESETS) if (from === longest || -resolveInstant(from, 0) >= span) return from;
+  return longest;
+}
+
 /** Reads an instant as the URL writes it; null when it is none. */
 export function parseInstant(text: string): Instant | null {
   if (/^\d{1,15}$/.test(text)) return Number(text);

@@ -3,9 +3,9 @@ import { parseSearch } from "./search";
 import { topRows } from "./top-rows";
 
 const ROWS = [
-  { name: "hash", binary: "/b", self: 5, total: 9 },
-  { name: "read", binary: null, self: 3, total: 12 },
-  { name: "rehash", binary: "/a", self: 3, total: 4 },
+  { name: "hash", kind: 2, file: null, binary: "/b", self: 5, total: 9 },
+  { name: "read", kind: 3, file: null, binary: null, self: 3, total: 12 },
+  { name: "rehash", kind: 2, file: null, binary: "/a", self: 3, total: 4 },
 ];
 const names = (search: string, by: "self" | "total" | "name" | "binary", ascending: boolean) =>
   topRows(ROWS, parseSearch(search), { by, ascending }).map((row) => row.name);
@@ -24,4 +24,5 @@ test("rows are those that the search matches, and all while it is not valid", ()
   expect(names("hash", "self", false)).toEqual(["hash", "rehash"]);
   expect(names('"hash"', "self", false)).toEqual(["hash"]);
   expect(names("/(/", "self", false)).toHaveLength(3);
+  expect(names("kind:kernel", "self", false)).toEqual(["read"]);
 });

@@ -1,10 +1,12 @@
 /** The rows of the top table: filtered by the search, in the order asked for. Pure. */
 
-import { nameTest, type SearchQuery } from "./search";
+import { type SearchQuery, searchTest } from "./search";
 
 export interface TopEntry {
   name: string;
+  kind: number;
   binary: string | null;
+  file: string | null;
   self: number;
   total: number;
 }
@@ -17,14 +19,14 @@ export function topRows<T extends TopEntry>(
   query: SearchQuery,
   sort: { by: TopColumn; ascending: boolean },
 ): T[] {
-  const test = query.kind === "none" || query.kind === "bad" ? () => true : nameTest(query);
+  const test = query.kind === "none" || query.kind === "bad" ? () => true : searchTest(query);
   const sign = sort.ascending ? 1 : -1;
   const by = sort.by;
   const compare =
     by === "self" || by === "total"
       ? (a: T, b: T) => a[by] - b[by]
       : (a: T, b: T) => compareText(a[by] ?? "", b[by] ?? "");
-  return rows.filter((row) => test(row.name)).sort((a, b) => sign * compare(a, b));
+  return rows.filter((row) => test(row)).sort((a, b) => sign * compare(a, b));
 }
 
 function compareText(a: string, b: string): number {

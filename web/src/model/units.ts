@@ -18,6 +18,12 @@ export function formatShare(part: number, whole: number): string {
   return percent < 0.0001 ? "< 0.0001 %" : `${percent.toPrecision(2)} %`;
 }
 
+/** A change of a share, signed: `+1.24 %`, of all. */
+export function formatPoints(change: number): string {
+  const size = formatShare(Math.abs(change), 1);
+  return change > 0 ? `+${size}` : change < 0 ? `−${size}` : "±0 %";
+}
+
 /** CPU time: `1.24 s`, `12.4 min`, `3.1 h`. */
 export function formatNanos(nanos: number): string {
   const seconds = nanos / 1e9;

@@ -22,8 +22,10 @@ const MIN_TEXT_WIDTH = 24;
 
 export interface FlameScene {
   tree: CallTree;
-  /** Ink of each frame, from `frameInks`. */
+  /** Ink of each frame. */
   inks: Uint8Array;
+  /** Ink of each node, in place of its frame's; null: none of its own. */
+  nodeInks: Uint8Array | null;
   theme: FlameTheme;
   focus: number;
   /** Root at the bottom. */
@@ -40,6 +42,10 @@ export interface Box {
   y: number;
   width: number;
   height: number;
+}
+
+function inkOf({ tree, inks, nodeInks }: FlameScene, node: number): number {
+  return nodeInks === null ? inks[tree.frame[node]] : nodeInks[node];
 }
 
 export class FlameCanvas {
@@ -83,7 +89,7 @@ export class FlameCanvas {
 
   draw(scene: FlameScene, scrollTop: number): void {
     const { context, rows } = this;
-    const { tree, theme, inks, matches } = scene;
+    const { tree, theme, matches } = scene;
     context.setTransform(this.ratio, 0, 0, this.ratio, 0, 0);
     context.fillStyle = theme.background;
     context.fillRect(0, 0, this.width, this.height);
@@ -112,8 +118,9 @@ export class FlameCanvas {
       const drawnWidth = wide > 4 ? wide - GAP : wide > 1 ? wide - 0.5 : Math.max(wide, 1 / this.ratio);
       let path = matched;
       if (matches === null || matches[frame] === 0) {
-        path = paths[inks[frame]] ?? new Path2D();
-        paths[inks[frame]] = path;
+        const ink = inkOf(scene, node);
+        path = paths[ink] ?? new Path2D();
+        paths[ink] = path;
       }
       path.rect(left, y, drawnWidth, ROW_HEIGHT - GAP);
       if (tree.frames.kind[frame] === FrameKind.Note) {
@@ -182,7 +189,7 @@ export class FlameCanvas {
 
   private drawNames(scene: FlameScene, scrollTop: number): void {
     const { context, rows } = this;
-    const { tree, theme, matches, inks } = scene;
+    const { tree, theme, matches } = scene;
     context.font = FONT;
     context.fontKerning = "none";
     context.textBaseline = "middle";
@@ -194,7 +201,7 @@ export class FlameCanvas {
       const name = nodeName(tree, node);
       const label = this.text.fit([name, shortName(name)], rows.width[b] - GAP - 2 * TEXT_PADDING);
       if (label === "") continue;
-      const ink = matches !== null && matches[frame] === 1 ? theme.match : palette[inks[frame]];
+      const ink = matches !== null && matches[frame] === 1 ? theme.match : palette[inkOf(scene, node)];
       const left = this.snap(rows.x[b]) + TEXT_PADDING;
       const middle = this.yOf(scene, tree.depth[node], scrollTop) + (ROW_HEIGHT - GAP) / 2 + 0.5;
       if (tree.frames.kind[frame] === FrameKind.Note) {

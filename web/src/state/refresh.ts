@@ -3,11 +3,21 @@
  * nobody answers. A hidden page asks nothing.
  */
 
-import { effect } from "@preact/signals";
-import { fetchFlameGraph, fetchLabelValues, fetchStatus, fetchTimeline, fetchTop, type Scope } from "../api/client";
+import { computed, effect } from "@preact/signals";
+import {
+  fetchFlameGraph,
+  fetchLabels,
+  fetchLabelValues,
+  fetchStatus,
+  fetchTimeline,
+  fetchTop,
+  type Scope,
+} from "../api/client";
 import { withoutLabel } from "../model/selector";
-import { connection, navigate, questions, scope, view } from "./store";
-import { isLive } from "./view";
+import { presetFor } from "../model/time-range";
+import { baselineScope } from "./diff";
+import { connection, everyQuestion, facetQuestion, navigate, questions, scope, view } from "./store";
+import { DEFAULT_VIEW, isLive } from "./view";
 
 const LIVE_MS = 5_000;
 /** While waiting for the first window. */
@@ -18,6 +28,7 @@ const FIRST_RETRY_MS = 1_000;
 const LAST_RETRY_MS = 30_000;
 const TIMELINE_POINTS = 600;
 const TOP_ROWS = 1_000;
+const HEAT_CELLS = 3_000;
 
 let timer: ReturnType<typeof setTimeout> | undefined;
 let failedInARow = 0;
@@ -27,18 +38,40 @@ let placed = false;
 
 /** Starts, for as long as the page lives. */
 export function startRefreshing(): void {
+  // A change of what is asked asks at once; what is shown otherwise does not matter.
+  const wanted = computed(() => {
+    const { from, to, tab, facets, filter, live } = view.value;
+    const base = tab === "diff" ? keyOf(baselineScope.value) : "";
+    return JSON.stringify([
+      from,
+      to,
+      filter,
+      live,
+      keyOf(scope.value),
+      tab === "table",
+      tab === "heatmap",
+      facets,
+      base,
+    ]);
+  });
   effect(() => {
-    // Read here, so that a change of any of them asks at once; what is shown otherwise does not matter.
-    void scope.value;
-    void view.value.from;
-    void view.value.to;
-    void (view.value.tab === "table");
-    void isLive(view.value);
+    void wanted.value;
     queueMicrotask(() => void refresh("changed"));
   });
   document.addEventListener("visibilitychange", () => {
     if (!document.hidden) void refresh("tick");
   });
+}
+
+/** The values of a label, for completions; a facet that is open has them already. */
+export function askForValues(label: string): void {
+  const about = withoutMatcher(scope.peek(), label);
+  const question = facetQuestion(label);
+  if (!question.has(keyOf(about))) void question.ask(keyOf(about), (signal) => fetchLabelValues(label, about, signal));
+}
+
+function withoutMatcher(about: Scope, label: string): Scope {
+  return { ...about, filter: withoutLabel(about.filter, label) };
 }
 
 /** Asks again at once. */
@@ -58,15 +91,26 @@ async function refresh(why: "changed" | "tick"): Promise<void> {
   const narrow = scope.peek();
   // What a brush selected is past and does not change.
   const narrowAgain = again && (now.brush === null || retrying);
-  const others = { ...narrow, filter: withoutLabel(narrow.filter, "comm") };
   const asked: Promise<void>[] = [
     questions.status.ask("", fetchStatus),
     unless(!again, questions.timeline, keyOf(whole), (signal) => fetchTimeline(whole, TIMELINE_POINTS, signal)),
     unless(!narrowAgain, questions.flame, keyOf(narrow), (signal) => fetchFlameGraph(narrow, signal)),
-    unless(!narrowAgain, questions.processes, keyOf(others), (signal) => fetchLabelValues("comm", others, signal)),
+    unless(true, questions.labels, "", fetchLabels),
   ];
+  for (const label of now.facets) {
+    const about = withoutMatcher(narrow, label);
+    const ask = (signal: AbortSignal) => fetchLabelValues(label, about, signal);
+    asked.push(unless(!narrowAgain, facetQuestion(label), keyOf(about), ask));
+  }
   if (now.tab === "table") {
     asked.push(unless(!narrowAgain, questions.top, keyOf(narrow), (signal) => fetchTop(narrow, TOP_ROWS, signal)));
+  }
+  if (now.tab === "heatmap") {
+    asked.push(unless(!again, questions.heat, keyOf(whole), (signal) => fetchTimeline(whole, HEAT_CELLS, signal)));
+  }
+  if (now.tab === "diff") {
+    const base = baselineScope.peek();
+    asked.push(unless(true, questions.baseline, keyOf(base), (signal) => fetchFlameGraph(base, signal)));
   }
   await Promise.all(asked);
   if (mine !== round) return;
@@ -92,7 +136,7 @@ function keyOf(about: Scope): string {
 }
 
 function schedule(): void {
-  const lost = Object.values(questions).some((question) => question.state.peek().failure?.kind === "unreachable");
+  const lost = everyQuestion().some((question) => question.state.peek().failure?.kind === "unreachable");
   failedInARow = lost ? failedInARow + 1 : 0;
   let pause = isLive(view.peek()) ? LIVE_MS : IDLE_MS;
   if ((questions.status.state.peek().answer?.database.windows ?? 1) === 0) pause = WAITING_MS;
@@ -103,13 +147,21 @@ function schedule(): void {
   }, pause);
 }
 
-/** A database served without a recorder ends in the past: open at its newest hour instead of at an empty one. */
+/**
+ * A database served without a recorder ends in the past: open at its newest hour instead of at an empty one. A young one fills
+ * a small part of the hour: open at the shortest preset that holds all of it.
+ */
 function placeFirstView(): void {
   const status = questions.status.state.peek().answer;
   if (placed || status === null) return;
   placed = true;
-  const newest = status.database.newest_ms;
-  if (openedWithoutRange && status.recording === null && newest !== null) {
+  const { newest_ms: newest, oldest_ms: oldest } = status.database;
+  if (!openedWithoutRange || newest === null || oldest === null) {
+    // Decided when there is something.
+    placed = newest !== null || !openedWithoutRange;
+  } else if (status.recording === null) {
     navigate({ from: newest - 3_600_000, to: newest }, "replace");
+  } else if (view.peek().from === DEFAULT_VIEW.from) {
+    navigate({ from: presetFor(newest - oldest, "now-1h") }, "replace");
   }
 }

@@ -1,6 +1,8 @@
 import { describe, expect, test } from "vitest";
+import { COLOR_MODES } from "../model/coloring";
+import { formatFunction } from "../model/function";
 import { randomNumbers } from "../testing/synthetic";
-import { DEFAULT_VIEW, isLive, readView, type ViewState, writeView } from "./view";
+import { DEFAULT_VIEW, isLive, readView, SORT_COLUMNS, TABS, type ViewState, writeView } from "./view";
 
 describe("the view in the address", () => {
   /** A clean page has a clean address. */
@@ -22,6 +24,12 @@ describe("the view in the address", () => {
       zoom: "12-0123456789abcd",
       rootBelow: true,
       sort: { by: "name", ascending: true },
+      color: "package",
+      tidy: { hide: ["/a&b/", "kind:kernel"], fold: ['"x"'], recursion: true, generics: true, plumbing: true },
+      fn: "2|/usr/bin/a|src/a.rs|operator|<int>",
+      by: "container",
+      facets: ["comm", "unit"],
+      baseline: { range: { from: 1, to: 5 }, filter: "", absolute: true },
     };
     expect(readView(writeView(view))).toEqual(view);
   });
@@ -37,11 +45,27 @@ describe("the view in the address", () => {
         live: pick(true, false),
         filter: pick("", '{comm="é 日本"}', "%zz"),
         brush: pick(null, { from: 5, to: 9 }),
-        tab: pick("flame", "table"),
+        tab: pick(...TABS),
         search: pick("", "&", "+ #?", '"x"'),
         zoom: pick(null, "0-00000000000000"),
         rootBelow: pick(true, false),
-        sort: { by: pick("self", "total", "name", "binary"), ascending: pick(true, false) },
+        sort: { by: pick(...SORT_COLUMNS), ascending: pick(true, false) },
+        color: pick(...COLOR_MODES),
+        tidy: {
+          hide: pick([], ["a"], ["a", "é&"]),
+          fold: pick([], ["/(/"]),
+          recursion: pick(true, false),
+          generics: pick(true, false),
+          plumbing: pick(true, false),
+        },
+        fn: pick(null, formatFunction({ name: "a|b", kind: 3, binary: null, file: null })),
+        by: pick(null, "comm"),
+        facets: pick(["comm"], [], ["pid", "unit"]),
+        baseline: {
+          range: pick(null, { from: 5, to: 9 }),
+          filter: pick(null, "", '{comm="x"}'),
+          absolute: pick(true, false),
+        },
       };
       expect(readView(writeView(view))).toEqual(view);
     }
@@ -55,6 +79,8 @@ describe("the view in the address", () => {
     "?zoom=1-xyz",
     "?tab=graph",
     "?sort=colour",
+    "?color=rainbow&fn=x&by=1&base=9-2",
+    "?hide=&tidy=everything",
     "?%E0%A4%A",
   ])("falls back to the default for %s", (query) => {
     expect(readView(query)).toEqual(DEFAULT_VIEW);

@@ -5,10 +5,25 @@
  * to them, because addresses are typed and truncated by people.
  */
 
+import { COLOR_MODES, type ColorMode } from "../model/coloring";
+import { parseFunction } from "../model/function";
+import { NOT_TIDIED, type Tidy } from "../model/tidy";
 import { followsNow, type Instant, parseInstant } from "../model/time-range";
 
-export type Tab = "flame" | "table";
-export type SortColumn = "self" | "total" | "name" | "binary";
+export const TABS = ["flame", "tree", "table", "sandwich", "diff", "heatmap", "quality"] as const;
+export type Tab = (typeof TABS)[number];
+export const SORT_COLUMNS = ["self", "total", "name", "binary"] as const;
+export type SortColumn = (typeof SORT_COLUMNS)[number];
+
+/** What a diff compares the shown range and filter with. */
+export interface Baseline {
+  /** Null: the span just before the shown one, of the same length. */
+  range: { from: number; to: number } | null;
+  /** Null: the shown filter. */
+  filter: string | null;
+  /** Sample counts as they are, instead of as if both sides had equally many. */
+  absolute: boolean;
+}
 
 export interface ViewState {
   from: Instant;
@@ -27,10 +42,19 @@ export interface ViewState {
   /** Root at the bottom instead of the top. */
   rootBelow: boolean;
   sort: { by: SortColumn; ascending: boolean };
+  color: ColorMode;
+  tidy: Tidy;
+  /** The chosen function (`model/function.ts`); what the sandwich is about. */
+  fn: string | null;
+  /** Label whose values stack up in the timeline. */
+  by: string | null;
+  /** Labels whose values are listed. */
+  facets: readonly string[];
+  baseline: Baseline;
 }
 
 export const DEFAULT_VIEW: ViewState = {
-  from: "now-15m",
+  from: "now-1h",
   to: "now",
   live: true,
   filter: "",
@@ -40,28 +64,69 @@ export const DEFAULT_VIEW: ViewState = {
   zoom: null,
   rootBelow: false,
   sort: { by: "self", ascending: false },
+  color: "kind",
+  tidy: NOT_TIDIED,
+  fn: null,
+  by: null,
+  facets: ["comm"],
+  baseline: { range: null, filter: null, absolute: false },
 };
 
-const SORT_COLUMNS: readonly SortColumn[] = ["self", "total", "name", "binary"];
+/** More rules than a person makes; an address may hold any number. */
+const MOST_RULES = 50;
+const LABEL = /^[A-Za-z_][A-Za-z0-9_.]{0,63}$/;
 
 export function readView(query: string): ViewState {
   const p = new URLSearchParams(query);
-  const brush = /^(\d{1,15})-(\d{1,15})$/.exec(p.get("brush") ?? "");
   const sort = /^(-?)(\w+)$/.exec(p.get("sort") ?? "");
   const by = SORT_COLUMNS.find((column) => column === sort?.[2]);
   const zoom = p.get("zoom") ?? "";
+  const fn = p.get("fn") ?? "";
+  const stacked = p.get("by") ?? "";
+  const facets = p.get("facets");
   return {
     from: parseInstant(p.get("from") ?? "") ?? DEFAULT_VIEW.from,
     to: parseInstant(p.get("to") ?? "") ?? DEFAULT_VIEW.to,
     live: p.get("live") !== "0",
     filter: p.get("filter") ?? "",
-    brush:
-      brush === null || Number(brush[1]) >= Number(brush[2]) ? null : { from: Number(brush[1]), to: Number(brush[2]) },
-    tab: p.get("tab") === "table" ? "table" : "flame",
+    brush: readSpan(p.get("brush")),
+    tab: TABS.find((tab) => tab === p.get("tab")) ?? DEFAULT_VIEW.tab,
     search: p.get("search") ?? "",
     zoom: /^\d{1,5}-[0-9a-f]{14}$/.test(zoom) ? zoom : null,
     rootBelow: p.get("root") === "below",
     sort: by === undefined ? DEFAULT_VIEW.sort : { by, ascending: sort?.[1] !== "-" },
+    color: COLOR_MODES.find((mode) => mode === p.get("color")) ?? DEFAULT_VIEW.color,
+    tidy: readTidy(p),
+    fn: parseFunction(fn) === null ? null : fn,
+    by: LABEL.test(stacked) ? stacked : null,
+    facets: facets === null ? DEFAULT_VIEW.facets : facets.split(",").filter((label) => LABEL.test(label)),
+    baseline: {
+      range: readSpan(p.get("base")),
+      filter: p.get("basefilter"),
+      absolute: p.get("diff") === "absolute",
+    },
+  };
+}
+
+function readSpan(text: string | null): { from: number; to: number } | null {
+  const span = /^(\d{1,15})-(\d{1,15})$/.exec(text ?? "");
+  if (span === null || Number(span[1]) >= Number(span[2])) return null;
+  return { from: Number(span[1]), to: Number(span[2]) };
+}
+
+function readTidy(p: URLSearchParams): Tidy {
+  const flags = (p.get("tidy") ?? "").split(",");
+  const rules = (name: string): string[] =>
+    p
+      .getAll(name)
+      .filter((text) => text.trim() !== "")
+      .slice(0, MOST_RULES);
+  return {
+    hide: rules("hide"),
+    fold: rules("fold"),
+    recursion: flags.includes("recursion"),
+    generics: flags.includes("generics"),
+    plumbing: flags.includes("plumbing"),
   };
 }
 
@@ -79,6 +144,18 @@ export function writeView(view: ViewState): string {
   if (view.rootBelow) p.set("root", "below");
   const { by, ascending } = view.sort;
   if (by !== DEFAULT_VIEW.sort.by || ascending) p.set("sort", `${ascending ? "" : "-"}${by}`);
+  if (view.color !== DEFAULT_VIEW.color) p.set("color", view.color);
+  const { tidy, baseline } = view;
+  for (const rule of tidy.hide) p.append("hide", rule);
+  for (const rule of tidy.fold) p.append("fold", rule);
+  const flags = (["recursion", "generics", "plumbing"] as const).filter((flag) => tidy[flag]);
+  if (flags.length > 0) p.set("tidy", flags.join(","));
+  if (view.fn !== null) p.set("fn", view.fn);
+  if (view.by !== null) p.set("by", view.by);
+  if (view.facets.join() !== DEFAULT_VIEW.facets.join()) p.set("facets", view.facets.join());
+  if (baseline.range !== null) p.set("base", `${baseline.range.from}-${baseline.range.to}`);
+  if (baseline.filter !== null) p.set("basefilter", baseline.filter);
+  if (baseline.absolute) p.set("diff", "absolute");
   const text = p.toString();
   return text === "" ? "" : `?${text}`;
 }

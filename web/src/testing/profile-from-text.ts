@@ -34,6 +34,11 @@ interface Branch {
 
 /** The profile as the server would send it. */
 export function flameGraphFromText(text: string): FlameGraph {
+  return flameGraphFromStacks(stacksOf(text));
+}
+
+/** The profile of these stacks, a sample each, root first, frames written as in the drawing. */
+export function flameGraphFromStacks(stacks: readonly (readonly string[])[]): FlameGraph {
   const answer: FlameGraph = {
     from_ms: 0,
     to_ms: 60_000,
@@ -64,7 +69,7 @@ export function flameGraphFromText(text: string): FlameGraph {
   };
   const branch = (frame: number): Branch => ({ frame, self: 0, total: 0, children: new Map() });
   const root = branch(frameOf("all", FrameKind.Root));
-  for (const stack of stacksOf(text)) {
+  for (const stack of stacks) {
     let at = root;
     at.total++;
     for (const cell of stack) {

@@ -1,24 +1,43 @@
-/** The page: bars, sidebar, timeline, and the panel with flame graph or table. */
+/** The page: bars, labels, timeline, and the panel with one of its views. */
 
+import { useSignalEffect } from "@preact/signals";
 import { useEffect } from "preact/hooks";
-import { announcement, focus, navigate, questions, select, status, view } from "../state/store";
+import { diffPane } from "../state/diff";
+import { focus, zoomOutWholly } from "../state/flame";
+import { currentPane, mainPane } from "../state/pane";
+import { calleesPane } from "../state/sandwich";
+import { rememberViews } from "../state/saved";
+import { announcement, navigate, questions, status, view } from "../state/store";
 import type { Tab } from "../state/view";
 import { DetailsLine } from "./details";
+import { Diff } from "./diff";
 import { emptyState } from "./empty";
-import { FlameGraph, Legend } from "./flame-graph";
+import { Facets } from "./facets";
 import { installKeys } from "./flame-keys";
+import { FlamePane } from "./flame-pane";
+import { FrameMenu } from "./frame-menu";
+import { HeatMap } from "./heat-map";
 import { Help } from "./help";
 import { FlipIcon, ResetIcon } from "./icons";
+import { LegendBar } from "./legend-bar";
 import { Notices } from "./notices";
-import { ProcessFacet } from "./process-facet";
+import { Quality } from "./quality";
 import { QualityStrip } from "./quality-strip";
+import { Sandwich } from "./sandwich";
 import { SearchBox } from "./search-box";
+import { TidyMenu } from "./tidy-menu";
 import { Timeline } from "./timeline";
 import { TopBar } from "./top-bar";
 import { TopTable } from "./top-table";
+import { TreeGrid } from "./tree-grid";
 
 export function App() {
   useEffect(installKeys, []);
+  useEffect(rememberViews, []);
+  useSignalEffect(() => {
+    const { tab } = view.value;
+    currentPane.value = tab === "sandwich" ? calleesPane : tab === "diff" ? diffPane : mainPane;
+  });
   const host = status.value?.host;
   useEffect(() => {
     document.title = host === undefined ? "profiler" : `${host} – profiler`;
@@ -28,7 +47,7 @@ export function App() {
       <TopBar />
       <Notices />
       <div class="body">
-        <ProcessFacet />
+        <Facets />
         <main>
           <Timeline />
           <Panel />
@@ -36,6 +55,7 @@ export function App() {
       </div>
       <QualityStrip />
       <Help />
+      <FrameMenu />
       <p class="visually-hidden" aria-live="polite">
         {announcement}
       </p>
@@ -43,10 +63,17 @@ export function App() {
   );
 }
 
-const TABS: readonly { tab: Tab; label: string }[] = [
-  { tab: "flame", label: "Flame graph" },
-  { tab: "table", label: "Table" },
+const PANELS: readonly { tab: Tab; label: string; view: () => preact.ComponentChild }[] = [
+  { tab: "flame", label: "Flame graph", view: () => <MainGraph /> },
+  { tab: "tree", label: "Tree", view: () => <TreeGrid /> },
+  { tab: "table", label: "Table", view: () => <TopTable /> },
+  { tab: "sandwich", label: "Sandwich", view: () => <Sandwich /> },
+  { tab: "diff", label: "Diff", view: () => <Diff /> },
+  { tab: "heatmap", label: "Heat map", view: () => <HeatMap /> },
+  { tab: "quality", label: "Quality", view: () => <Quality /> },
 ];
+const WITH_GRAPH: readonly Tab[] = ["flame", "sandwich", "diff"];
+const WITH_SEARCH: readonly Tab[] = ["flame", "tree", "table", "sandwich", "diff"];
 
 function Panel() {
   const { tab } = view.value;
@@ -55,62 +82,84 @@ function Panel() {
   return (
     <section class="panel" aria-busy={asked.loading}>
       <div class="panel-bar">
-        <div class="tabs" role="tablist" aria-label="View">
-          {TABS.map((entry) => (
-            <button
-              type="button"
-              key={entry.tab}
-              role="tab"
-              id={`tab-${entry.tab}`}
-              aria-selected={tab === entry.tab}
-              aria-controls="panel"
-              onClick={() => navigate({ tab: entry.tab })}
-            >
-              {entry.label}
-            </button>
-          ))}
-        </div>
-        <SearchBox />
+        <Tabs />
+        {WITH_SEARCH.includes(tab) && <SearchBox />}
         <span class="gap" />
-        {tab === "flame" && <FlameTools />}
+        {WITH_GRAPH.includes(tab) && <GraphTools />}
       </div>
       <div class="panel-content" id="panel" role="tabpanel" aria-labelledby={`tab-${tab}`}>
-        {empty ?? (tab === "table" ? <TopTable /> : <FlameGraph />)}
+        {empty ?? PANELS.find((panel) => panel.tab === tab)?.view()}
       </div>
-      {empty === null && tab === "flame" && <DetailsLine />}
+      {empty === null && WITH_GRAPH.includes(tab) && <DetailsLine />}
     </section>
   );
 }
 
-function FlameTools() {
-  const { zoom, rootBelow } = view.value;
+function MainGraph() {
   return (
-    <div class="flame-tools">
-      <Legend />
-      {focus.value.missing && <span class="quiet">The zoomed frame is not in this range.</span>}
-      {zoom !== null && (
+    <>
+      <FlamePane pane={mainPane} />
+      <LegendBar />
+    </>
+  );
+}
+
+/** Arrow keys move between the tabs, as the ARIA practices have it. */
+function Tabs() {
+  const { tab } = view.value;
+  const step = (event: KeyboardEvent): void => {
+    const by = event.key === "ArrowRight" ? 1 : event.key === "ArrowLeft" ? -1 : 0;
+    if (by === 0) return;
+    event.preventDefault();
+    const at = PANELS.findIndex((panel) => panel.tab === tab);
+    const next = PANELS[(at + by + PANELS.length) % PANELS.length].tab;
+    navigate({ tab: next });
+    document.getElementById(`tab-${next}`)?.focus();
+  };
+  return (
+    <div class="tabs" role="tablist" aria-label="View" onKeyDown={step}>
+      {PANELS.map((entry, i) => (
         <button
           type="button"
-          class="button small"
-          title="Zoom out completely (0)"
-          onClick={() => {
-            select(-1);
-            navigate({ zoom: null });
-          }}
+          key={entry.tab}
+          role="tab"
+          id={`tab-${entry.tab}`}
+          aria-selected={tab === entry.tab}
+          aria-controls="panel"
+          tabIndex={tab === entry.tab ? 0 : -1}
+          title={`${entry.label} (${i + 1})`}
+          onClick={() => navigate({ tab: entry.tab })}
         >
+          {entry.label}
+        </button>
+      ))}
+    </div>
+  );
+}
+
+function GraphTools() {
+  const { tab, zoom, rootBelow } = view.value;
+  return (
+    <div class="flame-tools">
+      {tab === "flame" && focus.value.missing && <span class="quiet">The zoomed frame is not in this view.</span>}
+      {zoom !== null && tab !== "sandwich" && (
+        <button type="button" class="button small" title="Zoom out completely (0)" onClick={zoomOutWholly}>
           <ResetIcon /> Reset zoom
         </button>
       )}
-      <button
-        type="button"
-        class="button icon-only small"
-        aria-pressed={rootBelow}
-        aria-label="Root at the bottom"
-        title={rootBelow ? "Put the root at the top (i)" : "Put the root at the bottom (i)"}
-        onClick={() => navigate({ rootBelow: !rootBelow })}
-      >
-        <FlipIcon />
-      </button>
+      <TidyMenu />
+      {tab !== "sandwich" && (
+        <button
+          type="button"
+          class="button icon-only small"
+          aria-pressed={rootBelow}
+          aria-label="Root at the bottom"
+          title={rootBelow ? "Put the root at the top (i)" : "Put the root at the bottom (i)"}
+          onClick={() => navigate({ rootBelow: !rootBelow })}
+        >
+          <FlipIcon />
+        </button>
+      )}
     </div>
   );
 }

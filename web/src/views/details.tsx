@@ -1,54 +1,49 @@
 /** Everything about one frame: in the line below the graph, and beside the pointer. */
 
-import { type CallTree, describeFrame, FrameKind } from "../model/call-tree";
-import { KIND_LABELS } from "../model/color";
-import { baseName, formatCount, formatNanos, formatShare } from "../model/units";
-import { flame, focus, hovered, selected, theme, tree } from "../state/store";
-
-export interface FrameFacts {
-  name: string;
-  kind: FrameKind;
-  total: number;
-  self: number;
-  all: number;
-  inView: number;
-  nanosPerSample: number;
-  binary: string | null;
-  source: string | null;
-  reason: string | null;
-}
-
-export function factsOf(at: CallTree, node: number, focused: number, nanosPerSample: number): FrameFacts {
-  const frame = describeFrame(at.frames, at.frame[node]);
-  return {
-    ...frame,
-    total: at.total[node],
-    self: at.self[node],
-    all: at.total[0],
-    inView: at.total[focused],
-    nanosPerSample,
-  };
-}
+import { FrameKind, KIND_NAMES } from "../model/call-tree";
+import { diffInk, kindInk } from "../model/color";
+import { NOISE_Z, type NodeDiff } from "../model/diff";
+import { baseName, formatCount, formatNanos, formatPoints, formatShare } from "../model/units";
+import { currentPane, type FrameFacts, factsOf } from "../state/pane";
+import { theme } from "../state/theme";
+import { openFrameMenu } from "./frame-menu";
 
 /** One line for screen readers. */
 export function spoken(facts: FrameFacts): string {
+  if (facts.diff !== null) {
+    const { before, allBefore, after, allAfter, verdict } = facts.diff;
+    return `${facts.name}, before ${formatShare(before, allBefore)}, now ${formatShare(after, allAfter)}, ${VERDICTS[verdict]}`;
+  }
   const self = facts.self > 0 ? `, itself ${formatShare(facts.self, facts.all)}` : "";
-  return `${facts.name}, ${KIND_LABELS[facts.kind]}, ${formatShare(facts.total, facts.all)}${self}`;
+  return `${facts.name}, ${KIND_NAMES[facts.kind]}, ${formatShare(facts.total, facts.all)}${self}`;
 }
 
 /** The line below the graph: the frame under the pointer, else the chosen one, else the zoomed one. */
 export function DetailsLine() {
-  const at = tree.value;
-  const answer = flame.value;
-  if (at === null || answer === null) return <div class="details" />;
-  const node = hovered.value >= 0 ? hovered.value : selected.value >= 0 ? selected.value : focus.value.node;
-  const facts = factsOf(at, node, focus.value.node, answer.nanosPerSample);
+  const pane = currentPane.value;
+  void pane.tree.value;
+  const focused = pane.focus.value;
+  const chosen = pane.selected.value;
+  const node = pane.hovered.value >= 0 ? pane.hovered.value : chosen >= 0 ? chosen : focused;
+  const facts = factsOf(pane, node);
+  if (facts === null) return <div class="details" />;
   return (
     <div class="details" data-testid="details">
-      <span class="swatch" style={{ background: theme.value.inks[facts.kind * 3].fill }} />
+      <span class="swatch" style={{ background: theme.value.inks[kindInk(facts.kind)].fill }} />
       <strong class="name">{facts.name}</strong>
-      <Numbers facts={facts} />
+      {facts.diff === null ? <Numbers facts={facts} /> : <DiffNumbers diff={facts.diff} />}
       <span class="quiet where">{whereText(facts)}</span>
+      <button
+        type="button"
+        class="button small"
+        title="What can be done with this frame (m)"
+        onClick={(event) => {
+          const box = event.currentTarget.getBoundingClientRect();
+          openFrameMenu(pane, node, box.right, box.top - 8);
+        }}
+      >
+        Actions
+      </button>
     </div>
   );
 }
@@ -72,12 +67,48 @@ function Numbers({ facts }: { facts: FrameFacts }) {
   );
 }
 
+const VERDICTS: Record<NodeDiff["verdict"], string> = {
+  more: "more",
+  less: "less",
+  noise: "within the noise",
+  unknown: "not comparable: one side folded it into smaller frames",
+};
+
+function DiffNumbers({ diff }: { diff: NodeDiff }) {
+  const { before, allBefore, after, allAfter, change, verdict } = diff;
+  return (
+    <span class="numbers">
+      before <b>{formatShare(before, allBefore)}</b> <span class="quiet">({formatCount(before)})</span>, now{" "}
+      <b>{formatShare(after, allAfter)}</b> <span class="quiet">({formatCount(after)})</span>:{" "}
+      <b>{formatPoints(change)}</b> {VERDICTS[verdict]}
+    </span>
+  );
+}
+
 function whereText(facts: FrameFacts): string {
   return [facts.source, facts.binary, facts.reason].filter((part) => part !== null).join(" · ");
 }
 
 export function Tooltip({ facts }: { facts: FrameFacts }) {
-  const { total, self, all, inView, nanosPerSample } = facts;
+  return (
+    <>
+      <p class="name">{facts.name}</p>
+      {facts.diff === null ? <SampleTable facts={facts} /> : <DiffTable diff={facts.diff} />}
+      <p class="quiet">
+        <span class="swatch" style={{ background: theme.value.inks[kindInk(facts.kind)].fill }} />{" "}
+        {KIND_NAMES[facts.kind]}
+        {facts.binary !== null && ` in ${baseName(facts.binary)}`}
+      </p>
+      {facts.source !== null && <p class="quiet">{facts.source}</p>}
+      {facts.reason !== null && <p class="quiet">{facts.reason}</p>}
+      {facts.kind === FrameKind.Remainder && (
+        <p class="quiet">Stands for frames too small to send. Narrow the range or the filter to see them.</p>
+      )}
+    </>
+  );
+}
+
+function SampleTable({ facts: { total, self, all, inView, nanosPerSample } }: { facts: FrameFacts }) {
   const row = (label: string, samples: number) => (
     <tr>
       <th scope="row">{label}</th>
@@ -88,32 +119,55 @@ export function Tooltip({ facts }: { facts: FrameFacts }) {
     </tr>
   );
   return (
+    <table>
+      <thead>
+        <tr>
+          <td />
+          <th scope="col">of all</th>
+          {inView !== all && <th scope="col">of view</th>}
+          <th scope="col">CPU</th>
+          <th scope="col">samples</th>
+        </tr>
+      </thead>
+      <tbody>
+        {row("total", total)}
+        {row("self", self)}
+      </tbody>
+    </table>
+  );
+}
+
+function DiffTable({ diff }: { diff: NodeDiff }) {
+  const row = (label: string, samples: number, self: number, all: number) => (
+    <tr>
+      <th scope="row">{label}</th>
+      <td>{formatShare(samples, all)}</td>
+      <td class="quiet">{formatCount(samples)}</td>
+      <td class="quiet">{formatShare(self, all)}</td>
+    </tr>
+  );
+  const step = diff.verdict === "more" ? 3 : diff.verdict === "less" ? -3 : 0;
+  return (
     <>
-      <p class="name">{facts.name}</p>
       <table>
         <thead>
           <tr>
             <td />
             <th scope="col">of all</th>
-            {inView !== all && <th scope="col">of view</th>}
-            <th scope="col">CPU</th>
             <th scope="col">samples</th>
+            <th scope="col">self</th>
           </tr>
         </thead>
         <tbody>
-          {row("total", total)}
-          {row("self", self)}
+          {row("before", diff.before, diff.beforeSelf, diff.allBefore)}
+          {row("now", diff.after, diff.afterSelf, diff.allAfter)}
         </tbody>
       </table>
-      <p class="quiet">
-        <span class="swatch" style={{ background: theme.value.inks[facts.kind * 3].fill }} /> {KIND_LABELS[facts.kind]}
-        {facts.binary !== null && ` in ${baseName(facts.binary)}`}
+      <p>
+        <span class="swatch" style={{ background: theme.value.inks[diffInk(step)].fill }} />{" "}
+        <b>{formatPoints(diff.change)}</b> {VERDICTS[diff.verdict]}
+        {diff.verdict === "noise" && ` (less than ${NOISE_Z} standard deviations)`}
       </p>
-      {facts.source !== null && <p class="quiet">{facts.source}</p>}
-      {facts.reason !== null && <p class="quiet">{facts.reason}</p>}
-      {facts.kind === FrameKind.Remainder && (
-        <p class="quiet">Stands for frames too small to send. Narrow the range or the filter to see them.</p>
-      )}
     </>
   );
 }

@@ -7,6 +7,7 @@ import { type EmptyReason, whyEmpty } from "../model/why-empty";
 import { retryNow } from "../state/refresh";
 import { failure, filterProblem, flame, navigate, questions, scopeMillis, status, view } from "../state/store";
 import { DEFAULT_VIEW } from "../state/view";
+import { CopyButton } from "./copy-button";
 
 const HOUR_MS = 3_600_000;
 
@@ -15,6 +16,26 @@ export function emptyState() {
   const { tab, filter, brush } = view.value;
   const why = failure.value;
   const asked = tab === "table" ? questions.top.state.value : questions.flame.state.value;
+  if (tab === "quality" || tab === "heatmap") return null;
+  if (why?.kind === "refused" && why.problem.code === "query_too_large") {
+    return (
+      <Message title="The question is too large">
+        <p>{why.problem.detail} A shorter range or a narrower filter has an answer.</p>
+        <div class="actions">
+          <button
+            type="button"
+            class="button primary"
+            onClick={() => navigate({ from: "now-15m", to: "now", brush: null })}
+          >
+            Show the last 15 minutes
+          </button>
+          <button type="button" class="button" onClick={retryNow}>
+            Ask again
+          </button>
+        </div>
+      </Message>
+    );
+  }
   if (why?.kind === "refused") {
     return (
       <Message title={filterProblem.value === null ? why.problem.title : "The filter cannot be used"}>
@@ -43,9 +64,8 @@ export function emptyState() {
   if (asked.answer === null) {
     return why?.kind === "unreachable" ? (
       <Message title="The profiler does not answer">
-        <p>
-          It may have been stopped. Start it with <code>profiler run</code>; this page reconnects by itself.
-        </p>
+        <p>It may have been stopped. Start it again; this page reconnects by itself.</p>
+        <CopyButton text="sudo profiler run" />
       </Message>
     ) : (
       <div class="empty loading" role="status">
@@ -70,8 +90,9 @@ function Reason({ reason }: { reason: EmptyReason }) {
       return (
         <Message title="This database has no profiles yet">
           <p>
-            <code>{reason.path}</code> is open for reading only. Record into it with <code>profiler run</code>.
+            <code>{reason.path}</code> is open for reading only. Record into it:
           </p>
+          <CopyButton text={`sudo profiler run --db ${reason.path}`} />
         </Message>
       );
     case "before-oldest":
@@ -97,6 +118,9 @@ function Reason({ reason }: { reason: EmptyReason }) {
             The newest profile ends at {formatMoment(reason.newestMs)}
             {status.value?.recording === null && ", and nothing is recording now"}.
           </p>
+          {status.value?.recording === null && (
+            <CopyButton text={`sudo profiler run --db ${status.value.database.path}`} />
+          )}
           <div class="actions">
             <button
               type="button"

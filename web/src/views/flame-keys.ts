@@ -3,23 +3,16 @@
 import { children, isWithin } from "../model/call-tree";
 import { focusThatShows } from "../model/flame-rows";
 import { nextMatch } from "../model/search";
-import {
-  announcement,
-  flame,
-  focus,
-  found,
-  hovered,
-  navigate,
-  select,
-  selected,
-  tree,
-  view,
-  zoomOut,
-  zoomTo,
-} from "../state/store";
-import { factsOf, spoken } from "./details";
+import { focus, found, select, selected, tree, zoomOutWholly, zoomTo } from "../state/flame";
+import { currentPane, factsOf, mainPane, type Pane } from "../state/pane";
+import { announcement, navigate, view } from "../state/store";
+import { nextTheme } from "../state/theme";
+import { TABS } from "../state/view";
+import { spoken } from "./details";
+import { actionsFor } from "./frame-actions";
+import { openFrameMenu } from "./frame-menu";
 import { openHelp } from "./help";
-import { nextTheme, toggleLive } from "./top-bar";
+import { toggleLive } from "./top-bar";
 
 /** A frame that a search stepped to is at least this wide, in pixels. */
 const SEEN_WIDTH = 40;
@@ -35,17 +28,17 @@ export function focusSearch(): void {
   input?.select();
 }
 
-function focusGraph(): void {
-  document.querySelector<HTMLCanvasElement>(".flame canvas")?.focus({ preventScroll: true });
+/** From the search box into the graph. */
+export function leaveSearch(): void {
+  document.querySelector<HTMLCanvasElement>(".flame-sticky canvas")?.focus({ preventScroll: true });
 }
 
 /** Chooses a frame and tells everybody. */
-function choose(node: number): void {
-  const at = tree.peek();
-  const answer = flame.peek();
-  if (at === null || answer === null || node < 0) return;
-  select(node);
-  announcement.value = spoken(factsOf(at, node, focus.peek().node, answer.nanosPerSample));
+function choose(pane: Pane, node: number): void {
+  if (node < 0) return;
+  pane.choose(node);
+  const facts = factsOf(pane, node);
+  if (facts !== null) announcement.value = spoken(facts);
 }
 
 /** Goes to the next match (1) or the one before (-1), zooming so that it can be seen. */
@@ -53,13 +46,15 @@ export function stepMatch(step: 1 | -1): void {
   const at = tree.peek();
   const result = found.peek();
   if (at === null || result === null || result.nodes.length === 0) return;
-  if (view.peek().tab !== "flame") navigate({ tab: "flame" });
+  const { tab } = view.peek();
+  if (tab !== "flame" && tab !== "tree") navigate({ tab: "flame" });
   const from = selected.peek();
   const node = nextMatch(result.nodes, from < 0 && step === 1 ? 0 : Math.max(from, 0), step);
   const { node: zoomed } = focus.peek();
   const seen = isWithin(at, node, zoomed) && (at.total[node] / at.total[zoomed]) * flameWidth >= SEEN_WIDTH;
-  if (!seen) zoomTo(focusThatShows(at, node, flameWidth, SEEN_WIDTH));
-  choose(node);
+  if (!seen && tab !== "tree") zoomTo(focusThatShows(at, node, flameWidth, SEEN_WIDTH));
+  select(node);
+  choose(mainPane, node);
 }
 
 /** Installs the keys for as long as the page lives. */
@@ -73,10 +68,9 @@ export function installKeys(): void {
       focusSearch();
       return;
     }
-    if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
-    if (target.closest("input, textarea, select, [contenteditable], dialog[open]") !== null) return;
-    const onGraph = target === document.body || target instanceof HTMLCanvasElement;
-    const act = anywhere(event.key) ?? (onGraph && view.peek().tab === "flame" ? onFlame(event.key) : null);
+    if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing || event.defaultPrevented) return;
+    if (target.closest("input, textarea, select, [contenteditable], dialog[open], [role=menu]") !== null) return;
+    const act = anywhere(event.key) ?? onGraph(event, target);
     if (act === null) return;
     event.preventDefault();
     act();
@@ -84,6 +78,8 @@ export function installKeys(): void {
 }
 
 function anywhere(key: string): (() => void) | null {
+  const tab = TABS[Number(key) - 1];
+  if (tab !== undefined) return () => navigate({ tab });
   switch (key) {
     case "/":
       return focusSearch;
@@ -94,77 +90,74 @@ function anywhere(key: string): (() => void) | null {
     case "N":
       return () => stepMatch(-1);
     case "0":
-      return () => {
-        select(-1);
-        navigate({ zoom: null });
-      };
+      return zoomOutWholly;
     case "i":
       return () => navigate({ rootBelow: !view.peek().rootBelow });
     case "l":
       return toggleLive;
     case "t":
       return nextTheme;
-    case "1":
-      return () => navigate({ tab: "flame" });
-    case "2":
-      return () => navigate({ tab: "table" });
+    case "d":
+      return () => navigate({ tab: "diff" });
     default:
       return null;
   }
 }
 
-function onFlame(key: string): (() => void) | null {
-  const at = tree.peek();
+const GRAPH_TABS: readonly string[] = ["flame", "sandwich", "diff"];
+
+function onGraph(event: KeyboardEvent, target: Element): (() => void) | null {
+  const onCanvas = target instanceof HTMLCanvasElement;
+  const { tab } = view.peek();
+  if (!GRAPH_TABS.includes(tab) || !(onCanvas || target === document.body)) return null;
+  const pane = currentPane.peek();
+  if (pane.tree.peek() === null) return null;
+  return onPane(pane, event.key, onCanvas ? target : document.querySelector(".flame-sticky canvas"));
+}
+
+function onPane(pane: Pane, key: string, canvas: Element | null): (() => void) | null {
+  const at = pane.tree.peek();
   if (at === null) return null;
-  const current = selected.peek() >= 0 ? selected.peek() : focus.peek().node;
-  const down = view.peek().rootBelow ? "ArrowUp" : "ArrowDown";
-  const up = view.peek().rootBelow ? "ArrowDown" : "ArrowUp";
+  const current = pane.selected.peek() >= 0 ? pane.selected.peek() : pane.focus.peek();
+  const pointed = pane.hovered.peek() >= 0 ? pane.hovered.peek() : current;
+  const below = pane.rootBelow.peek();
   switch (key) {
-    case down: {
-      const below = children(at, current);
-      const biggest = below.reduce((best, child) => (best < 0 || at.total[child] > at.total[best] ? child : best), -1);
-      return () => choose(biggest);
+    case below ? "ArrowUp" : "ArrowDown": {
+      const biggest = children(at, current).reduce(
+        (best, child) => (best < 0 || at.total[child] > at.total[best] ? child : best),
+        -1,
+      );
+      return () => choose(pane, biggest);
     }
-    case up:
-      return () => choose(at.parent[current]);
+    case below ? "ArrowDown" : "ArrowUp":
+      return () => choose(pane, at.parent[current]);
     case "ArrowLeft":
     case "ArrowRight":
       return () => {
         if (at.parent[current] < 0) return;
         const siblings = children(at, at.parent[current]);
-        choose(siblings[siblings.indexOf(current) + (key === "ArrowLeft" ? -1 : 1)] ?? -1);
+        choose(pane, siblings[siblings.indexOf(current) + (key === "ArrowLeft" ? -1 : 1)] ?? -1);
       };
     case "Enter":
       return () => {
-        if (selected.peek() >= 0) zoomTo(selected.peek());
+        if (pane.selected.peek() >= 0) pane.open(pane.selected.peek());
       };
     case "Backspace":
-      return zoomOut;
+      return pane.leave;
     case "Escape":
       return () => {
-        if (selected.peek() >= 0) select(-1);
-        else zoomOut();
+        if (pane.selected.peek() >= 0) pane.choose(-1);
+        else pane.leave();
       };
-    case "c":
+    case "m":
+    case "ContextMenu":
       return () => {
-        const node = hovered.peek() >= 0 ? hovered.peek() : current;
-        const answer = flame.peek();
-        if (answer === null) return;
-        const { name } = factsOf(at, node, 0, answer.nanosPerSample);
-        // Without permission there is nothing to be done and nothing lost.
-        navigator.clipboard?.writeText(name).then(
-          () => {
-            announcement.value = `Copied ${name}`;
-          },
-          () => undefined,
-        );
+        const box = canvas?.getBoundingClientRect();
+        openFrameMenu(pane, pointed, (box?.left ?? 0) + 40, (box?.top ?? 0) + 40);
       };
-    default:
-      return null;
+    default: {
+      const action = actionsFor(pane, pointed).find((one) => one.key === key);
+      return action === undefined ? null : action.run;
+    }
   }
-}
-
-/** From the search box into the graph. */
-export function leaveSearch(): void {
-  focusGraph();
 }

@@ -1,21 +1,42 @@
-/** The keyboard, explained. */
+/** The keyboard and the search, explained. */
 
 import { CloseIcon } from "./icons";
 
-const KEYS: readonly (readonly [string, string])[] = [
-  ["/  or  Ctrl F", "search"],
-  ["Enter, n", "next match"],
-  ["Shift Enter, N", "previous match"],
-  ["Arrows", "choose a frame: caller, biggest callee, neighbours"],
-  ["Enter", "zoom into the chosen frame"],
-  ["Esc, Backspace", "zoom out by one frame"],
-  ["0", "zoom out completely"],
-  ["i", "root at the top or at the bottom"],
-  ["c", "copy the name of the frame"],
-  ["1, 2", "flame graph, table"],
-  ["l", "follow the present"],
-  ["t", "theme"],
-  ["?", "this list"],
+const GROUPS: readonly { title: string; keys: readonly (readonly [string, string])[] }[] = [
+  {
+    title: "Everywhere",
+    keys: [
+      ["/  or  Ctrl F", "search"],
+      ["n, N", "next and previous match"],
+      ["1 … 7", "flame graph, tree, table, sandwich, diff, heat map, quality"],
+      ["l", "follow the present"],
+      ["i", "root at the top or at the bottom"],
+      ["0", "zoom out completely"],
+      ["t", "theme"],
+      ["?", "this list"],
+    ],
+  },
+  {
+    title: "In a graph",
+    keys: [
+      ["Arrows", "caller, biggest callee, neighbours"],
+      ["Enter", "zoom into the chosen frame"],
+      ["Esc, Backspace", "zoom out by one frame"],
+      ["m", "all that can be done with the frame"],
+      ["f", "callers and callees (sandwich)"],
+      ["h, z", "hide the function; fold what is below it"],
+      ["s, T", "highlight it; show it in the table"],
+      ["c, C", "copy the name; the whole stack"],
+    ],
+  },
+  {
+    title: "In the tree and the heat map",
+    keys: [
+      ["→  ←", "open, close or go to the caller"],
+      ["*", "open everything below"],
+      ["Shift arrows", "select cells; Enter shows their graph"],
+    ],
+  },
 ];
 
 export function openHelp(): void {
@@ -32,20 +53,31 @@ export function Help() {
           <CloseIcon />
         </button>
       </div>
-      <dl>
-        {KEYS.map(([keys, meaning]) => (
-          <div key={keys}>
-            <dt>
-              <kbd>{keys}</kbd>
-            </dt>
-            <dd>{meaning}</dd>
-          </div>
+      <div class="help-groups">
+        {GROUPS.map(({ title, keys }) => (
+          <section key={title}>
+            <h3>{title}</h3>
+            <dl>
+              {keys.map(([key, meaning]) => (
+                <div key={key}>
+                  <dt>
+                    <kbd>{key}</kbd>
+                  </dt>
+                  <dd>{meaning}</dd>
+                </div>
+              ))}
+            </dl>
+          </section>
         ))}
-      </dl>
-      <p class="quiet">
-        Searches take text, <code>"a whole name"</code> or <code>/a regular expression/</code>. They highlight and never
-        change a percentage; to leave samples out, filter. Drag over the timeline to look at a part of it.
-      </p>
+        <section>
+          <h3>Search</h3>
+          <p class="quiet">
+            Text, <code>"a whole name"</code>, <code>/a regular expression/</code>, <code>kind:kernel</code>,{" "}
+            <code>package:tokio</code>, <code>binary:libc</code>, <code>file:main.rs</code>. A search highlights and
+            never changes a percentage. The same words hide frames under Tidy; to leave samples out, filter.
+          </p>
+        </section>
+      </div>
     </dialog>
   );
 }

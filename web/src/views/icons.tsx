@@ -48,4 +48,9 @@ export const HelpIcon = icon(
 );
 export const CalendarIcon = icon(<path d="M2.5 3.5h11v10h-11ZM2.5 6.5h11M5.5 2v2.5M10.5 2v2.5" />);
 export const WarningIcon = icon(<path d="M8 2 14.5 13.5h-13ZM8 6.5V10M8 11.8v.1" />);
+export const TidyIcon = icon(<path d="M2 3.5h12M4 7h8M6 10.5h4M7.2 14h1.6" />);
+export const MinusIcon = icon(<path d="M3.5 8h9" />);
+export const LinkIcon = icon(
+  <path d="M6.5 9.5a2.6 2.6 0 0 0 3.7 0l2.6-2.6a2.6 2.6 0 0 0-3.7-3.7l-.8.8M9.5 6.5a2.6 2.6 0 0 0-3.7 0L3.2 9.1a2.6 2.6 0 0 0 3.7 3.7l.8-.8" />,
+);
 export const ZoomInIcon = icon(<path d="M7 2.5a4.5 4.5 0 1 1 0 9 4.5 4.5 0 0 1 0-9ZM10.5 10.5 14 14M5 7h4M7 5v4" />);

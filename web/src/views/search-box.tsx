@@ -2,7 +2,8 @@
 
 import { useComputed } from "@preact/signals";
 import { formatCount, formatShare } from "../model/units";
-import { focus, found, foundInFocus, navigate, searchQuery, selected, tree, view } from "../state/store";
+import { focus, found, foundInFocus, searchQuery, selected, tree } from "../state/flame";
+import { navigate, view } from "../state/store";
 import { leaveSearch, stepMatch } from "./flame-keys";
 import { CloseIcon, DownIcon, SearchIcon, UpIcon } from "./icons";
 
@@ -21,7 +22,7 @@ export function SearchBox() {
           aria-invalid={bad}
           aria-describedby="search-result"
           placeholder="Search (/)"
-          title={'Text anywhere in a name, "whole name", or /regular expression/'}
+          title={'Text anywhere in a name, "whole name", /regular expression/, or kind: package: binary: file:'}
           spellcheck={false}
           autocomplete="off"
           autocapitalize="off"
@@ -29,7 +30,7 @@ export function SearchBox() {
           onKeyDown={(event) => {
             if (event.key === "Enter") {
               event.preventDefault();
-              if (tab === "flame") stepMatch(event.shiftKey ? -1 : 1);
+              if (tab === "flame" || tab === "tree") stepMatch(event.shiftKey ? -1 : 1);
             } else if (event.key === "Escape") {
               event.preventDefault();
               navigate({ search: "" }, "replace");
@@ -48,12 +49,12 @@ export function SearchBox() {
           </button>
         )}
       </label>
-      {tab === "flame" && <Found />}
+      {tab !== "table" && <Found steps={tab === "flame" || tab === "tree"} />}
     </div>
   );
 }
 
-function Found() {
+function Found({ steps }: { steps: boolean }) {
   const place = useComputed(() => {
     const nodes = found.value?.nodes;
     return nodes === undefined || selected.value < 0 ? -1 : nodes.indexOf(selected.value);
@@ -88,26 +89,30 @@ function Found() {
           </>
         )}
       </p>
-      <button
-        type="button"
-        class="button icon-only small"
-        aria-label="Previous match"
-        title="Previous match (N)"
-        disabled={count === 0}
-        onClick={() => stepMatch(-1)}
-      >
-        <UpIcon />
-      </button>
-      <button
-        type="button"
-        class="button icon-only small"
-        aria-label="Next match"
-        title="Next match (n)"
-        disabled={count === 0}
-        onClick={() => stepMatch(1)}
-      >
-        <DownIcon />
-      </button>
+      {steps && (
+        <>
+          <button
+            type="button"
+            class="button icon-only small"
+            aria-label="Previous match"
+            title="Previous match (N)"
+            disabled={count === 0}
+            onClick={() => stepMatch(-1)}
+          >
+            <UpIcon />
+          </button>
+          <button
+            type="button"
+            class="button icon-only small"
+            aria-label="Next match"
+            title="Next match (n)"
+            disabled={count === 0}
+            onClick={() => stepMatch(1)}
+          >
+            <DownIcon />
+          </button>
+        </>
+      )}
     </div>
   );
 }

@@ -12,7 +12,8 @@ import {
   formatShare,
   formatSpan,
 } from "../model/units";
-import { isDark, navigate, questions, status, timeline, view } from "../state/store";
+import { navigate, questions, status, timeline, view } from "../state/store";
+import { isDark } from "../state/theme";
 import { CloseIcon, ZoomInIcon } from "./icons";
 import { type ChartColors, TimelineChart } from "./timeline-chart";
 

@@ -1,15 +1,17 @@
 /** Who and what: product, host, what is sampled; then when: range, live; then downloads, theme, help. */
 
 import { useSignal } from "@preact/signals";
-import { exportAddress } from "../api/client";
+import { downloadAddress } from "../api/client";
 import { fromLocalInput, PRESETS, toLocalInput } from "../model/time-range";
 import { formatMoment } from "../model/units";
-import { chooseTheme, navigate, scope, scopeMillis, status, themeChoice, view } from "../state/store";
+import { navigate, scope, scopeMillis, status, view } from "../state/store";
+import { nextTheme, themeChoice } from "../state/theme";
 import { DEFAULT_VIEW, isLive } from "../state/view";
 import { FilterBar } from "./filter-bar";
 import { openHelp } from "./help";
 import { BrandIcon, CalendarIcon, DownloadIcon, HelpIcon, MoonIcon, SunIcon, SystemIcon } from "./icons";
 import { Menu } from "./menu";
+import { ViewsMenu } from "./views-menu";
 
 export function TopBar() {
   return (
@@ -25,6 +27,7 @@ export function TopBar() {
       <div class="controls">
         <RangePicker />
         <LiveSwitch />
+        <ViewsMenu />
         <DownloadMenu />
         <ThemeButton />
         <button
@@ -163,21 +166,22 @@ function DownloadMenu() {
   return (
     <Menu label="Download" closesOnClick face={<DownloadIcon />} class="icon-menu">
       <p class="menu-title">What is shown, as a file</p>
-      <a href={exportAddress("folded", about)} download="profile.folded">
-        Folded stacks<span class="quiet">text, one stack a line</span>
-      </a>
-      <a href={exportAddress("svg", about)} download="profile.svg">
-        Flame graph<span class="quiet">SVG, opens anywhere</span>
-      </a>
+      {DOWNLOADS.map(({ path, file, name, what }) => (
+        <a key={path} href={downloadAddress(path, about)} download={file}>
+          {name}
+          <span class="quiet">{what}</span>
+        </a>
+      ))}
     </Menu>
   );
 }
 
-/** The choice after this one. */
-export function nextTheme(): void {
-  const choice = themeChoice.peek();
-  chooseTheme(choice === "system" ? "light" : choice === "light" ? "dark" : "system");
-}
+const DOWNLOADS = [
+  { path: "export/folded", file: "profile.folded", name: "Folded stacks", what: "text, one stack a line" },
+  { path: "export/svg", file: "profile.svg", name: "Flame graph", what: "SVG, opens anywhere" },
+  { path: "flamegraph", file: "flamegraph.json", name: "Call tree", what: "JSON, in columns" },
+  { path: "top", file: "top.json", name: "Functions", what: "JSON, self and total" },
+] as const;
 
 function ThemeButton() {
   const choice = themeChoice.value;

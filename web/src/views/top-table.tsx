@@ -1,14 +1,20 @@
-/** The top functions as a table: sortable, as long as need be (only the rows in sight are in the page). */
+/** The top functions as a table: sortable, as long as need be; the chosen one with its direct callers and callees beside it. */
 
-import { useComputed, useSignal } from "@preact/signals";
-import { useEffect, useRef } from "preact/hooks";
-import { SHADES } from "../model/color";
+import { useComputed } from "@preact/signals";
+import { useRef } from "preact/hooks";
+import { kindInk } from "../model/color";
+import { formatFunction, functionOf, isCode } from "../model/function";
+import { neighbours } from "../model/sandwich";
 import { type TopColumn, topRows } from "../model/top-rows";
 import { baseName, formatCount, formatNanos, formatShare } from "../model/units";
-import { navigate, questions, searchQuery, theme, view } from "../state/store";
+import { chooseFunction, chosenFunction, searchQuery } from "../state/flame";
+import { cut } from "../state/sandwich";
+import { navigate, questions, view } from "../state/store";
+import { theme } from "../state/theme";
+import { reveal, useSight } from "./virtual-rows";
 
 const ROW = 26;
-const OVERSCAN = 8;
+const HEAD = 28;
 
 const COLUMNS: readonly { by: TopColumn; label: string; class: string }[] = [
   { by: "self", label: "Self", class: "number" },
@@ -19,99 +25,197 @@ const COLUMNS: readonly { by: TopColumn; label: string; class: string }[] = [
 
 export function TopTable() {
   const scroller = useRef<HTMLElement>(null);
-  const top = useSignal(0);
-  const height = useSignal(600);
   const rows = useComputed(() =>
     topRows(questions.top.state.value.answer?.rows ?? [], searchQuery.value, view.value.sort),
   );
-  useEffect(() => {
-    const element = scroller.current;
-    if (element === null) return;
-    const watcher = new ResizeObserver(() => {
-      height.value = element.clientHeight;
-    });
-    watcher.observe(element);
-    return () => watcher.disconnect();
-  }, [height]);
+  const sight = useSight(scroller, rows.value.length, ROW);
   const { answer } = questions.top.state.value;
   if (answer === null) return null;
   const { samples, nanos_per_sample: nanos } = answer;
-  const first = Math.max(0, Math.floor(top.value / ROW) - OVERSCAN);
-  const last = Math.min(rows.value.length, Math.ceil((top.value + height.value) / ROW) + OVERSCAN);
+  const { first, last } = sight;
+  const fn = view.value.fn;
+  const step = (event: KeyboardEvent): void => {
+    const by = event.key === "ArrowDown" ? 1 : event.key === "ArrowUp" ? -1 : 0;
+    if (by === 0 || event.altKey || event.ctrlKey || event.metaKey) return;
+    const at = rows.peek().findIndex((row) => formatFunction(row) === view.peek().fn);
+    const next = rows.peek()[Math.max(0, Math.min(rows.peek().length - 1, at + by))];
+    if (next === undefined) return;
+    event.preventDefault();
+    event.stopPropagation();
+    chooseFunction(next);
+    reveal(scroller.current, rows.peek().indexOf(next), ROW, HEAD);
+  };
   return (
-    <>
-      <section
-        class="table-scroller"
-        ref={scroller}
-        // biome-ignore lint/a11y/noNoninteractiveTabindex: an area that scrolls must be reachable by keyboard
-        tabIndex={0}
-        aria-label="Top functions"
-        onScroll={(event) => {
-          top.value = event.currentTarget.scrollTop;
-        }}
-      >
-        <table class="top" aria-rowcount={rows.value.length + 1}>
-          <thead>
-            <tr aria-rowindex={1}>
-              {COLUMNS.map((column) => (
-                <Heading key={column.by} {...column} />
-              ))}
-              <th scope="col" class="source">
-                Source
-              </th>
-            </tr>
-          </thead>
-          <tbody>
-            {first > 0 && <tr class="space" style={{ height: `${first * ROW}px` }} />}
-            {rows.value.slice(first, last).map((row, i) => (
-              <tr key={first + i} aria-rowindex={first + i + 2}>
-                <td class="number">
-                  <span class="bar" style={{ width: `${samples > 0 ? (row.self / samples) * 100 : 0}%` }} />
-                  <span class="share">{formatShare(row.self, samples)}</span>
-                  <span class="quiet">{formatNanos(row.self * nanos)}</span>
-                </td>
-                <td class="number">
-                  <span class="bar" style={{ width: `${samples > 0 ? (row.total / samples) * 100 : 0}%` }} />
-                  <span class="share">{formatShare(row.total, samples)}</span>
-                  <span class="quiet">{formatNanos(row.total * nanos)}</span>
-                </td>
-                <th scope="row" class="function">
-                  <span
-                    class="swatch"
-                    style={{ background: theme.value.inks[Math.min(row.kind, 7) * SHADES]?.fill ?? "" }}
-                  />
-                  <button
-                    type="button"
-                    class="link"
-                    title={`Search ${row.name} in the flame graph`}
-                    onClick={() => navigate({ tab: "flame", search: `"${row.name}"`, zoom: null })}
-                  >
-                    {row.name}
-                  </button>
+    <div class="table-and-side">
+      <div class="table-part">
+        <section
+          class="table-scroller"
+          ref={scroller}
+          // biome-ignore lint/a11y/noNoninteractiveTabindex: an area that scrolls must be reachable by keyboard
+          tabIndex={0}
+          aria-label="Top functions"
+          onScroll={sight.onScroll}
+          onKeyDown={step}
+        >
+          <table class="top" aria-rowcount={rows.value.length + 1}>
+            <thead>
+              <tr aria-rowindex={1}>
+                {COLUMNS.map((column) => (
+                  <Heading key={column.by} {...column} />
+                ))}
+                <th scope="col" class="source">
+                  Source
                 </th>
-                <td class="binary" title={row.binary ?? ""}>
-                  {row.binary === null ? "" : baseName(row.binary)}
-                </td>
-                <td class="source" title={row.file ?? ""}>
-                  {row.file === null ? "" : `${row.file}${row.line ? `:${row.line}` : ""}`}
-                </td>
               </tr>
-            ))}
-            {last < rows.value.length && (
-              <tr class="space" style={{ height: `${(rows.value.length - last) * ROW}px` }} />
-            )}
-          </tbody>
-        </table>
-      </section>
-      <div class="details">
-        <span class="quiet">
-          {rows.value.length === answer.rows.length
-            ? `${formatCount(answer.rows.length)} functions`
-            : `${formatCount(rows.value.length)} of ${formatCount(answer.rows.length)} functions match`}
-          {answer.hidden_rows > 0 && `; ${formatCount(answer.hidden_rows)} with less self time are left out`}
-        </span>
+            </thead>
+            <tbody>
+              {first > 0 && <tr class="space" style={{ height: `${first * ROW}px` }} />}
+              {rows.value.slice(first, last).map((row, i) => (
+                <tr
+                  key={first + i}
+                  aria-rowindex={first + i + 2}
+                  class={fn !== null && formatFunction(row) === fn ? "chosen" : ""}
+                >
+                  <Figure part={row.self} all={samples} nanos={nanos} />
+                  <Figure part={row.total} all={samples} nanos={nanos} />
+                  <th scope="row" class="function">
+                    <span class="swatch" style={{ background: theme.value.inks[kindInk(row.kind)].fill }} />
+                    <button
+                      type="button"
+                      class="link"
+                      aria-pressed={fn !== null && formatFunction(row) === fn}
+                      title={row.name}
+                      onClick={() => chooseFunction(row)}
+                    >
+                      {row.name}
+                    </button>
+                  </th>
+                  <td class="binary" title={row.binary ?? ""}>
+                    {row.binary === null ? "" : baseName(row.binary)}
+                  </td>
+                  <Source file={row.file} line={row.line} />
+                </tr>
+              ))}
+              {last < rows.value.length && (
+                <tr class="space" style={{ height: `${(rows.value.length - last) * ROW}px` }} />
+              )}
+            </tbody>
+          </table>
+        </section>
+        <div class="details">
+          <span class="quiet">
+            {rows.value.length === answer.rows.length
+              ? `${formatCount(answer.rows.length)} functions`
+              : `${formatCount(rows.value.length)} of ${formatCount(answer.rows.length)} functions match`}
+            {answer.hidden_rows > 0 && `; ${formatCount(answer.hidden_rows)} with less self time are left out`}
+          </span>
+        </div>
       </div>
-    </>
+      {fn !== null && <Beside />}
+    </div>
+  );
+}
+
+function Figure({ part, all, nanos }: { part: number; all: number; nanos: number }) {
+  return (
+    <td class="number" title={`${formatCount(part)} samples`}>
+      <span class="bar" style={{ width: `${all > 0 ? (part / all) * 100 : 0}%` }} />
+      <span class="share">{formatShare(part, all)}</span>
+      <span class="quiet">{formatNanos(part * nanos)}</span>
+    </td>
+  );
+}
+
+/** The end of a path says the most: the start gives way, the line number never. */
+function Source({ file, line }: { file: string | null; line: number | null }) {
+  if (file === null) return <td class="source" />;
+  const suffix = line !== null && line > 0 ? `:${line}` : "";
+  const name = baseName(file);
+  return (
+    <td class="source" title={`${file}${suffix}`}>
+      <span class="path">
+        <span class="folder">{file.slice(0, file.length - name.length)}</span>
+        <span class="file">
+          {name}
+          {suffix}
+        </span>
+      </span>
+    </td>
+  );
+}
+
+/** Direct callers and callees of the chosen function. */
+function Beside() {
+  const chosen = chosenFunction.value;
+  const filling = cut.value;
+  if (chosen === null) return null;
+  return (
+    <aside class="beside" aria-label="Callers and callees">
+      <h2>{chosen.name}</h2>
+      <p class="actions">
+        <button
+          type="button"
+          class="button small"
+          onClick={() => navigate({ tab: "flame", search: `"${chosen.name}"`, zoom: null })}
+        >
+          In the graph
+        </button>
+        <button type="button" class="button small" onClick={() => navigate({ tab: "sandwich" })}>
+          Sandwich
+        </button>
+        <button type="button" class="button small" onClick={() => navigate({ fn: null }, "replace")}>
+          Close
+        </button>
+      </p>
+      {filling === null ? (
+        <p class="quiet">It is in frames too small to send, or hidden.</p>
+      ) : (
+        <>
+          <Neighbours title="Called by" tree={filling.callers} rest="started here" />
+          <Neighbours title="Calls" tree={filling.callees} rest="itself" />
+        </>
+      )}
+    </aside>
+  );
+}
+
+const NEIGHBOURS = 30;
+
+function Neighbours(props: { title: string; tree: Parameters<typeof neighbours>[0]; rest: string }) {
+  const { tree } = props;
+  const rows = neighbours(tree);
+  const all = tree.total[0];
+  return (
+    <section>
+      <h3>{props.title}</h3>
+      <ul>
+        {tree.self[0] > 0 && (
+          <li class="neighbour">
+            <span class="share">{formatShare(tree.self[0], all)}</span>
+            <span class="quiet">{props.rest}</span>
+          </li>
+        )}
+        {rows.slice(0, NEIGHBOURS).map(({ frame, total }) => {
+          const one = functionOf(tree.frames, frame);
+          return (
+            <li class="neighbour" key={frame}>
+              <span class="bar" style={{ width: `${(total / Math.max(all, 1)) * 100}%` }} />
+              <span class="share" title={`${formatCount(total)} samples`}>
+                {formatShare(total, all)}
+              </span>
+              {isCode(one.kind) ? (
+                <button type="button" class="link" title={one.name} onClick={() => chooseFunction(one)}>
+                  {one.name}
+                </button>
+              ) : (
+                <span class="quiet">{one.name}</span>
+              )}
+            </li>
+          );
+        })}
+      </ul>
+      {rows.length > NEIGHBOURS && <p class="quiet">and {formatCount(rows.length - NEIGHBOURS)} more</p>}
+    </section>
   );
 }
 

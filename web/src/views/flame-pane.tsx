@@ -1,56 +1,66 @@
-/** The flame graph on the page: the canvas in its scroller, pointer and keyboard, tooltip, legend. */
+/** A flame graph on the page: the canvas in its scroller, minimap, pointer, tooltip. What it shows is a `Pane`'s affair. */
 
-import { effect, useComputed, useSignal } from "@preact/signals";
+import { effect, type Signal, useComputed, useSignal } from "@preact/signals";
 import { useEffect, useLayoutEffect, useRef } from "preact/hooks";
-import { KIND_COUNT } from "../model/call-tree";
-import { KIND_LABELS, SHADES } from "../model/color";
 import { FlameCanvas, type FlameScene, ROW_HEIGHT } from "../render/flame-canvas";
-import { flame, focus, found, hovered, inks, select, selected, theme, tree, view, zoomTo } from "../state/store";
-import { factsOf, Tooltip } from "./details";
+import { Minimap, type MinimapPart } from "../render/minimap";
+import { currentPane, factsOf, type Pane } from "../state/pane";
+import { theme } from "../state/theme";
+import { Tooltip } from "./details";
 import { setFlameWidth } from "./flame-keys";
+import { openFrameMenu } from "./frame-menu";
 
 /** Ancestors of the zoomed frame that stay in sight. */
 const ANCESTORS_SHOWN = 3;
 const TOOLTIP_OFFSET = 14;
+const MINIMAP_WIDTH = 56;
+/** A graph this many times as tall as what is in sight gets a minimap. */
+const TALL = 1.6;
 
-export function FlameGraph() {
-  const scroller = useRef<HTMLDivElement>(null);
-  const spacer = useRef<HTMLDivElement>(null);
-  const canvas = useRef<HTMLCanvasElement>(null);
-  const ring = useRef<HTMLDivElement>(null);
+export function FlamePane({ pane }: { pane: Pane }) {
+  const refs = {
+    scroller: useRef<HTMLDivElement>(null),
+    spacer: useRef<HTMLDivElement>(null),
+    canvas: useRef<HTMLCanvasElement>(null),
+    ring: useRef<HTMLDivElement>(null),
+    map: useRef<HTMLCanvasElement>(null),
+  };
   const tooltip = useRef<HTMLDivElement>(null);
   const pointer = useSignal<{ x: number; y: number } | null>(null);
 
   useEffect(() => {
-    const parts = { scroller: scroller.current, spacer: spacer.current, canvas: canvas.current, ring: ring.current };
-    if (parts.scroller === null || parts.spacer === null || parts.canvas === null || parts.ring === null) return;
-    return mountFlame({ ...parts } as Parts, pointer);
-  }, [pointer]);
+    const parts = Object.fromEntries(Object.entries(refs).map(([name, ref]) => [name, ref.current]));
+    if (Object.values(parts).some((part) => part === null)) return;
+    return mountFlame(pane, parts as unknown as Parts, pointer);
+  }, [pane, pointer]);
 
   const facts = useComputed(() => {
-    const at = tree.value;
-    const answer = flame.value;
-    if (at === null || answer === null || hovered.value < 0) return null;
-    return factsOf(at, hovered.value, focus.value.node, answer.nanosPerSample);
+    void pane.tree.value;
+    void pane.focus.value;
+    return factsOf(pane, pane.hovered.value);
   });
   // Before the browser paints, so that it never shows in the corner first.
-  useLayoutEffect(() => placeTooltip(tooltip.current, pointer.value, scroller.current));
+  useLayoutEffect(() => placeTooltip(tooltip.current, pointer.value));
 
   return (
     <div class="flame">
-      <div class="flame-scroller" ref={scroller}>
-        <div class="flame-spacer" ref={spacer} />
+      <div class="flame-scroller" ref={refs.scroller}>
+        <div class="flame-spacer" ref={refs.spacer} />
         <div class="flame-sticky">
           {/* biome-ignore lint/a11y/noInteractiveElementToNoninteractiveRole: it takes keys like an application does */}
           <canvas
-            ref={canvas}
+            ref={refs.canvas}
             tabIndex={0}
             role="application"
             aria-roledescription="flame graph"
-            aria-label="Flame graph. Arrow keys choose a frame, Enter zooms in, Escape zooms out. The Table tab has the same data."
+            aria-label={`${pane.label}. Arrow keys choose a frame, Enter opens it, m lists what can be done. The Tree tab has the same data as a table.`}
           />
-          <div class="hover-ring" ref={ring} hidden />
+          <div class="hover-ring" ref={refs.ring} hidden />
         </div>
+      </div>
+      {/* For the pointer; the keyboard scrolls the graph itself. */}
+      <div class="minimap" aria-hidden="true" hidden>
+        <canvas ref={refs.map} />
       </div>
       {facts.value !== null && pointer.value !== null && (
         <div class="tooltip" ref={tooltip} role="presentation">
@@ -66,12 +76,14 @@ interface Parts {
   spacer: HTMLDivElement;
   canvas: HTMLCanvasElement;
   ring: HTMLDivElement;
+  map: HTMLCanvasElement;
 }
 
 /** Joins signals, canvas and pointer; returns how to take them apart. */
-function mountFlame(parts: Parts, pointer: { value: { x: number; y: number } | null }): () => void {
-  const { scroller, spacer, canvas, ring } = parts;
+function mountFlame(pane: Pane, parts: Parts, pointer: Signal<{ x: number; y: number } | null>): () => void {
+  const { scroller, spacer, canvas, ring, map } = parts;
   const drawing = new FlameCanvas(canvas);
+  const minimap = new Minimap(map);
   let scene: FlameScene | null = null;
   let frame = 0;
   let shown = { tree: scene as unknown, focus: -1, rootBelow: false };
@@ -79,15 +91,32 @@ function mountFlame(parts: Parts, pointer: { value: { x: number; y: number } | n
   const schedule = (): void => {
     if (frame === 0) frame = requestAnimationFrame(paint);
   };
+  const part = (now: FlameScene): MinimapPart => ({
+    scrollTop: scroller.scrollTop,
+    visible: scroller.clientHeight,
+    content: drawing.contentHeight(now),
+  });
   const paint = (): void => {
     frame = 0;
     if (scene === null) return;
     spacer.style.height = `${drawing.contentHeight(scene)}px`;
+    placeMap(scene);
     settleScroll(scene);
     performance.mark("draw:start");
     drawing.draw(scene, scroller.scrollTop);
     performance.measure("draw", "draw:start");
+    if (map.parentElement?.hidden === false) minimap.draw(scene, part(scene));
     placeRing();
+  };
+  /** The minimap comes and goes with the height; the graph makes room for it. */
+  const placeMap = (now: FlameScene): void => {
+    const tall = drawing.contentHeight(now) > scroller.clientHeight * TALL && scroller.parentElement !== null;
+    const wanted = tall && (scroller.parentElement?.clientWidth ?? 0) > 600;
+    const frame = map.parentElement;
+    if (frame === null || frame.hidden === !wanted) return;
+    frame.hidden = !wanted;
+    scroller.style.right = wanted ? `${MINIMAP_WIDTH}px` : "";
+    resize();
   };
   /** After a zoom or a turn, the zoomed frame is brought near its edge; a refresh leaves the scroll alone. */
   const settleScroll = (now: FlameScene): void => {
@@ -114,7 +143,8 @@ function mountFlame(parts: Parts, pointer: { value: { x: number; y: number } | n
     }
   };
   const placeRing = (): void => {
-    const box = scene === null || hovered.peek() < 0 ? null : drawing.boxOf(scene, scroller.scrollTop, hovered.peek());
+    const node = pane.hovered.peek();
+    const box = scene === null || node < 0 ? null : drawing.boxOf(scene, scroller.scrollTop, node);
     ring.hidden = box === null;
     if (box === null) return;
     ring.style.transform = `translate(${box.x}px, ${box.y}px)`;
@@ -128,6 +158,7 @@ function mountFlame(parts: Parts, pointer: { value: { x: number; y: number } | n
     drawing.resize(width, height, devicePixelRatio);
     canvas.style.width = `${width}px`;
     canvas.style.height = `${height}px`;
+    minimap.resize(MINIMAP_WIDTH, height, devicePixelRatio);
     setFlameWidth(width);
     // At once, not in the next frame: a resized canvas is blank until it is drawn.
     if (scene !== null) paint();
@@ -138,62 +169,80 @@ function mountFlame(parts: Parts, pointer: { value: { x: number; y: number } | n
     return drawing.nodeAt(scene, scroller.scrollTop, event.clientX - bounds.left, event.clientY - bounds.top);
   };
   const onMove = (event: PointerEvent): void => {
-    hovered.value = hit(event);
+    currentPane.value = pane;
+    pane.hovered.value = hit(event);
     pointer.value = event.pointerType === "mouse" ? { x: event.clientX, y: event.clientY } : null;
-    canvas.style.cursor = hovered.peek() >= 0 ? "pointer" : "default";
+    canvas.style.cursor = pane.hovered.peek() >= 0 ? "pointer" : "default";
   };
   const onLeave = (): void => {
-    hovered.value = -1;
+    pane.hovered.value = -1;
     pointer.value = null;
   };
   const onClick = (event: MouseEvent): void => {
     const node = hit(event);
+    if (node >= 0) pane.open(node);
+  };
+  const onContextMenu = (event: MouseEvent): void => {
+    const node = hit(event);
     if (node < 0) return;
-    select(-1);
-    zoomTo(node);
+    event.preventDefault();
+    pane.choose(node);
+    onLeave();
+    openFrameMenu(pane, node, event.clientX, event.clientY);
+  };
+  const onFocus = (): void => {
+    currentPane.value = pane;
   };
   const onScroll = (): void => {
-    hovered.value = -1;
-    pointer.value = null;
+    onLeave();
     schedule();
+  };
+  const onMap = (event: PointerEvent): void => {
+    if (scene === null || (event.type === "pointermove" && event.buttons === 0)) return;
+    map.setPointerCapture(event.pointerId);
+    scroller.scrollTop = minimap.scrollFor(event.clientY - map.getBoundingClientRect().top, part(scene));
   };
 
   const stopScene = effect(() => {
-    const at = tree.value;
+    const at = pane.tree.value;
     if (at === null) return;
     scene = {
       tree: at,
-      inks: inks.value,
+      inks: pane.inks.value,
+      nodeInks: pane.nodeInks?.value ?? null,
       theme: theme.value,
-      focus: focus.value.node,
-      rootBelow: view.value.rootBelow,
-      matches: found.value?.frames ?? null,
-      selected: selected.value,
+      focus: pane.focus.value,
+      rootBelow: pane.rootBelow.value,
+      matches: pane.matches.value,
+      selected: pane.selected.value,
     };
     schedule();
   });
   const stopRing = effect(() => {
-    void hovered.value;
+    void pane.hovered.value;
     placeRing();
   });
   const watcher = new ResizeObserver(resize);
   watcher.observe(scroller);
   const stopRatio = onRatioChange(resize);
-  canvas.addEventListener("pointermove", onMove);
-  canvas.addEventListener("pointerleave", onLeave);
-  canvas.addEventListener("click", onClick);
-  scroller.addEventListener("scroll", onScroll, { passive: true });
+  const ended = new AbortController();
+  const until = { signal: ended.signal };
+  canvas.addEventListener("pointermove", onMove, until);
+  canvas.addEventListener("pointerleave", onLeave, until);
+  canvas.addEventListener("click", onClick, until);
+  canvas.addEventListener("contextmenu", onContextMenu, until);
+  canvas.addEventListener("focus", onFocus, until);
+  scroller.addEventListener("scroll", onScroll, { passive: true, ...until });
+  map.addEventListener("pointerdown", onMap, until);
+  map.addEventListener("pointermove", onMap, until);
   return () => {
     cancelAnimationFrame(frame);
     stopScene();
     stopRing();
     stopRatio();
     watcher.disconnect();
-    canvas.removeEventListener("pointermove", onMove);
-    canvas.removeEventListener("pointerleave", onLeave);
-    canvas.removeEventListener("click", onClick);
-    scroller.removeEventListener("scroll", onScroll);
-    hovered.value = -1;
+    ended.abort();
+    pane.hovered.value = -1;
   };
 }
 
@@ -213,38 +262,12 @@ function onRatioChange(callback: () => void): () => void {
 }
 
 /** Beside the pointer, inside the window. */
-function placeTooltip(
-  element: HTMLElement | null,
-  at: { x: number; y: number } | null,
-  area: HTMLElement | null,
-): void {
-  if (element === null || at === null || area === null) return;
+function placeTooltip(element: HTMLElement | null, at: { x: number; y: number } | null): void {
+  if (element === null || at === null) return;
   const { offsetWidth, offsetHeight } = element;
   const beyondRight = at.x + TOOLTIP_OFFSET + offsetWidth > innerWidth - 8;
   const beyondBottom = at.y + TOOLTIP_OFFSET + offsetHeight > innerHeight - 8;
   const x = beyondRight ? Math.max(8, at.x - TOOLTIP_OFFSET - offsetWidth) : at.x + TOOLTIP_OFFSET;
   const y = beyondBottom ? Math.max(8, at.y - TOOLTIP_OFFSET - offsetHeight) : at.y + TOOLTIP_OFFSET;
   element.style.transform = `translate(${x}px, ${y}px)`;
-}
-
-/** What the colours mean; only kinds that occur. */
-export function Legend() {
-  const kinds = useComputed(() => {
-    const present = new Uint8Array(KIND_COUNT);
-    for (const kind of tree.value?.frames.kind ?? []) if (kind < KIND_COUNT) present[kind] = 1;
-    return KIND_LABELS.map((label, kind) => ({ label, kind })).filter(({ kind }) => kind > 1 && present[kind] === 1);
-  });
-  return (
-    <ul class="legend" aria-label="Colours">
-      {kinds.value.map(({ label, kind }) => (
-        <li key={kind}>
-          <span
-            class={label === "cut short" ? "swatch hatched" : "swatch"}
-            style={{ backgroundColor: theme.value.inks[kind * SHADES].fill }}
-          />
-          {label}
-        </li>
-      ))}
-    </ul>
-  );
 }

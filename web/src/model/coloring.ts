@@ -1,0 +1,115 @@
+/**
+ * Which frame has which ink, and what the legend says about it: by kind, package, binary or name.
+ *
+ * The shade comes from the name, so a function keeps it from day to day. A category's colour comes from its name too; when
+ * two of the largest want the same one, the smaller takes the next that is free. A legend entry is a search for its frames.
+ */
+
+import { type CallTree, FrameKind, KIND_COUNT, KIND_NAMES } from "./call-tree";
+import { CATEGORIES, categoryInk, kindInk, SHADES } from "./color";
+import { isCode } from "./function";
+import { packageOf } from "./package";
+import { baseName } from "./units";
+
+export const COLOR_MODES = ["kind", "package", "binary", "name"] as const;
+export type ColorMode = (typeof COLOR_MODES)[number];
+
+export interface LegendEntry {
+  label: string;
+  /** Index into a theme's inks. */
+  ink: number;
+  /** Search that matches its frames; null when there is none (what is left over). */
+  search: string | null;
+  /** Samples that ended in its frames. */
+  self: number;
+}
+
+export interface Coloring {
+  /** By frame. */
+  inks: Uint8Array;
+  legend: LegendEntry[];
+}
+
+export function colorFrames(tree: CallTree, mode: ColorMode): Coloring {
+  const { strings, name, kind, binary } = tree.frames;
+  const self = new Float64Array(name.length);
+  for (let i = 0; i < tree.size; i++) self[tree.frame[i]] += tree.self[i];
+  const shades = Uint8Array.from(name, (n) => textHash(strings[n]) % SHADES);
+  const inks = new Uint8Array(name.length);
+  if (mode === "kind") {
+    for (let f = 0; f < inks.length; f++) inks[f] = kindInk(kind[f], shades[f]);
+    return { inks, legend: kindLegend(kind, self) };
+  }
+  const keyOf = (f: number): string => {
+    const text = strings[name[f]];
+    if (mode === "name") return text;
+    const path = binary[f] < 0 ? null : strings[binary[f]];
+    if (mode === "package") return packageOf({ name: text, kind: kind[f], binary: path });
+    return path === null ? "no file" : baseName(path);
+  };
+  const weights = new Map<string, number>();
+  const keys = Array.from(name, (_, f) => (isCode(kind[f]) ? keyOf(f) : ""));
+  keys.forEach((key, f) => {
+    if (key !== "") weights.set(key, (weights.get(key) ?? 0) + self[f]);
+  });
+  const categories = mode === "name" ? null : assign(weights);
+  for (let f = 0; f < inks.length; f++) {
+    if (keys[f] === "") inks[f] = kindInk(kind[f], shades[f]);
+    else if (categories === null)
+      inks[f] = categoryInk(textHash(keys[f]) % CATEGORIES, (textHash(keys[f]) >>> 4) % SHADES);
+    else inks[f] = categoryInk(categories.get(keys[f]) ?? CATEGORIES, shades[f]);
+  }
+  return { inks, legend: categories === null || mode === "name" ? [] : categoryLegend(mode, categories, weights) };
+}
+
+/** The heaviest keys get a category each. */
+function assign(weights: ReadonlyMap<string, number>): Map<string, number> {
+  const heaviest = [...weights].sort(([a, x], [b, y]) => y - x || (a < b ? -1 : 1)).slice(0, CATEGORIES);
+  const assigned = new Map<string, number>();
+  const taken = new Set<number>();
+  for (const [key] of heaviest) {
+    let category = textHash(key) % CATEGORIES;
+    while (taken.has(category)) category = (category + 1) % CATEGORIES;
+    taken.add(category);
+    assigned.set(key, category);
+  }
+  return assigned;
+}
+
+function kindLegend(kind: Uint8Array, self: Float64Array): LegendEntry[] {
+  const sums = new Float64Array(KIND_COUNT);
+  const present = new Uint8Array(KIND_COUNT);
+  for (let f = 0; f < kind.length; f++) {
+    if (kind[f] >= KIND_COUNT) continue;
+    sums[kind[f]] += self[f];
+    present[kind[f]] = 1;
+  }
+  return KIND_NAMES.map((label, k) => ({ label, ink: kindInk(k), search: `kind:${label}`, self: sums[k] })).filter(
+    (_, k) => k > FrameKind.Process && present[k] === 1,
+  );
+}
+
+function categoryLegend(
+  mode: "package" | "binary",
+  categories: ReadonlyMap<string, number>,
+  weights: ReadonlyMap<string, number>,
+): LegendEntry[] {
+  const legend: LegendEntry[] = [];
+  let others = 0;
+  for (const [key, self] of weights) {
+    const category = categories.get(key);
+    if (category === undefined) others += self;
+    else legend.push({ label: key, ink: categoryInk(category), search: `${mode}:${key}`, self });
+  }
+  legend.sort((a, b) => b.self - a.self);
+  if (weights.size > categories.size) {
+    legend.push({ label: "others", ink: categoryInk(CATEGORIES), search: null, self: others });
+  }
+  return legend;
+}
+
+function textHash(text: string): number {
+  let hash = 2166136261;
+  for (let i = 0; i < text.length; i++) hash = Math.imul(hash ^ text.charCodeAt(i), 16777619);
+  return (hash ^ (hash >>> 15)) >>> 0;
+}

@@ -1,0 +1,80 @@
+/** The shown profile compared with another range or filter: the questions' scopes, the merged tree, its pane. */
+
+import { computed, signal } from "@preact/signals";
+import type { Scope } from "../api/client";
+import type { CallTree } from "../model/call-tree";
+import { type Diff, diffInks, diffTrees, functionDiffs, nodeDiff } from "../model/diff";
+import { findPath, pathHash } from "../model/focus-path";
+import { frameMask } from "../model/search";
+import { tidyTree } from "../model/tidy";
+import { resolveInstant } from "../model/time-range";
+import { searchQuery, tree } from "./flame";
+import type { Pane } from "./pane";
+import { flame, navigate, questions, scope, timeline, view } from "./store";
+
+/** What the shown profile is compared with, in ms; the span before the shown one unless a person chose. */
+export const baselineScope = computed<Scope>(() => {
+  const { baseline } = view.value;
+  const { from, to, filter } = scope.value;
+  const span = baseline.range ?? before(from, to);
+  return { ...span, filter: baseline.filter ?? filter };
+});
+
+/** As long as the span, just before it. A span that moves with the clock is where the timeline's answer put it. */
+function before(from: Scope["from"], to: Scope["to"]): { from: number; to: number } {
+  const now = timeline.value?.to_ms ?? Date.now();
+  const start = resolveInstant(from, now);
+  const end = resolveInstant(to, now);
+  return { from: start - (end - start), to: start };
+}
+
+export const diff = computed<Diff | null>(() => {
+  const base = questions.baseline.state.value.answer;
+  const shown = tree.value;
+  if (base === null || shown === null) return null;
+  return diffTrees(tidyTree(base.tree, view.value.tidy), shown, view.value.baseline.absolute);
+});
+
+export const changes = computed(() => (diff.value === null ? [] : functionDiffs(diff.value)));
+
+const chosen = signal<{ tree: CallTree; node: number } | null>(null);
+const shown = computed(() => diff.value?.tree ?? null);
+const NO_INKS = new Uint8Array(0);
+const focus = computed(() => {
+  const { zoom } = view.value;
+  return shown.value === null || zoom === null ? 0 : Math.max(0, findPath(shown.value, zoom));
+});
+
+export const diffPane: Pane = {
+  id: "diff",
+  label: "Difference",
+  tree: shown,
+  inks: signal(NO_INKS),
+  nodeInks: computed(() => (diff.value === null ? NO_INKS : diffInks(diff.value))),
+  focus,
+  rootBelow: computed(() => view.value.rootBelow),
+  matches: computed(() => {
+    const query = searchQuery.value;
+    if (shown.value === null || query.kind === "none" || query.kind === "bad") return null;
+    return frameMask(shown.value.frames, query);
+  }),
+  selected: computed(() => (chosen.value !== null && chosen.value.tree === shown.value ? chosen.value.node : -1)),
+  hovered: signal(-1),
+  nanosPerSample: computed(() => flame.value?.nanosPerSample ?? 0),
+  all: computed(() => shown.value?.total[0] ?? 0),
+  choose: (node) => {
+    const at = shown.peek();
+    chosen.value = at === null || node < 0 ? null : { tree: at, node };
+  },
+  open: (node) => {
+    const at = shown.peek();
+    chosen.value = null;
+    if (at !== null) navigate({ zoom: node === 0 ? null : pathHash(at, node) });
+  },
+  leave: () => {
+    const at = shown.peek();
+    const node = focus.peek();
+    if (at !== null && node > 0) navigate({ zoom: at.parent[node] <= 0 ? null : pathHash(at, at.parent[node]) });
+  },
+  diffOf: (node) => (diff.peek() === null ? null : nodeDiff(diff.peek() as Diff, node)),
+};

@@ -1,0 +1,91 @@
+/**
+ * One flame graph on the page, as pointer and keyboard see it: the main one, the halves of a sandwich, a diff.
+ *
+ * What a click does differs; what is drawn, pointed at and walked through is the same everywhere.
+ */
+
+import { computed, type ReadonlySignal, type Signal, signal } from "@preact/signals";
+import type { CallTree } from "../model/call-tree";
+import { describeFrame, type Frame } from "../model/call-tree";
+import type { NodeDiff } from "../model/diff";
+import { coloring, focus, found, hovered, select, selected, tree, zoomOut, zoomTo } from "./flame";
+import { flame, view } from "./store";
+
+/** Everything about one node, in numbers. */
+export interface FrameFacts extends Frame {
+  total: number;
+  self: number;
+  all: number;
+  inView: number;
+  nanosPerSample: number;
+  /** Both sides, when two profiles are compared. */
+  diff: NodeDiff | null;
+}
+
+export interface Pane {
+  id: string;
+  /** For screen readers. */
+  label: string;
+  tree: ReadonlySignal<CallTree | null>;
+  /** By frame. */
+  inks: ReadonlySignal<Uint8Array>;
+  /** By node, instead. */
+  nodeInks: ReadonlySignal<Uint8Array> | null;
+  /** What the node's width stands for; null: its total. */
+  focus: ReadonlySignal<number>;
+  rootBelow: ReadonlySignal<boolean>;
+  /** 1 for each frame that the search matched; null without a search. */
+  matches: ReadonlySignal<Uint8Array | null>;
+  /** Or -1. */
+  selected: ReadonlySignal<number>;
+  /** Or -1. */
+  hovered: Signal<number>;
+  nanosPerSample: ReadonlySignal<number>;
+  /** Samples that are 100 %. */
+  all: ReadonlySignal<number>;
+  choose(node: number): void;
+  /** Click or Enter. */
+  open(node: number): void;
+  /** Backspace. */
+  leave(): void;
+  diffOf(node: number): NodeDiff | null;
+}
+
+export const mainPane: Pane = {
+  id: "main",
+  label: "Flame graph",
+  tree,
+  inks: computed(() => coloring.value.inks),
+  nodeInks: null,
+  focus: computed(() => focus.value.node),
+  rootBelow: computed(() => view.value.rootBelow),
+  matches: computed(() => found.value?.frames ?? null),
+  selected,
+  hovered,
+  nanosPerSample: computed(() => flame.value?.nanosPerSample ?? 0),
+  all: computed(() => tree.value?.total[0] ?? 0),
+  choose: select,
+  open: (node) => {
+    select(-1);
+    zoomTo(node);
+  },
+  leave: zoomOut,
+  diffOf: () => null,
+};
+
+/** The pane that the details line and the keys are about. */
+export const currentPane = signal<Pane>(mainPane);
+
+export function factsOf(pane: Pane, node: number): FrameFacts | null {
+  const at = pane.tree.peek();
+  if (at === null || node < 0 || node >= at.size) return null;
+  return {
+    ...describeFrame(at.frames, at.frame[node]),
+    total: at.total[node],
+    self: at.self[node],
+    all: pane.all.peek(),
+    inView: at.total[pane.focus.peek()],
+    nanosPerSample: pane.nanosPerSample.peek(),
+    diff: pane.diffOf(node),
+  };
+}

@@ -1,0 +1,191 @@
+/** What changed between two ranges or two filters: what is compared, the merged graph, the functions that changed most. */
+
+import { useSignal } from "@preact/signals";
+import { diffInk } from "../model/color";
+import { formatFunction, functionOf } from "../model/function";
+import { fromLocalInput, toLocalInput } from "../model/time-range";
+import { baseName, formatCount, formatInterval, formatPoints, formatShare } from "../model/units";
+import { baselineScope, changes, diff, diffPane } from "../state/diff";
+import { flame, navigate, questions, timeline, view } from "../state/store";
+import { theme } from "../state/theme";
+import type { Baseline } from "../state/view";
+import { FlamePane } from "./flame-pane";
+import { DiffLegend } from "./legend-bar";
+
+export function Diff() {
+  const compared = diff.value;
+  const { loading, failure } = questions.baseline.state.value;
+  return (
+    <div class="diff">
+      <Sides />
+      {compared === null || compared.before[0] === 0 ? (
+        <div class="empty" role="status">
+          <h2>
+            {loading
+              ? "Loading …"
+              : failure !== null
+                ? "The earlier profile could not be had"
+                : "Nothing to compare with"}
+          </h2>
+          {!loading && (
+            <p>
+              {failure?.kind === "refused"
+                ? `${failure.problem.title}. ${failure.problem.detail}`
+                : "No sample was recorded in the earlier span. Choose another one above."}
+            </p>
+          )}
+        </div>
+      ) : (
+        <div class="diff-body">
+          <FlamePane pane={diffPane} />
+          <Changes />
+        </div>
+      )}
+      <DiffLegend />
+    </div>
+  );
+}
+
+const HOUR = 3_600_000;
+const SHIFTS: readonly { label: string; ms: number }[] = [
+  { label: "1 h earlier", ms: HOUR },
+  { label: "1 day earlier", ms: 24 * HOUR },
+  { label: "1 week earlier", ms: 168 * HOUR },
+];
+
+function Sides() {
+  const { baseline } = view.value;
+  const base = questions.baseline.state.value.answer;
+  const shown = flame.value;
+  const set = (change: Partial<Baseline>) => navigate({ baseline: { ...baseline, ...change } });
+  const shift = (ms: number) => {
+    const now = flame.peek();
+    if (now !== null) set({ range: { from: now.fromMs - ms, to: now.toMs - ms } });
+  };
+  return (
+    <div class="sides">
+      <p>
+        <b>Before</b> {base === null ? "…" : formatInterval(base.fromMs, base.toMs)}{" "}
+        <span class="quiet">{base !== null && `${formatCount(base.samples)} samples`}</span>
+      </p>
+      <p>
+        <b>Now</b> {shown === null ? "…" : formatInterval(shown.fromMs, shown.toMs)}{" "}
+        <span class="quiet">{shown !== null && `${formatCount(shown.samples)} samples`}</span>
+      </p>
+      <span class="gap" />
+      <button
+        type="button"
+        class="button small"
+        aria-pressed={baseline.range === null}
+        title="The span of the same length just before"
+        onClick={() => set({ range: null })}
+      >
+        just before
+      </button>
+      {SHIFTS.map(({ label, ms }) => (
+        <button
+          type="button"
+          key={label}
+          class="button small"
+          aria-pressed={baseline.range !== null && shown !== null && baseline.range.from === shown.fromMs - ms}
+          onClick={() => shift(ms)}
+        >
+          {label}
+        </button>
+      ))}
+      <BaselineForm set={set} />
+      <label class="choice inline" title="Compare counts as they are, not shares of each side">
+        <input
+          type="checkbox"
+          checked={baseline.absolute}
+          onChange={(event) => set({ absolute: event.currentTarget.checked })}
+        />
+        absolute
+      </label>
+    </div>
+  );
+}
+
+/** The earlier side, exactly: a range and a filter of its own. */
+function BaselineForm({ set }: { set: (change: Partial<Baseline>) => void }) {
+  const problem = useSignal("");
+  const { from, to, filter } = baselineScope.value;
+  const local = (instant: string | number) => toLocalInput(typeof instant === "number" ? instant : Date.now());
+  return (
+    <details class="menu">
+      <summary class="button small">choose …</summary>
+      <form
+        class="menu-panel absolute-range"
+        onSubmit={(event) => {
+          event.preventDefault();
+          const form = new FormData(event.currentTarget);
+          const start = fromLocalInput(String(form.get("from")));
+          const end = fromLocalInput(String(form.get("to")));
+          if (start === null || end === null || start >= end) {
+            problem.value = "The start must be before the end.";
+            return;
+          }
+          problem.value = "";
+          const text = String(form.get("filter")).trim();
+          set({ range: { from: start, to: end }, filter: text === view.peek().filter ? null : text });
+          event.currentTarget.closest("details")?.removeAttribute("open");
+        }}
+      >
+        <label>
+          From
+          <input type="datetime-local" name="from" step="1" defaultValue={local(from)} required />
+        </label>
+        <label>
+          To
+          <input type="datetime-local" name="to" step="1" defaultValue={local(to)} required />
+        </label>
+        <label>
+          Filter
+          <input type="text" name="filter" class="code" defaultValue={filter} spellcheck={false} />
+        </label>
+        {timeline.value !== null && view.value.brush === null && (
+          <p class="quiet">Brush the timeline to choose the later side.</p>
+        )}
+        {problem.value !== "" && <p class="problem">{problem}</p>}
+        <button type="submit" class="button primary">
+          Compare
+        </button>
+      </form>
+    </details>
+  );
+}
+
+const SHOWN = 60;
+
+function Changes() {
+  const compared = diff.value;
+  if (compared === null) return null;
+  const rows = changes.value.filter((row) => row.verdict !== "noise").slice(0, SHOWN);
+  return (
+    <section class="changes" aria-label="Functions that changed most">
+      <h2>Self time that changed most</h2>
+      {rows.length === 0 && <p class="quiet">No function changed by more than chance.</p>}
+      <ul>
+        {rows.map((row) => {
+          const chosen = functionOf(compared.tree.frames, row.frame);
+          const ink = theme.value.inks[diffInk(row.verdict === "more" ? 3 : -3)];
+          return (
+            <li key={row.frame}>
+              <button
+                type="button"
+                class="change"
+                title={`${chosen.name}: before ${formatShare(row.before, compared.before[0])}, now ${formatShare(row.after, compared.after[0])}${chosen.binary === null ? "" : `, ${baseName(chosen.binary)}`}`}
+                onClick={() => navigate({ search: `"${chosen.name}"`, fn: formatFunction(chosen) })}
+              >
+                <span class="delta" style={{ background: ink.fill, color: ink.text }}>
+                  {formatPoints(row.change)}
+                </span>
+                <span class="name">{chosen.name}</span>
+              </button>
+            </li>
+          );
+        })}
+      </ul>
+    </section>
+  );
+}

@@ -1,0 +1,129 @@
+/**
+ * Labels and their values in the range, by share: a click includes a value, the minus (or Alt+click) excludes it, another
+ * click lets go. The shares of a label are of what the filter on the other labels leaves.
+ */
+
+import { useSignal } from "@preact/signals";
+import { chosenValues, toggleValue } from "../model/selector";
+import { baseName, formatCount, formatShare } from "../model/units";
+import { facetQuestions, navigate, questions, view } from "../state/store";
+import { DownIcon, MinusIcon } from "./icons";
+
+const FIRST = 12;
+/** What people call the labels; others keep their name. */
+export const LABEL_NAMES: Readonly<Record<string, string>> = {
+  comm: "Processes",
+  pid: "Process ids",
+  exe: "Executables",
+  thread: "Threads",
+  cgroup: "Control groups",
+  container: "Containers",
+  unit: "Units",
+  user: "Users",
+};
+/** Without a value: what that means. */
+const NONE: Readonly<Record<string, string>> = { container: "(no container)", unit: "(no unit)" };
+
+export function Facets() {
+  const labels = questions.labels.state.value.answer?.labels ?? ["comm"];
+  const { facets } = view.value;
+  return (
+    <nav class="facets" aria-label="Labels">
+      {labels.map((label) => {
+        const open = facets.includes(label);
+        const chosen = chosenValues(view.value.filter, label);
+        const active = chosen.included.length + chosen.excluded.length;
+        return (
+          <section class="facet" key={label} data-label={label}>
+            <h2>
+              <button
+                type="button"
+                aria-expanded={open}
+                onClick={() =>
+                  navigate({ facets: open ? facets.filter((l) => l !== label) : [...facets, label] }, "replace")
+                }
+              >
+                <span class={open ? "twist open" : "twist"}>
+                  <DownIcon />
+                </span>
+                {LABEL_NAMES[label] ?? label}
+                <Count label={label} />
+                {active > 0 && <span class="badge">{active}</span>}
+              </button>
+            </h2>
+            {open && <Values label={label} />}
+          </section>
+        );
+      })}
+    </nav>
+  );
+}
+
+function Count({ label }: { label: string }) {
+  const answer = facetQuestions.value.get(label)?.state.value.answer;
+  return answer === undefined || answer === null ? null : (
+    <span class="quiet">{formatCount(answer.values.length)}</span>
+  );
+}
+
+function Values({ label }: { label: string }) {
+  const all = useSignal(false);
+  const answer = facetQuestions.value.get(label)?.state.value.answer ?? null;
+  if (answer === null) return <p class="quiet">…</p>;
+  const { values } = answer;
+  if (values.length === 0) return <p class="quiet">None in this range.</p>;
+  const sum = values.reduce((total, v) => total + v.samples, 0);
+  const { included, excluded } = chosenValues(view.value.filter, label);
+  // What is chosen stays in sight even when the range has none of it.
+  const absent = [...included, ...excluded].filter((value) => !values.some((v) => v.value === value));
+  const listed = [...absent.map((value) => ({ value, samples: 0 })), ...values];
+  const shown = all.value ? listed : listed.slice(0, FIRST);
+  const toggle = (value: string, how: "included" | "excluded") =>
+    navigate({ filter: toggleValue(view.peek().filter, label, value, how), zoom: null });
+  return (
+    <>
+      <ul>
+        {shown.map(({ value, samples }) => {
+          const state = included.includes(value) ? "included" : excluded.includes(value) ? "excluded" : "";
+          const text = value === "" ? (NONE[label] ?? "(none)") : label === "exe" ? baseName(value) : value;
+          return (
+            <li key={value} class={`facet-row ${state}`}>
+              <button
+                type="button"
+                class="facet-value"
+                aria-pressed={state === "included"}
+                title={`${value || text}: ${formatCount(samples)} samples. Click to include, Alt+click to exclude`}
+                onClick={(event) => toggle(value, event.altKey ? "excluded" : "included")}
+              >
+                <span class="bar" style={{ width: `${sum > 0 ? (samples / sum) * 100 : 0}%` }} />
+                <span class="name">{text}</span>
+                <span class="share">{formatShare(samples, sum)}</span>
+              </button>
+              <button
+                type="button"
+                class="clear exclude"
+                aria-pressed={state === "excluded"}
+                aria-label={`Exclude ${text}`}
+                title={`Exclude ${text}`}
+                onClick={() => toggle(value, "excluded")}
+              >
+                <MinusIcon />
+              </button>
+            </li>
+          );
+        })}
+      </ul>
+      {listed.length > FIRST && (
+        <button
+          type="button"
+          class="link"
+          onClick={() => {
+            all.value = !all.value;
+          }}
+        >
+          {all.value ? `Show the first ${FIRST}` : `Show ${formatCount(listed.length - FIRST)} more`}
+        </button>
+      )}
+    </>
+  );
+}

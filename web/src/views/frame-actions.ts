@@ -1,0 +1,88 @@
+/** What can be done with a frame, once: for the menu, the keys and the help. */
+
+import { FrameKind, nodeName, pathTo } from "../model/call-tree";
+import { formatFunction, functionOf, isCode } from "../model/function";
+import { toggleValue } from "../model/selector";
+import type { Pane } from "../state/pane";
+import { announcement, navigate, view } from "../state/store";
+
+export interface FrameAction {
+  label: string;
+  key: string;
+  run(): void;
+}
+
+/** In the order of the menu. */
+export function actionsFor(pane: Pane, node: number): FrameAction[] {
+  const at = pane.tree.peek();
+  if (at === null || node < 0) return [];
+  const frame = at.frame[node];
+  const name = nodeName(at, node);
+  const chosen = functionOf(at.frames, frame);
+  const actions: FrameAction[] = [];
+  if (pane.id === "main") actions.push({ label: "Zoom in", key: "Enter", run: () => pane.open(node) });
+  if (isCode(chosen.kind)) {
+    const { tidy } = view.peek();
+    actions.push(
+      {
+        label: "Callers and callees",
+        key: "f",
+        run: () => navigate({ tab: "sandwich", fn: formatFunction(chosen) }),
+      },
+      {
+        label: "Show in the table",
+        key: "T",
+        run: () => navigate({ tab: "table", fn: formatFunction(chosen) }),
+      },
+      { label: "Highlight this function", key: "s", run: () => navigate({ search: `"${name}"` }) },
+      {
+        label: "Hide this function",
+        key: "h",
+        run: () => navigate({ tidy: { ...tidy, hide: added(tidy.hide, `"${name}"`) } }),
+      },
+      {
+        label: "Fold what is below it",
+        key: "z",
+        run: () => navigate({ tidy: { ...tidy, fold: added(tidy.fold, `"${name}"`) } }),
+      },
+    );
+  }
+  if (chosen.kind === FrameKind.Process) {
+    const filter = (how: "included" | "excluded") => () =>
+      navigate({ filter: toggleValue(view.peek().filter, "comm", name, how), zoom: null });
+    actions.push({ label: "Only this process", key: "o", run: filter("included") });
+    actions.push({ label: "All but this process", key: "x", run: filter("excluded") });
+  }
+  actions.push({ label: "Copy the name", key: "c", run: () => copy(name, `Copied ${name}`) });
+  actions.push({ label: "Copy the stack", key: "C", run: () => copy(stackText(pane, node), "Copied the stack") });
+  return actions;
+}
+
+function added(rules: readonly string[], rule: string): readonly string[] {
+  return rules.includes(rule) ? rules : [...rules, rule];
+}
+
+/** Outermost frame first, each with its source and binary where they are known. */
+function stackText(pane: Pane, node: number): string {
+  const at = pane.tree.peek();
+  if (at === null) return "";
+  return pathTo(at, node)
+    .filter((i) => at.frames.kind[at.frame[i]] !== FrameKind.Root)
+    .map((i) => {
+      const { name, binary, file } = functionOf(at.frames, at.frame[i]);
+      const line = at.frames.line[at.frame[i]];
+      const where = file === null ? binary : `${file}${line > 0 ? `:${line}` : ""}`;
+      return where === null ? name : `${name} (${where})`;
+    })
+    .join("\n");
+}
+
+export function copy(text: string, said: string): void {
+  // Without permission there is nothing to be done and nothing lost.
+  navigator.clipboard?.writeText(text).then(
+    () => {
+      announcement.value = said;
+    },
+    () => undefined,
+  );
+}

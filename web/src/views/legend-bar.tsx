@@ -1,0 +1,83 @@
+/** What the colours mean, and how much each has; a click highlights its frames, so that the search says their exact share. */
+
+import { diffInk } from "../model/color";
+import { COLOR_MODES, type ColorMode } from "../model/coloring";
+import { NOISE_Z } from "../model/diff";
+import { formatShare } from "../model/units";
+import { coloring, tree } from "../state/flame";
+import { navigate, view } from "../state/store";
+import { theme } from "../state/theme";
+
+const MODE_LABELS: Record<ColorMode, string> = { kind: "kind", package: "package", binary: "binary", name: "function" };
+
+export function LegendBar() {
+  const { color, search } = view.value;
+  const all = tree.value?.total[0] ?? 0;
+  return (
+    <div class="legend-bar">
+      <label class="color-mode">
+        Colour by{" "}
+        <select
+          value={color}
+          onChange={(event) => navigate({ color: event.currentTarget.value as ColorMode }, "replace")}
+        >
+          {COLOR_MODES.map((mode) => (
+            <option key={mode} value={mode}>
+              {MODE_LABELS[mode]}
+            </option>
+          ))}
+        </select>
+      </label>
+      <ul class="legend" aria-label="Colours">
+        {coloring.value.legend.map((entry) => (
+          <li key={entry.label}>
+            <button
+              type="button"
+              aria-pressed={entry.search !== null && entry.search === search}
+              disabled={entry.search === null}
+              title={`${formatShare(entry.self, all)} of the samples ended in ${entry.label}. Click to highlight, Alt+click to hide`}
+              onClick={(event) => {
+                const rule = entry.search;
+                if (rule === null) return;
+                const { tidy } = view.peek();
+                if (event.altKey) navigate({ tidy: { ...tidy, hide: [...tidy.hide.filter((r) => r !== rule), rule] } });
+                else navigate({ search: search === rule ? "" : rule }, "replace");
+              }}
+            >
+              <span
+                class={entry.label === "cut short" ? "swatch hatched" : "swatch"}
+                style={{ backgroundColor: theme.value.inks[entry.ink].fill }}
+              />
+              {entry.label} <span class="quiet">{formatShare(entry.self, all)}</span>
+            </button>
+          </li>
+        ))}
+        {color === "name" && <li class="quiet">each function has a colour of its own</li>}
+      </ul>
+    </div>
+  );
+}
+
+/** The same for a diff. */
+export function DiffLegend() {
+  const swatch = (step: number) => (
+    <span class="swatch" style={{ backgroundColor: theme.value.inks[diffInk(step)].fill }} />
+  );
+  return (
+    <div class="legend-bar">
+      <ul class="legend" aria-label="Colours">
+        <li>
+          {swatch(-4)}
+          {swatch(-2)} takes less than before
+        </li>
+        <li>
+          {swatch(0)} no difference that is more than chance ({NOISE_Z} standard deviations), or not comparable
+        </li>
+        <li>
+          {swatch(2)}
+          {swatch(4)} takes more
+        </li>
+      </ul>
+    </div>
+  );
+}

@@ -1,0 +1,247 @@
+/** How far the numbers can be trusted, and what would make them better: losses, cut stacks, missing names, own cost. */
+
+import { useComputed } from "@preact/signals";
+import type { ComponentChildren } from "preact";
+import { cutShort, type Shortfall, unnamed } from "../model/quality";
+import { ENDS, LOSSES, remedyForNameless, remedyForNote } from "../model/remedies";
+import { baseName, formatBytes, formatCount, formatMoment, formatNanos, formatShare, formatSpan } from "../model/units";
+import { flame, status, timeline } from "../state/store";
+import { CopyButton } from "./copy-button";
+
+const SHOWN = 40;
+
+export function Quality() {
+  const answer = flame.value;
+  const now = status.value;
+  return (
+    // biome-ignore lint/a11y/noNoninteractiveTabindex: an area that scrolls must be reachable by keyboard
+    <section class="quality-page" aria-label="Quality" tabIndex={0}>
+      {answer !== null && answer.samples > 0 && (
+        <>
+          <CutShort />
+          <Unnamed />
+        </>
+      )}
+      {now !== null && (
+        <>
+          <Lost />
+          <Own />
+        </>
+      )}
+    </section>
+  );
+}
+
+function Card(props: { title: string; figure: string; good: boolean; about: string; children: ComponentChildren }) {
+  return (
+    <section class="card">
+      <h2>
+        {props.title} <span class={props.good ? "figure good" : "figure"}>{props.figure}</span>
+      </h2>
+      <p class="quiet">{props.about}</p>
+      {props.children}
+    </section>
+  );
+}
+
+function CutShort() {
+  const rows = useComputed(() => (flame.value === null ? [] : cutShort(flame.value.tree)));
+  const { samples, incomplete } = flame.value ?? { samples: 0, incomplete: 0 };
+  return (
+    <Card
+      title="Complete stacks"
+      figure={formatShare(samples - incomplete, samples)}
+      good={incomplete <= samples * 0.02}
+      about="Samples in view whose user stack was walked to the thread's first function. The others stand below a note in the graph, never dropped."
+    >
+      <Shortfalls
+        rows={rows.value}
+        all={samples}
+        remedy={remedyForNote}
+        head="Where the walk ended, and at whose caller"
+      />
+    </Card>
+  );
+}
+
+function Unnamed() {
+  const rows = useComputed(() => (flame.value === null ? [] : unnamed(flame.value.tree)));
+  const samples = flame.value?.samples ?? 0;
+  const missing = rows.value.reduce((sum, row) => sum + row.samples, 0);
+  return (
+    <Card
+      title="Named functions"
+      figure={formatShare(samples - missing, samples)}
+      good={missing <= samples * 0.02}
+      about="Samples in view that ended in a function whose name is known. The others are shown by file and address."
+    >
+      <Shortfalls
+        rows={rows.value}
+        all={samples}
+        remedy={remedyForNameless}
+        head="Why there is no name, and in which file"
+      />
+    </Card>
+  );
+}
+
+function Shortfalls(props: { rows: Shortfall[]; all: number; remedy: (reason: string) => string; head: string }) {
+  const { rows, all } = props;
+  if (rows.length === 0) return <p>None. Nothing to be done.</p>;
+  return (
+    <div class="scroll-x">
+      <table class="facts">
+        <thead>
+          <tr>
+            <th scope="col">{props.head}</th>
+            <th scope="col">File</th>
+            <th scope="col" class="number">
+              Samples
+            </th>
+            <th scope="col">What helps</th>
+          </tr>
+        </thead>
+        <tbody>
+          {rows.slice(0, SHOWN).map((row) => (
+            <tr key={`${row.reason} ${row.binary}`}>
+              <th scope="row">{row.reason.replace(/^\[|\]$/g, "")}</th>
+              <td title={row.binary ?? ""}>{row.binary === null ? "–" : baseName(row.binary)}</td>
+              <td class="number">
+                {formatShare(row.samples, all)} <span class="quiet">{formatCount(row.samples)}</span>
+              </td>
+              <td>{props.remedy(row.reason)}</td>
+            </tr>
+          ))}
+        </tbody>
+      </table>
+      {rows.length > SHOWN && <p class="quiet">and {formatCount(rows.length - SHOWN)} more with fewer samples</p>}
+    </div>
+  );
+}
+
+function Lost() {
+  const now = status.value;
+  if (now === null) return null;
+  const { taken, lost, stacks } = now.totals;
+  const causes = Object.entries(lost).sort(([, a], [, b]) => b - a);
+  const gone = causes.reduce((sum, [, n]) => sum + n, 0);
+  const inView = timeline.value?.buckets.lost.reduce((sum, n) => sum + n, 0) ?? 0;
+  return (
+    <Card
+      title="Samples kept"
+      figure={formatShare(taken - gone, taken)}
+      good={gone <= taken * 0.001}
+      about={`Since the database began: ${formatCount(taken)} taken, ${formatCount(gone)} lost, ${formatCount(inView)} of them in the range of the timeline. Taken is always stored plus lost.`}
+    >
+      <div class="scroll-x">
+        <table class="facts">
+          <thead>
+            <tr>
+              <th scope="col">Lost, by cause</th>
+              <th scope="col" class="number">
+                Samples
+              </th>
+              <th scope="col">What helps</th>
+            </tr>
+          </thead>
+          <tbody>
+            {causes.map(([cause, n]) => (
+              <tr key={cause} class={n === 0 ? "quiet" : ""}>
+                <th scope="row">{LOSSES[cause]?.what ?? cause}</th>
+                <td class="number">{n === 0 ? "none" : `${formatCount(n)} (${formatShare(n, taken)})`}</td>
+                <td>{n > 0 && <Help how={LOSSES[cause]?.how ?? ""} command={LOSSES[cause]?.command} />}</td>
+              </tr>
+            ))}
+          </tbody>
+        </table>
+      </div>
+      <details>
+        <summary>How the walks of all stored stacks ended</summary>
+        <table class="facts">
+          <tbody>
+            {Object.entries(stacks)
+              .sort(([, a], [, b]) => b - a)
+              .map(([end, n]) => (
+                <tr key={end}>
+                  <th scope="row">{ENDS[end]?.what ?? end}</th>
+                  <td class="number">
+                    {formatShare(n, now.totals.stored)} <span class="quiet">{formatCount(n)}</span>
+                  </td>
+                </tr>
+              ))}
+          </tbody>
+        </table>
+      </details>
+    </Card>
+  );
+}
+
+function Help({ how, command }: { how: string; command: string | undefined }) {
+  return (
+    <>
+      {how} {command !== undefined && <CopyButton text={command} />}
+    </>
+  );
+}
+
+function Own() {
+  const now = status.value;
+  if (now === null) return null;
+  const { recording, database } = now;
+  if (recording === null) {
+    return (
+      <Card title="Own cost" figure="none" good about="Nothing is recording: stored profiles are served.">
+        <Database />
+      </Card>
+    );
+  }
+  const ran = Date.now() - recording.since_ms;
+  const share = ran > 0 ? recording.cpu_ms / ran : 0;
+  return (
+    <Card
+      title="Own cost"
+      figure={`${formatShare(share, 1)} of one core`}
+      good={share < 0.01 * Math.max(recording.cpus, 1)}
+      about="What the profiler itself takes, its symbolizer included in nothing else: processor time and memory."
+    >
+      <table class="facts">
+        <tbody>
+          <Fact name="processor time" value={`${formatNanos(recording.cpu_ms * 1e6)} in ${formatSpan(ran)}`} />
+          <Fact name="share of the host" value={formatShare(share / Math.max(recording.cpus, 1), 1)} />
+          <Fact name="resident memory" value={formatBytes(recording.rss_bytes)} />
+          <Fact name="sampling" value={`${recording.event} at ${recording.hz} Hz on ${recording.cpus} CPUs`} />
+          <Fact name="windows of" value={formatSpan(recording.window_ms)} />
+          <Fact name="newest window" value={`${formatSpan(recording.lag_ms)} old`} />
+        </tbody>
+      </table>
+      <Database />
+      {database.oldest_ms === null && <p class="quiet">Nothing is stored yet.</p>}
+    </Card>
+  );
+}
+
+function Database() {
+  const database = status.value?.database;
+  if (database === undefined) return null;
+  const { oldest_ms, newest_ms } = database;
+  return (
+    <table class="facts">
+      <tbody>
+        <Fact name="database" value={`${database.path}, ${formatBytes(database.bytes)}`} />
+        <Fact name="windows" value={formatCount(database.windows)} />
+        {oldest_ms !== null && newest_ms !== null && (
+          <Fact name="from, to" value={`${formatMoment(oldest_ms)} – ${formatMoment(newest_ms)}`} />
+        )}
+      </tbody>
+    </table>
+  );
+}
+
+function Fact({ name, value }: { name: string; value: string }) {
+  return (
+    <tr>
+      <th scope="row">{name}</th>
+      <td>{value}</td>
+    </tr>
+  );
+}

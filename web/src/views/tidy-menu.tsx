@@ -1,0 +1,98 @@
+/** Fewer frames, the same samples: presets, and the rules a person made. */
+
+import type { Tidy } from "../model/tidy";
+import { changesNothing, NOT_TIDIED } from "../model/tidy";
+import { navigate, view } from "../state/store";
+import { CloseIcon, TidyIcon } from "./icons";
+import { Menu } from "./menu";
+
+const PRESETS: readonly { flag: "plumbing" | "recursion" | "generics"; label: string; what: string }[] = [
+  { flag: "plumbing", label: "Hide plumbing", what: "entry points, dispatch and trampolines of the usual runtimes" },
+  { flag: "recursion", label: "Merge recursion", what: "a function below itself joins its first occurrence" },
+  { flag: "generics", label: "Drop type arguments", what: "Vec<u8>::push and Vec<u16>::push become Vec::push" },
+];
+
+export function TidyMenu() {
+  const { tidy } = view.value;
+  const set = (change: Partial<Tidy>) => navigate({ tidy: { ...tidy, ...change } });
+  const rules = tidy.hide.length + tidy.fold.length;
+  const active = PRESETS.filter(({ flag }) => tidy[flag]).length + rules;
+  return (
+    <Menu
+      label="Tidy: hide and fold frames"
+      class="tidy"
+      faceClass="button small"
+      face={
+        <>
+          <TidyIcon /> Tidy{active > 0 && <b> {active}</b>}
+        </>
+      }
+    >
+      <p class="menu-title">Fewer frames, the same samples</p>
+      {PRESETS.map(({ flag, label, what }) => (
+        <label key={flag} class="choice">
+          <input
+            type="checkbox"
+            checked={tidy[flag]}
+            onChange={(event) => set({ [flag]: event.currentTarget.checked })}
+          />
+          <span>
+            {label}
+            <span class="quiet">{what}</span>
+          </span>
+        </label>
+      ))}
+      <form
+        class="rule-form"
+        onSubmit={(event) => {
+          event.preventDefault();
+          const form = event.currentTarget;
+          const rule = String(new FormData(form).get("rule")).trim();
+          if (rule !== "" && !tidy.hide.includes(rule)) set({ hide: [...tidy.hide, rule] });
+          form.reset();
+        }}
+      >
+        <input
+          name="rule"
+          type="text"
+          class="text"
+          aria-label="Hide frames"
+          placeholder='Hide: name, "exact" or /regex/'
+        />
+        <button type="submit" class="button">
+          Hide
+        </button>
+      </form>
+      {rules > 0 && (
+        <ul class="rules">
+          {tidy.hide.map((rule) => (
+            <Rule key={`h${rule}`} what="hidden" rule={rule} drop={() => set({ hide: without(tidy.hide, rule) })} />
+          ))}
+          {tidy.fold.map((rule) => (
+            <Rule key={`f${rule}`} what="folded" rule={rule} drop={() => set({ fold: without(tidy.fold, rule) })} />
+          ))}
+        </ul>
+      )}
+      {!changesNothing(tidy) && (
+        <button type="button" class="link" onClick={() => navigate({ tidy: NOT_TIDIED })}>
+          Show all frames
+        </button>
+      )}
+    </Menu>
+  );
+}
+
+function without(rules: readonly string[], rule: string): string[] {
+  return rules.filter((one) => one !== rule);
+}
+
+function Rule({ what, rule, drop }: { what: string; rule: string; drop: () => void }) {
+  return (
+    <li>
+      <span class="quiet">{what}</span> <code>{rule}</code>
+      <button type="button" class="clear" aria-label={`Show ${rule} again`} onClick={drop}>
+        <CloseIcon />
+      </button>
+    </li>
+  );
+}

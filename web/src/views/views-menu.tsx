@@ -1,0 +1,77 @@
+/** The link to what is shown, the views saved by name, the last ones looked at. */
+
+import { useSignal } from "@preact/signals";
+import { type Instant, resolveInstant } from "../model/time-range";
+import { describeView, forgetView, recentViews, savedViews, saveView } from "../state/saved";
+import { navigate, view } from "../state/store";
+import { readView, writeView } from "../state/view";
+import { copy } from "./frame-actions";
+import { CloseIcon, LinkIcon } from "./icons";
+import { Menu } from "./menu";
+
+export function ViewsMenu() {
+  const copied = useSignal("");
+  const share = (address: string, what: string) => {
+    copy(new URL(address === "" ? location.pathname : address, location.href).href, `Copied ${what}`);
+    copied.value = what;
+  };
+  const fixed = (instant: Instant) => resolveInstant(instant, Date.now());
+  return (
+    <Menu label="Share, saved and recent views" face={<LinkIcon />} class="icon-menu views">
+      <p class="menu-title">Link to what is shown</p>
+      <button
+        type="button"
+        onClick={() => {
+          const now = view.peek();
+          share(writeView({ ...now, from: fixed(now.from), to: fixed(now.to) }), "the link");
+        }}
+      >
+        Copy the link<span class="quiet">with these times, whenever it is opened</span>
+      </button>
+      <button type="button" onClick={() => share(writeView(view.peek()), "the live link")}>
+        Copy the live link<span class="quiet">the last part of time, as of when it is opened</span>
+      </button>
+      <p class="quiet said" role="status">
+        {copied.value !== "" && `Copied ${copied.value}.`}
+      </p>
+      <form
+        class="rule-form"
+        onSubmit={(event) => {
+          event.preventDefault();
+          const form = event.currentTarget;
+          saveView(String(new FormData(form).get("name")).trim() || describeView(writeView(view.peek())));
+          form.reset();
+        }}
+      >
+        <input
+          type="text"
+          class="text"
+          name="name"
+          maxLength={100}
+          aria-label="Name of the view"
+          placeholder="Save this view as …"
+        />
+        <button type="submit" class="button">
+          Save
+        </button>
+      </form>
+      {savedViews.value.length > 0 && <p class="menu-title">Saved in this browser</p>}
+      {savedViews.value.map(({ name, address }) => (
+        <p class="saved" key={name}>
+          <button type="button" onClick={() => navigate(readView(address))}>
+            {name}
+          </button>
+          <button type="button" class="clear" aria-label={`Forget ${name}`} onClick={() => forgetView(name)}>
+            <CloseIcon />
+          </button>
+        </p>
+      ))}
+      {recentViews.value.length > 0 && <p class="menu-title">Looked at before</p>}
+      {recentViews.value.map(({ name, address }) => (
+        <button type="button" key={address} onClick={() => navigate(readView(address))}>
+          {name}
+        </button>
+      ))}
+    </Menu>
+  );
+}
