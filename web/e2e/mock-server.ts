@@ -99,14 +99,12 @@ function answer(
     });
     return;
   }
-  const comm = matchers.find((m) => m.label === "comm")?.value ?? null;
+  const comm = matchers.find((m) => m.label === "comm" && m.op === "=")?.value ?? null;
   const empty =
     context.state.waiting || to <= context.startedMs - 7 * 86_400_000 || matchers.some((m) => m.label === "pid");
-  const shown = empty
-    ? only(context.profile, "no such process")
-    : comm === null
-      ? context.profile
-      : only(context.profile, comm);
+  // Before the last half hour one process was not there yet, so that there is something to compare.
+  const whole = to < now - 1_800_000 ? without(context.profile, "nginx") : context.profile;
+  const shown = empty ? only(whole, "no such process") : comm === null ? whole : only(whole, comm);
   switch (path) {
     case "timeline":
       json(timeline(from, to, shown.samples / context.profile.samples, empty));
@@ -188,7 +186,7 @@ function timeline(from: number, to: number, share: number, empty: boolean): Time
     buckets.utilisation.push(gap ? null : busy / 2);
     buckets.samples.push(gap ? 0 : Math.round((busy * share * 97 * step) / 1000));
     buckets.lost.push(!gap && at % 97 === 13 ? 41 : 0);
-    buckets.incomplete.push(0);
+    buckets.incomplete.push(gap ? 0 : Math.round(busy * share * 97 * step * 0.00002 * (10 + 8 * Math.sin(at / 50))));
   }
   return { from_ms: first, to_ms: first + count * step, step_ms: step, buckets };
 }
@@ -213,6 +211,23 @@ function only(profile: FlameGraph, comm: string): FlameGraph {
       total: part(nodes.total, samples),
       self: part(nodes.self, 0),
     },
+  };
+}
+
+/** The profile without the subtree of one process. */
+function without(profile: FlameGraph, comm: string): FlameGraph {
+  const { nodes, frames, strings } = profile;
+  const first = nodes.depth.findIndex((d, i) => d === 1 && strings[frames.name[nodes.frame[i]]] === comm);
+  let last = first + 1;
+  while (last < nodes.depth.length && nodes.depth[last] > 1) last++;
+  const left = (column: number[]) => [...column.slice(0, first), ...column.slice(last)];
+  const samples = profile.samples - nodes.total[first];
+  const total = left(nodes.total);
+  total[0] = samples;
+  return {
+    ...profile,
+    samples,
+    nodes: { depth: left(nodes.depth), frame: left(nodes.frame), total, self: left(nodes.self) },
   };
 }
 

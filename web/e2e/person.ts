@@ -9,12 +9,14 @@ import type { Page } from "playwright-core";
 import { afterAll, afterEach, beforeAll, beforeEach, expect } from "vitest";
 import { type Browser, type Misdeeds, openBrowser, openPage } from "./browser";
 import { type Mock, startMock } from "./mock-server";
+import { startProxy } from "./proxy";
 
 /** Address of a real profiler to test against. */
 export const real = process.env.PROFILER_URL;
 
 export class Person {
   private mock: Mock | null = null;
+  private proxy: { url: string; close(): void } | null = null;
   private browser!: Browser;
   /** The page's address, without a query. */
   base = "";
@@ -23,13 +25,16 @@ export class Person {
 
   async start(): Promise<void> {
     if (real === undefined) this.mock = await startMock({ dist: join(import.meta.dirname, "../dist"), nodes: 20_000 });
-    this.base = real === undefined ? (this.mock?.url ?? "") : real.replace(/\/?$/, "/");
+    // A real one is tested as it is used behind a proxy; the stand-in has a sub-path of its own.
+    if (real !== undefined) this.proxy = await startProxy(real);
+    this.base = this.mock?.url ?? this.proxy?.url ?? "";
     this.browser = await openBrowser();
   }
 
   async stop(): Promise<void> {
     await this.browser?.close();
     await this.mock?.close();
+    this.proxy?.close();
   }
 
   async open(): Promise<void> {

@@ -33,12 +33,16 @@ export interface Coloring {
 export function colorFrames(tree: CallTree, mode: ColorMode): Coloring {
   const { strings, name, kind, binary } = tree.frames;
   const self = new Float64Array(name.length);
-  for (let i = 0; i < tree.size; i++) self[tree.frame[i]] += tree.self[i];
+  const used = new Uint8Array(name.length);
+  for (let i = 0; i < tree.size; i++) {
+    self[tree.frame[i]] += tree.self[i];
+    used[tree.frame[i]] = 1;
+  }
   const shades = Uint8Array.from(name, (n) => textHash(strings[n]) % SHADES);
   const inks = new Uint8Array(name.length);
   if (mode === "kind") {
     for (let f = 0; f < inks.length; f++) inks[f] = kindInk(kind[f], shades[f]);
-    return { inks, legend: kindLegend(kind, self) };
+    return { inks, legend: kindLegend(kind, self, used) };
   }
   const keyOf = (f: number): string => {
     const text = strings[name[f]];
@@ -48,7 +52,7 @@ export function colorFrames(tree: CallTree, mode: ColorMode): Coloring {
     return path === null ? "no file" : baseName(path);
   };
   const weights = new Map<string, number>();
-  const keys = Array.from(name, (_, f) => (isCode(kind[f]) ? keyOf(f) : ""));
+  const keys = Array.from(name, (_, f) => (isCode(kind[f]) && used[f] === 1 ? keyOf(f) : ""));
   keys.forEach((key, f) => {
     if (key !== "") weights.set(key, (weights.get(key) ?? 0) + self[f]);
   });
@@ -76,11 +80,11 @@ function assign(weights: ReadonlyMap<string, number>): Map<string, number> {
   return assigned;
 }
 
-function kindLegend(kind: Uint8Array, self: Float64Array): LegendEntry[] {
+function kindLegend(kind: Uint8Array, self: Float64Array, used: Uint8Array): LegendEntry[] {
   const sums = new Float64Array(KIND_COUNT);
   const present = new Uint8Array(KIND_COUNT);
   for (let f = 0; f < kind.length; f++) {
-    if (kind[f] >= KIND_COUNT) continue;
+    if (kind[f] >= KIND_COUNT || used[f] === 0) continue;
     sums[kind[f]] += self[f];
     present[kind[f]] = 1;
   }

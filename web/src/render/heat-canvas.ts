@@ -32,28 +32,34 @@ export function drawHeat(
   const { grid, values, ramp, selected } = scene;
   const wide = width / grid.columns;
   const high = height / grid.rows;
-  // Gaps between cells only where there is room for them.
-  const gap = Math.min(wide, high) >= 5 ? 1 : 0;
-  const place = (cell: number) => ({ x: Math.floor(cell / grid.rows) * wide, y: (cell % grid.rows) * high });
+  // On whole device pixels, so that no seam shows between cells.
+  const snap = (at: number): number => Math.round(at * ratio) / ratio;
+  const place = (cell: number) => {
+    const column = Math.floor(cell / grid.rows);
+    const row = cell % grid.rows;
+    const x = snap(column * wide);
+    const y = snap(row * high);
+    return { x, y, width: snap((column + 1) * wide) - x, height: snap((row + 1) * high) - y };
+  };
   values.forEach((value, cell) => {
-    const { x, y } = place(cell);
+    const { x, y, width: w, height: h } = place(cell);
     const strength = value === null ? 0 : Math.min(ramp.length - 1, Math.ceil(value * (ramp.length - 1)));
     context.fillStyle = value === null ? scene.empty : ramp[strength];
-    context.fillRect(x, y, Math.max(wide - gap, 0.5), Math.max(high - gap, 0.5));
+    context.fillRect(x, y, w, h);
   });
   if (selected !== null) {
     context.fillStyle = scene.selection;
     context.globalAlpha = 0.35;
     for (let cell = selected.first; cell < selected.end; cell++) {
-      const { x, y } = place(cell);
-      context.fillRect(x, y, wide, high);
+      const { x, y, width: w, height: h } = place(cell);
+      context.fillRect(x, y, w, h);
     }
     context.globalAlpha = 1;
   }
   if (scene.cursor >= 0) {
-    const { x, y } = place(scene.cursor);
+    const { x, y, width: w, height: h } = place(scene.cursor);
     context.strokeStyle = scene.text;
     context.lineWidth = 1.5;
-    context.strokeRect(x, y, Math.max(wide - gap, 2), Math.max(high - gap, 2));
+    context.strokeRect(x, y, Math.max(w, 2), Math.max(h, 2));
   }
 }

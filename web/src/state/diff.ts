@@ -77,4 +77,5 @@ export const diffPane: Pane = {
     if (at !== null && node > 0) navigate({ zoom: at.parent[node] <= 0 ? null : pathHash(at, at.parent[node]) });
   },
   diffOf: (node) => (diff.peek() === null ? null : nodeDiff(diff.peek() as Diff, node)),
+  mapped: true,
 };

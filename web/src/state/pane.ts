@@ -49,6 +49,8 @@ export interface Pane {
   /** Backspace. */
   leave(): void;
   diffOf(node: number): NodeDiff | null;
+  /** Whether a minimap may stand beside it; not where two panes must be equally wide. */
+  mapped: boolean;
 }
 
 export const mainPane: Pane = {
@@ -71,6 +73,7 @@ export const mainPane: Pane = {
   },
   leave: zoomOut,
   diffOf: () => null,
+  mapped: true,
 };
 
 /** The pane that the details line and the keys are about. */

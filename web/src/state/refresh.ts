@@ -13,9 +13,10 @@ import {
   fetchTop,
   type Scope,
 } from "../api/client";
-import { withoutLabel } from "../model/selector";
+import { parseSelector, withoutLabel } from "../model/selector";
 import { presetFor } from "../model/time-range";
 import { baselineScope } from "./diff";
+import { fetchParts } from "./stack";
 import { connection, everyQuestion, facetQuestion, navigate, questions, scope, view } from "./store";
 import { DEFAULT_VIEW, isLive } from "./view";
 
@@ -40,13 +41,14 @@ let placed = false;
 export function startRefreshing(): void {
   // A change of what is asked asks at once; what is shown otherwise does not matter.
   const wanted = computed(() => {
-    const { from, to, tab, facets, filter, live } = view.value;
+    const { from, to, tab, facets, filter, live, by } = view.value;
     const base = tab === "diff" ? keyOf(baselineScope.value) : "";
     return JSON.stringify([
       from,
       to,
       filter,
       live,
+      by,
       keyOf(scope.value),
       tab === "table",
       tab === "heatmap",
@@ -114,8 +116,18 @@ async function refresh(why: "changed" | "tick"): Promise<void> {
   }
   await Promise.all(asked);
   if (mine !== round) return;
+  askForParts();
   placeFirstView();
   schedule();
+}
+
+function askForParts(): void {
+  const { by, filter } = view.peek();
+  const shown = questions.timeline.state.peek().answer;
+  if (by === null || shown === null || parseSelector(filter) === null) return;
+  const key = `${by} ${filter} ${shown.from_ms} ${shown.to_ms} ${shown.step_ms}`;
+  if (questions.parts.has(key)) return;
+  void questions.parts.ask(key, (signal) => fetchParts(by, filter, shown, TIMELINE_POINTS, signal));
 }
 
 /** Asks, unless `keep` is set and the answer in hand is to the same key. */

@@ -49,6 +49,7 @@ function half(id: string, label: string, half: ReadonlySignal<CallTree | null>, 
       chosen.value = null;
     },
     diffOf: () => null,
+    mapped: false,
   };
 }
 

@@ -11,6 +11,7 @@ import type { Labels, LabelValues, Status, Timeline, Top } from "../api/contract
 import type { DecodedFlameGraph } from "../api/decode";
 import { resolveInstant } from "../model/time-range";
 import { type Failure, Question } from "./question";
+import type { Parts } from "./stack";
 import { readView, type ViewState, writeView } from "./view";
 
 // What is shown.
@@ -55,6 +56,8 @@ export const questions = {
   flame: new Question<DecodedFlameGraph>(),
   top: new Question<Top>(),
   labels: new Question<Labels>(),
+  /** The timeline's parts by label. */
+  parts: new Question<Parts>(),
   /** The timeline again, as fine as it is had. */
   heat: new Question<Timeline>(),
   /** The other side of a diff. */

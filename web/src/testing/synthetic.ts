@@ -107,10 +107,13 @@ export function syntheticFlameGraph(options: {
     columns.self[at] = left;
   };
   grow(root, 0, options.samples, options.nodes);
+  // Every sample is of some process.
+  columns.total[0] -= columns.self[0];
+  columns.self[0] = 0;
   return {
     from_ms: 0,
     to_ms: 0,
-    samples: options.samples,
+    samples: columns.total[0],
     nanos_per_sample: Math.round(1e9 / 97),
     incomplete,
     hidden_nodes: 0,

@@ -107,6 +107,11 @@ function MainGraph() {
 /** Arrow keys move between the tabs, as the ARIA practices have it. */
 function Tabs() {
   const { tab } = view.value;
+  // In a narrow window the row of tabs scrolls.
+  useEffect(
+    () => document.getElementById(`tab-${tab}`)?.scrollIntoView({ block: "nearest", inline: "nearest" }),
+    [tab],
+  );
   const step = (event: KeyboardEvent): void => {
     const by = event.key === "ArrowRight" ? 1 : event.key === "ArrowLeft" ? -1 : 0;
     if (by === 0) return;
@@ -143,8 +148,14 @@ function GraphTools() {
     <div class="flame-tools">
       {tab === "flame" && focus.value.missing && <span class="quiet">The zoomed frame is not in this view.</span>}
       {zoom !== null && tab !== "sandwich" && (
-        <button type="button" class="button small" title="Zoom out completely (0)" onClick={zoomOutWholly}>
-          <ResetIcon /> Reset zoom
+        <button
+          type="button"
+          class="button icon-only small"
+          aria-label="Reset zoom"
+          title="Zoom out completely (0)"
+          onClick={zoomOutWholly}
+        >
+          <ResetIcon />
         </button>
       )}
       <TidyMenu />

@@ -110,7 +110,8 @@ function mountFlame(pane: Pane, parts: Parts, pointer: Signal<{ x: number; y: nu
   };
   /** The minimap comes and goes with the height; the graph makes room for it. */
   const placeMap = (now: FlameScene): void => {
-    const tall = drawing.contentHeight(now) > scroller.clientHeight * TALL && scroller.parentElement !== null;
+    const tall =
+      pane.mapped && drawing.contentHeight(now) > scroller.clientHeight * TALL && scroller.parentElement !== null;
     const wanted = tall && (scroller.parentElement?.clientWidth ?? 0) > 600;
     const frame = map.parentElement;
     if (frame === null || frame.hidden === !wanted) return;

@@ -202,7 +202,7 @@ function Own() {
       title="Own cost"
       figure={`${formatShare(share, 1)} of one core`}
       good={share < 0.01 * Math.max(recording.cpus, 1)}
-      about="What the profiler itself takes, its symbolizer included in nothing else: processor time and memory."
+      about="What the profiler itself takes of this host."
     >
       <table class="facts">
         <tbody>

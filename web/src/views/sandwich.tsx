@@ -1,6 +1,7 @@
 /** One function between its callers, above, and its callees, below, with its own numbers in the middle. */
 
 import { baseName, formatCount, formatNanos, formatShare } from "../model/units";
+import { ROW_HEIGHT } from "../render/flame-canvas";
 import { chosenFunction, tree } from "../state/flame";
 import { calleesPane, callersPane, cut } from "../state/sandwich";
 import { flame, navigate } from "../state/store";
@@ -39,7 +40,7 @@ export function Sandwich() {
         Callers: who called it, and who called them, upwards
         {answer.hiddenNodes > 0 && " (frames too small to send are left out on both sides)"}
       </p>
-      <div class="half">
+      <div class="half" style={{ height: `${(filling.callers.maxDepth + 1) * ROW_HEIGHT}px` }}>
         <FlamePane pane={callersPane} />
       </div>
       <div class="filling">
@@ -62,7 +63,7 @@ export function Sandwich() {
           In the flame graph
         </button>
       </div>
-      <div class="half">
+      <div class="half" style={{ height: `${(filling.callees.maxDepth + 1) * ROW_HEIGHT}px` }}>
         <FlamePane pane={calleesPane} />
       </div>
       <p class="sandwich-head quiet">

@@ -1,5 +1,6 @@
 /**
- * The chart over time: cores kept busy, the host's utilisation, lost samples, gaps, and the brush. uPlot draws the series;
+ * The chart over time: cores kept busy, whole or stacked by a label, what of it has a stack cut short, the host's
+ * utilisation, lost samples, gaps, where recording began again, and the brush. uPlot draws the series;
  * the brush is ours, so that it works by touch, can be adjusted at its edges, and survives a refresh in the middle of a drag.
  *
  * Framework-free: data and colours come in, brushed intervals (ms) go out.
@@ -17,6 +18,10 @@ export interface ChartColors {
   grid: string;
   lost: string;
   gap: string;
+  cut: string;
+  began: string;
+  /** Of the bands, lowest first; the last for what is left over. */
+  bands: readonly string[];
 }
 
 export interface ChartData {
@@ -25,6 +30,12 @@ export interface ChartData {
   coresMax: number;
   /** Up to when there can be data (ms): a bucket after it is not a gap, only not there yet. */
   knownUntil: number;
+  /** Upper edges of the bands, lowest first; null: not stacked. */
+  edges: (number | null)[][] | null;
+  /** Whether the last band is what is left over. */
+  leftOver: boolean;
+  /** When recording began (ms), as far as it is known. */
+  began: number | null;
 }
 
 export interface Interval {
@@ -45,11 +56,9 @@ const EDGE_PIXELS = 7;
 
 export class TimelineChart {
   private plot: uPlot | null = null;
-  private timeline: Timeline | null = null;
-  private knownUntil = Number.POSITIVE_INFINITY;
+  private data: ChartData | null = null;
   private pending: ChartData | null = null;
   private colors: ChartColors | null = null;
-  private coresMax = 1;
   private brush: Interval | null = null;
   private drag: { anchor: number; startX: number; moved: boolean; pointer: number } | null = null;
   private readonly overlay = document.createElement("div");
@@ -68,15 +77,14 @@ export class TimelineChart {
       this.pending = data;
       return;
     }
-    this.timeline = data.timeline;
-    this.coresMax = data.coresMax;
-    this.knownUntil = data.knownUntil;
-    if (this.plot === null || this.colors !== colors) {
+    const bands = this.data?.edges?.length ?? 0;
+    this.data = data;
+    if (this.plot === null || this.colors !== colors || bands !== (data.edges?.length ?? 0)) {
       this.colors = colors;
       this.plot?.destroy();
       this.plot = this.make(colors);
     } else {
-      this.plot.setData(columnsOf(data.timeline));
+      this.plot.setData(columnsOf(data));
     }
     this.place();
   }
@@ -116,8 +124,8 @@ export class TimelineChart {
         legend: { show: false },
         cursor: { drag: { setScale: false, x: false, y: false }, y: false, points: { show: false } },
         scales: {
-          x: { range: () => [this.timeline?.from_ms ?? 0, this.timeline?.to_ms ?? 1] },
-          cores: { range: () => [0, this.coresMax] },
+          x: { range: () => [this.data?.timeline.from_ms ?? 0, this.data?.timeline.to_ms ?? 1] },
+          cores: { range: () => [0, this.data?.coresMax ?? 1] },
           share: { range: () => [0, 1] },
         },
         axes: [
@@ -142,20 +150,15 @@ export class TimelineChart {
         series: [
           {},
           { scale: "share", stroke: colors.host, width: 1.25, paths: steps, points: { show: false } },
-          {
-            scale: "cores",
-            stroke: colors.busy,
-            fill: colors.busyFill,
-            width: 1.25,
-            paths: steps,
-            points: { show: false },
-          },
+          ...this.bandSeries(colors),
+          { scale: "cores", fill: colors.cut, width: 0, paths: steps, points: { show: false } },
         ],
         hooks: {
           drawClear: [(u) => this.drawGaps(u, colors.gap)],
           draw: [
             (u) => {
               this.drawLost(u, colors.lost);
+              this.drawBegun(u, colors.began);
               // The scales are settled only now.
               this.place();
             },
@@ -163,7 +166,7 @@ export class TimelineChart {
           setCursor: [(u) => this.hover(u)],
         },
       },
-      this.timeline === null ? [[], [], []] : columnsOf(this.timeline),
+      this.data === null ? [[], [], [], []] : columnsOf(this.data),
       this.host,
     );
     plot.over.append(this.overlay);
@@ -175,10 +178,24 @@ export class TimelineChart {
     return plot;
   }
 
+  /** Drawn from the top edge down, each over the one before, so that only its own band of it stays in sight. */
+  private bandSeries(colors: ChartColors): uPlot.Series[] {
+    const whole = { scale: "cores", width: 1.25, paths: steps, points: { show: false } };
+    const edges = this.data?.edges ?? null;
+    if (edges === null) return [{ ...whole, stroke: colors.busy, fill: colors.busyFill }];
+    const last = colors.bands.length - 1;
+    return edges
+      .map((_, i) => {
+        const fill = colors.bands[i === edges.length - 1 && this.data?.leftOver === true ? last : Math.min(i, last)];
+        return { ...whole, width: 0.5, stroke: colors.grid, fill };
+      })
+      .reverse();
+  }
+
   private hover(u: uPlot): void {
-    const { timeline } = this;
+    const timeline = this.data?.timeline;
     const left = u.cursor.left ?? -1;
-    if (timeline === null || left < 0) {
+    if (timeline === undefined || left < 0) {
       this.events.onHover(-1);
       return;
     }
@@ -188,14 +205,15 @@ export class TimelineChart {
 
   /** Stripes where nothing was recorded. */
   private drawGaps(u: uPlot, color: string): void {
-    if (this.timeline === null) return;
-    const { from_ms, step_ms, buckets } = this.timeline;
+    if (this.data === null) return;
+    const { knownUntil } = this.data;
+    const { from_ms, step_ms, buckets } = this.data.timeline;
     const { ctx, bbox } = u;
     ctx.save();
     ctx.beginPath();
     let any = false;
     for (let i = 0; i < buckets.busy_cores.length; ) {
-      if (buckets.busy_cores[i] !== null || from_ms + i * step_ms >= this.knownUntil) {
+      if (buckets.busy_cores[i] !== null || from_ms + i * step_ms >= knownUntil) {
         i++;
         continue;
       }
@@ -224,8 +242,8 @@ export class TimelineChart {
 
   /** A mark at the top of each bucket that lost samples, at least 2 px wide so that a single one is seen. */
   private drawLost(u: uPlot, color: string): void {
-    if (this.timeline === null) return;
-    const { from_ms, step_ms, buckets } = this.timeline;
+    if (this.data === null) return;
+    const { from_ms, step_ms, buckets } = this.data.timeline;
     u.ctx.save();
     u.ctx.fillStyle = color;
     for (let i = 0; i < buckets.lost.length; i++) {
@@ -235,6 +253,30 @@ export class TimelineChart {
       u.ctx.fillRect(left, u.bbox.top, Math.max(right - left, 2 * devicePixelRatio), 4 * devicePixelRatio);
     }
     u.ctx.restore();
+  }
+
+  /** A line where recording began, and where it went on after a gap. */
+  private drawBegun(u: uPlot, color: string): void {
+    if (this.data === null) return;
+    const { ctx, bbox } = u;
+    ctx.save();
+    ctx.strokeStyle = color;
+    ctx.fillStyle = color;
+    ctx.lineWidth = devicePixelRatio;
+    for (const at of beginnings(this.data)) {
+      const x = Math.round(u.valToPos(at, "x", true));
+      ctx.setLineDash([3 * devicePixelRatio, 3 * devicePixelRatio]);
+      ctx.beginPath();
+      ctx.moveTo(x, bbox.top);
+      ctx.lineTo(x, bbox.top + bbox.height);
+      ctx.stroke();
+      ctx.beginPath();
+      ctx.moveTo(x, bbox.top);
+      ctx.lineTo(x + 6 * devicePixelRatio, bbox.top + 3.5 * devicePixelRatio);
+      ctx.lineTo(x, bbox.top + 7 * devicePixelRatio);
+      ctx.fill();
+    }
+    ctx.restore();
   }
 
   private down(event: PointerEvent): void {
@@ -281,8 +323,8 @@ export class TimelineChart {
   /** Whole buckets, so that the flame graph adds up to what the chart shows. */
   private interval(a: number, b: number): Interval {
     const [from, to] = a < b ? [a, b] : [b, a];
-    if (this.timeline === null) return { from, to };
-    const { from_ms, step_ms, to_ms } = this.timeline;
+    if (this.data === null) return { from, to };
+    const { from_ms, step_ms, to_ms } = this.data.timeline;
     return {
       from: Math.max(from_ms, from_ms + Math.round((from - from_ms) / step_ms) * step_ms),
       to: Math.min(to_ms, from_ms + Math.round((to - from_ms) / step_ms) * step_ms),
@@ -320,12 +362,27 @@ export class TimelineChart {
 
 const steps: uPlot.Series.PathBuilder = uPlot.paths.stepped?.({ align: 1 }) ?? (() => null);
 
-/** Bucket starts, and the end of the last bucket so that it is as wide as the others. */
-function columnsOf({ from_ms, step_ms, buckets }: Timeline): uPlot.AlignedData {
+/** Bucket starts, and the end of the last bucket so that it is as wide as the others; then the series in their order. */
+function columnsOf({ timeline: { from_ms, step_ms, buckets }, edges }: ChartData): uPlot.AlignedData {
   const count = buckets.samples.length;
   const times = Array.from({ length: count + 1 }, (_, i) => from_ms + i * step_ms);
   const closed = (column: (number | null)[]) => [...column, column[count - 1] ?? null];
-  return [times, closed(buckets.utilisation), closed(buckets.busy_cores)];
+  const cut = buckets.busy_cores.map((cores, i) =>
+    cores === null || buckets.samples[i] === 0 ? cores : (cores * buckets.incomplete[i]) / buckets.samples[i],
+  );
+  const stacked = edges === null ? [buckets.busy_cores] : [...edges].reverse();
+  return [times, closed(buckets.utilisation), ...stacked.map(closed), closed(cut)];
+}
+
+/** When recording began, and each first bucket after a gap. */
+function beginnings({ timeline: { from_ms, to_ms, step_ms, buckets }, began }: ChartData): number[] {
+  const found = buckets.busy_cores.flatMap((cores, i) =>
+    i > 0 && cores !== null && buckets.busy_cores[i - 1] === null ? [from_ms + i * step_ms] : [],
+  );
+  // The first bucket of this recording is one of them already, unless it began within a bucket that others fill.
+  const near = began === null || found.some((at) => Math.abs(at - began) <= 2 * step_ms);
+  if (!near && began > from_ms && began < to_ms) found.push(began);
+  return found;
 }
 
 /** Clock times; days where the ticks are that far apart, and at midnight. */

@@ -3,6 +3,8 @@
 import { effect, useSignal } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
 import type { Timeline as Answer } from "../api/contract";
+import { CATEGORIES, categoryInk, DARK_THEME, type FlameTheme, LIGHT_THEME } from "../model/color";
+import { edgesOf, MOST_BANDS } from "../model/stack";
 import {
   formatClock,
   formatCores,
@@ -12,8 +14,10 @@ import {
   formatShare,
   formatSpan,
 } from "../model/units";
+import { bands } from "../state/stack";
 import { navigate, questions, status, timeline, view } from "../state/store";
 import { isDark } from "../state/theme";
+import { LABEL_NAMES } from "./facets";
 import { CloseIcon, ZoomInIcon } from "./icons";
 import { type ChartColors, TimelineChart } from "./timeline-chart";
 
@@ -25,6 +29,9 @@ const LIGHT: ChartColors = {
   grid: "rgba(20,30,45,0.07)",
   lost: "#d1242f",
   gap: "rgba(20,30,45,0.10)",
+  cut: "rgba(214,158,0,0.55)",
+  began: "#59636f",
+  bands: bandColors(LIGHT_THEME),
 };
 const DARK: ChartColors = {
   busy: "#6ea8ff",
@@ -34,7 +41,16 @@ const DARK: ChartColors = {
   grid: "rgba(230,237,243,0.07)",
   lost: "#ff6b6b",
   gap: "rgba(230,237,243,0.10)",
+  cut: "rgba(201,162,39,0.6)",
+  began: "#a3adb9",
+  bands: bandColors(DARK_THEME),
 };
+
+/** The colours of the categories; the last for what is left over. */
+function bandColors(theme: FlameTheme): string[] {
+  const fills = Array.from({ length: MOST_BANDS }, (_, i) => theme.inks[categoryInk(i)].fill);
+  return [...fills, theme.inks[categoryInk(CATEGORIES)].fill];
+}
 
 export function Timeline() {
   const host = useRef<HTMLDivElement>(null);
@@ -54,7 +70,18 @@ export function Timeline() {
       if (answer === null) return;
       const { recording, database } = status.value ?? { recording: null, database: null };
       const knownUntil = recording === null ? Number.POSITIVE_INFINITY : (database?.newest_ms ?? 0);
-      chart.update({ timeline: answer, coresMax: coresMax(answer), knownUntil }, colors);
+      const stacked = bands.value;
+      chart.update(
+        {
+          timeline: answer,
+          coresMax: coresMax(answer),
+          knownUntil,
+          edges: stacked === null ? null : edgesOf(stacked),
+          leftOver: stacked?.at(-1)?.value === null,
+          began: recording?.since_ms ?? null,
+        },
+        colors,
+      );
     });
     const stopBrush = effect(() => chart.showBrush(view.value.brush));
     const watcher = new ResizeObserver(() => chart.resize());
@@ -72,6 +99,7 @@ export function Timeline() {
       <div class="timeline-head">
         <Key />
         <ReadOut answer={answer} bucket={bucket.value} />
+        <StackBy />
         <Selection />
       </div>
       <div class="chart" ref={host}>
@@ -93,14 +121,57 @@ function coresMax(answer: Answer): number {
 }
 
 function Key() {
+  const colors = isDark.value ? DARK : LIGHT;
+  const stacked = bands.value;
   return (
     <p class="key">
-      <span class="swatch busy" /> cores busy
-      {view.value.filter !== "" && " (filtered)"}
-      <span class="swatch line" /> host utilisation
-      <span class="swatch lost" /> samples lost
-      <span class="swatch gap" /> not recorded
+      {stacked === null ? (
+        <span>
+          <i class="swatch busy" /> cores busy{view.value.filter !== "" && " (filtered)"}
+        </span>
+      ) : (
+        stacked.map(({ value }, i) => (
+          <span key={value} class="band">
+            <i class="swatch" style={{ background: value === null ? colors.bands.at(-1) : colors.bands[i] }} />{" "}
+            {value ?? "others"}
+            {value === "" && "(none)"}
+          </span>
+        ))
+      )}
+      <span>
+        <i class="swatch cut" /> cut short
+      </span>
+      <span>
+        <i class="swatch line" /> host
+      </span>
+      <span>
+        <i class="swatch lost" /> lost
+      </span>
+      <span>
+        <i class="swatch gap" /> not recorded
+      </span>
+      <span>
+        <i class="swatch began" /> began
+      </span>
     </p>
+  );
+}
+
+function StackBy() {
+  const labels = questions.labels.state.value.answer?.labels ?? [];
+  const { by } = view.value;
+  return (
+    <label class="color-mode">
+      Stack by{" "}
+      <select value={by ?? ""} onChange={(event) => navigate({ by: event.currentTarget.value || null }, "replace")}>
+        <option value="">nothing</option>
+        {labels.map((label) => (
+          <option key={label} value={label}>
+            {(LABEL_NAMES[label] ?? label).toLowerCase()}
+          </option>
+        ))}
+      </select>
+    </label>
   );
 }
 
@@ -114,6 +185,7 @@ function ReadOut({ answer, bucket }: { answer: Answer | null; bucket: number }) 
   const busy = buckets.busy_cores[bucket];
   const used = buckets.utilisation[bucket];
   const lost = buckets.lost[bucket];
+  const incomplete = buckets.incomplete[bucket];
   return (
     <p class="read-out">
       {to_ms - from_ms > 43_200_000 ? formatMoment(at) : formatClock(at)}
@@ -124,6 +196,7 @@ function ReadOut({ answer, bucket }: { answer: Answer | null; bucket: number }) 
           {" "}
           <strong>{formatCores(busy)}</strong> cores
           {used !== null && `, host ${formatShare(used, 1)}`}, {formatCount(buckets.samples[bucket])} samples
+          {incomplete > 0 && `, ${formatShare(incomplete, buckets.samples[bucket])} cut short`}
         </>
       )}
       {lost > 0 && <strong class="bad"> {formatCount(lost)} lost</strong>}

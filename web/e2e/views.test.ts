@@ -1,0 +1,320 @@
+/**
+ * Every view beside the flame graph, by mouse and by keyboard, and that their figures are those of the folded export. Runs
+ * against the mock server, or against a real profiler when PROFILER_URL is set.
+ */
+
+import { describe, expect, test } from "vitest";
+import { seriousFaults } from "./accessibility";
+import { usePage } from "./person";
+
+const person = usePage();
+
+/** A range that is over, so that every question about it has the same answer. */
+async function fixedRange(): Promise<string> {
+  const status = await ask<{ database: { oldest_ms: number; newest_ms: number } }>("status");
+  const to = status.database.newest_ms;
+  return `from=${Math.max(status.database.oldest_ms, to - 3_600_000)}&to=${to}`;
+}
+
+function ask<T>(path: string): Promise<T> {
+  return person.page.evaluate(async (asked) => {
+    const response = await fetch(`api/v1/${asked}`);
+    return (asked.startsWith("export") ? response.text() : response.json()) as Promise<T>;
+  }, path);
+}
+
+interface Stack {
+  frames: string[];
+  samples: number;
+}
+
+async function foldedStacks(range: string): Promise<Stack[]> {
+  const text = await ask<string>(`export/folded?${range}`);
+  return text
+    .trimEnd()
+    .split("\n")
+    .map((line) => {
+      const at = line.lastIndexOf(" ");
+      return { frames: line.slice(0, at).split(";"), samples: Number(line.slice(at + 1)) };
+    });
+}
+
+const sum = (stacks: Stack[]) => stacks.reduce((total, stack) => total + stack.samples, 0);
+const grouped = (n: number) => n.toLocaleString("en-US");
+
+describe("figures", () => {
+  test("equal the folded export in graph, table, tree, sandwich and diff, to the sample", async () => {
+    const range = await fixedRange();
+    const stacks = await foldedStacks(range);
+    const all = sum(stacks);
+    await person.visit(`?${range}&tab=table`);
+    await person.page.waitForSelector("table.top tbody .function");
+    expect(await person.page.locator(".quality").innerText()).toContain(`${grouped(all)} samples in view`);
+
+    // A function whose name no other frame has, so that names are enough to find it in the export.
+    const top = await ask<{ rows: { name: string; kind: number; self: number; total: number }[] }>(
+      `top?${range}&limit=1000`,
+    );
+    const names = new Map<string, number>();
+    for (const { name } of top.rows) names.set(name, (names.get(name) ?? 0) + 1);
+    const row = top.rows.find(
+      (one) => [2, 3, 4].includes(one.kind) && names.get(one.name) === 1 && !/[;\s]/.test(one.name),
+    );
+    if (row === undefined) throw new Error("no function to look for");
+    const ownFrames = (frame: string) => frame.replace(/_\[[kij]\]$/, "") === row.name;
+    const total = sum(stacks.filter(({ frames }) => frames.slice(1).some(ownFrames)));
+    const self = sum(stacks.filter(({ frames }) => frames.length > 1 && ownFrames(frames[frames.length - 1])));
+    expect({ self: row.self, total: row.total }).toEqual({ self, total });
+
+    // Table: the title of each figure has the samples.
+    await person.page.fill("#search", `"${row.name}"`);
+    const cells = person.page.locator("table.top tbody tr td.number");
+    await expect.poll(() => cells.nth(0).getAttribute("title")).toBe(`${grouped(self)} samples`);
+    expect(await cells.nth(1).getAttribute("title")).toBe(`${grouped(total)} samples`);
+
+    // Sandwich: the middle, and both halves at their roots.
+    await person.page.locator("table.top tbody .function .link").first().click();
+    await person.page.keyboard.press("Escape");
+    await person.page.getByRole("button", { name: "Sandwich", exact: true }).click();
+    await expect
+      .poll(() => person.page.locator(".filling").innerText())
+      .toMatch(new RegExp(`${grouped(total)} samples[\\s\\S]*${grouped(self)} samples`));
+
+    // Tree: its first row is everything.
+    await person.page.fill("#search", "");
+    await person.page.getByRole("tab", { name: "Tree" }).click();
+    await expect
+      .poll(() => person.page.locator("#node-0 td.number").first().getAttribute("title"))
+      .toBe(`${grouped(all)} samples`);
+
+    // Diff: both sides at the root.
+    const [, from, to] = /from=(\d+)&to=(\d+)/.exec(range)?.map(Number) ?? [0, 0, 0];
+    const middle = Math.floor((from + to) / 2);
+    const [before, after] = await Promise.all([
+      foldedStacks(`from=${from}&to=${middle}`),
+      foldedStacks(`from=${middle}&to=${to}`),
+    ]);
+    await person.visit(`?from=${middle}&to=${to}&tab=diff&base=${from}-${middle}`);
+    await expect
+      .poll(() => person.details())
+      .toMatch(new RegExp(`before 100 %\\s*\\(${grouped(sum(before))}\\), now 100 %\\s*\\(${grouped(sum(after))}\\)`));
+  });
+});
+
+describe("the graph", () => {
+  test("hides, folds and merges frames without losing a sample, and says so in the address", async () => {
+    const before = await person.details();
+    const name = await person.hover(3);
+    await person.page.keyboard.press("h");
+    await expect.poll(() => person.params().getAll("hide")).toEqual([`"${name}"`]);
+    await person.page.mouse.move(5, 5);
+    // A real host goes on; the mock's samples stay.
+    await expect.poll(() => person.details()).toMatch(/total 100 %/);
+    if (process.env.PROFILER_URL === undefined) expect(await person.details()).toBe(before);
+    await person.page.locator(".tidy summary").click();
+    await person.page.getByLabel("Merge recursion").check();
+    await person.param("tidy", /recursion/);
+    await person.page.getByLabel("Hide frames").fill("kind:kernel");
+    await person.page.keyboard.press("Enter");
+    await expect.poll(() => person.params().getAll("hide")).toContain("kind:kernel");
+    await expect.poll(() => person.page.locator(".legend").innerText()).not.toContain("kernel");
+    await person.page.getByRole("button", { name: "Show all frames" }).click();
+    await person.param("hide", null);
+    await person.param("tidy", null);
+  });
+
+  test("colours by kind, package, binary and function, and its legend highlights with the exact share", async () => {
+    const select = person.page.locator(".legend-bar select");
+    for (const mode of ["package", "binary", "name", "kind"]) {
+      await select.selectOption(mode);
+      await person.param("color", mode === "kind" ? null : new RegExp(mode));
+    }
+    await person.page.locator(".legend button").first().click();
+    await person.param("search", /^kind:/);
+    await expect.poll(() => person.page.locator(".found").innerText()).toMatch(/%.*frames/s);
+    await person.page.locator(".legend button[aria-pressed=true]").click();
+    await person.param("search", null);
+  });
+
+  test("has a menu for each frame, by mouse, by key and by button", async () => {
+    const name = await person.hover(2);
+    await person.page.mouse.click(...(await place(2)), { button: "right" });
+    const menu = person.page.getByRole("menu");
+    expect(await menu.innerText()).toContain(name);
+    await person.page.keyboard.press("ArrowDown");
+    await person.page.keyboard.press("Escape");
+    expect(await menu.count()).toBe(0);
+    await person.page.locator(".flame-sticky canvas").focus();
+    await person.page.keyboard.press("m");
+    expect(await person.page.evaluate(() => document.activeElement?.getAttribute("role"))).toBe("menuitem");
+    await person.page.keyboard.press("Escape");
+    await person.page.getByRole("button", { name: "Actions" }).click();
+    await person.page.getByRole("menuitem", { name: /Callers and callees/ }).click();
+    await person.param("tab", /sandwich/);
+  });
+
+  async function place(row: number): Promise<[number, number]> {
+    const box = await person.page.locator(".flame-sticky canvas").boundingBox();
+    return [(box?.x ?? 0) + (box?.width ?? 0) * 0.02, (box?.y ?? 0) + row * 18 + 9];
+  }
+});
+
+describe("the other views", () => {
+  test("a sandwich is opened by a key, walked by clicks, and Back leads back", async () => {
+    const name = await person.hover(2);
+    await person.page.keyboard.press("f");
+    await person.param("tab", /sandwich/);
+    await expect.poll(() => person.page.locator(".filling .name").innerText()).toBe(name);
+    expect(await person.page.locator(".sandwich .flame-sticky canvas").count()).toBe(2);
+    const callees = person.page.locator(".half").nth(1).locator("canvas").first();
+    const box = await callees.boundingBox();
+    if (box === null) throw new Error("no callees");
+    await person.page.mouse.click(box.x + 20, box.y + 18 + 9);
+    await expect.poll(() => person.page.locator(".filling .name").innerText()).not.toBe(name);
+    await person.page.goBack();
+    await expect.poll(() => person.page.locator(".filling .name").innerText()).toBe(name);
+    const typed = person.page.getByLabel("Choose a function");
+    await typed.fill(name.slice(0, 4));
+    await person.page.keyboard.press("Enter");
+    await expect.poll(() => person.page.locator(".filling .name").count()).toBe(1);
+  });
+
+  test("the tree is walked by keyboard and leads to the graph", async () => {
+    await person.page.keyboard.press("2");
+    const grid = person.page.getByRole("treegrid");
+    await grid.focus();
+    const level = () =>
+      grid.evaluate((element) => {
+        const row = document.getElementById(element.getAttribute("aria-activedescendant") ?? "");
+        return `${row?.getAttribute("aria-level")} ${row?.getAttribute("aria-expanded")}`;
+      });
+    await person.page.keyboard.press("Home");
+    await person.page.keyboard.press("ArrowDown");
+    await expect.poll(level).toBe("2 true");
+    await person.page.keyboard.press("ArrowLeft");
+    await expect.poll(level).toBe("2 false");
+    await person.page.keyboard.press("ArrowRight");
+    await person.page.keyboard.press("ArrowRight");
+    await expect.poll(level).toMatch(/^3 /);
+    expect(await person.page.locator("[aria-live=polite]").innerText()).toMatch(/%/);
+    await person.page.keyboard.press("Enter");
+    await person.param("tab", null);
+    await person.param("zoom", /^2-/);
+  });
+
+  test("the table shows callers and callees of the chosen function, and the graph has it chosen", async () => {
+    await person.page.keyboard.press("3");
+    await person.page.waitForSelector("table.top tbody .function");
+    await person.page.locator(".top .link").nth(1).click();
+    await expect.poll(() => person.page.locator(".beside h2").count()).toBe(1);
+    await person.page.keyboard.press("ArrowDown");
+    await expect.poll(() => person.page.locator("tr.chosen").count()).toBe(1);
+    const name = await person.page.locator(".beside h2").innerText();
+    expect(await person.page.locator(".neighbour").count()).toBeGreaterThan(0);
+    await person.page.keyboard.press("1");
+    await person.page.mouse.move(5, 5);
+    await expect.poll(() => person.frameName()).toBe(name);
+  });
+
+  test("a diff compares with the span before, and with any other", async () => {
+    await person.page.keyboard.press("d");
+    await expect.poll(() => person.page.locator(".sides").innerText()).toMatch(/Before [\d:]+ – /);
+    await person.page.getByRole("button", { name: "1 h earlier" }).click();
+    await person.param("base", /^\d+-\d+$/);
+    await person.page.getByLabel("absolute").check();
+    await person.param("diff", /absolute/);
+    await person.page.getByRole("button", { name: "just before" }).click();
+    await person.param("base", null);
+  });
+
+  test("a heat map selects a span, and its graph is of that span", async () => {
+    await person.page.keyboard.press("6");
+    const map = person.page.locator(".heat-canvas canvas");
+    await map.waitFor();
+    const box = await map.boundingBox();
+    if (box === null) throw new Error("no heat map");
+    const asked = await person.answerTo(
+      async () => {
+        await person.page.mouse.move(box.x + box.width * 0.6, box.y + 10);
+        await person.page.mouse.down();
+        await person.page.mouse.move(box.x + box.width * 0.9, box.y + 30, { steps: 4 });
+        await person.page.mouse.up();
+      },
+      "from",
+      /^\d+$/,
+    );
+    await person.param("brush", new RegExp(`^${asked.searchParams.get("from")}-`));
+    await map.focus();
+    await person.page.keyboard.press("Escape");
+    await person.param("brush", null);
+    await person.page.keyboard.press("ArrowRight");
+    await person.page.keyboard.press("Shift+ArrowDown");
+    await person.page.keyboard.press("Enter");
+    await person.param("brush", /^\d+-\d+$/);
+  });
+
+  test("quality says what is missing and what helps", async () => {
+    await person.page.locator(".quality .link").click();
+    await person.param("tab", /quality/);
+    await expect.poll(() => person.page.locator(".card").count()).toBe(4);
+    const text = await person.page.locator(".quality-page").innerText();
+    for (const title of ["Complete stacks", "Named functions", "Samples kept", "Own cost"])
+      expect(text).toContain(title);
+  });
+
+  test.each(["tree", "sandwich", "diff", "heatmap", "quality"])(
+    "%s has no serious fault of accessibility",
+    async (tab) => {
+      const name = await person.hover(2);
+      await person.page.keyboard.press("f");
+      await person.param("fn", /./);
+      const fn = encodeURIComponent(person.params().get("fn") ?? name);
+      await person.visit(`?tab=${tab}&fn=${fn}`);
+      await person.page.waitForSelector(".panel-content canvas, [role=treegrid], .card");
+      await person.page.waitForTimeout(300);
+      expect(await seriousFaults(person.page)).toEqual([]);
+    },
+  );
+});
+
+describe("labels and links", () => {
+  test("values are excluded as well as included, and the filter is completed as one types", async () => {
+    const row = person.page.locator("[data-label=comm] .facet-row").first();
+    const name = await row.locator(".name").innerText();
+    await row.hover();
+    await row.locator(".exclude").click();
+    await person.param("filter", /comm!=/);
+    await expect.poll(() => person.page.locator(".facet-row.excluded .name").innerText()).toBe(name);
+    const filter = person.page.getByRole("combobox", { name: "Filter by labels" });
+    await filter.fill("{co");
+    await person.page.getByRole("option", { name: /^comm/ }).click();
+    await person.page.getByRole("option", { name: /^= / }).click();
+    await person.page.getByRole("option").filter({ hasText: name }).first().click();
+    await person.page.keyboard.type("}");
+    await person.page.keyboard.press("Enter");
+    await expect.poll(() => person.params().get("filter")).toBe(`{comm="${name}"}`);
+    await person.page.getByRole("button", { name: "Units" }).click();
+    await person.param("facets", /unit/);
+    await expect.poll(() => person.page.locator("[data-label=unit] .facet-value").count()).toBeGreaterThan(0);
+  });
+
+  test("the timeline stacks by a label", async () => {
+    await person.page.locator(".timeline select").selectOption("comm");
+    await person.param("by", /comm/);
+    await expect.poll(() => person.page.locator(".key .band").count(), { timeout: 10_000 }).toBeGreaterThan(0);
+  });
+
+  test("a view is saved, found again, and forgotten", async () => {
+    await person.page.keyboard.press("i");
+    await person.page.locator(".views summary").click();
+    await person.page.getByLabel("Name of the view").fill("upside down");
+    await person.page.getByRole("button", { name: "Save" }).click();
+    await person.visit("");
+    await person.graph();
+    await person.page.locator(".views summary").click();
+    await person.page.getByRole("button", { name: "upside down", exact: true }).click();
+    await person.param("root", /below/);
+    await person.page.getByRole("button", { name: "Forget upside down" }).click();
+    expect(await person.page.getByRole("button", { name: "upside down", exact: true }).count()).toBe(0);
+  });
+});
