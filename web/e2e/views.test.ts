@@ -270,7 +270,7 @@ describe("the other views", () => {
       await person.param("fn", /./);
       const fn = encodeURIComponent(person.params().get("fn") ?? name);
       await person.visit(`?tab=${tab}&fn=${fn}`);
-      await person.page.waitForSelector(".panel-content canvas, [role=treegrid], .card");
+      await person.page.waitForSelector(".panel-content canvas, [role=treegrid], .card, .empty h2");
       await person.page.waitForTimeout(300);
       expect(await seriousFaults(person.page)).toEqual([]);
     },
