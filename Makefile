@@ -76,5 +76,9 @@ bench-store: build ## a simulated 64-CPU host's day and month: size, speed, answ
 	@scripts/setup.sh bench
 	cargo run --release --locked -p profiler --example bench_store
 
+bench-unwind: build setup-test ## share of whole stacks of 26 real programs, beside perf and bpftrace (about 10 minutes, root; PROGRAMS="git xz" takes fewer)
+	cargo build --release --locked -p profiler --example unwind_table
+	@scripts/as-root.sh scripts/bench-unwind.sh
+
 clean: ## remove everything built
 	cargo clean; rm -rf web/dist web/node_modules
