@@ -51,6 +51,10 @@ test-powercut: build ## 20 power cuts of a virtual machine that samples itself (
 	@scripts/setup.sh powercut
 	@scripts/as-root.sh scripts/test-powercut.sh
 
+test-truth: setup-test ## the walk against gdb at 1,190 random stops of seven programs, frame by frame (about 4 minutes, root)
+	cargo build --release --locked -p profiler --example truth
+	@scripts/as-root.sh scripts/truth.sh
+
 lint: setup setup-web web ## formatting, clippy, the web linter, the paths that ARCHITECTURE.md names
 	cargo fmt --all --check && cargo clippy --locked --workspace --all-targets -- -D warnings
 	cd web && npm run --silent lint
