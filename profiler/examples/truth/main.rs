@@ -14,6 +14,7 @@ mod tables;
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 
+use profiler_ebpf::tables::BY_FRAME_POINTER;
 use recorded::Stop;
 use tables::Programs;
 
@@ -68,20 +69,23 @@ fn main() -> ExitCode {
     files.retain(|path| path.extension().is_some_and(|extension| extension == "jsonl"));
     files.sort();
     println!(
-        "| program | stops | frames | deepest | equal | further than gdb | lost like gdb | different |\n|---|---|---|---|---|---|---|---|"
+        "| program | stops | frames | deepest | complete | equal | further than gdb | lost like gdb | different |\n|---|---|---|---|---|---|---|---|---|"
     );
     let (mut all, mut bad) = (0, 0);
     let mut differences = BTreeMap::<String, u64>::new();
     for path in files {
         let program = path.file_stem().unwrap().to_string_lossy().into_owned();
         let mut programs = Programs::default();
-        let (mut equal, mut further, mut lost, mut different, mut frames, mut deepest) = (0, 0, 0, 0, 0, 0);
+        let (mut complete, mut equal, mut further, mut lost, mut different) = (0, 0, 0, 0, 0);
+        let (mut frames, mut deepest) = (0, 0);
         for line in std::fs::read_to_string(&path).unwrap().lines() {
             let stop: Stop = serde_json::from_str(line).unwrap();
             let walked = programs.walk(&stop);
+            let ours: Vec<u64> = walked.frames.iter().map(|frame| frame & !BY_FRAME_POINTER).collect();
+            complete += u32::from(walked.end.is_complete());
             frames += stop.frames.len();
             deepest = deepest.max(stop.frames.len());
-            match compare(&stop, &walked.frames, walked.end.name(), walked.end.is_complete()) {
+            match compare(&stop, &ours, walked.end.name(), walked.end.is_complete()) {
                 Verdict::Equal => equal += 1,
                 Verdict::FurtherThanGdb => further += 1,
                 Verdict::LostLikeGdb => lost += 1,
@@ -92,7 +96,9 @@ fn main() -> ExitCode {
             }
         }
         let stops = equal + further + lost + different;
-        println!("| {program} | {stops} | {frames} | {deepest} | {equal} | {further} | {lost} | {different} |");
+        println!(
+            "| {program} | {stops} | {frames} | {deepest} | {complete} | {equal} | {further} | {lost} | {different} |"
+        );
         all += stops;
         bad += lost + different;
     }
