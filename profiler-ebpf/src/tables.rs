@@ -227,8 +227,9 @@ pub struct Registers {
 
 const _: () = assert!(size_of::<Registers>() == 8 * 37);
 
-/// Most bytes of stack that an unfinished sample carries, from its stack pointer up.
-pub const TAIL_STACK: usize = 16 * 1024;
+/// Most bytes of stack that an unfinished sample carries, from its stack pointer up: as much as fits into a value of a per-CPU map
+/// (32 KiB) beside everything else. A buffer of 16 KiB on the stack is common.
+pub const TAIL_STACK: usize = 20 * 1024;
 
 /// Whether and how rows are used: `--unwind`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -100,7 +100,9 @@ impl Unwinding {
         self.tables.ask(
             |id| {
                 let binary = table.binary(id);
-                Some(Request { binary: id, file: binary.file.clone()?, build_id: binary.build_id })
+                let file = binary.file.clone()?;
+                let len = file.metadata().ok()?.len();
+                Some(Request { binary: id, file, len, build_id: binary.build_id })
             },
             now,
         )?;

@@ -1,13 +1,16 @@
 //! The thread that gets images: from the cache on disk, or from the worker that parses foreign files.
 //!
-//! One file at a time, at low priority: the first minute on a busy host wants hundreds. What comes back has been checked; the
+//! One file at a time, small ones first: the first minute on a busy host wants hundreds. What comes back has been checked; the
 //! sampling thread only copies it into the pool.
 
+use std::collections::VecDeque;
 use std::fs::File;
-use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
-use std::thread::{self, JoinHandle};
+use std::io;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
 use std::time::Duration;
+
+use profiler_ebpf::tables::PAGE;
 
 use super::cache::Cache;
 use super::{Image, Missing};
@@ -15,8 +18,8 @@ use crate::profile::{BinaryId, BuildId};
 
 /// Files that may wait: those of the largest process many times over. 24 bytes each.
 const MAX_WAITING: usize = 16_384;
-/// Images that may wait to be copied: a large one takes 10 MB.
-const MAX_READY: usize = 4;
+/// Bytes of images that may wait to be copied; one more is let in.
+const MAX_READY: usize = 32 << 20;
 
 /// The parser is let go when nothing was asked for this long.
 const IDLE: Duration = Duration::from_secs(10);
@@ -28,6 +31,8 @@ pub struct Request {
     pub binary: BinaryId,
     /// The open file.
     pub file: Arc<File>,
+    /// Its length.
+    pub len: u64,
     /// Its build id, by which its image is kept on disk.
     pub build_id: Option<BuildId>,
 }
@@ -46,9 +51,48 @@ pub trait Compile: Send + 'static {
 /// The thread's other end.
 #[derive(Debug)]
 pub struct Loader {
-    requests: Option<SyncSender<Request>>,
-    ready: Receiver<(BinaryId, Result<Image, Missing>)>,
-    thread: Option<JoinHandle<()>>,
+    shared: Arc<Shared>,
+}
+
+/// What both ends see.
+#[derive(Debug, Default)]
+struct Shared {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    wanted: Vec<Request>,
+    ready: VecDeque<(BinaryId, Result<Image, Missing>)>,
+    /// Memory of the images in `ready`.
+    bytes: usize,
+    closed: bool,
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The next file: the smallest, so that what all processes share does not wait behind the largest program of one. `None` after
+    /// a while without any.
+    fn next_wanted(&self) -> Option<Request> {
+        let idle = |state: &mut State| !state.closed && state.wanted.is_empty();
+        let (mut state, _) =
+            self.changed.wait_timeout_while(self.lock(), IDLE, idle).unwrap_or_else(PoisonError::into_inner);
+        let smallest = (0..state.wanted.len()).min_by_key(|at| state.wanted[*at].len)?;
+        Some(state.wanted.swap_remove(smallest))
+    }
+
+    /// Hands an image over, once those before it have left room.
+    fn done(&self, binary: BinaryId, image: Result<Image, Missing>) {
+        let bytes = |image: &Result<Image, Missing>| image.as_ref().map_or(0, |image| image.pages() as usize * PAGE);
+        let full = |state: &mut State| !state.closed && state.bytes > MAX_READY;
+        let mut state = self.changed.wait_while(self.lock(), full).unwrap_or_else(PoisonError::into_inner);
+        state.bytes += bytes(&image);
+        state.ready.push_back((binary, image));
+    }
 }
 
 impl Loader {
@@ -56,49 +100,50 @@ impl Loader {
     ///
     /// # Errors
     /// No thread can be had.
-    pub fn start(mut compile: impl Compile, cache: Option<Cache>) -> std::io::Result<Self> {
-        let (requests, wanted) = sync_channel::<Request>(MAX_WAITING);
-        let (done, ready) = sync_channel(MAX_READY);
-        let thread = thread::Builder::new().name("unwind rows".into()).spawn(move || {
-            // A better neighbour; nothing is lost where it is refused.
-            let _ = rustix::process::setpriority_process(Some(rustix::thread::gettid()), 5);
-            loop {
-                match wanted.recv_timeout(IDLE) {
-                    Ok(request) => {
-                        let image = get(&request, &mut compile, cache.as_ref());
-                        if done.send((request.binary, image)).is_err() {
-                            break;
-                        }
-                    }
-                    Err(RecvTimeoutError::Timeout) => compile.idle(),
-                    Err(RecvTimeoutError::Disconnected) => break,
+    pub fn start(mut compile: impl Compile, cache: Option<Cache>) -> io::Result<Self> {
+        let shared = Arc::new(Shared::default());
+        let theirs = Arc::clone(&shared);
+        thread::Builder::new().name("unwind rows".into()).spawn(move || {
+            while !theirs.lock().closed {
+                match theirs.next_wanted() {
+                    Some(request) => theirs.done(request.binary, get(&request, &mut compile, cache.as_ref())),
+                    None => compile.idle(),
                 }
             }
         })?;
-        Ok(Self { requests: Some(requests), ready, thread: Some(thread) })
+        Ok(Self { shared })
     }
 
     /// Asks for an image; `false` when too many wait already.
     pub fn ask(&self, request: Request) -> bool {
-        self.requests.as_ref().is_some_and(|requests| requests.try_send(request).is_ok())
+        let mut state = self.shared.lock();
+        let room = state.wanted.len() < MAX_WAITING;
+        if room {
+            state.wanted.push(request);
+            self.shared.changed.notify_all();
+        }
+        room
     }
 
-    /// The next image that has come.
-    pub fn next(&self) -> Option<(BinaryId, Result<Image, Missing>)> {
-        self.ready.try_recv().ok()
+    /// The images that have come.
+    pub fn take(&self) -> VecDeque<(BinaryId, Result<Image, Missing>)> {
+        let mut state = self.shared.lock();
+        state.bytes = 0;
+        self.shared.changed.notify_all();
+        std::mem::take(&mut state.ready)
     }
 }
 
 impl Drop for Loader {
     /// Lets the thread end after the file it is at, without waiting for it.
     fn drop(&mut self) {
-        self.requests = None;
-        drop(self.thread.take());
+        self.shared.lock().closed = true;
+        self.shared.changed.notify_all();
     }
 }
 
 fn get(request: &Request, compile: &mut impl Compile, cache: Option<&Cache>) -> Result<Image, Missing> {
-    let len = request.file.metadata().map_err(|_| Missing::Unreadable)?.len();
+    let len = request.len;
     let kept = cache.zip(request.build_id.as_ref());
     if let Some(image) = kept.and_then(|(cache, id)| cache.get(id, len)) {
         return Ok(image);

@@ -146,7 +146,7 @@ impl<K: Kernel> Unwinder<K> {
     /// The kernel refuses memory.
     pub fn poll(&mut self, now: BootNanos) -> io::Result<bool> {
         let mut changed: BTreeSet<BinaryId> = self.images.reuse(&mut self.kernel, now)?.binaries.into_iter().collect();
-        while let Some((binary, image)) = self.loader.next() {
+        for (binary, image) in self.loader.take() {
             let Changed { binaries } = match image {
                 Ok(image) => self.images.load(binary, image, &mut self.kernel, now)?,
                 Err(why) => self.images.missing(binary, why, now),
