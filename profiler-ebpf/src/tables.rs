@@ -124,11 +124,24 @@ pub struct Space {
     pub first_page: u32,
     /// How many mappings.
     pub count: u32,
-    /// Room to grow.
-    pub _pad: u32,
+    /// In the kernel's map: what [`Space::seal`] says. 0 elsewhere.
+    pub seal: u32,
 }
 
 const _: () = assert!(size_of::<Space>() == 16);
+
+impl Space {
+    /// What tells a space from two halves: the kernel may give the memory of a value to another process's while it is being read.
+    #[inline(always)]
+    #[must_use]
+    pub const fn seal(&self) -> u32 {
+        // Multiplied by different odd numbers, so that no exchange of fields goes unnoticed; never the 0 of an empty one.
+        self.id.wrapping_mul(0x9e37_79b1)
+            ^ self.first_page.wrapping_mul(0x85eb_ca77)
+            ^ self.count.wrapping_mul(0xc2b2_ae3d)
+            | 1
+    }
+}
 
 /// Where the canonical frame address (the stack pointer before the call) comes from. DWARF 5, 6.4.1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

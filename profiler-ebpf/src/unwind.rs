@@ -13,7 +13,7 @@ use profiler_ebpf::machine::WINDOW_WORDS;
 use profiler_ebpf::machine::X86_64 as Machine;
 use profiler_ebpf::rows::{RowCache, Tables};
 use profiler_ebpf::tables::{
-    Block, INDEX_ENTRIES, Mapping, PAGE_MAPPINGS, PAGES_PER_CHUNK, Page, Registers, Rule, UnwindMode, view,
+    Block, INDEX_ENTRIES, Mapping, PAGE_MAPPINGS, PAGES_PER_CHUNK, Page, Registers, Rule, Space, UnwindMode, view,
 };
 use profiler_ebpf::walk::{Memory, Walk, mix, step, step_by_frame_pointer};
 use profiler_ebpf::{Config, MAX_USER_FRAMES, Record};
@@ -83,12 +83,15 @@ impl Memory for Kernel {
 /// Sets the walk up: the registers are there already.
 #[inline(always)]
 pub fn begin(scratch: &mut Scratch, config: &Config, pid: u32) {
-    let mut space = Default::default();
+    let mut space = Space::default();
     if config.unwind != UnwindMode::FramePointers as u32
         && let Some(known) = maps::PROCESSES.get_ptr(&pid)
     {
-        // SAFETY: the value of a map; it may be replaced at any time by user space, whose spaces never share an id.
-        space = unsafe { *known };
+        // SAFETY: the value of a map. It may be replaced while we read it; the seal tells.
+        let read: Space = unsafe { core::ptr::read_volatile(known) };
+        if read.seal == read.seal() {
+            space = read;
+        }
     }
     scratch.walk.begin(space, config.unwind, mix(config.hash_seed, u64::from(pid)));
 }

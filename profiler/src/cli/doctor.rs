@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use profiler_ebpf::tables::UnwindMode;
 use rustix::fs::Access;
 use rustix::process::{Resource, getrlimit};
 use serde::Serialize;
@@ -15,7 +16,7 @@ use super::export::write_stdout;
 use super::host::default_database;
 use crate::profile::SampleEvent;
 use crate::sampler::{
-    DEFAULT_HZ, Frequency, Sampler, SamplerError, SamplerOptions, Target, check_pid_namespace, choose_event,
+    DEFAULT_HZ, Frequency, Sampler, SamplerError, SamplerOptions, Target, WalkLoop, check_pid_namespace, choose_event,
     kernel_fields,
 };
 use crate::symbolizer::{Attempt, Confinement, Layer, SelfTest, WorkerCommand};
@@ -129,11 +130,13 @@ fn version(release: &str) -> Option<(u32, u32)> {
 fn kernel(release: &str) -> Check {
     const NAME: &str = "kernel";
     match version(release) {
-        Some(version) if version >= (5, 17) => Check::ok(NAME, release),
+        Some(version) if version >= (5, 15) => Check::ok(NAME, release),
         _ => Check::fail(
             NAME,
-            format!("{release}: bpf_loop, by which stacks are walked, came with 5.17"),
-            "boot a kernel from 5.17 on (Debian 12, Ubuntu 22.10, RHEL 9.2 and later have one)",
+            format!(
+                "{release}: bpf_task_pt_regs, by which user stacks are found from inside the kernel, came with 5.15"
+            ),
+            "boot a kernel from 5.15 on (Debian 12, Ubuntu 22.04, RHEL 9.2 and later have one)",
         ),
     }
 }
@@ -293,17 +296,25 @@ fn cgroup2(mountinfo: &str) -> Check {
 /// The proof: loads the programs, attaches them to every CPU, and waits for ticks.
 fn programs() -> Check {
     const NAME: &str = "eBPF programs";
-    let sampled = || -> Result<(u64, u32), SamplerError> {
+    let sampled = || -> Result<(u64, u32, &str), SamplerError> {
         let options = SamplerOptions::new(Frequency::new(DEFAULT_HZ)?, SampleEvent::CpuClock, Target::All);
-        let sampler = Sampler::start(options, boot_now())?;
+        let sampler = Sampler::start(SamplerOptions { unwind: UnwindMode::Auto, ..options }, boot_now())?;
         std::thread::sleep(Duration::from_millis(200));
-        Ok((sampler.counters()?.ticks, sampler.cpus()))
+        let by = match sampler.walk_loop() {
+            WalkLoop::BpfLoop => "bpf_loop",
+            WalkLoop::TailCalls => "tail calls (bpf_loop came with 5.17)",
+        };
+        Ok((sampler.counters()?.ticks, sampler.cpus(), by))
     };
     match sampled() {
-        Ok((0, cpus)) => {
+        Ok((0, cpus, _)) => {
             Check::fail(NAME, format!("attached to {cpus} CPUs, no tick came in 0.2 s"), "report this with `uname -a`")
         }
-        Ok((ticks, cpus)) => Check::ok(NAME, format!("verified, attached to {cpus} CPUs, {ticks} ticks in 0.2 s")),
+        Ok((ticks, cpus, by)) => {
+            let finding =
+                format!("verified, attached to {cpus} CPUs, {ticks} ticks in 0.2 s; stacks are walked by {by}");
+            Check::ok(NAME, finding)
+        }
         Err(error) => Check::fail(NAME, error.to_string(), "mend the lines above first"),
     }
 }
@@ -361,15 +372,15 @@ fn database(path: &Path) -> Check {
 mod tests {
     use super::*;
 
-    /// Below 5.17 the walk cannot run; the line says so and what to do.
+    /// Below 5.15 the walk cannot run; the line says so and what to do.
     #[test]
     fn an_old_kernel_fails_with_a_fix() {
         assert_eq!(kernel("6.1.0-47-amd64").verdict, Verdict::Ok);
-        assert_eq!(kernel("5.17.0").verdict, Verdict::Ok);
+        assert_eq!(kernel("5.15.0").verdict, Verdict::Ok);
         for release in ["5.10.0-21-amd64", "4.19.0", "", "x"] {
             let check = kernel(release);
             assert_eq!(check.verdict, Verdict::Fail, "{release}");
-            assert!(check.fix.is_some_and(|fix| fix.contains("5.17")));
+            assert!(check.fix.is_some_and(|fix| fix.contains("5.15")));
         }
     }
 

@@ -31,8 +31,8 @@ pub(super) struct Loaded {
     pub kernel_stacks: [StackTraceMap<MapData>; 2],
     /// Unwind tables, unless frame pointers are all that is followed.
     pub unwind_maps: Option<UnwindMaps>,
-    /// Name of the program that takes samples.
-    pub sample: &'static str,
+    /// Which program takes samples.
+    pub walk_loop: WalkLoop,
     /// Where that program finds the one that goes on. Its entry is there as long as this.
     _more: ProgramArray<MapData>,
 }
@@ -87,7 +87,7 @@ pub(super) fn load(options: &SamplerOptions) -> Result<Loaded, SamplerError> {
         ],
         generation,
         unwind_maps,
-        sample: name,
+        walk_loop,
         _more: more,
         ebpf,
     })

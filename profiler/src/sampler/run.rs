@@ -13,7 +13,7 @@ use profiler_ebpf::Counters;
 
 use super::drain::{Drained, KernelStackMap, StackBook};
 use super::load::{self, FIRST_GENERATION, Loaded, denied_or, program};
-use super::options::SamplerOptions;
+use super::options::{SamplerOptions, WalkLoop};
 use super::unwind_maps::UnwindMaps;
 use super::wake::Wake;
 use super::{SamplerError, cpus, sideband};
@@ -137,6 +137,12 @@ impl Sampler {
         Ok(())
     }
 
+    /// What drives the walk of user stacks.
+    #[must_use]
+    pub fn walk_loop(&self) -> WalkLoop {
+        self.loaded.walk_loop
+    }
+
     /// Hands over the unwind tables, to be filled; `None` when only frame pointers are followed.
     pub fn take_unwind_maps(&mut self) -> Option<UnwindMaps> {
         self.loaded.unwind_maps.take()
@@ -200,7 +206,7 @@ impl Sampler {
         for cpu in &dead {
             if let Some(mut events) = self.cpus.remove(cpu) {
                 events.side_band.drain(|record| self.side_band.extend(sideband::decode(record)));
-                let sample: &mut PerfEvent = program(&mut self.loaded.ebpf, self.loaded.sample)?;
+                let sample: &mut PerfEvent = program(&mut self.loaded.ebpf, self.loaded.walk_loop.program())?;
                 sample.detach(events.timer).map_err(SamplerError::load)?;
             }
         }
@@ -235,7 +241,7 @@ impl Sampler {
     /// # Errors
     /// The kernel refuses to detach.
     pub fn stop(&mut self) -> Result<(), SamplerError> {
-        let sample: &mut PerfEvent = program(&mut self.loaded.ebpf, self.loaded.sample)?;
+        let sample: &mut PerfEvent = program(&mut self.loaded.ebpf, self.loaded.walk_loop.program())?;
         sample.unload().map_err(SamplerError::load)
     }
 
@@ -245,7 +251,7 @@ impl Sampler {
             SampleEvent::Cycles => PerfEventConfig::Hardware(HardwareEvent::CpuCycles),
         };
         let policy = SamplePolicy::Frequency(u64::from(self.options.frequency.hz()));
-        let sample: &mut PerfEvent = program(&mut self.loaded.ebpf, self.loaded.sample)?;
+        let sample: &mut PerfEvent = program(&mut self.loaded.ebpf, self.loaded.walk_loop.program())?;
         let timer = sample
             .attach(config, PerfEventScope::AllProcessesOneCpu { cpu }, policy, false)
             .map_err(|error| denied_or(error, "open perf events", SamplerError::load))?;

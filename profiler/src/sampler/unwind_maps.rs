@@ -48,12 +48,12 @@ impl UnwindMaps {
     /// A process's mappings.
     #[must_use]
     pub fn space_of(&self, pid: u32) -> Option<Space> {
-        self.processes.get(&pid, 0).ok()
+        self.processes.get(&pid, 0).ok().map(|space| Space { seal: 0, ..space })
     }
 
     /// Every process that has mappings, with them. While processes come and go some can be missed.
     pub fn spaces(&self) -> impl Iterator<Item = (u32, Space)> + '_ {
-        self.processes.iter().filter_map(Result::ok)
+        self.processes.iter().filter_map(Result::ok).map(|(pid, space)| (pid, Space { seal: 0, ..space }))
     }
 }
 
@@ -93,11 +93,11 @@ impl Kernel for UnwindMaps {
     }
 
     fn add_space(&mut self, pid: u32, space: Space) -> io::Result<()> {
-        self.processes.insert(&pid, &space, ANY).map_err(io::Error::other)
+        self.processes.insert(&pid, &sealed(space), ANY).map_err(io::Error::other)
     }
 
     fn replace_space(&mut self, pid: u32, space: Space) -> io::Result<()> {
-        unless_missing(self.processes.insert(&pid, &space, EXIST))
+        unless_missing(self.processes.insert(&pid, &sealed(space), EXIST))
     }
 
     fn remove_space(&mut self, pid: u32) {
@@ -114,6 +114,11 @@ impl host::Tables for UnwindMaps {
     fn rule(&self, number: u16) -> Option<&Rule> {
         self.rules.get(usize::from(number))
     }
+}
+
+/// As it lies in the kernel's map.
+fn sealed(space: Space) -> Space {
+    Space { seal: space.seal(), ..space }
 }
 
 fn shared<T: aya::Pod>(map: &Array<MapData, T>, len: u32) -> io::Result<SharedArray<T>> {

@@ -114,7 +114,7 @@ impl Spaces {
             kernel.write(number, &page(mappings));
         }
         self.last += 1;
-        let space = Space { id: self.last, first_page: extent.first, count: mappings.len() as u32, _pad: 0 };
+        let space = Space { id: self.last, first_page: extent.first, count: mappings.len() as u32, seal: 0 };
         Ok(Some((space, extent, waiting)))
     }
 

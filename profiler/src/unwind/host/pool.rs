@@ -65,7 +65,7 @@ impl Pool {
     pub fn space(&mut self, mappings: &[Mapping]) -> Space {
         let pages: Vec<Page> = mappings.chunks(PAGE_MAPPINGS).map(page_of).collect();
         self.spaces += 1;
-        Space { id: self.spaces, first_page: self.add_pages(&pages), count: mappings.len() as u32, _pad: 0 }
+        Space { id: self.spaces, first_page: self.add_pages(&pages), count: mappings.len() as u32, seal: 0 }
     }
 }
 
