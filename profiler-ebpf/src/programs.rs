@@ -14,7 +14,7 @@ use aya_ebpf::{
     programs::{PerfEventContext, RawTracePointContext},
 };
 use profiler_ebpf::tables::{Registers, TAIL_STACK};
-use profiler_ebpf::walk::mix;
+use profiler_ebpf::walk::{MEMORY_PAGE, mix};
 use profiler_ebpf::{
     Config, Counters, Filter, MAX_KERNEL_FRAMES, MAX_USER_FRAMES, NO_KERNEL_STACK, Record, RecordHeader, StackEnd,
 };
@@ -239,18 +239,17 @@ fn tail(scratch: &mut Scratch, frames: u64) -> u64 {
     unsafe {
         bpf_probe_read_kernel(room.cast(), registers as u32, (&raw const scratch.walk.registers).cast());
         let sp = scratch.walk.registers.sp;
-        let mut copied = 0_u64;
-        for _ in 0..TAIL_STACK / 4096 + 1 {
-            let left = TAIL_STACK as u64 - copied.min(TAIL_STACK as u64);
-            let from = sp.wrapping_add(copied);
-            let piece = (4096 - (from & 4095)).min(left);
-            let into = room.add((registers + copied.min(TAIL_STACK as u64)) as usize);
-            if piece == 0 || bpf_probe_read_user(into.cast(), piece as u32, from as *const c_void) != 0 {
+        // The rest of the first page, then whole ones: sums of few numbers, whose bounds the verifier of 6.1 can follow too.
+        let (mut copied, mut piece) = (0, MEMORY_PAGE - (sp & (MEMORY_PAGE - 1)));
+        for _ in 0..TAIL_STACK as u64 / MEMORY_PAGE {
+            let into = room.add((registers + copied) as usize);
+            if bpf_probe_read_user(into.cast(), piece as u32, sp.wrapping_add(copied) as *const c_void) != 0 {
                 break;
             }
             copied += piece;
+            piece = MEMORY_PAGE;
         }
-        registers + copied.min(TAIL_STACK as u64)
+        registers + copied
     }
 }
 

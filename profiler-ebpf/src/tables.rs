@@ -240,8 +240,8 @@ pub struct Registers {
 
 const _: () = assert!(size_of::<Registers>() == 8 * 37);
 
-/// Most bytes of stack that an unfinished sample carries, from its stack pointer up: as much as fits into a value of a per-CPU map
-/// (32 KiB) beside everything else. A buffer of 16 KiB on the stack is common.
+/// Most bytes of stack that an unfinished sample carries, from its stack pointer up: that pointer's page and the next four. As much as
+/// fits into a value of a per-CPU map (32 KiB) beside everything else; a buffer of 16 KiB on the stack is common.
 pub const TAIL_STACK: usize = 20 * 1024;
 
 /// Whether and how rows are used: `--unwind`.

@@ -19,7 +19,7 @@ pub const USER_START: u64 = 4096;
 /// How far above the stack pointer a frame pointer is believed where no row vouches for it.
 const FRAME_POINTER_REACH: u64 = 1 << 20;
 /// Memory is read up to the end of such a page, never across it: the next one may not be there.
-const MEMORY_PAGE: u64 = 4096;
+pub const MEMORY_PAGE: u64 = 4096;
 const WINDOW_BYTES: u64 = 8 * WINDOW_WORDS as u64;
 
 /// The stack.

@@ -185,11 +185,12 @@ pub(super) fn take<M>(
     convert(map).map_err(SamplerError::load)
 }
 
-/// The verifier's refusal with the end of its log, where the reason stands.
+/// The verifier's refusal with the end of its log, where the reason stands. It says `EACCES` as well as who lacks a capability, but
+/// only the verifier writes a log.
 fn refused(program: &'static str, error: ProgramError) -> SamplerError {
     const LINES: usize = 25;
     match &error {
-        ProgramError::LoadError { io_error, verifier_log } if !is_denied(io_error) => {
+        ProgramError::LoadError { io_error, verifier_log } if !verifier_log.to_string().trim().is_empty() => {
             let log = verifier_log.to_string();
             let lines: Vec<&str> = log.lines().collect();
             let log_end = lines[lines.len().saturating_sub(LINES)..].join("\n");

@@ -9,7 +9,7 @@ use profiler_ebpf::tables::{
     BY_FRAME_POINTER, Block, INDEX_ENTRIES, Mapping, PAGE_MAPPINGS, Page, Registers, Rule, Space, TAIL_STACK,
     UnwindMode, view,
 };
-use profiler_ebpf::walk::{self, Walk, step, step_by_frame_pointer};
+use profiler_ebpf::walk::{self, MEMORY_PAGE, Walk, step, step_by_frame_pointer};
 use profiler_ebpf::{MAX_USER_FRAMES, StackEnd};
 
 use crate::profile::{RawSample, Unfinished};
@@ -156,6 +156,8 @@ pub fn finish(sample: &mut RawSample, tables: &impl Tables, space: Space, mode: 
     let Unfinished { registers, stack } = *unfinished;
     let Some((last, known)) = sample.user.split_last() else { return };
     let memory = StackBytes { start: registers.sp, bytes: &stack };
+    // Whole pages were copied: as many as there may be, or all there were.
+    let is_cut = stack.len() as u64 >= TAIL_STACK as u64 - registers.sp % MEMORY_PAGE;
     let Walked { mut frames, mut end, registers } = walk(registers, Machine::HERE, tables, space, &memory, mode);
     // How its first frame was reached the kernel knew.
     frames.iter_mut().take(1).for_each(|frame| *frame |= last & BY_FRAME_POINTER);
@@ -169,7 +171,7 @@ pub fn finish(sample: &mut RawSample, tables: &impl Tables, space: Space, mode: 
             frames.pop();
             StackEnd::ReturnAddressLost
         }
-        StackEnd::StackUnreadable if stack.len() >= TAIL_STACK => sample.end,
+        StackEnd::StackUnreadable if is_cut => sample.end,
         StackEnd::Complete if frames.iter().any(|frame| frame & BY_FRAME_POINTER != 0) => {
             StackEnd::CompleteByFramePointers
         }

@@ -10,7 +10,8 @@ fn sampled(walked: &Walked, stack: &[u8]) -> RawSample {
     let late = matches!(walked.end, StackEnd::NoMappings | StackEnd::RowsNotLoaded);
     let from = (walked.registers.sp - STACK) as usize;
     let stack = stack.get(from..).unwrap_or_default();
-    let carried = stack[..stack.len().min(TAIL_STACK)].into();
+    let most = TAIL_STACK - (walked.registers.sp % MEMORY_PAGE) as usize;
+    let carried = stack[..stack.len().min(most)].into();
     RawSample {
         time: BootNanos(1),
         cpu: 0,
@@ -79,8 +80,12 @@ fn a_stack_longer_than_the_tail_ends_as_it_did() {
     let step = 1024;
     let mut stack = vec![7; 400 * 128];
     stack.iter_mut().skip(step / 8 - 1).step_by(step / 8).for_each(|word| *word = row(0));
-    let sample = finished(Drawing::new(&[cfa(RSP, step as i32)], &stack), in_row(0), not_loaded);
-    assert_eq!((sample.user.len(), sample.end), (1 + TAIL_STACK / step, StackEnd::RowsNotLoaded));
+    for (sp, pages) in [(STACK, 4), (STACK + 4 * step as u64, 4), (STACK + step as u64, 3)] {
+        let registers = Registers { sp, ..in_row(0) };
+        let sample = finished(Drawing::new(&[cfa(RSP, step as i32)], &stack), registers, not_loaded);
+        let carried = pages * 4096 + if pages == 3 { 4096 - step } else { 0 };
+        assert_eq!((sample.user.len(), sample.end), (1 + carried / step, StackEnd::RowsNotLoaded));
+    }
 }
 
 /// Where the stack itself ends, it cannot be read, then or now.
