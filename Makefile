@@ -9,13 +9,17 @@ ARGS ?=
 
 .PHONY: $(shell grep -oE '^[a-z-]+:' $(MAKEFILE_LIST) | tr -d :)
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 run: build ## build, then sample this host and serve http://127.0.0.1:7117 (needs root; ARGS="-F 199" adds options)
 	@scripts/as-root.sh target/release/profiler run $(ARGS)
 
 build: setup web ## build the release binary, target/release/profiler
 	cargo build --release --locked
+
+build-aarch64: setup web ## build for aarch64 as well; nobody has run that on a real machine yet
+	@scripts/setup.sh aarch64
+	CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc cargo build --release --locked --target aarch64-unknown-linux-gnu
 
 web: setup-web ## build the page into web/dist
 	@scripts/build-web.sh

@@ -58,5 +58,9 @@ case ${1:-build} in
     [ -d /usr/lib/debug/.dwz ] || packages libc6-dbg=libc6-dbg ;;
   bench) packages go=golang-go ;;
   powercut) packages qemu-system-x86_64=qemu-system-x86 cpio=cpio busybox=busybox-static depmod=kmod xz=xz-utils mkfs.ext4=e2fsprogs sqlite3=sqlite3 ;;
-  *) fail "usage: setup.sh build|web|test|bench|powercut" ;;
+  aarch64)
+    packages aarch64-linux-gnu-gcc=gcc-aarch64-linux-gnu
+    [ -e /usr/aarch64-linux-gnu/include/stdio.h ] || packages libc-headers=libc6-dev-arm64-cross
+    rustup target add aarch64-unknown-linux-gnu ;;
+  *) fail "usage: setup.sh build|web|test|aarch64|bench|powercut" ;;
 esac

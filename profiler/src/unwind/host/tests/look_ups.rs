@@ -17,6 +17,19 @@ fn words_at_odd_places_are_read() {
     assert_eq!(walked.end, StackEnd::Complete);
 }
 
+/// A word that begins inside one already read, four bytes on, is not that one.
+#[test]
+fn a_word_between_two_words_is_read_for_itself() {
+    let mut bytes = vec![0; 64];
+    bytes[..8].copy_from_slice(&row(1).to_le_bytes());
+    bytes[12..20].copy_from_slice(&row(0).to_le_bytes());
+    let mut drawing = Drawing::new(&[end(), cfa(RSP, 12), cfa(RSP, 8)], &[]);
+    let space = drawing.space();
+    let memory = StackBytes { start: STACK, bytes: &bytes };
+    let walked = walk(in_row(2), Machine::X86_64, &drawing.pool, space, &memory, UnwindMode::Rows);
+    assert_eq!(seen(&walked), (vec![row(2), row(1) - 1, row(0) - 1], StackEnd::Complete));
+}
+
 /// Every address between the first and the last of many mappings finds its own.
 #[test]
 fn every_mapping_is_found() {
