@@ -39,6 +39,9 @@ test-unit: setup-test web ## tests that need no privileges
 	cargo test --locked --workspace --lib --bins && cargo test --locked -p profiler --test api --test cli --example bench_store
 	cd web && npm test
 
+fuzz-rows: setup ## many more hostile files against the compiler of unwind rows (about 5 minutes)
+	PROPTEST_CASES=20000 cargo test --release --locked -p profiler --lib unwind::hostile_tests
+
 test-kernel: setup-test web ## tests on this kernel: real eBPF, real processes, a real database (root)
 	@scripts/as-root.sh cargo test --locked -p profiler --test sampler --test unwind --test end_to_end --test hostile_files -- --test-threads=1
 

@@ -6,6 +6,7 @@ use std::io::{self, Write};
 use gimli::{BaseAddresses, DebugFrame, EhFrame, EhFrameHdr, LittleEndian, Pointer, Vendor};
 use thiserror::Error;
 
+use super::code;
 use super::dwarf;
 use super::elf::{Elf, Machine};
 use super::go;
@@ -91,7 +92,26 @@ pub fn compile(file: &File) -> Result<Image, CompileError> {
     let mut rows = eh_frame(&elf, &mut rules, &mut stats)?;
     rows = fill_holes(rows, go::compile(&elf, &mut rules, &mut stats)?)?;
     rows = fill_holes(rows, debug_frame(&elf, &mut rules, &mut stats)?)?;
+    let code = code::compile(&elf, &rows, &mut rules)?;
+    rows = fill_holes(rows, code)?;
     Image::build(&rows, rules.into_rules(), stats)
+}
+
+/// An image of what the file's tables say, without what can be read from its code.
+#[cfg(test)]
+pub(super) fn tables_only(file: &File) -> Result<Image, CompileError> {
+    let elf = Elf::parse(file)?;
+    let (mut rules, mut stats) = (RuleTable::new(), Stats::default());
+    let rows = eh_frame(&elf, &mut rules, &mut stats)?;
+    Image::build(&rows, rules.into_rules(), stats)
+}
+
+/// An image of what can be read from a file's code, without what its tables say.
+#[cfg(test)]
+pub(super) fn code_only(file: &File) -> Result<Image, CompileError> {
+    let mut rules = RuleTable::new();
+    let rows = code::compile(&Elf::parse(file)?, &[], &mut rules)?;
+    Image::build(&rows, rules.into_rules(), Stats::default())
 }
 
 fn vendor(elf: &Elf<'_>) -> Vendor {

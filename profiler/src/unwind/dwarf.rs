@@ -84,7 +84,9 @@ where
         };
         stats.functions = stats.functions.saturating_add(1);
         let (start, end) = (fde.initial_address(), fde.end_address());
-        let inside = |segment: &&super::elf::Segment| start >= segment.address && end - segment.address <= segment.len;
+        let inside = |segment: &&super::elf::Segment| {
+            start >= segment.address && end.checked_sub(segment.address).is_some_and(|len| len <= segment.len)
+        };
         code = code.filter(inside).or_else(|| elf.code(start).filter(inside));
         let Some(segment) = code.filter(|_| start < end) else {
             stats.count(Cause::Elsewhere);

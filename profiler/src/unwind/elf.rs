@@ -24,7 +24,9 @@ const PT_LOAD: u32 = 1;
 const PT_GNU_EH_FRAME: u32 = 0x6474_e550;
 const PF_X: u32 = 1;
 const SHT_NOBITS: u32 = 8;
+const SHF_EXECINSTR: u64 = 1 << 2;
 const SHF_COMPRESSED: u64 = 1 << 11;
+const STT_FUNC: u8 = 2;
 const ELFCOMPRESS_ZLIB: u32 = 1;
 const ELFCOMPRESS_ZSTD: u32 = 2;
 
@@ -69,6 +71,7 @@ pub(super) struct Section {
     pub(super) offset: u64,
     pub(super) len: u64,
     compressed: bool,
+    executable: bool,
 }
 
 /// Headers of a file.
@@ -76,6 +79,8 @@ pub(super) struct Elf<'file> {
     file: &'file File,
     file_len: u64,
     pub(super) machine: Machine,
+    /// Where the kernel or the loader jumps to.
+    pub(super) entry: u64,
     /// Loaded segments.
     pub(super) segments: Vec<Segment>,
     /// Where `.eh_frame_hdr` is loaded: address and length.
@@ -97,7 +102,9 @@ impl<'file> Elf<'file> {
             (2, 1, 183) => Machine::Aarch64,
             _ => return Err(CompileError::ForeignMachine),
         };
-        let mut elf = Self { file, file_len, machine, segments: Vec::new(), eh_frame_hdr: None, sections: Vec::new() };
+        let entry = u64_at(&header, 24);
+        let mut elf =
+            Self { file, file_len, machine, entry, segments: Vec::new(), eh_frame_hdr: None, sections: Vec::new() };
         elf.read_segments(u64_at(&header, 32), u16_at(&header, 54), u16_at(&header, 56))?;
         elf.read_sections(u64_at(&header, 40), u16_at(&header, 58), u16_at(&header, 60), u16_at(&header, 62))?;
         Ok(elf)
@@ -138,6 +145,7 @@ impl<'file> Elf<'file> {
                 address: u64_at(entry, 16),
                 offset: u64_at(entry, 24),
                 len: u64_at(entry, 32),
+                executable: u64_at(entry, 8) & SHF_EXECINSTR != 0,
                 compressed: u64_at(entry, 8) & SHF_COMPRESSED != 0,
             });
         }
@@ -174,6 +182,25 @@ impl<'file> Elf<'file> {
     /// The executable segment that an address is in.
     pub(super) fn code(&self, address: u64) -> Option<&Segment> {
         self.segments.iter().find(|segment| segment.executable && segment.holds(address))
+    }
+
+    /// Where instructions are: executable sections, but for those of some name, or segments in a file without sections.
+    pub(super) fn code_ranges(&self, but_for: &[u8]) -> Vec<(u64, u64)> {
+        let sections = self.sections.iter().filter(|section| section.executable && !section.name.starts_with(but_for));
+        let segments = self.segments.iter().filter(|segment| segment.executable && self.sections.is_empty());
+        let ranges = sections.map(|section| (section.address, section.len));
+        ranges.chain(segments.map(|segment| (segment.address, segment.len))).collect()
+    }
+
+    /// Where functions begin, by the symbol tables.
+    pub(super) fn functions(&self, cap: u64) -> Vec<u64> {
+        let tables = [".symtab", ".dynsym"].into_iter().filter_map(|name| self.section(name));
+        let mut found = Vec::new();
+        for bytes in tables.filter_map(|table| self.contents(table, cap).ok()) {
+            let functions = bytes.as_chunks::<24>().0.iter().filter(|symbol| symbol[4] & 0xf == STT_FUNC);
+            found.extend(functions.map(|symbol| u64_at(symbol, 8)));
+        }
+        found
     }
 
     /// Bytes of the file, fewer where it ends.

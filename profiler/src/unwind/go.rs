@@ -99,7 +99,7 @@ fn find_start(elf: &Elf<'_>, address: u64, mut bytes: Vec<u8>) -> Option<(u64, V
     let is_start = |at: &usize| bytes.get(*at..).is_some_and(|bytes| has_header(elf, bytes));
     let at = (0..bytes.len()).step_by(8).find(is_start)?;
     bytes.drain(..at);
-    Some((address + at as u64, bytes))
+    Some((address.wrapping_add(at as u64), bytes))
 }
 
 fn has_header(elf: &Elf<'_>, bytes: &[u8]) -> bool {
@@ -147,7 +147,7 @@ fn text(elf: &Elf<'_>, table: u64, said: u64) -> Result<u64, CompileError> {
     }
     if let Some(relocations) = elf.section(".rela.dyn") {
         let bytes = elf.contents(relocations, MAX_TABLE)?;
-        let field = table + 24;
+        let field = table.wrapping_add(24);
         if let Some(entry) = bytes.as_chunks::<24>().0.iter().find(|entry| u64_at(*entry, 0) == field) {
             return Ok(u64_at(entry, 16));
         }
@@ -362,7 +362,7 @@ impl Iterator for Steps<'_> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     #![expect(clippy::unwrap_used, reason = "tests")]
 
     use super::super::compile;
@@ -431,6 +431,11 @@ mod tests {
         ("main.odd", &[(3, 64)]),
         ("runtime.sigreturn__sigaction", &[(0, 64)]),
     ];
+
+    /// One with all kinds of functions.
+    pub(in super::super) fn some_table(magic: u32, quantum: u8) -> Vec<u8> {
+        table(magic, quantum, CODE, &FUNCTIONS)
+    }
 
     fn check(image: &super::super::Image, machine: Machine) {
         let rule = |function: u64, byte: u64| image.rule_at(CODE_OFFSET + u64::from(LEN) * function + byte);

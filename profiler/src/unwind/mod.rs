@@ -2,13 +2,14 @@
 //! search.
 //!
 //! ```text
-//! file -> elf -> { dwarf (.eh_frame, .debug_frame) -> rule, go (pclntab) } -> rows -> image -> codec -> cache, kernel memory
+//! file -> elf -> { dwarf (.eh_frame, .debug_frame) -> rule, go (pclntab), code } -> rows -> image -> codec -> cache, kernel memory
 //! ```
 //!
 //! Compiling reads a foreign file: it runs in a child (`symbolizer/`), is bounded in bytes and rows, and yields plain bytes,
 //! which [`Image::decode`] does not trust. [`Cache`] keeps them for the next start.
 
 mod cache;
+mod code;
 mod codec;
 mod compile;
 mod dwarf;
@@ -28,6 +29,10 @@ mod spaces;
 mod stats;
 mod unwinder;
 
+#[cfg(test)]
+mod code_tests;
+#[cfg(test)]
+mod hostile_tests;
 #[cfg(test)]
 mod image_tests;
 #[cfg(test)]

@@ -6,6 +6,7 @@ use std::io::Write;
 
 use profiler_ebpf::tables::{Cfa, Rule, Saved};
 
+use super::compile::tables_only;
 use super::{Cause, CompileError, Image, compile};
 
 /// Where the code of the files is: address and file offset differ.
@@ -16,13 +17,15 @@ const CODE_LEN: u64 = 0x1000;
 pub(super) const X86_64: u16 = 62;
 pub(super) const AARCH64: u16 = 183;
 
-/// A file with one executable segment and these sections, each with its address.
+/// A file with one executable segment, which is entered at its start, and these sections, each with its address. Of `.text` address
+/// and length count.
 pub(super) fn elf(machine: u16, code: &[u8], sections: &[(&str, u64, Vec<u8>)]) -> Vec<u8> {
     let mut file = vec![0; (CODE_OFFSET + CODE_LEN) as usize];
     file[CODE_OFFSET as usize..][..code.len()].copy_from_slice(code);
     let mut put = |at: usize, bytes: &[u8]| file[at..at + bytes.len()].copy_from_slice(bytes);
     put(0, b"\x7fELF\x02\x01\x01");
     put(18, &machine.to_le_bytes());
+    put(24, &CODE.to_le_bytes());
     put(32, &64_u64.to_le_bytes());
     put(54, &56_u16.to_le_bytes());
     put(56, &1_u16.to_le_bytes());
@@ -39,10 +42,12 @@ pub(super) fn elf(machine: u16, code: &[u8], sections: &[(&str, u64, Vec<u8>)]) 
     content.push((".shstrtab", 0, names.clone()));
     let count = content.len() as u16 + 1;
     for (name, address, bytes) in content {
+        let executable = name == ".text";
         let name = names.windows(name.len()).position(|at| at == name.as_bytes()).unwrap() as u32;
         let mut header = [0; 64];
         header[..4].copy_from_slice(&name.to_le_bytes());
         header[4] = 1;
+        header[8] = if executable { 4 } else { 0 };
         header[16..24].copy_from_slice(&address.to_le_bytes());
         header[24..32].copy_from_slice(&(file.len() as u64).to_le_bytes());
         header[32..40].copy_from_slice(&(bytes.len() as u64).to_le_bytes());
@@ -84,7 +89,7 @@ pub(super) fn file_of(bytes: &[u8]) -> File {
     file
 }
 
-fn compile_frames(machine: u16, frames: Vec<u8>) -> Image {
+pub(super) fn compile_frames(machine: u16, frames: Vec<u8>) -> Image {
     compile(&file_of(&elf(machine, &[], &[(".debug_frame", 0, frames)]))).unwrap()
 }
 
@@ -208,12 +213,10 @@ fn files_without_an_image_say_why() {
 fn section_headers_are_not_needed() {
     let exe = std::env::current_exe().unwrap();
     let mut bytes = std::fs::read("/bin/bash").or_else(|_| std::fs::read(exe)).unwrap();
-    let whole = compile(&file_of(&bytes)).unwrap();
+    let whole = tables_only(&file_of(&bytes)).unwrap();
     bytes[40..48].fill(0);
     bytes[60..64].fill(0);
-    let stripped = compile(&file_of(&bytes)).unwrap();
-    assert_eq!(stripped.stats().functions, whole.stats().functions);
-    assert!(stripped == whole);
+    assert!(tables_only(&file_of(&bytes)).unwrap() == whole);
 }
 
 /// A compressed `.debug_frame`, as ELF has it and as Go's linker once wrote it, says the same as a plain one.
@@ -241,4 +244,18 @@ fn compressed_sections_are_unpacked() {
         assert!(packed == plain, "{kind}");
         assert!(std::fs::metadata(at(kind)).unwrap().len() != std::fs::metadata(at("plain")).unwrap().len());
     }
+}
+
+/// The kernel's shared object has tables like any other file; we have it in memory.
+#[test]
+fn the_vdso_has_rows() {
+    let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+    let Some(line) = maps.lines().find(|line| line.ends_with("[vdso]")) else { return };
+    let (start, rest) = line.split_once('-').unwrap();
+    let ends = [start, rest.split(' ').next().unwrap()].map(|text| u64::from_str_radix(text, 16).unwrap());
+    let mut bytes = vec![0; (ends[1] - ends[0]) as usize];
+    let memory = File::open("/proc/self/mem").unwrap();
+    std::os::unix::fs::FileExt::read_exact_at(&memory, &mut bytes, ends[0]).unwrap();
+    let stats = compile(&file_of(&bytes)).unwrap().stats();
+    assert!(stats.functions > 3 && stats.rows > 10, "{stats:?}");
 }
