@@ -16,7 +16,7 @@ use super::stats::{Cause, Stats};
 
 const MAGIC: &[u8; 8] = b"unwimage";
 /// Of the layout and of what compiling yields: a cached image of another version is compiled again.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 const HEADER: usize = 40 + 4 * Cause::COUNT;
 const RULE: usize = 16;
 
