@@ -199,7 +199,7 @@ fn binary(n: u32) -> Arc<Binary> {
         BinaryKind::Kernel => BinaryKey::Kernel { boot_id: "simulated".into() },
         _ => BinaryKey::BuildId(kind, id.unwrap()),
     };
-    Arc::new(Binary { key, kind, path, build_id: id, file: None, root: None })
+    Arc::new(Binary { key, kind, path, build_id: id, file: None, root: None, refused: false })
 }
 
 /// A function of about 60 letters, inlined into another one at every third place.

@@ -6,13 +6,16 @@
 //!
 //! Does no naming and reads no more of a file than its headers and notes.
 
+use std::cell::Cell;
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
 use std::fs::File;
+use std::io::{self, ErrorKind};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
 
 use super::build_id::{Elf, build_id_note, read_elf};
 use super::open_file::{OpenedFile, open_in_root};
@@ -21,9 +24,12 @@ use super::roots::Roots;
 use super::vdso::copy_vdso;
 use crate::profile::MappedFile;
 use crate::profile::{Binary, BinaryId, BinaryKey, BinaryKind, BootNanos, ProcessKey, printable};
+use crate::sys::patient::Patient;
 
 /// Most files kept open. Above it the one that was hit longest ago is closed.
 const MAX_PINNED: usize = 4096;
+/// Opening a file takes microseconds, or milliseconds on a busy disk. What takes longer is tried again.
+const PATIENCE: Duration = Duration::from_millis(250);
 /// Longest path kept, in bytes (`PATH_MAX`).
 const MAX_PATH: usize = 4096;
 /// A file that could not be opened is tried again after this long.
@@ -113,6 +119,7 @@ pub(super) struct Origin {
 #[derive(Debug)]
 pub(super) struct Binaries {
     roots: Roots,
+    patient: Patient,
     proc: ProcRoot,
     next: u32,
     entries: HashMap<BinaryId, Entry>,
@@ -149,6 +156,7 @@ impl Binaries {
             jits: HashMap::new(),
             pinned: 0,
             roots: Roots::default(),
+            patient: Patient::new("file-opener", PATIENCE),
             proc,
         };
         binaries.add_special();
@@ -167,6 +175,7 @@ impl Binaries {
             build_id: build_id_note(&notes),
             file: None,
             root: None,
+            refused: false,
         };
         let anonymous = Binary {
             key: BinaryKey::Anonymous,
@@ -175,6 +184,7 @@ impl Binaries {
             build_id: None,
             file: None,
             root: None,
+            refused: false,
         };
         let file = copy_vdso().map(Arc::new).ok();
         let build_id = match file.as_deref().map(read_elf) {
@@ -186,7 +196,7 @@ impl Binaries {
             Some(id) => BinaryKey::BuildId(BinaryKind::Vdso, id),
             None => BinaryKey::Inode { path: path.clone(), dev: 0, inode: 0, mtime: 0 },
         };
-        let vdso = Binary { key, kind: BinaryKind::Vdso, path, build_id, file, root: None };
+        let vdso = Binary { key, kind: BinaryKind::Vdso, path, build_id, file, root: None, refused: false };
         for (id, binary) in [(KERNEL, kernel), (ANONYMOUS, anonymous), (VDSO, vdso)] {
             assert_eq!(self.add(binary, BootNanos(0)), id, "special binaries have constant ids");
         }
@@ -259,14 +269,14 @@ impl Binaries {
         if let Some(id) = self.placed(backing, now) {
             return id;
         }
-        let backing = &*backing.0;
+        let backing = &backing.0;
         backing.tried.store(now.0.max(1), Ordering::Relaxed);
         let id = self.pin(backing, origin, now);
         backing.binary.store(id.0, Ordering::Relaxed);
         id
     }
 
-    fn pin(&mut self, backing: &Backing, origin: Origin, now: BootNanos) -> BinaryId {
+    fn pin(&mut self, backing: &Arc<Backing>, origin: Origin, now: BootNanos) -> BinaryId {
         // The kernel's build id may say that the binary is known and open already.
         if let MappedFile::BuildId(id) = backing.identity {
             let known = self.by_key.get(&BinaryKey::BuildId(BinaryKind::File, id)).copied();
@@ -274,7 +284,10 @@ impl Binaries {
                 return id;
             }
         }
-        let found = find_file(&self.proc, backing, origin);
+        // The file may lie on a file system of the process's own, which need not answer.
+        let (proc, file) = (self.proc.clone(), Arc::clone(backing));
+        // One that does not answer is as good as refused.
+        let (found, refused) = self.patient.run(move || find_file(&proc, &file, origin)).unwrap_or((None, true));
         if backing.sort == Sort::Volatile {
             match (&found, backing.identity) {
                 (Some((_, Elf::Is(_))), _) | (None, MappedFile::BuildId(_)) => {}
@@ -302,7 +315,7 @@ impl Binaries {
         };
         let file = found.map(|(opened, _)| Arc::new(opened.file));
         let root = file.as_ref().and_then(|_| self.roots.of(&self.proc, origin.pid));
-        self.add(Binary { key, kind: BinaryKind::File, path, build_id, file, root }, now)
+        self.add(Binary { key, kind: BinaryKind::File, path, build_id, file, root, refused }, now)
     }
 
     /// Enters a binary, or gives a known one the file it lacked.
@@ -355,7 +368,7 @@ impl Binaries {
         let BinaryKey::Kernel { boot_id } = &self.entries.get(&KERNEL)?.binary.key else { return None };
         let key = BinaryKey::Jit { boot_id: boot_id.clone(), pid, start, inside, user };
         let path = ANONYMOUS_PATH.to_owned();
-        Some(Binary { key, kind: BinaryKind::Anonymous, path, build_id: None, file: None, root })
+        Some(Binary { key, kind: BinaryKind::Anonymous, path, build_id: None, file: None, root, refused: false })
     }
 
     fn unpin_oldest(&mut self) {
@@ -371,7 +384,15 @@ impl Binaries {
         {
             let Binary { key, kind, path, build_id, .. } = &*entry.binary;
             let (key, path) = (key.clone(), path.clone());
-            entry.binary = Arc::new(Binary { key, kind: *kind, path, build_id: *build_id, file: None, root: None });
+            entry.binary = Arc::new(Binary {
+                key,
+                kind: *kind,
+                path,
+                build_id: *build_id,
+                file: None,
+                root: None,
+                refused: false,
+            });
             self.pinned -= 1;
         }
     }
@@ -413,39 +434,39 @@ enum Way {
     Link,
 }
 
-/// Opens the mapped file by the first way that leads to it.
-fn find_file(proc: &ProcRoot, backing: &Backing, origin: Origin) -> Option<(OpenedFile, Elf)> {
-    let trusted = |opened: OpenedFile, way| {
+/// Opens the mapped file by the first way that leads to it. If none does, says whether there was something that may not be opened.
+fn find_file(proc: &ProcRoot, backing: &Backing, origin: Origin) -> (Option<(OpenedFile, Elf)>, bool) {
+    let refused = Cell::new(false);
+    let trusted = |opened: io::Result<OpenedFile>, way| {
+        let denied = |error: &io::Error| matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::InvalidInput);
+        let opened = opened.inspect_err(|error| refused.set(refused.get() || denied(error))).ok()?;
         let elf = read_elf(&opened.file);
         is_the_mapped_file(backing.identity, &opened, elf, way).then_some((opened, elf))
     };
-    let by_path = |dir: &ProcessDir| trusted(dir.open(&backing.path).ok()?, Way::Path);
+    let by_path = |dir: &ProcessDir| trusted(dir.open(&backing.path), Way::Path);
     let by_links = |dir: &ProcessDir| {
-        let mapped = dir.open_mapped(origin.start, origin.end).ok().and_then(|file| trusted(file, Way::Link));
+        let mapped = trusted(dir.open_mapped(origin.start, origin.end), Way::Link);
         mapped.or_else(|| {
             // The range may have been cut or joined since: look where the process has the file now.
             let lines = dir.executable_maps()?;
             let line = lines.iter().find(|line| line.start < origin.end && origin.start < line.end)?;
-            trusted(dir.open_mapped(line.start, line.end).ok()?, Way::Link)
+            trusted(dir.open_mapped(line.start, line.end), Way::Link)
         })
     };
     let by_exe = |dir: &ProcessDir| {
         let exe = dir.exe()?;
         let exe = exe.strip_suffix(b" (deleted)").unwrap_or(&exe);
-        (*exe == *backing.path).then(|| trusted(dir.open_exe().ok()?, Way::Link)).flatten()
+        (*exe == *backing.path).then(|| trusted(dir.open_exe(), Way::Link)).flatten()
+    };
+    let by_our_own_path = || {
+        let path = Path::new(OsStr::from_bytes(&backing.path));
+        trusted(open_in_root(File::open("/").ok()?, path), Way::Path)
     };
     let itself = proc.process(origin.pid).ok();
-    if let Some(dir) = &itself
-        && let Some(found) = by_path(dir).or_else(|| by_links(dir)).or_else(|| by_exe(dir))
-    {
-        return Some(found);
-    }
-    let parent = (origin.ppid > 1).then(|| proc.process(origin.ppid).ok()).flatten();
-    if let Some(found) = parent.as_ref().and_then(by_path) {
-        return Some(found);
-    }
-    let path = Path::new(OsStr::from_bytes(&backing.path));
-    trusted(open_in_root(File::open("/").ok()?, path).ok()?, Way::Path)
+    let parent = || (origin.ppid > 1).then(|| proc.process(origin.ppid).ok()).flatten();
+    let found = itself.as_ref().and_then(|dir| by_path(dir).or_else(|| by_links(dir)).or_else(|| by_exe(dir)));
+    let found = found.or_else(|| parent().as_ref().and_then(by_path)).or_else(by_our_own_path);
+    (found, refused.get())
 }
 
 /// Whether an opened file is the one that the kernel saw mapped. On some file systems (btrfs, overlay) `stat` tells another

@@ -178,6 +178,31 @@ fn the_file_of_a_dead_process_is_found_by_its_build_id() {
     assert!(missing.file.is_none());
 }
 
+/// What lies at the path and is no regular file is told from what is gone: the one is refused, the other not.
+#[test]
+fn a_file_that_is_refused_is_told_from_one_that_is_gone() {
+    let folder = tempfile::tempdir().unwrap();
+    let (fifo, gone) = (folder.path().join("fifo"), folder.path().join("gone"));
+    rustix::fs::mknodat(rustix::fs::CWD, &fifo, FileType::Fifo, Mode::RUSR, 0).unwrap();
+    let mut table = ProcessTable::new(ProcRoot::host());
+    // No process has this pid: they end at 2^22.
+    let nobody = 1 << 30;
+    for (start, path) in [(0x1000, fifo), (0x3000, gone)] {
+        table.apply(SideBand::Mmap {
+            time: BootNanos(1_000_000),
+            pid: nobody,
+            start,
+            len: 0x1000,
+            page_offset: 0,
+            path: path.as_os_str().as_encoded_bytes().to_vec(),
+            identity: MappedFile::BuildId(BuildId::new(&[(start >> 12) as u8; 20]).unwrap()),
+            executable: true,
+        });
+    }
+    let refused = [0x1010, 0x3010].map(|address| resolve(&mut table, nobody, address).0.refused);
+    assert_eq!(refused, [true, false]);
+}
+
 /// A program that runs from memory (`memfd_create`) is a file like others.
 #[test]
 fn a_program_in_a_memfd_is_a_file() {

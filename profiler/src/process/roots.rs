@@ -2,8 +2,9 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::os::unix::fs::MetadataExt;
 use std::sync::{Arc, Weak};
+
+use rustix::fs::{AtFlags, StatxFlags};
 
 use super::proc_dir::{ProcRoot, ProcessDir};
 
@@ -39,6 +40,9 @@ impl Roots {
 
 fn root_of(dir: &ProcessDir) -> Option<(File, Place)> {
     let root = File::from(dir.root().ok()?);
-    let stat = root.metadata().ok()?;
-    Some((root, (dir.mount_namespace(), stat.dev(), stat.ino())))
+    // Without asking the file system, which may be the process's own.
+    let flags = AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC;
+    let stat = rustix::fs::statx(&root, "", flags, StatxFlags::INO).ok()?;
+    let device = rustix::fs::makedev(stat.stx_dev_major, stat.stx_dev_minor);
+    Some((root, (dir.mount_namespace(), device, stat.stx_ino)))
 }

@@ -118,6 +118,8 @@ pub struct Binary {
     /// The open file, pinned at first sight so that deletion or replacement cannot take it away. `None` when it could
     /// not be opened, and for the kernel and anonymous memory.
     pub file: Option<Arc<File>>,
+    /// There is no file although there was one to be opened: it was no regular file, or not for us.
+    pub refused: bool,
     /// The root directory of a process that had it mapped, where its debug information may lie; `None` when it is ours.
     pub root: Option<Arc<File>>,
 }

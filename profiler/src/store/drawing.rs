@@ -70,7 +70,15 @@ pub(crate) fn window(n: u64, drawing: &str) -> Window {
 }
 
 fn binary(kind: BinaryKind, path: &str, key: BinaryKey) -> Arc<Binary> {
-    Arc::new(Binary { key, kind, path: path.into(), build_id: BuildId::new(b"app"), file: None, root: None })
+    Arc::new(Binary {
+        key,
+        kind,
+        path: path.into(),
+        build_id: BuildId::new(b"app"),
+        file: None,
+        root: None,
+        refused: false,
+    })
 }
 
 /// A process in container `web-PID`, unit `COMM.service`.

@@ -7,8 +7,9 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io;
 use std::os::fd::BorrowedFd;
-use std::os::unix::fs::MetadataExt;
 use std::time::{Duration, Instant};
+
+use rustix::fs::{AtFlags, StatxFlags};
 
 use super::child::{WorkerChild, WorkerCommand};
 use super::wire::{Kind, Reply};
@@ -31,17 +32,19 @@ pub(super) struct FileContent {
     dev: u64,
     inode: u64,
     len: u64,
-    mtime: (i64, i64),
+    mtime: (i64, u32),
     /// Whose it is. A file that is given away is parsed by another child.
     owner: u32,
 }
 
 impl FileContent {
-    /// `None` when the kernel will not say, on a dead network file system for example.
+    /// What the kernel knows without asking the file system, which may be a dead one or somebody's own.
     pub fn of(file: &File) -> Option<Self> {
-        let stat = file.metadata().ok()?;
-        let mtime = (stat.mtime(), stat.mtime_nsec());
-        Some(Self { dev: stat.dev(), inode: stat.ino(), len: stat.len(), mtime, owner: stat.uid() })
+        let flags = AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC;
+        let stat = rustix::fs::statx(file, "", flags, StatxFlags::BASIC_STATS).ok()?;
+        let dev = rustix::fs::makedev(stat.stx_dev_major, stat.stx_dev_minor);
+        let mtime = (stat.stx_mtime.tv_sec, stat.stx_mtime.tv_nsec);
+        Some(Self { dev, inode: stat.stx_ino, len: stat.stx_size, mtime, owner: stat.stx_uid })
     }
 
     /// Its owner.

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::os::fd::AsFd;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::child::WorkerCommand;
 use super::contents::Facts;
@@ -15,9 +15,12 @@ use super::memfd::fixed_memfd;
 use super::wire::{Kind, Reply};
 use super::worker::MAX_FILE;
 use crate::profile::{BinaryKey, BuildId, Symbolized, UnknownReason};
+use crate::sys::patient::Patient;
 
 /// Memory for an unpacked symbol table.
 const SPARE: u64 = 64 << 20;
+/// How long looking for a debug file may take: it may lie on a file system that does not answer.
+const OPENING: Duration = Duration::from_secs(1);
 /// Most files whose facts are remembered.
 const MAX_FACTS: usize = 4096;
 
@@ -34,18 +37,26 @@ pub struct Mapped<'a> {
     pub root: Option<&'a File>,
 }
 
+impl Mapped<'_> {
+    /// The root for another thread.
+    fn root_again(&self) -> Option<File> {
+        self.root.and_then(|root| root.try_clone().ok())
+    }
+}
+
 /// Asks a child of its own.
 #[derive(Debug)]
 pub struct NamesWorker {
     pub(super) lane: Lane,
     facts: HashMap<FileContent, Arc<Facts>>,
+    patient: Patient,
 }
 
 impl NamesWorker {
     /// Starts nothing yet.
     #[must_use]
     pub fn new(command: WorkerCommand) -> Self {
-        Self { lane: Lane::new(command), facts: HashMap::new() }
+        Self { lane: Lane::new(command), facts: HashMap::new(), patient: Patient::new("debug-opener", OPENING) }
     }
 
     /// Lets an idle child go, and its memory with it.
@@ -136,11 +147,13 @@ impl NamesWorker {
         let facts = self.facts(mapped.file, content, deadline)?;
         let owner = content.owner();
         let with_memory = |file: File| {
-            let len = file.metadata().ok()?.len();
+            let len = FileContent::of(&file)?.size();
             let memory = (len <= MAX_FILE).then(|| fixed_memfd(len).ok()).flatten()?;
             Some([file, memory])
         };
-        let debug = debug_file(mapped.root, mapped.path, mapped.build_id, owner, &facts).and_then(with_memory);
+        let (path, build_id, root) = (mapped.path.to_owned(), mapped.build_id, mapped.root_again());
+        let find = move || debug_file(root.as_ref(), &path, build_id, owner, &facts);
+        let debug = self.patient.run(find).ok().flatten().and_then(with_memory);
         let Some([debug, memory]) = debug else { return Ok(Vec::new()) };
         let facts =
             FileContent::of(&debug).filter(|content| self.lane.distrust(content).is_none()).and_then(|content| {
@@ -148,7 +161,9 @@ impl NamesWorker {
                 facts.inspect_err(|_| self.lane.blame(content, Trust::Nothing)).ok()
             });
         let Some(facts) = facts else { return Ok(Vec::new()) };
-        let shared = shared_file(mapped.root, &facts, owner).and_then(with_memory);
+        let root = mapped.root_again();
+        let shared = self.patient.run(move || shared_file(root.as_ref(), &facts, owner)).ok().flatten();
+        let shared = shared.and_then(with_memory);
         Ok([debug, memory].into_iter().chain(shared.into_iter().flatten()).collect())
     }
 
@@ -161,10 +176,11 @@ impl NamesWorker {
         deadline: Option<Instant>,
     ) -> Option<Vec<Symbolized>> {
         let unknown = |reason| Some(vec![Symbolized::Unknown(reason); addresses.len()]);
-        let file = match jit_files::open(key, root) {
-            JitFile::Found(file) => file,
-            JitFile::Missing => return unknown(UnknownReason::NoFile),
-            JitFile::Refused => return unknown(UnknownReason::FileRefused),
+        let (theirs, root) = (key.clone(), root.and_then(|root| root.try_clone().ok()));
+        let file = match self.patient.run(move || jit_files::open(&theirs, root.as_ref())) {
+            Ok(JitFile::Found(file)) => file,
+            Ok(JitFile::Missing) => return unknown(UnknownReason::NoFile),
+            Ok(JitFile::Refused) | Err(_) => return unknown(UnknownReason::FileRefused),
         };
         let Some(content) = FileContent::of(&file) else { return unknown(UnknownReason::FileRefused) };
         let mut results = Vec::with_capacity(addresses.len());

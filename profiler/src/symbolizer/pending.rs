@@ -101,6 +101,7 @@ mod tests {
             build_id: Some(id),
             file: None,
             root: None,
+            refused: false,
         })
     }
 

@@ -204,16 +204,15 @@ impl<F: Fn(Vec<(LocationId, Symbolized)>)> Service<F> {
         let taken = job.requests.len();
         let offsets: Vec<u64> = job.requests.iter().map(|request| request.offset).collect();
         let deadline = self.shared.deadline.get().copied();
-        let Binary { key, kind, path, build_id, file, root } = &*job.binary;
+        let Binary { key, kind, path, build_id, file, root, refused } = &*job.binary;
+        let without_file = if *refused { UnknownReason::FileRefused } else { UnknownReason::FileGone };
         let begin = Instant::now();
         let results = match (kind, file) {
             (BinaryKind::File | BinaryKind::Vdso, Some(file)) => {
                 let mapped = Mapped { file, path, build_id: *build_id, root: root.as_deref() };
                 self.worker.of_file(&mapped, &offsets, deadline)
             }
-            (BinaryKind::File | BinaryKind::Vdso, None) => {
-                Some(vec![Symbolized::Unknown(UnknownReason::FileGone); taken])
-            }
+            (BinaryKind::File | BinaryKind::Vdso, None) => Some(vec![Symbolized::Unknown(without_file); taken]),
             (BinaryKind::Kernel, _) => self.worker.of_kernel(&offsets, deadline),
             (BinaryKind::Anonymous, _) => self.worker.of_jit(key, root.as_deref(), &offsets, deadline),
         };

@@ -3,6 +3,7 @@
 pub mod attempt;
 pub mod clock;
 pub mod memory;
+pub mod patient;
 pub mod perf;
 pub mod shared_map;
 pub mod spawn;

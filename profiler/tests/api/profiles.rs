@@ -20,7 +20,15 @@ use crate::client::{Server, noon};
 fn window() -> Window {
     let end = WallNanos(noon().0 - 60_000_000_000);
     let key = BinaryKey::Inode { path: "/bin/db".into(), dev: 1, inode: 2, mtime: 3 };
-    let binary = Binary { key, kind: BinaryKind::File, path: "/bin/db".into(), build_id: None, file: None, root: None };
+    let binary = Binary {
+        key,
+        kind: BinaryKind::File,
+        path: "/bin/db".into(),
+        build_id: None,
+        file: None,
+        root: None,
+        refused: false,
+    };
     let stack = |offsets: &[u64], end: StackEnd, count: u64| StackCount {
         tid: 1,
         thread: "worker".into(),

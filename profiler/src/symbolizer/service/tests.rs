@@ -22,7 +22,7 @@ fn ourselves() -> Arc<Binary> {
 fn binary(name: &str, file: File) -> Arc<Binary> {
     let key = BinaryKey::Inode { path: name.to_owned(), dev: 0, inode: 0, mtime: 0 };
     let (path, file) = (name.to_owned(), Some(Arc::new(file)));
-    Arc::new(Binary { key, kind: BinaryKind::File, path, build_id: None, file, root: None })
+    Arc::new(Binary { key, kind: BinaryKind::File, path, build_id: None, file, root: None, refused: false })
 }
 
 fn mapped(file: &File) -> Mapped<'_> {
@@ -31,7 +31,7 @@ fn mapped(file: &File) -> Mapped<'_> {
 
 fn special(kind: BinaryKind) -> Arc<Binary> {
     let key = BinaryKey::Inode { path: format!("{kind:?}"), dev: 0, inode: 0, mtime: 0 };
-    Arc::new(Binary { key, kind, path: String::new(), build_id: None, file: None, root: None })
+    Arc::new(Binary { key, kind, path: String::new(), build_id: None, file: None, root: None, refused: false })
 }
 
 fn file_of(bytes: &[u8]) -> File {
