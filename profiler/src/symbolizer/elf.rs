@@ -15,6 +15,7 @@ use super::contents::Contents;
 use super::copy::{copy_naming_parts, unpack_debug_data};
 use super::shared_dwarf;
 use crate::profile::{SourceLine, Symbol, Symbolized, UnknownReason};
+use crate::unwind::{GoFunction, go_functions};
 
 /// A file and an empty memfd for its copy.
 pub(super) type Pair<'a> = (&'a File, &'a File);
@@ -73,13 +74,17 @@ pub(super) fn symbolize_file(sources: &Sources<'_>, offsets: &[u64]) -> Vec<Symb
     if let Some((debug, _)) = &debug {
         fill(&|addresses| symbolize(&memfd_path(debug), addresses, false));
     }
+    if main.facts.go && sources.debug_info {
+        fill(&|addresses| go_names(sources.main.0, addresses));
+    }
     if main.facts.debug_data && sources.debug_info && unpack_debug_data(sources.main.0, &main, sources.spare).is_some()
     {
         fill(&|addresses| symbolize(&memfd_path(sources.spare), addresses, false));
     }
     // A file without `.symtab` exports a few of its functions at most: the rest have no symbol at all.
     let known = [Some(&main.facts), debug.as_ref().map(|(_, facts)| facts)];
-    let complete = known.into_iter().flatten().any(|facts| facts.symtab || facts.debug_info || facts.debug_data);
+    let complete =
+        known.into_iter().flatten().any(|facts| facts.symtab || facts.debug_info || facts.debug_data || facts.go);
     let why = match (readable, complete) {
         (false, _) => UnknownReason::BadFile,
         (true, true) => UnknownReason::NotFound,
@@ -93,6 +98,18 @@ pub(super) fn symbolize_file(sources: &Sources<'_>, offsets: &[u64]) -> Vec<Symb
 fn copy(sources: &Sources<'_>, (file, copy): Pair<'_>, contents: &Contents) -> Option<PathBuf> {
     copy_naming_parts(file, contents, copy, sources.debug_info)?;
     Some(memfd_path(copy))
+}
+
+/// From Go's own table, which programs stripped of all else still have.
+fn go_names(file: &File, addresses: &[u64]) -> Option<Vec<Symbolized>> {
+    let name = |function: Option<GoFunction>| match function {
+        Some(GoFunction { name, file, line }) => {
+            let source = file.map(|file| SourceLine { file, line });
+            Symbolized::Named(vec![Symbol { name, source, inlined: false }])
+        }
+        None => Symbolized::Unknown(UnknownReason::NotFound),
+    };
+    Some(go_functions(file, addresses)?.into_iter().map(name).collect())
 }
 
 fn memfd_path(memfd: &File) -> PathBuf {
@@ -406,6 +423,34 @@ int main(void) {
              objcopy --add-section .gnu_debugdata=mini.xz program");
         let name = Symbol { name: "outer".to_owned(), source: None, inlined: false };
         assert_eq!(program.names(start), Symbolized::Named(vec![name]));
+    }
+
+    /// A Go program stripped of its symbols and debug information keeps the names, files and lines of its functions: at a function's
+    /// first instruction they are what the debug information said.
+    #[test]
+    fn a_stripped_go_program_keeps_its_names() {
+        let dir = tempfile::tempdir().unwrap();
+        let source = "package main\n\n//go:noinline\nfunc hot(n int) int {\n\tif n < 2 {\n\t\treturn n\n\t}\n\treturn hot(n-1) + hot(n-2)\n}\n\nfunc main() {\n\tprintln(hot(5))\n}\n";
+        std::fs::write(dir.path().join("app.go"), source).unwrap();
+        let build = "GOCACHE=$PWD/cache GO111MODULE=off go build -o program app.go";
+        run(Command::new("sh").current_dir(&dir).args(["-ec", build]));
+        let program = Program { path: dir.path().join("program"), dir };
+        let table = run(Command::new("nm").arg("-S").arg(&program.path));
+        let starts = |line: &str| {
+            let name = line.split(' ').nth(3).filter(|name| name.starts_with("main.") || name.starts_with("strconv."));
+            name.and_then(|_| u64::from_str_radix(line.split(' ').next()?, 16).ok())
+        };
+        let starts: Vec<u64> =
+            table.lines().filter(|line| line.contains(" T ") || line.contains(" t ")).filter_map(starts).collect();
+        assert!(starts.len() > 1, "{table}");
+        let names = || starts.iter().map(|start| describe(&program.names(*start)).pop().unwrap()).collect::<Vec<_>>();
+        let expected = names();
+        program.sh("strip program");
+        assert_eq!(names(), expected);
+        assert!(
+            expected.iter().any(|(name, place)| name == "main.hot" && place.ends_with("/app.go:4")),
+            "{expected:?}"
+        );
     }
 
     /// Random damage to a file with debug information never panics out of here. (What aborts is the child's business.)

@@ -18,17 +18,43 @@ use super::stats::{Cause, Stats};
 /// Most bytes of the table: Kubernetes' largest has 25 MiB.
 const MAX_TABLE: u64 = 128 << 20;
 /// Most steps of one function; the runtime's `init` functions have thousands.
-const MAX_STEPS: usize = 100_000;
+pub(super) const MAX_STEPS: usize = 100_000;
 
 /// Where things are in the table.
 #[derive(Clone, Copy)]
-struct Layout {
-    functions: usize,
+pub(super) struct Layout {
+    pub(super) functions: usize,
     /// Address of the first function; entries count from there, or are addresses themselves (Go 1.16 and 1.17).
-    text: Option<u64>,
-    names: usize,
+    pub(super) text: Option<u64>,
+    pub(super) names: usize,
+    /// Which files a compilation unit has.
+    pub(super) units: usize,
+    /// Names of files.
+    pub(super) files: usize,
     steps: usize,
-    table: usize,
+    pub(super) table: usize,
+}
+
+impl Layout {
+    /// Address and description of a function; the address alone for the end of the last.
+    pub(super) fn entry(&self, bytes: &[u8], at: usize) -> Option<(u64, usize)> {
+        let (address, offset) = if let Some(text) = self.text {
+            let entry = bytes.get(self.table + at.checked_mul(8)?..)?;
+            (text.checked_add(u64::from(u32_at(entry.first_chunk::<4>()?, 0)))?, u32_at(entry, 4) as usize)
+        } else {
+            let entry = bytes.get(self.table + at.checked_mul(16)?..)?;
+            (u64_at(entry.first_chunk::<8>()?, 0), u64_at(entry, 8) as usize)
+        };
+        Some((address, offset))
+    }
+
+    /// One of the tables of steps; empty when there is none.
+    pub(super) fn steps<'a>(&self, bytes: &'a [u8], offset: usize, quantum: u8) -> Steps<'a> {
+        // Offset 0 is "none".
+        let at = self.steps.checked_add(offset).filter(|_| offset != 0);
+        let bytes = at.and_then(|at| bytes.get(at..)).unwrap_or_default();
+        Steps { bytes, value: -1, first: true, quantum: u32::from(quantum) }
+    }
 }
 
 /// What is special about a function.
@@ -76,7 +102,7 @@ pub(super) fn compile(elf: &Elf<'_>, rules: &mut RuleTable, stats: &mut Stats) -
 
 /// The table: its address and bytes. Where other linkers than Go's put it among other data, or there are no sections, it is known by
 /// its first bytes.
-fn find(elf: &Elf<'_>) -> Result<Option<(u64, Vec<u8>)>, CompileError> {
+pub(super) fn find(elf: &Elf<'_>) -> Result<Option<(u64, Vec<u8>)>, CompileError> {
     let named = [".gopclntab", ".data.rel.ro.gopclntab"].into_iter().find_map(|name| elf.section(name));
     if let Some(section) = named {
         return Ok(Some((section.address, elf.contents(section, MAX_TABLE)?)));
@@ -114,7 +140,7 @@ fn has_header(elf: &Elf<'_>, bytes: &[u8]) -> bool {
 }
 
 /// Bytes of the shortest instruction.
-fn quantum(elf: &Elf<'_>) -> u8 {
+pub(super) fn quantum(elf: &Elf<'_>) -> u8 {
     if elf.machine == Machine::Aarch64 { 4 } else { 1 }
 }
 
@@ -128,7 +154,7 @@ fn version(bytes: &[u8]) -> Option<u32> {
     }
 }
 
-fn layout(elf: &Elf<'_>, address: u64, bytes: &[u8]) -> Result<Option<Layout>, CompileError> {
+pub(super) fn layout(elf: &Elf<'_>, address: u64, bytes: &[u8]) -> Result<Option<Layout>, CompileError> {
     let Some(version) = version(bytes).filter(|_| has_header(elf, bytes)) else { return Ok(None) };
     // Since 1.18 the address of the code comes between the two counts and the offsets.
     let offsets = if version >= 18 { 32 } else { 24 };
@@ -137,6 +163,8 @@ fn layout(elf: &Elf<'_>, address: u64, bytes: &[u8]) -> Result<Option<Layout>, C
         functions: field(8),
         text: if version >= 18 { Some(text(elf, address, u64_at(bytes, 24))?) } else { None },
         names: field(offsets),
+        units: field(offsets + 8),
+        files: field(offsets + 16),
         steps: field(offsets + 24),
         table: field(offsets + 32),
     }))
@@ -167,16 +195,8 @@ struct Table<'a> {
 }
 
 impl Table<'_> {
-    /// Address and description of a function; the address alone for the end of the last.
     fn entry(&self, at: usize) -> Option<(u64, usize)> {
-        let (address, offset) = if let Some(text) = self.layout.text {
-            let entry = self.bytes.get(self.layout.table + at.checked_mul(8)?..)?;
-            (text.checked_add(u64::from(u32_at(entry.first_chunk::<4>()?, 0)))?, u32_at(entry, 4) as usize)
-        } else {
-            let entry = self.bytes.get(self.layout.table + at.checked_mul(16)?..)?;
-            (u64_at(entry.first_chunk::<8>()?, 0), u64_at(entry, 8) as usize)
-        };
-        Some((address, offset))
+        self.layout.entry(self.bytes, at)
     }
 
     fn function(&mut self, at: usize, stats: &mut Stats) -> Result<(), CompileError> {
@@ -227,10 +247,7 @@ impl Table<'_> {
     }
 
     fn steps(&self, offset: usize) -> Steps<'_> {
-        // Offset 0 is "none".
-        let at = self.layout.steps.checked_add(offset).filter(|_| offset != 0);
-        let bytes = at.and_then(|at| self.bytes.get(at..)).unwrap_or_default();
-        Steps { bytes, value: -1, first: true, quantum: u32::from(quantum(self.elf)) }
+        self.layout.steps(self.bytes, offset, quantum(self.elf))
     }
 
     fn has_frame(&self, steps: usize) -> bool {
@@ -327,7 +344,7 @@ fn framed(machine: Machine, depth: i32) -> Rule {
 
 /// Values and for how many bytes of code each is in force: pairs of variable-length numbers, the first with its sign in the lowest
 /// bit; the value counts from -1, and a change of 0 ends.
-struct Steps<'a> {
+pub(super) struct Steps<'a> {
     bytes: &'a [u8],
     value: i32,
     first: bool,
