@@ -103,6 +103,32 @@ fn a_process_in_a_pid_namespace_has_its_host_pid() {
     assert!(share(&stacks, |_| true, |stack| stack.contains(";seventy")) > 0.5);
 }
 
+/// A stripped program in a container (a mount namespace and a root directory of its own, on a file system that nobody else sees) is
+/// named by the debug file in its own root.
+#[test]
+fn a_program_in_a_container_is_named_by_its_own_debug_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let source = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/ratio.c");
+    let make = format!(
+        "cc -O0 -g -static -Wl,--build-id -o app {}; objcopy --only-keep-debug app app.debug; strip app; mkdir root
+         readelf -n app | sed -n 's/.*Build ID: \\(..\\)\\(.*\\)/\\1 \\2/p'",
+        source.display()
+    );
+    let made = Command::new("sh").current_dir(&folder).args(["-ec", &make]).output().unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let id = String::from_utf8(made.stdout).unwrap();
+    let (first, rest) = id.trim().split_once(' ').unwrap();
+    let enter = format!(
+        "mount -t tmpfs none root; debug=root/usr/lib/debug/.build-id/{first}; mkdir -p $debug
+         cp app root/app; cp app.debug $debug/{rest}.debug; exec chroot root /app"
+    );
+    let mut container = Command::new("unshare");
+    container.current_dir(&folder).args(["--mount", "sh", "-ec", &enter]);
+    let running = Running(container.spawn().unwrap());
+    wait_for(|| (fs::read_to_string(format!("/proc/{}/comm", running.pid())).ok()?.trim() == "app").then_some(()));
+    assert_eq!(share_in_seventy(&running, folder.path()), 1.0);
+}
+
 /// A program that writes its own code is named by what its runtime tells of it: functions of JavaScript, with their file.
 #[test]
 fn javascript_has_its_functions_names() {
