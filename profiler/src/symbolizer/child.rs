@@ -91,7 +91,7 @@ impl WorkerChild {
         let answer = self.receive(deadline)?;
         let fits = match &answer.reply {
             Reply::Names(results) => {
-                matches!(kind, Kind::Elf | Kind::ElfSymbolsOnly | Kind::Kernel | Kind::Jit)
+                matches!(kind, Kind::Elf | Kind::ElfWithPackage | Kind::ElfSymbolsOnly | Kind::Kernel | Kind::Jit)
                     && results.len() <= offsets.len()
                     && (offsets.is_empty() || !results.is_empty())
             }

@@ -24,6 +24,8 @@ pub struct Facts {
     pub debug_data: bool,
     /// Go's own table.
     pub go: bool,
+    /// Debug information that lies in other files (`.dwo`, `.dwp`), as far as a section tells.
+    pub split: bool,
     /// Name of the file with the debug information, without a folder.
     pub link: Option<String>,
     /// Path and build id of the file with what several files' debug information has in common.
@@ -135,6 +137,7 @@ fn facts(contents: &Contents, cache: &ReadCache<Bounded<'_>>) -> Facts {
         symtab: has_kind(elf::SHT_SYMTAB),
         dynsym: has_kind(elf::SHT_DYNSYM),
         debug_data: has(".gnu_debugdata"),
+        split: has(".debug_addr"),
         go: has(".gopclntab") || has(".data.rel.ro.gopclntab"),
         // The rest is a checksum: the build id is compared instead.
         link: text(".gnu_debuglink").map(|(name, _)| name).filter(|name| !name.contains('/') && !name.is_empty()),

@@ -63,7 +63,8 @@ pub(super) fn copy_naming_parts(file: &File, contents: &Contents, copy: &File, d
 
 fn is_naming(name: &[u8]) -> bool {
     let name = name.strip_prefix(b".debug_").or_else(|| name.strip_prefix(b".zdebug_")).unwrap_or_default();
-    NAMING.contains(&name)
+    // A package of split debug information has an index of them all.
+    NAMING.contains(&name) || name.ends_with(b".dwo")
 }
 
 /// Unpacks `.gnu_debugdata`, a small ELF file with a symbol table, as far as there is room. `None` when it is not whole.

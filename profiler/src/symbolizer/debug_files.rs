@@ -49,6 +49,12 @@ pub(super) fn shared_file(root: Option<&File>, facts: &Facts, owner: u32) -> Opt
     })
 }
 
+/// Opens the package of a file's split debug information: beside it, with its name and `.dwp`. Its units are found by numbers that the
+/// file has of them, so it needs no build id.
+pub(super) fn package(root: Option<&File>, path: &str, owner: u32) -> Option<File> {
+    open_theirs(root, Path::new(&format!("{path}.dwp")), owner)
+}
+
 fn by_build_id(build_id: &BuildId) -> PathBuf {
     let id = build_id.to_string();
     let (first, rest) = id.split_at(2);
@@ -56,13 +62,18 @@ fn by_build_id(build_id: &BuildId) -> PathBuf {
 }
 
 fn open(root: Option<&File>, path: &Path, build_id: &BuildId, owner: u32) -> Option<File> {
+    open_theirs(root, path, owner).filter(|file| build_id_of(file) == Some(*build_id))
+}
+
+/// What belongs to root or to the owner.
+fn open_theirs(root: Option<&File>, path: &Path, owner: u32) -> Option<File> {
     let file = match root {
         Some(root) => open_file_in_root(root, path),
         None => open_file_in_root(File::open("/").ok()?, path),
     };
     let file = file.ok()?;
     let theirs = file.metadata().ok()?.uid();
-    ((theirs == 0 || theirs == owner) && build_id_of(&file) == Some(*build_id)).then_some(file)
+    (theirs == 0 || theirs == owner).then_some(file)
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::child::WorkerCommand;
 use super::contents::Facts;
-use super::debug_files::{debug_file, shared_file};
+use super::debug_files::{debug_file, package, shared_file};
 use super::jit_files::{self, JitFile};
 use super::lane::{FileContent, Lane, LaneError, Trust};
 use super::memfd::fixed_memfd;
@@ -78,17 +78,20 @@ impl NamesWorker {
         let mut results = Vec::with_capacity(offsets.len());
         while results.len() < offsets.len() {
             let rest = &offsets[results.len()..];
-            let asked = self.elsewhere(mapped, &content, deadline).and_then(|elsewhere| {
-                let kind = match self.lane.distrust(&content) {
-                    None => Kind::Elf,
-                    Some(Trust::SymbolsOnly) => Kind::ElfSymbolsOnly,
-                    Some(Trust::Nothing) => return Ok(None),
+            let asked = self.elsewhere(mapped, &content, deadline).and_then(|(packed, elsewhere)| {
+                let kind = match (self.lane.distrust(&content), packed) {
+                    (None, false) => Kind::Elf,
+                    (None, true) => Kind::ElfWithPackage,
+                    (Some(Trust::SymbolsOnly), _) => Kind::ElfSymbolsOnly,
+                    (Some(Trust::Nothing), _) => return Ok(None),
                 };
                 let memory = [content.size(), SPARE].map(fixed_memfd);
                 let [copy, spare] = memory.map(|memory| memory.map_err(LaneError::NoChild));
                 let (copy, spare) = (copy?, spare?);
                 let mut files = vec![mapped.file.as_fd(), copy.as_fd(), spare.as_fd()];
-                files.extend(elsewhere.iter().map(AsFd::as_fd));
+                // A package is of no use for symbols only.
+                let of_use = elsewhere.iter().filter(|_| !(packed && kind == Kind::ElfSymbolsOnly));
+                files.extend(of_use.map(AsFd::as_fd));
                 let patience = self.lane.patience(deadline);
                 Ok(Some(self.lane.ask(kind, Some(&content), &files, rest, patience)?))
             });
@@ -133,16 +136,17 @@ impl NamesWorker {
         Ok(facts)
     }
 
-    /// The debug information that lies in other files, each with memory for a copy. A debug file that harms the child when it is
-    /// looked at is left out, as if it were not there.
+    /// The debug information that lies in other files, each with memory for a copy, and whether it is a package of split debug
+    /// information. A debug file that harms the child when it is looked at is left out, as if it were not there.
     fn elsewhere(
         &mut self,
         mapped: &Mapped<'_>,
         content: &FileContent,
         deadline: Option<Instant>,
-    ) -> Result<Vec<File>, LaneError> {
+    ) -> Result<(bool, Vec<File>), LaneError> {
+        let nothing = Ok((false, Vec::new()));
         if self.lane.distrust(content) == Some(Trust::Nothing) {
-            return Ok(Vec::new());
+            return nothing;
         }
         let facts = self.facts(mapped.file, content, deadline)?;
         let owner = content.owner();
@@ -152,19 +156,24 @@ impl NamesWorker {
             Some([file, memory])
         };
         let (path, build_id, root) = (mapped.path.to_owned(), mapped.build_id, mapped.root_again());
+        if facts.debug_info && facts.split {
+            let find = move || package(root.as_ref(), &path, owner);
+            let found = self.patient.run(find).ok().flatten().and_then(with_memory);
+            return Ok((found.is_some(), found.into_iter().flatten().collect()));
+        }
         let find = move || debug_file(root.as_ref(), &path, build_id, owner, &facts);
         let debug = self.patient.run(find).ok().flatten().and_then(with_memory);
-        let Some([debug, memory]) = debug else { return Ok(Vec::new()) };
+        let Some([debug, memory]) = debug else { return nothing };
         let facts =
             FileContent::of(&debug).filter(|content| self.lane.distrust(content).is_none()).and_then(|content| {
                 let facts = self.facts(&debug, &content, deadline);
                 facts.inspect_err(|_| self.lane.blame(content, Trust::Nothing)).ok()
             });
-        let Some(facts) = facts else { return Ok(Vec::new()) };
+        let Some(facts) = facts else { return nothing };
         let root = mapped.root_again();
         let shared = self.patient.run(move || shared_file(root.as_ref(), &facts, owner)).ok().flatten();
         let shared = shared.and_then(with_memory);
-        Ok([debug, memory].into_iter().chain(shared.into_iter().flatten()).collect())
+        Ok((false, [debug, memory].into_iter().chain(shared.into_iter().flatten()).collect()))
     }
 
     /// Names for code that a program wrote, one for each address, from the file in which its runtime tells of it. `None` as above.

@@ -62,11 +62,22 @@ pub(super) enum Kind {
     Inspect = 6,
     /// Code that a program wrote; offsets are addresses. Descriptors: the file that tells of it. Answered by names.
     Jit = 7,
+    /// The file, with split debug information. Descriptors: as [`Self::Elf`] without a debug file, then the package and a memfd for a copy
+    /// of that. Answered by names.
+    ElfWithPackage = 8,
 }
 
 impl Kind {
-    const ALL: [Self; 7] =
-        [Self::Elf, Self::ElfSymbolsOnly, Self::Kernel, Self::UnwindRows, Self::SelfTest, Self::Inspect, Self::Jit];
+    const ALL: [Self; 8] = [
+        Self::Elf,
+        Self::ElfSymbolsOnly,
+        Self::Kernel,
+        Self::UnwindRows,
+        Self::SelfTest,
+        Self::Inspect,
+        Self::Jit,
+        Self::ElfWithPackage,
+    ];
 }
 
 /// A question to the child.
@@ -207,7 +218,7 @@ impl Answer {
 }
 
 fn encode_facts(body: &mut Vec<u8>, facts: &Facts) {
-    let flags = [facts.debug_info, facts.symtab, facts.dynsym, facts.debug_data, facts.go];
+    let flags = [facts.debug_info, facts.symtab, facts.dynsym, facts.debug_data, facts.go, facts.split];
     body.push(flags.iter().enumerate().fold(0, |bits, (n, flag)| bits | u8::from(*flag) << n));
     let (path, build_id) = facts.shared.clone().unwrap_or_default();
     for bytes in [facts.link.as_deref().unwrap_or_default().as_bytes(), path.as_bytes(), &build_id] {
@@ -232,6 +243,7 @@ fn decode_facts(body: &mut &[u8]) -> Option<Facts> {
         dynsym: flags & 4 != 0,
         debug_data: flags & 8 != 0,
         go: flags & 16 != 0,
+        split: flags & 32 != 0,
         link: text(link).filter(|name| !name.contains('/')),
         shared: text(path).map(|path| (path, build_id.to_vec())),
     })
@@ -328,13 +340,13 @@ mod tests {
             }),
             (0..Attempt::ALL.len()).prop_map(|n| Reply::Escaped(Attempt::ALL[n..].to_vec())),
             (
-                any::<[bool; 5]>(),
+                any::<[bool; 6]>(),
                 proptest::option::of("[a-z.]{1,20}"),
                 proptest::option::of(("[a-z/]{1,20}", any::<[u8; 20]>()))
             )
-                .prop_map(|([debug_info, symtab, dynsym, debug_data, go], link, shared)| {
+                .prop_map(|([debug_info, symtab, dynsym, debug_data, go, split], link, shared)| {
                     let shared = shared.map(|(path, id)| (path, id.to_vec()));
-                    Reply::Facts(Facts { debug_info, symtab, dynsym, debug_data, go, link, shared })
+                    Reply::Facts(Facts { debug_info, symtab, dynsym, debug_data, go, split, link, shared })
                 }),
         ]
     }

@@ -60,7 +60,7 @@ pub fn worker_main(compile_rows: CompileRows) -> Result<(), WorkerError> {
     let mut kernel = KernelSymbols::default();
     answer_with(|question, files| match (question.kind, files) {
         (Kind::Kernel, [kallsyms]) => Ok(Reply::Names(kernel.symbolize(kallsyms, &question.offsets))),
-        (Kind::Elf | Kind::ElfSymbolsOnly, files) => names(question, files),
+        (Kind::Elf | Kind::ElfSymbolsOnly | Kind::ElfWithPackage, files) => names(question, files),
         (Kind::Inspect, [file]) => {
             Ok(Reply::Facts(Contents::of(file).map(|contents| contents.facts).unwrap_or_default()))
         }
@@ -74,8 +74,9 @@ pub fn worker_main(compile_rows: CompileRows) -> Result<(), WorkerError> {
 fn names(question: &Question, files: &[File]) -> Result<Reply, WorkerError> {
     let ([main, copy, spare], rest) = files.split_first_chunk().ok_or(WorkerError::BadQuestion)?;
     let pair = |at: usize| Some((rest.get(at)?, rest.get(at + 1)?));
-    let debug_info = question.kind == Kind::Elf;
-    let sources = Sources { main: (main, copy), spare, debug: pair(0), shared: pair(2), debug_info };
+    let (packed, debug_info) = (question.kind == Kind::ElfWithPackage, question.kind != Kind::ElfSymbolsOnly);
+    let [debug, shared, package] = if packed { [None, None, pair(0)] } else { [pair(0), pair(2), None] };
+    let sources = Sources { main: (main, copy), spare, debug, shared, package, debug_info };
     Ok(Reply::Names(symbolize_file(&sources, &question.offsets)))
 }
 
