@@ -91,9 +91,9 @@ bench-unwind: build setup-test ## share of whole stacks of 26 real programs, bes
 	cargo build --release --locked -p profiler --example unwind_table
 	@scripts/as-root.sh scripts/bench-unwind.sh
 
-bench-walk: build setup-test ## what the walk costs in the kernel by depth, beside a bare bpf_get_stack (about 3 minutes, root, a quiet machine)
+bench-walk: build setup-test ## what the walk costs in the kernel, beside a bare bpf_get_stack, in time and memory (about 3 minutes, root, a quiet machine)
 	cargo build --release --locked -p profiler --example walk_cost
-	@scripts/as-root.sh target/release/examples/walk_cost $(ARGS)
+	@scripts/as-root.sh scripts/bench-walk.sh $(ARGS)
 
 clean: ## remove everything built
 	cargo clean; rm -rf web/dist web/node_modules

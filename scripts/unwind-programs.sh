@@ -56,7 +56,7 @@ int main(int argc, char **argv) {
 END
       ;;
     cpp) g++ -O2 -fomit-frame-pointer -s -o "$folder/templates" "$fixtures/templates.cc" ;;
-    musl) musl-gcc -static -O2 -fomit-frame-pointer -o "$folder/musl" "$fixtures/deep.c" ;;
+    musl) musl-gcc -static -O2 -fomit-frame-pointer -o "$folder/musl" "$fixtures/libc.c" ;;
     static-pie) gcc -static-pie -O2 -fomit-frame-pointer -o "$folder/static-pie" "$fixtures/deep.c" ;;
     deep | altstack | vfork) gcc -O2 -fomit-frame-pointer -o "$folder/$1" "$fixtures/$1.c" ;;
     dlopen)
@@ -133,7 +133,7 @@ WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT sum((SEL
     openssl) while :; do for algorithm in sha256 aes-256-gcm chacha20-poly1305 md5 sha3-256 rsa2048 ecdsap256 ecdhx25519 camellia-128-cbc; do openssl speed -seconds 1 -evp "$algorithm" >/dev/null 2>&1 || openssl speed -seconds 1 "$algorithm" >/dev/null 2>&1; done; done ;;
     imagemagick) again convert -size 900x900 plasma:red-blue -blur 0x4 -resize 60% -rotate 17 -modulate 110,90 -quality 90 "jpeg:-" ;;
     cpp) exec "$folder/templates" ;;
-    musl) exec "$folder/musl" 40 ;;
+    musl) exec "$folder/musl" ;;
     static-pie) exec "$folder/static-pie" 40 ;;
     deep) exec "$folder/deep" 10000 ;;
     altstack | vfork | threads) exec "$folder/$1" ;;

@@ -53,7 +53,7 @@ pub struct Stack {
 pub const GONE: [&str; 3] = ["do_exit", "bprm_execve", "begin_new_exec"];
 
 /// Where threads begin: libc's and musl's start of a process and of a thread, the loader's, Go's. Leading underscores and Go's
-/// `.abi0` do not matter. A Go system stack begins with `mstart`, or where `mcall` and `systemstack` switched to it.
+/// `.abi0` do not matter. A Go system stack begins with `mstart`, or where `mcall` and `morestack` switched to it for good.
 const ENTRIES: [&str; 14] = [
     "start",
     "start_c",
@@ -68,7 +68,8 @@ const ENTRIES: [&str; 14] = [
     "runtime.mcall",
     "rt0_amd64_linux",
     "rt0_go",
-    "runtime.asmcgocall",
+    "runtime.morestack",
+    "runtime.clone",
 ];
 
 /// Whether the outermost frame is where a thread begins. Nameless code is taken for it when it called what only such code calls.
