@@ -87,3 +87,21 @@ pub fn label_values(
     values.sort_unstable_by(|(a, n), (b, m)| m.cmp(n).then_with(|| a.cmp(b)));
     Ok(values)
 }
+
+/// Samples of a range that pass, whoever they are of.
+pub(super) fn samples_of(
+    snapshot: &mut Snapshot<'_>,
+    sieve: &mut Sieve<'_>,
+    range: TimeRange,
+) -> Result<u64, QueryError> {
+    let mut sum = 0_u64;
+    for piece in snapshot.pieces(range, i64::MAX)? {
+        snapshot.check()?;
+        for group in snapshot.groups(&piece)? {
+            if sieve.passes(snapshot, &group)? {
+                sum = sum.saturating_add(group.samples);
+            }
+        }
+    }
+    Ok(sum)
+}

@@ -41,6 +41,8 @@ pub(super) struct Counts {
     pub(super) incomplete: u64,
     /// CPU time they stand for, in nanoseconds.
     pub(super) nanos: u128,
+    /// Time that windows cover, in nanoseconds.
+    pub(super) length: u64,
 }
 
 impl Counts {
@@ -142,6 +144,7 @@ pub(super) fn merge(snapshot: &mut Snapshot<'_>, range: TimeRange, selector: &Se
     let mut counts = Counts::default();
     let mut sieve = Sieve::new(selector);
     for piece in snapshot.pieces(range, i64::MAX)? {
+        counts.length = counts.length.saturating_add(piece.numbers.length);
         counts.piece(snapshot, &mut sieve, &piece)?;
     }
     Ok(counts)

@@ -9,8 +9,10 @@
 //!                                                                             \--lazy--> bottom-up, callers, callees
 //! ```
 
+mod diff;
 mod flame_graph;
 mod grow;
+mod heat_map;
 mod labels;
 mod lazy;
 mod merge;
@@ -24,7 +26,9 @@ mod top;
 mod totals;
 mod tree;
 
+pub use diff::{By, Diff, DiffNode, Side, diff};
 pub use flame_graph::{Merged, View, flame_graph, flame_graph_from};
+pub use heat_map::{Area, Grid, HeatMap, MAX_CELLS, flame_graph_of_area, heat_map};
 pub use labels::{LABELS, label_values};
 pub use note::note;
 pub use selector::{Selector, parse_selector};

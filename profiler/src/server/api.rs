@@ -24,6 +24,124 @@ pub struct RangeParams {
     pub limit: Option<u32>,
 }
 
+/// Query parameters of `GET /api/v1/timeline`.
+#[derive(Clone, Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct TimelineParams {
+    /// Start: `now-1h`, RFC 3339, or Unix time in s or ms. Default `now-1h`.
+    pub from: Option<String>,
+    /// End, in the same forms. Default `now`.
+    pub to: Option<String>,
+    /// Label selector, such as `{comm="postgres", container=~"web-.*"}`. Default: everything.
+    pub filter: Option<String>,
+    /// Most points (default 600).
+    #[param(minimum = 1)]
+    pub limit: Option<u32>,
+    /// A label: the answer then has a series of samples for each of its values.
+    pub by: Option<String>,
+    /// Most series (default 10); the rest is `others`.
+    #[param(minimum = 1, maximum = 100)]
+    pub series: Option<u32>,
+}
+
+/// Query parameters of `GET /api/v1/flamegraph`.
+#[derive(Clone, Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct FlameGraphParams {
+    /// Start: `now-1h`, RFC 3339, or Unix time in s or ms. Default `now-1h`.
+    pub from: Option<String>,
+    /// End, in the same forms. Default `now`.
+    pub to: Option<String>,
+    /// Label selector, such as `{comm="postgres", container=~"web-.*"}`. Default: everything.
+    pub filter: Option<String>,
+    /// Most nodes to send (default 100000).
+    #[param(minimum = 1)]
+    pub limit: Option<u32>,
+    /// Where it is seen from: `topdown` (default), `bottomup`, or with `focus` `callers` or `callees`.
+    pub mode: Option<String>,
+    /// The name of a function, for `callers` and `callees`.
+    pub focus: Option<String>,
+}
+
+/// Query parameters of `GET /api/v1/diff`: the base is before, the range after.
+#[derive(Clone, Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct DiffParams {
+    /// Start after. Default `now-1h`.
+    pub from: Option<String>,
+    /// End after. Default `now`.
+    pub to: Option<String>,
+    /// Selector after. Default: everything.
+    pub filter: Option<String>,
+    /// Start before. Default: `from`.
+    pub base_from: Option<String>,
+    /// End before. Default: `to`.
+    pub base_to: Option<String>,
+    /// Selector before. Default: `filter`.
+    pub base_filter: Option<String>,
+    /// Most nodes to send (default 100000).
+    #[param(minimum = 1)]
+    pub limit: Option<u32>,
+    /// What is compared: `share` of each side's samples (default), or `time`: CPU time by recorded time.
+    pub by: Option<String>,
+}
+
+/// Query parameters of `GET /api/v1/heatmap`.
+#[derive(Clone, Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct HeatMapParams {
+    /// Start: `now-1m`, RFC 3339, or Unix time in s, ms, us or ns. Default `now-1h`.
+    pub from: Option<String>,
+    /// End, in the same forms. Default `now`.
+    pub to: Option<String>,
+    /// Label selector. Default: everything.
+    pub filter: Option<String>,
+    /// Equal slices of the range (default 60).
+    #[param(minimum = 1)]
+    pub columns: Option<u32>,
+    /// Equal slices of each column (default 50).
+    #[param(minimum = 1)]
+    pub rows: Option<u32>,
+}
+
+/// Query parameters of `GET /api/v1/heatmap/flamegraph`: a heat map and a box of it, both ends inside.
+#[derive(Clone, Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct AreaParams {
+    /// Start of the heat map. Default `now-1h`.
+    pub from: Option<String>,
+    /// Its end. Default `now`.
+    pub to: Option<String>,
+    /// Label selector. Default: everything.
+    pub filter: Option<String>,
+    /// The heat map's columns (default 60).
+    #[param(minimum = 1)]
+    pub columns: Option<u32>,
+    /// The heat map's rows (default 50).
+    #[param(minimum = 1)]
+    pub rows: Option<u32>,
+    /// First column of the box, from 0 (default 0).
+    pub column_from: Option<u32>,
+    /// Last column of the box (default the last).
+    pub column_to: Option<u32>,
+    /// First row of the box, from 0 (default 0).
+    pub row_from: Option<u32>,
+    /// Last row of the box (default the last).
+    pub row_to: Option<u32>,
+    /// Most nodes to send (default 100000).
+    #[param(minimum = 1)]
+    pub limit: Option<u32>,
+    /// As for `/api/v1/flamegraph`.
+    pub mode: Option<String>,
+    /// As for `/api/v1/flamegraph`.
+    pub focus: Option<String>,
+}
+
 /// `GET /api/v1/timeline`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, ToSchema)]
 pub struct Timeline {
@@ -35,6 +153,23 @@ pub struct Timeline {
     pub step_ms: i64,
     /// One entry a bucket.
     pub buckets: TimelineBuckets,
+    /// Samples by the values of the label asked for with `by`; null without.
+    pub groups: Option<TimelineGroups>,
+}
+
+/// A timeline grouped by a label.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, ToSchema)]
+pub struct TimelineGroups {
+    /// The label.
+    pub label: String,
+    /// The values with the most samples, these first; the empty value is "has none".
+    pub values: Vec<String>,
+    /// Samples of each value, one entry a bucket.
+    pub samples: Vec<Vec<u64>>,
+    /// Samples of all other values, one entry a bucket.
+    pub others: Vec<u64>,
+    /// How many other values there are.
+    pub hidden_values: u64,
 }
 
 /// Columns of [`Timeline`]; bucket `i` starts at `from_ms + i * step_ms`.
@@ -105,6 +240,80 @@ pub struct NodeColumns {
     /// Samples that ended here.
     #[serde(rename = "self")]
     pub self_: Vec<u64>,
+}
+
+/// `GET /api/v1/diff`: two flame graphs as one tree.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, ToSchema)]
+pub struct Diff {
+    /// The base.
+    pub before: DiffSide,
+    /// The range.
+    pub after: DiffSide,
+    /// `share` or `time`, as asked.
+    pub by: String,
+    /// Nodes folded into "remainder" frames because of the limit.
+    pub hidden_nodes: u64,
+    /// Strings that the frames point into.
+    pub strings: Vec<String>,
+    /// Distinct frames.
+    pub frames: FrameColumns,
+    /// The tree, depth first: see [`DiffColumns`].
+    pub nodes: DiffColumns,
+}
+
+/// One side of a [`Diff`].
+#[derive(Clone, Debug, Default, PartialEq, Serialize, ToSchema)]
+pub struct DiffSide {
+    /// Range that was answered.
+    pub from_ms: i64,
+    /// Range that was answered.
+    pub to_ms: i64,
+    /// Samples in all.
+    pub samples: u64,
+    /// CPU time one sample stands for, in nanoseconds.
+    pub nanos_per_sample: u64,
+    /// Samples whose user stack is cut short.
+    pub incomplete: u64,
+    /// Time that was recorded in the range.
+    pub recorded_ms: u64,
+}
+
+/// Columns of a diff's nodes, laid out as [`NodeColumns`]; siblings by falling weight of both sides together.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, ToSchema)]
+pub struct DiffColumns {
+    /// Depth; the root's is 0.
+    pub depth: Vec<u32>,
+    /// Index into the frame columns.
+    pub frame: Vec<u32>,
+    /// Samples here and below, before.
+    pub total_before: Vec<u64>,
+    /// Samples here and below, after.
+    pub total_after: Vec<u64>,
+    /// Samples that ended here, before.
+    pub self_before: Vec<u64>,
+    /// Samples that ended here, after.
+    pub self_after: Vec<u64>,
+    /// The difference of the totals in standard errors, two digits; positive when there is more after. From -2 to 2 it may be chance.
+    pub z: Vec<f64>,
+}
+
+/// `GET /api/v1/heatmap`: samples by the time they were taken.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, ToSchema)]
+pub struct HeatMap {
+    /// Range that was answered.
+    pub from_ms: i64,
+    /// Range that was answered.
+    pub to_ms: i64,
+    /// Columns.
+    pub columns: u32,
+    /// Rows of each.
+    pub rows: u32,
+    /// Width of a column, in nanoseconds; a row's is this by `rows`.
+    pub column_nanos: i64,
+    /// Samples of each cell: cell `i` is column `i / rows`, row `i % rows`, and later rows are later in the column.
+    pub samples: Vec<u64>,
+    /// Samples of the range whose time is not known (any more).
+    pub untimed: u64,
 }
 
 /// `GET /api/v1/top`: functions by falling self.

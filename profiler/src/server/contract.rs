@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::live::{Cost, LiveStatus};
 use super::{api, error, from_query};
 use crate::export::drawing;
-use crate::profile::{Frame, FrameKind, LossCause, Losses, StackEnd, TimeRange, WallNanos};
+use crate::profile::{Frame, FrameId, FrameKind, LossCause, Losses, StackEnd, TimeRange, WallNanos};
 use crate::query;
 use crate::unwind::UnwindCounts;
 
@@ -41,7 +41,45 @@ fn timeline() {
         query::Bucket { samples: 970, incomplete: 12, busy_cores: Some(1.5), utilisation: Some(0.75), lost: 3 };
     let buckets = vec![recorded, query::Bucket::default()];
     let timeline = query::Timeline { start: at(0), step: 10_000_000_000, buckets };
-    check("timeline.json", &from_query::timeline(&timeline));
+    check("timeline.json", &from_query::timeline(&timeline, None));
+    let values = vec![("web".to_owned(), vec![600, 0]), (String::new(), vec![300, 0])];
+    let series = query::Series { values, others: vec![70, 0], hidden_values: 3 };
+    check("timeline_groups.json", &from_query::timeline(&timeline, Some(("comm".into(), series))));
+}
+
+/// Two sides, one of them without some nodes; what is more, less, and no more than noise.
+#[test]
+fn diff() {
+    let side =
+        |samples, recorded_nanos| query::Side { samples, incomplete: 3, nanos_per_sample: 10_309_278, recorded_nanos };
+    let node = |depth, frame, total, self_, z| query::DiffNode { depth, frame: FrameId(frame), total, self_, z };
+    let frames = [
+        ("all", FrameKind::Root),
+        ("web", FrameKind::Process),
+        ("serve", FrameKind::User),
+        ("read", FrameKind::Kernel),
+    ];
+    let diff = query::Diff {
+        sides: [side(100, 60_000_000_000), side(200, 120_000_000_000)],
+        nodes: vec![
+            node(0, 0, [100, 200], [0, 0], 0.0),
+            node(1, 1, [100, 200], [10, 0], 0.0),
+            node(2, 2, [90, 100], [90, 100], -6.868_028),
+            node(2, 3, [0, 100], [0, 100], 8.660_254),
+        ],
+        frames: frames.map(|(name, kind)| drawing::frame(name, kind)).into(),
+        hidden_nodes: 0,
+    };
+    let ranges = [TimeRange { from: at(0), to: at(60) }, TimeRange { from: at(60), to: at(180) }];
+    check("diff.json", &from_query::diff(ranges, query::By::Share, &diff));
+}
+
+/// A minute in two columns of three rows.
+#[test]
+fn heatmap() {
+    let grid = query::Grid { range: TimeRange { from: at(0), to: at(60) }, columns: 2, rows: 3 };
+    let map = query::HeatMap { cells: vec![1, 2, 3, 4, 5, 6], untimed: 7 };
+    check("heatmap.json", &from_query::heat_map(grid, map));
 }
 
 /// Every kind of frame, with and without its optional fields.

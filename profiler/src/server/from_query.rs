@@ -7,9 +7,9 @@ use super::live::{Cost, LiveStatus};
 use crate::profile::{CallTree, Frame, LossCause, TimeRange, WallNanos};
 use crate::query;
 
-/// The timeline's buckets as columns.
+/// The timeline's buckets as columns, and the series of a label's values.
 #[must_use]
-pub fn timeline(timeline: &query::Timeline) -> api::Timeline {
+pub fn timeline(timeline: &query::Timeline, groups: Option<(String, query::Series)>) -> api::Timeline {
     let length = timeline.step.saturating_mul(i64::try_from(timeline.buckets.len()).unwrap_or(i64::MAX));
     api::Timeline {
         from_ms: timeline.start.as_millis(),
@@ -22,6 +22,65 @@ pub fn timeline(timeline: &query::Timeline) -> api::Timeline {
             lost: timeline.buckets.iter().map(|bucket| bucket.lost).collect(),
             incomplete: timeline.buckets.iter().map(|bucket| bucket.incomplete).collect(),
         },
+        groups: groups.map(|(label, series)| {
+            let (values, samples) = series.values.into_iter().unzip();
+            let query::Series { others, hidden_values, .. } = series;
+            api::TimelineGroups { label, values, samples, others, hidden_values }
+        }),
+    }
+}
+
+/// Both sides' tree as columns.
+#[must_use]
+pub fn diff(ranges: [TimeRange; 2], by: query::By, diff: &query::Diff) -> api::Diff {
+    let mut strings = Strings::default();
+    let [before, after] = [0, 1].map(|side| {
+        let (range, side) = (ranges[side], diff.sides[side]);
+        api::DiffSide {
+            from_ms: range.from.as_millis(),
+            to_ms: range.to.as_millis(),
+            samples: side.samples,
+            nanos_per_sample: side.nanos_per_sample,
+            incomplete: side.incomplete,
+            recorded_ms: side.recorded_nanos / 1_000_000,
+        }
+    });
+    let nodes = &diff.nodes;
+    api::Diff {
+        before,
+        after,
+        by: match by {
+            query::By::Share => "share",
+            query::By::Time => "time",
+        }
+        .into(),
+        hidden_nodes: diff.hidden_nodes,
+        frames: columns(&diff.frames, &mut strings),
+        nodes: api::DiffColumns {
+            depth: nodes.iter().map(|node| node.depth).collect(),
+            frame: nodes.iter().map(|node| node.frame.0).collect(),
+            total_before: nodes.iter().map(|node| node.total[0]).collect(),
+            total_after: nodes.iter().map(|node| node.total[1]).collect(),
+            self_before: nodes.iter().map(|node| node.self_[0]).collect(),
+            self_after: nodes.iter().map(|node| node.self_[1]).collect(),
+            // Two digits: more would say nothing, and take most of the answer.
+            z: nodes.iter().map(|node| (node.z * 100.0).round() / 100.0).collect(),
+        },
+        strings: strings.list.into_iter().map(str::to_owned).collect(),
+    }
+}
+
+/// The cells of a heat map.
+#[must_use]
+pub fn heat_map(grid: query::Grid, map: query::HeatMap) -> api::HeatMap {
+    api::HeatMap {
+        from_ms: grid.range.from.as_millis(),
+        to_ms: grid.range.to.as_millis(),
+        columns: grid.columns,
+        rows: grid.rows,
+        column_nanos: grid.column_nanos(),
+        samples: map.cells,
+        untimed: map.untimed,
     }
 }
 

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoResponses, OpenApi};
 use utoipa_actix_web::service_config::ServiceConfig;
 
-use super::api::{self, Problem, RangeParams};
+use super::api::{self, AreaParams, DiffParams, FlameGraphParams, HeatMapParams, Problem, RangeParams, TimelineParams};
 use super::error::Failure;
 use super::live::Cost;
 use super::metrics::{self, Scrape};
@@ -21,7 +21,7 @@ use super::{State, from_query};
 use crate::export::folded::{Lines, Marks};
 use crate::export::svg::{self, Caption};
 use crate::profile::{CallTree, TimeRange};
-use crate::query::{self, Selector};
+use crate::query::{self, Area, By, Grid, Selector, View};
 
 /// A limit that an endpoint takes when none is asked for, and the most it gives.
 struct Limits {
@@ -29,6 +29,7 @@ struct Limits {
     most: u32,
 }
 
+const TIMELINE_SERIES: Limits = Limits { usual: 10, most: 100 };
 const TIMELINE_POINTS: Limits = Limits { usual: 600, most: 5_000 };
 /// A node is about 40 bytes of JSON and 24 in memory; 200,000 keep an answer near 10 MB.
 const FLAME_GRAPH_NODES: Limits = Limits { usual: 100_000, most: 200_000 };
@@ -57,6 +58,9 @@ enum Problems {
     /// `database_unreadable`, or `busy` with a Retry-After header.
     #[response(status = 503, content_type = "application/problem+json")]
     Unavailable(Problem),
+    /// The answer would take too much memory: `query_too_large`.
+    #[response(status = 422, content_type = "application/problem+json")]
+    TooMuchMemory(Problem),
     /// The deadline passed: `query_too_large`.
     #[response(status = 504, content_type = "application/problem+json")]
     TooLarge(Problem),
@@ -82,7 +86,15 @@ pub fn configure(config: &mut ServiceConfig<'_>) {
         actix_web::error::QueryPayloadError::Deserialize(error) => Failure::BadParameter(error.to_string()).into(),
         other => Failure::BadParameter(other.to_string()).into(),
     }));
-    config.service(timeline).service(flamegraph).service(top).service(labels).service(label_values);
+    config
+        .service(timeline)
+        .service(flamegraph)
+        .service(diff)
+        .service(heatmap)
+        .service(heatmap_flamegraph)
+        .service(top)
+        .service(labels)
+        .service(label_values);
     config.service(export_folded).service(export_svg).service(status);
     config.service(document).service(scrape).service(healthz);
 }
@@ -117,25 +129,129 @@ impl Question {
     }
 }
 
-/// Samples over time, in equal buckets.
-#[utoipa::path(tag = "profiles", params(RangeParams), responses((status = 200, body = api::Timeline, description = "One entry a bucket, as columns."), Problems))]
+/// `mode` and `focus`.
+fn view(mode: Option<&str>, focus: Option<String>) -> Result<View, Failure> {
+    match (mode.unwrap_or("topdown"), focus) {
+        ("topdown", None) => Ok(View::TopDown),
+        ("bottomup", None) => Ok(View::BottomUp),
+        ("callers", Some(focus)) => Ok(View::Callers(focus)),
+        ("callees", Some(focus)) => Ok(View::Callees(focus)),
+        ("topdown" | "bottomup", Some(_)) => {
+            Err(Failure::BadParameter("focus goes with mode=callers or mode=callees".into()))
+        }
+        ("callers" | "callees", None) => Err(Failure::BadParameter("this mode needs focus=FUNCTION".into())),
+        _ => Err(Failure::BadParameter("mode is topdown, bottomup, callers or callees".into())),
+    }
+}
+
+/// The columns and rows of a heat map.
+fn grid(range: TimeRange, columns: Option<u32>, rows: Option<u32>) -> Result<Grid, Failure> {
+    let (columns, rows) = (columns.unwrap_or(60), rows.unwrap_or(50));
+    let cells = u64::from(columns) * u64::from(rows);
+    if cells == 0 || cells > query::MAX_CELLS as u64 {
+        let most = query::MAX_CELLS;
+        return Err(Failure::BadParameter(format!(
+            "columns times rows goes from 1 to {most}, {columns} x {rows} is {cells}"
+        )));
+    }
+    Ok(Grid { range, columns, rows })
+}
+
+/// Samples over time, in equal buckets; by the values of a label, if asked.
+#[utoipa::path(tag = "profiles", params(TimelineParams), responses((status = 200, body = api::Timeline, description = "One entry a bucket, as columns."), Problems))]
 #[get("/api/v1/timeline")]
-async fn timeline(state: Data<State>, params: Query<RangeParams>) -> Result<HttpResponse, Failure> {
-    let question = Question::parse(params.into_inner(), &TIMELINE_POINTS, &state)?;
+async fn timeline(state: Data<State>, params: Query<TimelineParams>) -> Result<HttpResponse, Failure> {
+    let TimelineParams { from, to, filter, limit, by, series } = params.into_inner();
+    let most = series.unwrap_or(TIMELINE_SERIES.usual);
+    if most == 0 || most > TIMELINE_SERIES.most {
+        return Err(Failure::BadParameter(format!("series goes from 1 to {}", TIMELINE_SERIES.most)));
+    }
+    let question = Question::parse(RangeParams { from, to, filter, limit }, &TIMELINE_POINTS, &state)?;
     let ask = move |reader: &mut _| {
-        let timeline = query::timeline(reader, question.range, &question.selector, question.limit)?;
-        to_json(&from_query::timeline(&timeline))
+        let Question { range, selector, limit, .. } = question;
+        let timeline = query::timeline(reader, range, &selector, limit)?;
+        let groups = match by {
+            Some(label) => {
+                let series = query::series(reader, range, &selector, limit, &label, most as usize)?;
+                Some((label, series))
+            }
+            None => None,
+        };
+        to_json(&from_query::timeline(&timeline, groups))
     };
     Ok(json(StatusCode::OK, state.readers.ask(ask).await?))
 }
 
-/// The merged call tree of a range, pruned to the limit.
-#[utoipa::path(tag = "profiles", params(RangeParams), responses((status = 200, body = api::FlameGraph, description = "The tree, as columns."), Problems))]
+/// The merged call tree of a range, pruned to the limit; from its roots, its leaves, or one function.
+#[utoipa::path(tag = "profiles", params(FlameGraphParams), responses((status = 200, body = api::FlameGraph, description = "The tree, as columns."), Problems))]
 #[get("/api/v1/flamegraph")]
-async fn flamegraph(state: Data<State>, params: Query<RangeParams>) -> Result<HttpResponse, Failure> {
-    let question = Question::parse(params.into_inner(), &FLAME_GRAPH_NODES, &state)?;
+async fn flamegraph(state: Data<State>, params: Query<FlameGraphParams>) -> Result<HttpResponse, Failure> {
+    let FlameGraphParams { from, to, filter, limit, mode, focus } = params.into_inner();
+    let view = view(mode.as_deref(), focus)?;
+    let question = Question::parse(RangeParams { from, to, filter, limit }, &FLAME_GRAPH_NODES, &state)?;
     let ask = move |reader: &mut _| {
-        let merged = question.call_tree(reader)?;
+        let Question { range, selector, limit, .. } = question;
+        let merged = query::flame_graph_from(reader, range, &selector, &view, limit)?;
+        to_json(&from_query::flame_graph(range, &merged))
+    };
+    Ok(json(StatusCode::OK, state.readers.ask(ask).await?))
+}
+
+/// Two ranges or selectors against each other, as one call tree.
+#[utoipa::path(tag = "profiles", params(DiffParams), responses((status = 200, body = api::Diff, description = "The tree, as columns."), Problems))]
+#[get("/api/v1/diff")]
+async fn diff(state: Data<State>, params: Query<DiffParams>) -> Result<HttpResponse, Failure> {
+    let DiffParams { from, to, filter, base_from, base_to, base_filter, limit, by } = params.into_inner();
+    let by = match by.as_deref() {
+        None | Some("share") => By::Share,
+        Some("time") => By::Time,
+        Some(_) => return Err(Failure::BadParameter("by is share or time".into())),
+    };
+    let base = RangeParams {
+        from: base_from.or_else(|| from.clone()),
+        to: base_to.or_else(|| to.clone()),
+        filter: base_filter.or_else(|| filter.clone()),
+        limit,
+    };
+    let before = Question::parse(base, &FLAME_GRAPH_NODES, &state)?;
+    let after = Question::parse(RangeParams { from, to, filter, limit }, &FLAME_GRAPH_NODES, &state)?;
+    let ask = move |reader: &mut _| {
+        let sides = [(before.range, &before.selector), (after.range, &after.selector)];
+        let diff = query::diff(reader, sides, by, after.limit)?;
+        to_json(&from_query::diff([before.range, after.range], by, &diff))
+    };
+    Ok(json(StatusCode::OK, state.readers.ask(ask).await?))
+}
+
+/// Samples by the time they were taken, to 10 ms: columns of a range, rows of each column.
+#[utoipa::path(tag = "profiles", params(HeatMapParams), responses((status = 200, body = api::HeatMap, description = "The cells, one column after the other."), Problems))]
+#[get("/api/v1/heatmap")]
+async fn heatmap(state: Data<State>, params: Query<HeatMapParams>) -> Result<HttpResponse, Failure> {
+    let HeatMapParams { from, to, filter, columns, rows } = params.into_inner();
+    let question = Question::parse(RangeParams { from, to, filter, limit: None }, &FLAME_GRAPH_NODES, &state)?;
+    let grid = grid(question.range, columns, rows)?;
+    let ask = move |reader: &mut _| {
+        let map = query::heat_map(reader, grid, &question.selector)?;
+        to_json(&from_query::heat_map(grid, map))
+    };
+    Ok(json(StatusCode::OK, state.readers.ask(ask).await?))
+}
+
+/// The flame graph of a box of a heat map.
+#[utoipa::path(tag = "profiles", params(AreaParams), responses((status = 200, body = api::FlameGraph, description = "The tree, as columns."), Problems))]
+#[get("/api/v1/heatmap/flamegraph")]
+async fn heatmap_flamegraph(state: Data<State>, params: Query<AreaParams>) -> Result<HttpResponse, Failure> {
+    let params = params.into_inner();
+    let view = view(params.mode.as_deref(), params.focus)?;
+    let AreaParams { from, to, filter, limit, columns, rows, .. } = params;
+    let question = Question::parse(RangeParams { from, to, filter, limit }, &FLAME_GRAPH_NODES, &state)?;
+    let grid = grid(question.range, columns, rows)?;
+    let area = Area {
+        columns: [params.column_from.unwrap_or(0), params.column_to.unwrap_or(grid.columns - 1)],
+        rows: [params.row_from.unwrap_or(0), params.row_to.unwrap_or(grid.rows - 1)],
+    };
+    let ask = move |reader: &mut _| {
+        let merged = query::flame_graph_of_area(reader, grid, area, &question.selector, &view, question.limit)?;
         to_json(&from_query::flame_graph(question.range, &merged))
     };
     Ok(json(StatusCode::OK, state.readers.ask(ask).await?))

@@ -99,6 +99,7 @@ impl Profile {
     }
 
     /// All samples.
+    #[cfg(test)]
     pub(super) fn samples(&self) -> u64 {
         self.groups.iter().fold(0, |sum, group| sum.saturating_add(group.samples))
     }

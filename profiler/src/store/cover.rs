@@ -57,6 +57,20 @@ pub(super) fn cover(conn: &Connection, range: TimeRange, longest: i64) -> Result
     Ok(cover.pieces)
 }
 
+/// The windows that any instant of `range` lies in, where they are told apart. None is longer than [`LONGEST_WINDOW`].
+pub(super) fn windows(conn: &Connection, range: TimeRange) -> Result<Vec<Piece>, StoreError> {
+    let mut cover = Cover { conn, longest: 0, pieces: Vec::new() };
+    let from = range.from.0.saturating_sub(LONGEST_WINDOW);
+    cover.windows("packed = 1", Place::Packed, from, range.to.0)?;
+    cover.windows("packed = 0", Place::Fresh, from, range.to.0)?;
+    cover.pieces.retain(|piece| piece.numbers.wall_end > range.from.0);
+    cover.pieces.sort_by_key(|piece| piece.start);
+    Ok(cover.pieces)
+}
+
+/// Windows are seconds to minutes long: `--window` goes up to an hour.
+const LONGEST_WINDOW: i64 = 3_600_000_000_000;
+
 struct Cover<'a> {
     conn: &'a Connection,
     longest: i64,

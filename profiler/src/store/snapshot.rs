@@ -6,14 +6,14 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use rusqlite::{OptionalExtension, Row, Transaction};
 
 use super::codec::{Group, Packed, Profile, decode_directory};
-use super::cover::{Piece, Place, cover};
+use super::cover::{Piece, Place, cover, windows};
 use super::function_tree::{FunctionId, FunctionTree};
 use super::level::Level;
 use super::name_cache::{CachedFrame, NameCache, PlacedFrame};
 use super::process_cache::{ProcessCache, ProcessRow};
 use super::split::Split;
 use super::stack_page::StackNode;
-use super::{StackId, StoreError};
+use super::{StackId, StoreError, times};
 use crate::profile::{Frame, LossCause, Losses, StackEnd, TimeRange, WallNanos};
 
 /// Sums over all stored windows.
@@ -137,6 +137,40 @@ impl<'a> Snapshot<'a> {
         };
         let packed = self.tx.prepare_cached(sql)?.query_row([piece.place.id()], blobs).optional()?;
         Ok(Stacks::Packed(packed.ok_or(StoreError::BadRow("a window without its samples"))??))
+    }
+
+    /// The windows that any instant of the range lies in, where they are told apart.
+    pub(crate) fn windows_in(&self, range: TimeRange) -> Result<Vec<Piece>, StoreError> {
+        windows(&self.tx, range)
+    }
+
+    /// Every sample of a window with the index of its group, its stack and its wall-clock time; `false` when times are not known.
+    pub(crate) fn times(
+        &mut self,
+        piece: &Piece,
+        mut each: impl FnMut(usize, StackId, i64),
+    ) -> Result<bool, StoreError> {
+        let (Place::Fresh(window) | Place::Packed(window)) = piece.place else { return Ok(false) };
+        let blob: Option<Vec<u8>> = self
+            .tx
+            .prepare_cached("SELECT times FROM sample_time WHERE window = ?1")?
+            .query_row([window], |row| row.get(0))
+            .optional()?;
+        let Some(blob) = blob else { return Ok(false) };
+        let (mut entries, mut counts) = (Vec::new(), Vec::new());
+        self.stacks(piece)?.each(
+            |_, _| true,
+            |group, stack, count| {
+                entries.push((group, stack));
+                counts.push(count);
+            },
+        )?;
+        times::decode(&blob, &counts, |entry, tick| {
+            let (group, stack) = entries[entry];
+            let after = i64::try_from(u64::from(tick) * times::TICK).unwrap_or(i64::MAX);
+            each(group, stack, piece.start.saturating_add(after));
+        })?;
+        Ok(true)
     }
 
     /// One window out of a roll-up.

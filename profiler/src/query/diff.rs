@@ -1,0 +1,209 @@
+//! Two ranges, or two selectors, against each other: one tree with both sides' samples, and how sure a difference is.
+//!
+//! Normalised, a side is its share of that side's samples: what changed in what the CPUs did. Absolute, it is CPU time by recorded
+//! time: what changed in how much they did. Either way a difference says something only next to its noise, so each node has
+//! a *z*: the difference in standard errors, if samples were independent (samples of one long call are not: it is
+//! a lower bound of the noise). Below 2 either way a difference is what chance makes of equal sides one time in 20.
+//!
+//! ```text
+//! share      z = (b/B - a/A) / sqrt(p (1 - p) (1/A + 1/B))     p = (a + b) / (A + B)       two binomial shares, pooled
+//! absolute   z = (b t - a s) / sqrt(a s^2 + b t^2)             s, t = CPU time of a sample / recorded time   two Poisson rates
+//! ```
+
+use super::grow::{grow, name};
+use super::merge::{Counts, merge};
+use super::tree::{Labels, Scale};
+use super::{QueryError, Selector};
+use crate::profile::{Frame, FrameId, TimeRange};
+use crate::store::Reader;
+
+/// How two sides are made comparable.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum By {
+    /// Each side's share of its own samples.
+    #[default]
+    Share,
+    /// CPU time by recorded time: cores kept busy.
+    Time,
+}
+
+/// One side of a [`Diff`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Side {
+    /// All its samples.
+    pub samples: u64,
+    /// Those whose user stack is cut short.
+    pub incomplete: u64,
+    /// CPU time one sample stands for.
+    pub nanos_per_sample: u64,
+    /// Time that windows cover, in nanoseconds.
+    pub recorded_nanos: u64,
+}
+
+/// A node of both sides; order and sums as in [`crate::profile::CallTree`].
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct DiffNode {
+    /// 0 for the root.
+    pub depth: u32,
+    /// Which frame.
+    pub frame: FrameId,
+    /// Samples here and below: before, after.
+    pub total: [u64; 2],
+    /// Samples that ended here: before, after.
+    pub self_: [u64; 2],
+    /// How sure the difference of the totals is, in standard errors; positive when there is more after.
+    pub z: f64,
+}
+
+/// Two profiles as one tree.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Diff {
+    /// Before, after.
+    pub sides: [Side; 2],
+    /// The nodes, depth first, siblings by falling weight of both sides together.
+    pub nodes: Vec<DiffNode>,
+    /// The distinct frames.
+    pub frames: Vec<Frame>,
+    /// Nodes that remainders stand for.
+    pub hidden_nodes: u64,
+}
+
+/// The difference of two questions, in at most `max_nodes` nodes: the heaviest of both sides together.
+///
+/// # Errors
+/// [`QueryError::Store`], [`QueryError::TooLarge`].
+pub fn diff(
+    reader: &mut Reader,
+    [before, after]: [(TimeRange, &Selector); 2],
+    by: By,
+    max_nodes: usize,
+) -> Result<Diff, QueryError> {
+    let mut snapshot = reader.snapshot()?;
+    let counts = [merge(&mut snapshot, before.0, before.1)?, merge(&mut snapshot, after.0, after.1)?];
+    let counts = counts.each_ref();
+    let sides = counts.map(side);
+    let mut labels = Labels::new();
+    let tree = grow(&mut snapshot, &mut labels, counts)?;
+    let totals = tree.totals();
+    let scale = Scale(sides.map(|side| unit(&side, by) * WEIGHT));
+    let kept = tree.cut(totals, scale, max_nodes);
+    let (nodes, used, frames) = name(&mut snapshot, &labels, &kept, scale, counts)?;
+    let nodes = nodes.iter().zip(used).map(|(node, frame)| DiffNode {
+        depth: node.depth,
+        frame,
+        total: node.total,
+        self_: node.selves,
+        z: z(node.total, &sides, by),
+    });
+    Ok(Diff { sides, nodes: nodes.collect(), frames, hidden_nodes: kept.hidden_nodes })
+}
+
+/// What a whole side, or one busy core, weighs: large, because weights are whole numbers.
+const WEIGHT: f64 = (1_u64 << 48) as f64;
+
+fn side(counts: &Counts) -> Side {
+    Side {
+        samples: counts.samples,
+        incomplete: counts.incomplete,
+        nanos_per_sample: counts.nanos_per_sample(),
+        recorded_nanos: counts.length,
+    }
+}
+
+/// What one sample of a side is worth.
+fn unit(side: &Side, by: By) -> f64 {
+    match by {
+        By::Share => 1.0 / side.samples.max(1) as f64,
+        By::Time => side.nanos_per_sample as f64 / side.recorded_nanos.max(1) as f64,
+    }
+}
+
+/// How sure a difference is: see the top of this file. 0 where there is nothing to compare.
+fn z([a, b]: [u64; 2], sides: &[Side; 2], by: By) -> f64 {
+    let [s, t] = sides.map(|side| unit(&side, by));
+    let (a, b) = (a as f64, b as f64);
+    let error = match by {
+        By::Share => {
+            let p = (a + b) / (sides[0].samples + sides[1].samples).max(1) as f64;
+            (p * (1.0 - p) * (s + t)).sqrt()
+        }
+        By::Time => (a * s * s + b * t * t).sqrt(),
+    };
+    // A side without samples has no shares.
+    let comparable = by == By::Time || sides.iter().all(|side| side.samples > 0);
+    if comparable && error > 0.0 { (b * t - a * s) / error } else { 0.0 }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+    use crate::profile::WallNanos;
+    use crate::query::{flame_graph, parse_selector};
+    use crate::store::Store;
+    use crate::store::drawing::{EPOCH, SECONDS, name_all, window};
+
+    fn range(from: u64, to: u64) -> TimeRange {
+        let wall = |n: u64| WallNanos((EPOCH + (n * SECONDS) as i64) * 1_000_000_000);
+        TimeRange { from: wall(from), to: wall(to) }
+    }
+
+    fn reader(drawings: &[&str]) -> (tempfile::TempDir, Reader) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.db");
+        let (mut store, _) = Store::open(&path).unwrap();
+        for (n, drawing) in (0..).zip(drawings) {
+            let unnamed = store.write_window(&window(n, drawing)).unwrap();
+            name_all(&mut store, &unnamed);
+        }
+        let reader = Reader::open(&path).unwrap();
+        (folder, reader)
+    }
+
+    const BEFORE: &str = "web/7  main;serve x50\nweb/7  main;poll x50\nold/9  main x100";
+    const AFTER: &str = "web/7  main;serve x200\nweb/7  main;poll x50\nnew/9  main x150";
+
+    /// A profile does not differ from itself; sides have the flame graphs' own totals.
+    #[test]
+    fn a_profile_does_not_differ_from_itself() {
+        let (_folder, mut reader) = reader(&[BEFORE, AFTER]);
+        let all = Selector::default();
+        for by in [By::Share, By::Time] {
+            let same = diff(&mut reader, [(range(0, 2), &all), (range(0, 2), &all)], by, 1000).unwrap();
+            assert!(same.nodes.iter().all(|node| node.z == 0.0 && node.total[0] == node.total[1]));
+            let both = diff(&mut reader, [(range(0, 1), &all), (range(1, 2), &all)], by, 1000).unwrap();
+            for (side, at) in [(0, range(0, 1)), (1, range(1, 2))] {
+                let own = flame_graph(&mut reader, at, &all, 1000).unwrap().tree;
+                let found = both.nodes.iter().filter(|node| node.total[side] > 0).count();
+                assert_eq!((found, both.nodes[0].total[side]), (own.nodes.len(), own.nodes[0].total));
+                assert_eq!(both.sides[side].samples, own.nodes[0].total);
+            }
+        }
+    }
+
+    /// Twice the load alike is no change of shares, and a change of time; what is only on one side is there with a zero.
+    #[test]
+    fn shares_and_times_differ() {
+        let (_folder, mut reader) = reader(&[BEFORE, AFTER]);
+        let all = Selector::default();
+        let node = |diff: &Diff, name: &str| {
+            let frame = diff.frames.iter().position(|frame| &*frame.name == name).unwrap();
+            *diff.nodes.iter().find(|node| node.frame.0 as usize == frame).unwrap()
+        };
+        let sides = [(range(0, 1), &all), (range(1, 2), &all)];
+        let share = diff(&mut reader, sides, By::Share, 1000).unwrap();
+        assert_eq!(node(&share, "old").total, [100, 0]);
+        assert!(node(&share, "old").z < -10.0 && node(&share, "new").z > 5.0);
+        // 100 of 200 and 250 of 400: 0.125 / sqrt(350/600 * 250/600 * (1/200 + 1/400)).
+        assert!((node(&share, "web").z - 2.928).abs() < 0.001, "{}", node(&share, "web").z);
+        let time = diff(&mut reader, sides, By::Time, 1000).unwrap();
+        // (250 - 100) / sqrt(250 + 100)
+        assert!((node(&time, "web").z - 8.018).abs() < 0.001);
+        assert!(time.nodes[0].z > 8.0 && share.nodes[0].z == 0.0, "the whole: more load, the same share");
+        let web = parse_selector(r#"comm="web""#).unwrap();
+        let selectors = diff(&mut reader, [(range(0, 2), &all), (range(0, 2), &web)], By::Share, 3).unwrap();
+        assert_eq!(selectors.sides.map(|side| side.samples), [600, 350]);
+        assert!(selectors.nodes.len() <= 3 && selectors.hidden_nodes > 0);
+    }
+}

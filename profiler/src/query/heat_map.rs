@@ -1,0 +1,230 @@
+//! Samples by the time they were taken, finer than windows: a grid of equal slices, and the flame graph of any box of it.
+//!
+//! Columns are slices of the range, rows slices of each column, as in FlameScope: 60 columns of a minute and 50 rows are seconds
+//! and 20 ms. Times are kept for a day or so; samples whose time is gone, or was never known, are counted apart.
+
+use super::flame_graph::{Merged, View, draw};
+use super::labels::samples_of;
+use super::merge::Counts;
+use super::sieve::Sieve;
+use super::{QueryError, Selector};
+use crate::profile::TimeRange;
+use crate::store::{Piece, Reader, Snapshot};
+
+/// Most cells of a grid: more than any screen has.
+pub const MAX_CELLS: usize = 400_000;
+
+/// A range cut into columns, and these into rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Grid {
+    /// What is cut.
+    pub range: TimeRange,
+    /// Columns, at least one.
+    pub columns: u32,
+    /// Rows of each, at least one.
+    pub rows: u32,
+}
+
+impl Grid {
+    fn cells(&self) -> usize {
+        self.columns as usize * self.rows as usize
+    }
+
+    /// The cell of an instant, one column after the other.
+    fn cell(&self, at: i64) -> Option<usize> {
+        let (from, to) = (i128::from(self.range.from.0), i128::from(self.range.to.0));
+        let at = i128::from(at);
+        (from <= at && at < to).then(|| ((at - from) * self.cells() as i128 / (to - from)) as usize)
+    }
+
+    /// Nanoseconds of a column.
+    #[must_use]
+    pub fn column_nanos(&self) -> i64 {
+        self.range.to.0.saturating_sub(self.range.from.0) / i64::from(self.columns)
+    }
+}
+
+/// A box of a grid, both ends inside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Area {
+    /// First and last column.
+    pub columns: [u32; 2],
+    /// First and last row.
+    pub rows: [u32; 2],
+}
+
+/// Samples by time.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HeatMap {
+    /// Samples of each cell, one column after the other.
+    pub cells: Vec<u64>,
+    /// Samples of the range whose time is not known.
+    pub untimed: u64,
+}
+
+/// The heat map of what passes a selector.
+///
+/// # Errors
+/// [`QueryError::Store`], [`QueryError::TooLarge`] for too many cells.
+pub fn heat_map(reader: &mut Reader, grid: Grid, selector: &Selector) -> Result<HeatMap, QueryError> {
+    if grid.cells() == 0 || grid.cells() > MAX_CELLS {
+        return Err(QueryError::TooLarge);
+    }
+    let mut snapshot = reader.snapshot()?;
+    let mut sieve = Sieve::new(selector);
+    let mut map = HeatMap { cells: vec![0; grid.cells()], untimed: 0 };
+    let mut timed = 0_u64;
+    for piece in snapshot.windows_in(grid.range)? {
+        let starts_inside = grid.range.from.0 <= piece.start && piece.start < grid.range.to.0;
+        let (passes, samples) = passing(&mut snapshot, &mut sieve, &piece)?;
+        let found = snapshot.times(&piece, |group, _, at| {
+            if passes[group]
+                && let Some(cell) = grid.cell(at)
+            {
+                map.cells[cell] += 1;
+            }
+        })?;
+        if found && starts_inside {
+            timed = timed.saturating_add(samples);
+        }
+    }
+    let all: u64 = samples_of(&mut snapshot, &mut sieve, grid.range)?;
+    map.untimed = all.saturating_sub(timed);
+    Ok(map)
+}
+
+/// The flame graph of the samples in a box of a heat map: as many as its cells say.
+///
+/// # Errors
+/// [`QueryError::Store`], [`QueryError::TooLarge`].
+pub fn flame_graph_of_area(
+    reader: &mut Reader,
+    grid: Grid,
+    area: Area,
+    selector: &Selector,
+    view: &View,
+    max_nodes: usize,
+) -> Result<Merged, QueryError> {
+    let mut snapshot = reader.snapshot()?;
+    let mut sieve = Sieve::new(selector);
+    let mut counts = Counts::default();
+    let inside = |cell: usize| {
+        let (column, row) = ((cell / grid.rows as usize) as u32, (cell % grid.rows as usize) as u32);
+        (area.columns[0]..=area.columns[1]).contains(&column) && (area.rows[0]..=area.rows[1]).contains(&row)
+    };
+    for piece in snapshot.windows_in(grid.range)? {
+        let (passes, _) = passing(&mut snapshot, &mut sieve, &piece)?;
+        let mut found: Vec<(usize, u32, u64)> = Vec::new();
+        snapshot.times(&piece, |group, stack, at| {
+            if !passes[group] || !grid.cell(at).is_some_and(inside) {
+                return;
+            }
+            match found.last_mut() {
+                Some((last, same, samples)) if (*last, *same) == (group, stack.0) => *samples += 1,
+                _ => found.push((group, stack.0, 1)),
+            }
+        })?;
+        let groups = snapshot.groups(&piece)?;
+        for (group, stack, samples) in found {
+            counts.add(&mut snapshot, piece.hz, &groups[group], stack, samples)?;
+        }
+    }
+    draw(&mut snapshot, &counts, view, max_nodes)
+}
+
+/// Which groups of a window pass, and their samples.
+fn passing(snapshot: &mut Snapshot<'_>, sieve: &mut Sieve<'_>, piece: &Piece) -> Result<(Vec<bool>, u64), QueryError> {
+    snapshot.check()?;
+    let groups = snapshot.groups(piece)?;
+    let (mut passes, mut samples) = (Vec::with_capacity(groups.len()), 0_u64);
+    for group in &groups {
+        let pass = sieve.passes(snapshot, group)?;
+        passes.push(pass);
+        samples = samples.saturating_add(if pass { group.samples } else { 0 });
+    }
+    Ok((passes, samples))
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+    use crate::profile::{BootNanos, WallNanos};
+    use crate::query::parse_selector;
+    use crate::store::drawing::{EPOCH, SECONDS, name_all, window};
+    use crate::store::{Keep, Store};
+
+    const MILLI: u64 = 1_000_000;
+
+    /// Windows whose rows' samples were taken every 100 ms from the window's start on, 50 ms later for thread `io`.
+    fn database(windows: u64) -> (tempfile::TempDir, Store) {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut store, _) = Store::open(&folder.path().join("x.db")).unwrap();
+        for n in 0..windows {
+            let mut window = window(n, "web/7  main;serve x20\nweb/7~io  main;poll x4\ndb/8  main x100");
+            let start = window.start.0;
+            for row in window.processes.iter_mut().flat_map(|process| &mut process.stacks) {
+                let late = if &*row.thread == "io" { 50 * MILLI } else { 0 };
+                row.times = (0..row.count).rev().map(|nth| BootNanos(start + late + nth * 100 * MILLI)).collect();
+            }
+            let unnamed = store.write_window(&window).unwrap();
+            name_all(&mut store, &unnamed);
+        }
+        (folder, store)
+    }
+
+    fn grid(from: u64, seconds: u64, columns: u32, rows: u32) -> Grid {
+        let wall = |n: u64| WallNanos((EPOCH + n as i64) * 1_000_000_000);
+        Grid { range: TimeRange { from: wall(from), to: wall(from + seconds) }, columns, rows }
+    }
+
+    /// Every sample is in the cell of its time, whether its window is packed or not, and a box has what its cells have.
+    #[test]
+    fn samples_are_in_the_cell_of_their_time() {
+        let (folder, mut store) = database(2);
+        for packed in [false, true] {
+            if packed {
+                let unnamed = store.write_window(&window(40, "web/7  main x1")).unwrap();
+                name_all(&mut store, &unnamed);
+                while store.tend().unwrap() {}
+            }
+            let mut reader = Reader::open(&folder.path().join("x.db")).unwrap();
+            let all = Selector::default();
+            // Seconds of 50 ms rows.
+            let seconds = grid(0, 20, 20, 20);
+            let map = heat_map(&mut reader, seconds, &all).unwrap();
+            assert_eq!((map.cells.iter().sum::<u64>(), map.untimed), (2 * 124, 0));
+            let column = |at: usize| &map.cells[at * 20..(at + 1) * 20];
+            assert_eq!(column(0)[..8], [2, 1, 2, 1, 2, 1, 2, 1]);
+            assert_eq!(column(1), [2, 0, 2, 0, 2, 0, 2, 0, 2, 0, 2, 0, 2, 0, 2, 0, 2, 0, 2, 0]);
+            assert_eq!((column(3)[0], column(3)[1], column(10)), (1, 0, column(0)));
+            let web = parse_selector(r#"{comm="web", thread="io"}"#).unwrap();
+            let threads = heat_map(&mut reader, seconds, &web).unwrap();
+            assert_eq!((threads.cells[1], threads.cells.iter().sum::<u64>()), (1, 8));
+            for area in [Area { columns: [0, 1], rows: [0, 3] }, Area { columns: [5, 12], rows: [1, 19] }] {
+                let cells = (0..400).filter(|cell| {
+                    (area.columns[0]..=area.columns[1]).contains(&(*cell as u32 / 20))
+                        && (area.rows[0]..=area.rows[1]).contains(&(*cell as u32 % 20))
+                });
+                let merged = flame_graph_of_area(&mut reader, seconds, area, &all, &View::TopDown, 100).unwrap();
+                assert_eq!(merged.tree.nodes[0].total, cells.map(|cell| map.cells[cell]).sum::<u64>());
+            }
+            // A range that begins in the middle of a window has the samples after that.
+            let part = heat_map(&mut reader, grid(8, 4, 4, 1), &all).unwrap();
+            assert_eq!((part.cells, part.untimed), (vec![10, 10, 24, 20], 0));
+        }
+        assert_eq!(SECONDS, 10);
+    }
+
+    /// Samples whose times are gone are counted, not made up.
+    #[test]
+    fn samples_without_a_time_are_counted_apart() {
+        let (folder, mut store) = database(3);
+        store.retain(WallNanos(i64::MAX), &Keep { times_bytes: 0, ..Keep::default() }).unwrap();
+        let mut reader = Reader::open(&folder.path().join("x.db")).unwrap();
+        let map = heat_map(&mut reader, grid(0, 20, 20, 20), &Selector::default()).unwrap();
+        assert_eq!((map.cells.iter().sum::<u64>(), map.untimed), (0, 2 * 124));
+        assert!(heat_map(&mut reader, grid(0, 20, 40_000, 20), &Selector::default()).is_err());
+    }
+}
