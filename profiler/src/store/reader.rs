@@ -277,6 +277,30 @@ mod tests {
         assert_eq!(samples(&mut reader), 10);
     }
 
+    /// A question that takes its time sees its moment to the end, and windows are stored, packed and deleted meanwhile: nobody waits.
+    #[test]
+    fn a_long_question_and_the_writer_do_not_wait_for_each_other() {
+        let (_folder, path, mut store) = database();
+        (1..90).for_each(|n| write(&mut store, n));
+        let mut reader = Reader::open(&path).unwrap();
+        let mut snapshot = reader.snapshot().unwrap();
+        let pieces = snapshot.pieces(ALL_TIME, i64::MAX).unwrap();
+        let mut samples = |from: usize, to: usize| -> u64 {
+            let stacks = |piece| snapshot.stacks(piece).unwrap().groups().iter().map(|group| group.samples).sum::<u64>();
+            pieces[from..to].iter().map(stacks).sum()
+        };
+        let before = samples(0, 45);
+        (90..100).for_each(|n| write(&mut store, n));
+        assert!(store.tend().unwrap(), "packed, and what the question reads deleted");
+        let keep = crate::store::Keep { windows: Duration::ZERO, ..Default::default() };
+        store.retain(WallNanos(i64::MAX), &keep).unwrap();
+        let unpacked: i64 = store.conn.query_row("SELECT count(*) FROM fresh", [], |row| row.get(0)).unwrap();
+        assert!(unpacked < 80);
+        assert_eq!((before, samples(45, 90)), (45 * 5, 45 * 5));
+        drop(snapshot);
+        assert_eq!(self::samples(&mut reader), 100 * 5);
+    }
+
     /// Runs `ask` on a thread that may read the folder's files and write none of them.
     fn without_rights<T: Send>(folder: &Path, ask: impl FnOnce() -> T + Send) -> T {
         let chmod = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();

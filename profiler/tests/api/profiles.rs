@@ -169,6 +169,71 @@ fn the_svg_is_a_file_with_names_as_text() {
     assert!(answer.body.contains("exec: &lt;b&gt;") && !answer.body.contains("<b>"));
 }
 
+/// The numbers of a column.
+fn column(graph: &serde_json::Value, name: &str) -> Vec<u64> {
+    graph["nodes"][name].as_array().unwrap().iter().map(|value| value.as_u64().unwrap()).collect()
+}
+
+/// From its leaves the graph has the same samples; of a function, those with it on their stacks; words that are no mode are named.
+#[test]
+fn a_graph_can_be_seen_from_elsewhere() {
+    let server = server();
+    let ask = |query: &str| server.get(&format!("/api/v1/flamegraph?{query}")).json();
+    let name = |graph: &serde_json::Value, node: usize| {
+        let frame = column(graph, "frame")[node] as usize;
+        graph["strings"][graph["frames"]["name"][frame].as_u64().unwrap() as usize].clone()
+    };
+    let leaves = ask("mode=bottomup");
+    assert_eq!((leaves["samples"].as_u64(), column(&leaves, "total")[..2].to_vec()), (Some(100), vec![100, 70]));
+    assert_eq!(name(&leaves, 1), "exec;\n<b>");
+    let callers = ask("mode=callers&focus=main");
+    assert_eq!((callers["samples"].as_u64(), name(&callers, 1)), (Some(100), "main".into()));
+    let callees = ask("mode=callees&focus=exec%3B%0A%3Cb%3E");
+    assert_eq!((callees["samples"].as_u64(), column(&callees, "depth")), (Some(70), vec![0, 1]));
+    assert_eq!(ask("mode=callees&focus=nobody")["samples"], 0);
+    for query in ["mode=sideways", "mode=callers", "focus=main", "mode=bottomup&focus=main"] {
+        let answer = server.get(&format!("/api/v1/flamegraph?{query}"));
+        assert_eq!((answer.status, answer.problem().as_str()), (400, "bad_parameter"), "{query}: {answer:?}");
+    }
+}
+
+/// A diff has both sides' samples in every node, and says how sure a difference is.
+#[test]
+fn a_diff_compares_two_questions() {
+    let server = server();
+    let diff = server.get("/api/v1/diff?base_filter=comm=%22postgres%22").json();
+    assert_eq!((&diff["before"]["samples"], &diff["after"]["samples"], &diff["by"]), (&80.into(), &100.into(), &"share".into()));
+    assert_eq!((column(&diff, "total_before")[0], column(&diff, "total_after")[0]), (80, 100));
+    assert!(diff["nodes"]["z"].as_array().unwrap().iter().any(|z| z.as_f64().unwrap() > 2.0), "{diff}");
+    let same = server.get("/api/v1/diff?by=time").json();
+    assert!(same["nodes"]["z"].as_array().unwrap().iter().all(|z| z.as_f64() == Some(0.0)), "{same}");
+    assert_eq!(server.get("/api/v1/diff?by=luck").problem(), "bad_parameter");
+}
+
+/// Without times a heat map is empty and says so; a grid that no screen has is refused.
+#[test]
+fn a_heat_map_counts_what_it_cannot_place() {
+    let server = server();
+    let map = server.get("/api/v1/heatmap?columns=6&rows=2").json();
+    assert_eq!((map["samples"].as_array().unwrap().len(), &map["untimed"]), (12, &100.into()), "{map}");
+    assert_eq!(map["column_nanos"], 600_000_000_000_u64);
+    assert_eq!(server.get("/api/v1/heatmap?columns=100000&rows=100").problem(), "bad_parameter");
+    assert_eq!(server.get("/api/v1/heatmap?rows=0").problem(), "bad_parameter");
+    let graph = server.get("/api/v1/heatmap/flamegraph?columns=6&rows=2&column_from=1&column_to=3").json();
+    assert_eq!(graph["samples"], 0);
+}
+
+/// A timeline by a label has a series for each of its values.
+#[test]
+fn a_timeline_can_be_grouped() {
+    let timeline = server().get("/api/v1/timeline?from=now-5m&by=comm&series=1").json();
+    let groups = &timeline["groups"];
+    assert_eq!((&groups["values"], &groups["hidden_values"]), (&serde_json::json!(["postgres"]), &1.into()), "{timeline}");
+    let sum = |column: &serde_json::Value| column.as_array().unwrap().iter().map(|n| n.as_u64().unwrap()).sum::<u64>();
+    assert_eq!((sum(&groups["samples"][0]), sum(&groups["others"])), (80, 20));
+    assert_eq!(server().get("/api/v1/timeline?by=colour").problem(), "unknown_label");
+}
+
 /// Functions by self; the window in its bucket, with what was lost.
 #[test]
 fn top_and_timeline_count_the_same_samples() {
