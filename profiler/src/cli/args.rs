@@ -145,10 +145,10 @@ pub struct RunArgs {
     pub cgroup: Option<PathBuf>,
     #[command(flatten)]
     pub listen: ListenArgs,
-    /// Delete windows older than this.
-    #[arg(long, value_name = "TIME", default_value = "30d", value_parser = duration, env = "PROFILER_KEEP")]
+    /// Keep no history older than this; ten-second detail goes after 30 days, five minutes after 90.
+    #[arg(long, value_name = "TIME", default_value = "365d", value_parser = duration, env = "PROFILER_KEEP")]
     pub keep: Duration,
-    /// Delete the oldest windows when the database is larger than this.
+    /// When the database is larger than this, forget the oldest detail first; sample times (24 h, at most 1 GiB) are counted apart.
     #[arg(long, value_name = "SIZE", default_value = "10GiB", env = "PROFILER_KEEP_SIZE")]
     pub keep_size: ByteSize,
 }

@@ -10,7 +10,7 @@
 //! absolute   z = (b t - a s) / sqrt(a s^2 + b t^2)             s, t = CPU time of a sample / recorded time   two Poisson rates
 //! ```
 
-use super::grow::{grow, name};
+use super::grow::{Named, grow, name};
 use super::merge::{Counts, merge};
 use super::tree::{Labels, Scale};
 use super::{QueryError, Selector};
@@ -87,7 +87,7 @@ pub fn diff(
     let totals = tree.totals();
     let scale = Scale(sides.map(|side| unit(&side, by) * WEIGHT));
     let kept = tree.cut(totals, scale, max_nodes);
-    let (nodes, used, frames) = name(&mut snapshot, &labels, &kept, scale, counts)?;
+    let Named { nodes, used, frames } = name(&mut snapshot, &labels, &kept, scale, counts)?;
     let nodes = nodes.iter().zip(used).map(|(node, frame)| DiffNode {
         depth: node.depth,
         frame,

@@ -1,12 +1,12 @@
 //! The flame graph of a range, seen from its roots, its leaves, or one function.
 
-use super::grow::{grow, name};
+use super::grow::{Named, grow, name};
 use super::lazy::Whole;
 use super::merge::{Counts, merge};
-use super::tree::{Labels, Scale, Shown};
+use super::tree::{Labels, Placed, Scale, Shown};
 use super::{QueryError, Selector};
 use crate::profile::{CallTree, Node, TimeRange};
-use crate::store::{Reader, RowMap, Snapshot};
+use crate::store::{CachedFrame, Reader, RowMap, Snapshot};
 
 /// A merged profile.
 #[derive(Clone, Debug, Default)]
@@ -77,14 +77,10 @@ pub(super) fn draw(
         View::Callers(function) => whole.callers(named(snapshot, function)),
         View::Callees(function) => whole.callees(named(snapshot, function)),
     };
-    let (nodes, frames_of, frames) = name(snapshot, &labels, &kept, Scale::ONE, [counts])?;
-    let nodes = nodes.iter().zip(frames_of);
-    let node = |(node, frame): (&super::tree::Placed<1>, _)| Node {
-        depth: node.depth,
-        frame,
-        total: node.total[0],
-        self_: node.selves[0],
-    };
+    let Named { nodes, used, frames } = name(snapshot, &labels, &kept, Scale::ONE, [counts])?;
+    let nodes = nodes.iter().zip(used);
+    let node =
+        |(node, frame): (&Placed<1>, _)| Node { depth: node.depth, frame, total: node.total[0], self_: node.selves[0] };
     let tree = CallTree {
         nodes: nodes.map(node).collect(),
         frames,
@@ -97,7 +93,7 @@ pub(super) fn draw(
 /// Whether what a node shows is code of this name.
 fn named(snapshot: &Snapshot<'_>, function: &str) -> impl Fn(Shown) -> bool {
     let known: RowMap<u32, ()> = (0..snapshot.frames() as u32)
-        .filter(|at| &*snapshot.frame(crate::store::CachedFrame(*at)).name == function)
+        .filter(|at| &*snapshot.frame(CachedFrame(*at)).name == function)
         .map(|at| (at, ()))
         .collect();
     move |shown| shown.get().is_ok_and(|frame| known.contains_key(&frame.0))

@@ -75,6 +75,16 @@ pub(super) fn order<'a>(snapshot: &'a Snapshot<'_>, labels: &'a Labels) -> impl 
     move |a, b| by_content(frame(a), frame(b))
 }
 
+/// A tree as it is shown.
+pub(super) struct Named<const N: usize> {
+    /// In their order.
+    pub(super) nodes: Vec<Placed<N>>,
+    /// The frame of each node.
+    pub(super) used: Vec<FrameId>,
+    /// The frames.
+    pub(super) frames: Vec<Frame>,
+}
+
 /// The nodes of a cut tree in their order, and the frames they show, in the order of first use, each with its heaviest line.
 pub(super) fn name<const N: usize>(
     snapshot: &mut Snapshot<'_>,
@@ -82,7 +92,7 @@ pub(super) fn name<const N: usize>(
     kept: &Kept<N>,
     scale: Scale<N>,
     counts: [&Counts; N],
-) -> Result<(Vec<Placed<N>>, Vec<FrameId>, Vec<Frame>), QueryError> {
+) -> Result<Named<N>, QueryError> {
     let nodes = kept.place(scale, order(snapshot, labels));
     let mut ids = RowMap::<Shown, FrameId>::default();
     let (mut frames, mut shown) = (Vec::<Frame>::new(), Vec::<Shown>::new());
@@ -98,7 +108,7 @@ pub(super) fn name<const N: usize>(
         }));
     }
     pick_lines(snapshot, &ids, counts, &mut frames)?;
-    Ok((nodes, used, frames))
+    Ok(Named { nodes, used, frames })
 }
 
 /// Gives each frame the line with the most samples, the first of equals.

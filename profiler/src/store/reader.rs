@@ -286,7 +286,8 @@ mod tests {
         let mut snapshot = reader.snapshot().unwrap();
         let pieces = snapshot.pieces(ALL_TIME, i64::MAX).unwrap();
         let mut samples = |from: usize, to: usize| -> u64 {
-            let stacks = |piece| snapshot.stacks(piece).unwrap().groups().iter().map(|group| group.samples).sum::<u64>();
+            let stacks =
+                |piece| snapshot.stacks(piece).unwrap().groups().iter().map(|group| group.samples).sum::<u64>();
             pieces[from..to].iter().map(stacks).sum()
         };
         let before = samples(0, 45);

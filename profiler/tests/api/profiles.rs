@@ -202,7 +202,10 @@ fn a_graph_can_be_seen_from_elsewhere() {
 fn a_diff_compares_two_questions() {
     let server = server();
     let diff = server.get("/api/v1/diff?base_filter=comm=%22postgres%22").json();
-    assert_eq!((&diff["before"]["samples"], &diff["after"]["samples"], &diff["by"]), (&80.into(), &100.into(), &"share".into()));
+    assert_eq!(
+        (&diff["before"]["samples"], &diff["after"]["samples"], &diff["by"]),
+        (&80.into(), &100.into(), &"share".into())
+    );
     assert_eq!((column(&diff, "total_before")[0], column(&diff, "total_after")[0]), (80, 100));
     assert!(diff["nodes"]["z"].as_array().unwrap().iter().any(|z| z.as_f64().unwrap() > 2.0), "{diff}");
     let same = server.get("/api/v1/diff?by=time").json();
@@ -228,7 +231,11 @@ fn a_heat_map_counts_what_it_cannot_place() {
 fn a_timeline_can_be_grouped() {
     let timeline = server().get("/api/v1/timeline?from=now-5m&by=comm&series=1").json();
     let groups = &timeline["groups"];
-    assert_eq!((&groups["values"], &groups["hidden_values"]), (&serde_json::json!(["postgres"]), &1.into()), "{timeline}");
+    assert_eq!(
+        (&groups["values"], &groups["hidden_values"]),
+        (&serde_json::json!(["postgres"]), &1.into()),
+        "{timeline}"
+    );
     let sum = |column: &serde_json::Value| column.as_array().unwrap().iter().map(|n| n.as_u64().unwrap()).sum::<u64>();
     assert_eq!((sum(&groups["samples"][0]), sum(&groups["others"])), (80, 20));
     assert_eq!(server().get("/api/v1/timeline?by=colour").problem(), "unknown_label");
