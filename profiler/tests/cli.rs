@@ -178,3 +178,21 @@ fn databases_are_looked_after() {
     let names: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|file| file.unwrap().file_name()).collect();
     assert!(!names.iter().any(|name| name.to_string_lossy().ends_with("-shm")), "{names:?}");
 }
+
+/// SQL answers in three shapes, refuses what is no question.
+#[test]
+fn the_database_is_asked_in_sql() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let database = path("x.db");
+    refused(&["sql", "SELECT 1", "--db", &database], 7, &["x.db does not exist"]);
+    profiler::store::Store::open(database.as_ref()).unwrap().0.close().unwrap();
+    assert_eq!(profiler(&["sql", "SELECT 1 AS one, 'a' AS two", "--db", &database]).out, "one  two\n  1  a\n");
+    let json = profiler(&["sql", "SELECT count(*) AS n FROM samples", "--db", &database, "--format", "json"]);
+    let rows: serde_json::Value = serde_json::from_str(&json.out).unwrap();
+    assert_eq!(rows[0]["n"], 0);
+    refused(&["sql", "SELECT nonsense", "--db", &database], 2, &["no such column", "nonsense"]);
+    refused(&["sql", "DELETE FROM window", "--db", &database], 2, &["only"]);
+    let names: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|file| file.unwrap().file_name()).collect();
+    assert_eq!(names.len(), 2, "{names:?}");
+}

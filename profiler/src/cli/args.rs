@@ -56,6 +56,8 @@ pub enum Command {
     Serve(ServeArgs),
     /// Write a range of a database as folded stacks or as a flame graph picture.
     Export(ExportArgs),
+    /// Ask the database in SQL: read-only, within limits. The tables are described in docs/sql.md.
+    Sql(SqlArgs),
     /// Look after a database: what it holds, whether it is sound, a backup, less of it. A running profiler goes on meanwhile.
     Db(DbArgs),
     /// Check what this host offers for profiling, and say how to fix what is missing.
@@ -238,6 +240,51 @@ pub enum Format {
     Svg,
     /// pprof's gzipped protobuf (`.pb.gz`): for `go tool pprof`, speedscope, Grafana.
     Pprof,
+}
+
+/// `sql`.
+#[derive(Clone, Debug, clap::Args)]
+#[command(
+    after_help = "Tables: samples and frames (of the range and filter), v_samples, v_functions, v_locations, v_processes, v_binaries,\n\
+                        v_windows, v_history (of the whole database, in any SQLite shell too).\n\n\
+                        Example: profiler sql 'SELECT comm, sum(cpu_seconds) FROM samples GROUP BY comm ORDER BY 2 DESC' --from now-1d"
+)]
+pub struct SqlArgs {
+    /// One question, such as 'SELECT * FROM v_windows'.
+    #[arg(value_name = "SELECT")]
+    pub question: String,
+    /// The database [default: where `run` keeps it].
+    #[arg(long, value_name = "FILE", env = "PROFILER_DB")]
+    pub db: Option<PathBuf>,
+    /// Start of what the tables `samples` and `frames` hold: now-1h, 2026-11-22T10:00:00Z, or Unix time.
+    #[arg(long, value_name = "TIME", default_value = "now-1h")]
+    pub from: String,
+    /// End, in the same forms.
+    #[arg(long, value_name = "TIME", default_value = "now")]
+    pub to: String,
+    /// Label selector for these tables, such as '{comm="postgres"}'.
+    #[arg(long, value_name = "SELECTOR", default_value = "")]
+    pub filter: String,
+    /// The shape of the answer.
+    #[arg(long, value_enum, default_value_t = SqlFormat::Table)]
+    pub format: SqlFormat,
+    /// Most rows of the answer.
+    #[arg(long, value_name = "N", default_value_t = 10_000)]
+    pub limit: u64,
+    /// Longest time the question may take.
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration)]
+    pub timeout: Duration,
+}
+
+/// Shapes of an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum SqlFormat {
+    /// Columns, for people.
+    Table,
+    /// A list of objects.
+    Json,
+    /// With a line of names.
+    Csv,
 }
 
 /// `db`.

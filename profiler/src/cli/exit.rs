@@ -6,6 +6,7 @@ use crate::query::QueryError;
 use crate::sampler::SamplerError;
 use crate::server::ServerError;
 use crate::store::StoreError;
+use crate::store::sql::SqlError;
 
 /// There is nothing to show, and that is not what was asked for.
 #[derive(Debug, thiserror::Error)]
@@ -58,6 +59,13 @@ fn code_of(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
     }
     if let Some(NotExecutable { source, .. }) = cause.downcast_ref::<NotExecutable>() {
         return Some(if source.kind() == io::ErrorKind::NotFound { 127 } else { 126 });
+    }
+    if let Some(error) = cause.downcast_ref::<SqlError>() {
+        return match error {
+            SqlError::Bad(_) => Some(2),
+            SqlError::Time(_) | SqlError::Memory(_) => Some(1),
+            SqlError::Store(_) => Some(7),
+        };
     }
     if cause.is::<StoreError>() {
         return Some(7);

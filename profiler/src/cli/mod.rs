@@ -16,6 +16,7 @@ mod record;
 mod recorder;
 mod run;
 mod serve;
+mod sql;
 mod stop;
 mod unwinding;
 mod window_queue;
@@ -39,6 +40,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         Command::Record(args) => record::record(args),
         Command::Serve(args) => serve::serve(&args),
         Command::Export(args) => export::export(&args),
+        Command::Sql(args) => sql::sql(&args),
         Command::Db(args) => db::db(&args),
         Command::Doctor(args) => doctor::doctor(&args),
         Command::Completions(args) => completions::completions(&args),

@@ -20,7 +20,7 @@ pub(crate) struct Piece {
     /// How much time it stands for, in nanoseconds: a roll-up's own length, also where windows are missing.
     pub(crate) span: i64,
     /// What made the samples.
-    pub(super) event: u8,
+    pub(crate) event: u8,
     /// Samples per second and CPU.
     pub(crate) hz: u32,
     /// Its numbers.

@@ -12,6 +12,7 @@ pub(super) const APPLICATION_ID: i32 = i32::from_be_bytes(*b"prfl");
 const MIGRATIONS: &[M<'static>] = &[
     M::up(include_str!("../../../migrations/0001_profiles.sql")),
     M::up(include_str!("../../../migrations/0002_rollups.sql")),
+    M::up(include_str!("../../../migrations/0003_views.sql")),
 ];
 
 /// The schema version this program writes, and the highest it reads.

@@ -293,7 +293,9 @@ mod tests {
         closed(&path);
         let newer = Connection::open(&path).unwrap();
         newer.pragma_update(None, "user_version", 7).unwrap();
-        let text = "X has schema version 7, this program knows up to 2: use a newer profiler, or name another file";
+        let text = format!(
+            "X has schema version 7, this program knows up to {VERSION}: use a newer profiler, or name another file"
+        );
         assert!(file::has_log(&path));
         assert_eq!(refusal(&path), text);
         drop(newer);

@@ -388,12 +388,16 @@ mod tests {
         begun.pragma_update(None, "application_id", super::super::migrate::APPLICATION_ID).unwrap();
         assert_eq!(
             refusal(),
-            "X has the older schema version 0: open it once with `profiler run` to bring it to version 2"
+            format!(
+                "X has the older schema version 0: open it once with `profiler run` to bring it to version {VERSION}"
+            )
         );
         begun.pragma_update(None, "user_version", 9).unwrap();
         assert_eq!(
             refusal(),
-            "X has schema version 9, this program knows up to 2: use a newer profiler, or name another file"
+            format!(
+                "X has schema version 9, this program knows up to {VERSION}: use a newer profiler, or name another file"
+            )
         );
     }
 

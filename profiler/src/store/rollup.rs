@@ -18,7 +18,7 @@ use super::level::Level;
 use super::merge::{merge, ranks};
 use super::numbers::{ALL_COLUMNS, COLUMNS, Numbers};
 use super::split::Split;
-use super::{Store, StoreError, retention};
+use super::{Store, StoreError, hour_leaf, retention};
 
 /// A way of sampling: event and frequency. Samples of different ways stand for different times.
 type Way = (u8, u32);
@@ -283,6 +283,9 @@ fn write(tx: &Transaction<'_>, level: Level, start: i64, way: Way, row: &Row<'_>
             stored = excluded.stored, lost = excluded.lost, incomplete = excluded.incomplete, losses = excluded.losses"
     ))?
     .execute(params_from_iter(own.into_iter().chain(row.numbers.values())))?;
+    if level == Level::Hour {
+        hour_leaf::write(tx, start, way, row.profile)?;
+    }
     Ok(())
 }
 

@@ -41,7 +41,7 @@ pub(super) struct Caches {
 
 /// One question's view of the database.
 pub(crate) struct Snapshot<'a> {
-    tx: Transaction<'a>,
+    pub(super) tx: Transaction<'a>,
     caches: &'a mut Caches,
     stop: &'a AtomicBool,
     /// The roll-up that windows were taken out of last.

@@ -1,0 +1,98 @@
+//! What a stack is made of, for those who carry it elsewhere: binaries and offsets, and the names as they were answered.
+
+use std::sync::Arc;
+
+use rusqlite::OptionalExtension;
+
+use super::{Snapshot, StackId, StoreError};
+use crate::profile::{Binary, BinaryKey, BinaryKind, BuildId, SourceLine, Symbol, Symbolized, UnknownReason};
+
+/// A place in code.
+#[derive(Clone, Debug)]
+pub(crate) struct StoredPlace {
+    /// Row of its binary.
+    pub(crate) binary: i64,
+    /// Where in it.
+    pub(crate) offset: u64,
+    /// Its names, or why it has none; nothing when it was never asked about.
+    pub(crate) names: Option<Symbolized>,
+}
+
+impl Snapshot<'_> {
+    /// The locations of a stack, root first.
+    pub(crate) fn locations(&mut self, stack: StackId) -> Result<Vec<u32>, StoreError> {
+        let mut locations = Vec::new();
+        let mut at = stack;
+        while at != StackId(0) {
+            // Callers have smaller numbers: this ends.
+            let node = self.stack(at)?;
+            locations.push(node.location);
+            at = node.parent;
+        }
+        locations.reverse();
+        Ok(locations)
+    }
+
+    /// A location with its names.
+    pub(crate) fn place(&self, location: u32) -> Result<StoredPlace, StoreError> {
+        let found: Option<(i64, i64, u8)> = self
+            .tx
+            .prepare_cached("SELECT binary, offset, state FROM location WHERE id = ?1")?
+            .query_row([location], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+            .optional()?;
+        let (binary, offset, state) = found.ok_or(StoreError::BadRow("a stack names a location that is not there"))?;
+        let names = match state {
+            0 => None,
+            1 => Some(Symbolized::Named(self.symbols(location)?)),
+            n => UnknownReason::from_u8(n).map(Symbolized::Unknown),
+        };
+        Ok(StoredPlace { binary, offset: offset.cast_unsigned(), names })
+    }
+
+    fn symbols(&self, location: u32) -> Result<Vec<Symbol>, StoreError> {
+        let mut select = self.tx.prepare_cached(
+            "SELECT name.text, file.text, line, inlined FROM location_frame
+             JOIN function ON function.id = location_frame.function
+             JOIN string AS name ON name.id = function.name JOIN string AS file ON file.id = function.file
+             WHERE location = ?1 ORDER BY position",
+        )?;
+        let rows = select.query_map([location], |row| {
+            let (file, line): (String, u32) = (row.get(1)?, row.get(2)?);
+            let source = (!file.is_empty()).then_some(SourceLine { file, line: (line > 0).then_some(line) });
+            Ok(Symbol { name: row.get(0)?, source, inlined: row.get(3)? })
+        })?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// A binary, by its row.
+    pub(crate) fn binary(&self, id: i64) -> Result<Arc<Binary>, StoreError> {
+        let found: Option<(String, u8, String, Option<Vec<u8>>)> = self
+            .tx
+            .prepare_cached("SELECT identity, kind, text, build_id FROM binary JOIN string ON string.id = path WHERE binary.id = ?1")?
+            .query_row([id], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))
+            .optional()?;
+        let (identity, kind, path, build_id) =
+            found.ok_or(StoreError::BadRow("a location names a binary that is not there"))?;
+        let kind = BinaryKind::from_u8(kind).ok_or(StoreError::BadRow("an unknown kind of binary"))?;
+        let build_id = build_id.as_deref().and_then(BuildId::new);
+        let key = key(&identity, kind, build_id, &path).ok_or(StoreError::BadRow("a binary without an identity"))?;
+        Ok(Arc::new(Binary { key, kind, path, build_id, file: None, root: None }))
+    }
+}
+
+/// From the text that `intern::identity` writes.
+fn key(identity: &str, kind: BinaryKind, build_id: Option<BuildId>, path: &str) -> Option<BinaryKey> {
+    let (sort, rest) = identity.split_once(':').unwrap_or((identity, ""));
+    Some(match sort {
+        "kernel" => BinaryKey::Kernel { boot_id: rest.to_owned() },
+        "build-id" => BinaryKey::BuildId(kind, build_id?),
+        "inode" => {
+            let mut parts = rest.splitn(4, ':');
+            let mut number = || parts.next()?.parse::<i64>().ok();
+            let (dev, inode, mtime) = (number()?, number()?, number()?);
+            BinaryKey::Inode { path: path.to_owned(), dev: dev.cast_unsigned(), inode: inode.cast_unsigned(), mtime }
+        }
+        "anonymous" => BinaryKey::Anonymous,
+        _ => return None,
+    })
+}
