@@ -179,12 +179,12 @@ fn databases_are_looked_after() {
     assert!(!names.iter().any(|name| name.to_string_lossy().ends_with("-shm")), "{names:?}");
 }
 
-/// SQL answers in three shapes, refuses what is no question.
+/// SQL answers in three shapes, refuses what is no question, and a slice without samples leaves no file.
 #[test]
 fn the_database_is_asked_in_sql() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
-    let database = path("x.db");
+    let (database, part) = (path("x.db"), path("part.db"));
     refused(&["sql", "SELECT 1", "--db", &database], 7, &["x.db does not exist"]);
     profiler::store::Store::open(database.as_ref()).unwrap().0.close().unwrap();
     assert_eq!(profiler(&["sql", "SELECT 1 AS one, 'a' AS two", "--db", &database]).out, "one  two\n  1  a\n");
@@ -193,6 +193,8 @@ fn the_database_is_asked_in_sql() {
     assert_eq!(rows[0]["n"], 0);
     refused(&["sql", "SELECT nonsense", "--db", &database], 2, &["no such column", "nonsense"]);
     refused(&["sql", "DELETE FROM window", "--db", &database], 2, &["only"]);
+    refused(&["export", "--db", &database, "-o", &part], 3, &["no samples match"]);
+    refused(&["export", "--db", &database, "-o", &database], 2, &["x.db exists"]);
     let names: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|file| file.unwrap().file_name()).collect();
     assert_eq!(names.len(), 2, "{names:?}");
 }

@@ -240,6 +240,8 @@ pub enum Format {
     Svg,
     /// pprof's gzipped protobuf (`.pb.gz`): for `go tool pprof`, speedscope, Grafana.
     Pprof,
+    /// A small database of its own (`.db`): for `profiler serve`.
+    Db,
 }
 
 /// `sql`.

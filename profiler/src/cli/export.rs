@@ -1,4 +1,4 @@
-//! `profiler export`: a range of a database as folded stacks, a picture or a pprof file.
+//! `profiler export`: a range of a database as folded stacks, a picture, a pprof file or a small database.
 
 use std::fs::File;
 use std::io::{self, BufWriter, StdoutLock, Write as _};
@@ -10,7 +10,7 @@ use anyhow::Context as _;
 use super::args::{ExportArgs, Format};
 use super::host;
 use super::open_range::{merge, write};
-use super::owner;
+use super::{owner, slice};
 use crate::query;
 use crate::sys::clock::wall_now;
 
@@ -22,8 +22,12 @@ pub fn export(args: &ExportArgs) -> anyhow::Result<ExitCode> {
     let selector = query::parse_selector(&args.filter)?;
     let range = query::parse_range(&args.from, &args.to, wall_now())?;
     let database = args.db.clone().unwrap_or_else(host::default_database);
-    let merged = merge(&database, range, &selector)?;
     let format = args.format.or_else(|| format_of(&args.output)).unwrap_or(Format::Folded);
+    if format == Format::Db {
+        slice::write(&database, range, &selector, &args.output)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let merged = merge(&database, range, &selector)?;
     if args.output == Path::new("-") {
         write_stdout(|out| write(&merged, format, out))?;
     } else {
@@ -40,6 +44,7 @@ pub fn format_of(path: &Path) -> Option<Format> {
     match path.extension()?.to_str()? {
         "folded" | "txt" => Some(Format::Folded),
         "svg" => Some(Format::Svg),
+        "db" => Some(Format::Db),
         _ => None,
     }
 }

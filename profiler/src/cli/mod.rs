@@ -16,6 +16,7 @@ mod record;
 mod recorder;
 mod run;
 mod serve;
+mod slice;
 mod sql;
 mod stop;
 mod unwinding;

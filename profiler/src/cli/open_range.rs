@@ -50,6 +50,7 @@ pub fn write(part: &Part, format: Format, out: impl std::io::Write) -> std::io::
     let Part { merged, span } = part;
     match format {
         Format::Folded => folded::write(&merged.tree, out),
+        Format::Db => Err(std::io::Error::other("a database is no stream: see cli/slice.rs")),
         Format::Svg => svg::write(&merged.tree, &svg::Caption::default(), out),
         Format::Pprof => {
             pprof::write(&merged.tree, span.from.0, span.to.0.saturating_sub(span.from.0), merged.nanos_per_sample, out)
