@@ -34,9 +34,11 @@ export interface Mock {
   close(): Promise<void>;
 }
 
-export async function startMock(options: { dist: string; nodes: number }): Promise<Mock> {
+export async function startMock(options: { dist: string; nodes: number; packed?: boolean }): Promise<Mock> {
   const profile = syntheticFlameGraph({ nodes: options.nodes, samples: options.nodes * 50, names: 10_000, seed: 7 });
   const startedMs = Date.now();
+  const hour = { ...profile, from_ms: startedMs - 3_600_000, to_ms: startedMs };
+  const packed = options.packed === true ? gzipSync(JSON.stringify(hour), { level: 1 }) : null;
   const state: MockState = { gone: false, waiting: false, asked: [] };
   const server = createServer((request, response) => {
     const url = new URL(request.url ?? "/", "http://mock");
@@ -51,7 +53,7 @@ export async function startMock(options: { dist: string; nodes: number }): Promi
     const path = url.pathname.slice(SUB_PATH.length);
     if (path.startsWith("api/v1/")) {
       state.asked.push(`${path}${url.search}`);
-      answer(request, response, path.slice("api/v1/".length), url.searchParams, { profile, startedMs, state });
+      answer(request, response, path.slice("api/v1/".length), url.searchParams, { profile, packed, startedMs, state });
     } else {
       serveFile(request, response, options.dist, path === "" ? "index.html" : path);
     }
@@ -68,6 +70,8 @@ function close(server: Server): Promise<void> {
 
 interface Context {
   profile: FlameGraph;
+  /** The whole flame graph as it is sent, so that a benchmark measures the page and not this server. */
+  packed: Buffer | null;
   startedMs: number;
   state: MockState;
 }
@@ -110,7 +114,8 @@ function answer(
       json(timeline(from, to, shown.samples / context.profile.samples, empty));
       break;
     case "flamegraph":
-      json({ ...shown, from_ms: from, to_ms: to } satisfies FlameGraph);
+      if (shown === context.profile && context.packed !== null) sendPacked(response, context.packed);
+      else json({ ...shown, from_ms: from, to_ms: to } satisfies FlameGraph);
       break;
     case "top":
       json(top(shown));
@@ -153,6 +158,15 @@ function status({ startedMs, state, profile }: Context): Status {
       lag_ms: 900,
       cpu_ms: 4_200,
       rss_bytes: 61_000_000,
+      unwind: {
+        files: 58,
+        rows: 3_937_206,
+        loading: 0,
+        processes: 16,
+        memory_bytes: 19_660_800,
+        memory_limit_bytes: 268_435_456,
+        evicted: 0,
+      },
     },
     totals: {
       taken: profile.samples + 412,
@@ -295,6 +309,15 @@ async function serveFile(
   } catch {
     send(request, response, 404, "text/plain", "no such file");
   }
+}
+
+function sendPacked(response: ServerResponse, body: Buffer): void {
+  response.writeHead(200, {
+    "content-type": "application/json",
+    "content-encoding": "gzip",
+    "cache-control": "no-store",
+  });
+  response.end(body);
 }
 
 function send(

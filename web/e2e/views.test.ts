@@ -43,7 +43,9 @@ const sum = (stacks: Stack[]) => stacks.reduce((total, stack) => total + stack.s
 const grouped = (n: number) => n.toLocaleString("en-US");
 
 describe("figures", () => {
-  test("equal the folded export in graph, table, tree, sandwich and diff, to the sample", async () => {
+  test("equal the folded export in graph, table, tree, sandwich and diff, to the sample", {
+    timeout: 90_000,
+  }, async () => {
     const range = await fixedRange();
     const stacks = await foldedStacks(range);
     const all = sum(stacks);

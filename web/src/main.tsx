@@ -8,5 +8,6 @@ import { App } from "./views/app";
 
 const root = document.getElementById("app");
 if (root === null) throw new Error("index.html has no #app");
-render(<App />, root);
+// Asked before anything is drawn: the answer travels while the page is built.
 startRefreshing();
+render(<App />, root);

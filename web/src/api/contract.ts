@@ -23,5 +23,6 @@ export type Top = Written<Schemas["Top"]>;
 export type Labels = Written<Schemas["Labels"]>;
 export type LabelValues = Written<Schemas["LabelValues"]>;
 export type Status = Written<Schemas["Status"]>;
+export type Recording = Written<Schemas["Recording"]>;
 /** Every error answer: RFC 9457. */
 export type Problem = Written<Schemas["Problem"]>;

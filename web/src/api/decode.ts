@@ -39,12 +39,12 @@ export function decodeFlameGraph(answer: FlameGraph): DecodedFlameGraph {
   columns(nodes, "nodes", ["depth", "frame", "total", "self"]);
   const table: FrameTable = {
     strings,
-    name: Uint32Array.from(frames.name),
-    kind: Uint8Array.from(frames.kind),
-    binary: Int32Array.from(frames.binary),
-    file: Int32Array.from(frames.file),
-    line: Uint32Array.from(frames.line),
-    reason: Int32Array.from(frames.reason),
+    name: new Uint32Array(frames.name),
+    kind: new Uint8Array(frames.kind),
+    binary: new Int32Array(frames.binary),
+    file: new Int32Array(frames.file),
+    line: new Uint32Array(frames.line),
+    reason: new Int32Array(frames.reason),
   };
   for (let f = 0; f < frameCount; f++) {
     const furthest = Math.max(table.name[f], table.binary[f], table.file[f], table.reason[f]);

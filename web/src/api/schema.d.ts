@@ -365,6 +365,7 @@ export interface components {
              * @description Since when.
              */
             since_ms: number;
+            unwind?: components["schemas"]["UnwindTables"] | null;
             /**
              * Format: int64
              * @description Length of a window.
@@ -487,6 +488,44 @@ export interface components {
              * @description Samples taken.
              */
             taken: number;
+        };
+        /** @description The unwind tables in kernel memory. */
+        UnwindTables: {
+            /**
+             * Format: int64
+             * @description Files given up for others since the start.
+             */
+            evicted: number;
+            /**
+             * Format: int64
+             * @description Files whose rows are loaded.
+             */
+            files: number;
+            /**
+             * Format: int64
+             * @description Files whose rows are on their way.
+             */
+            loading: number;
+            /**
+             * Format: int64
+             * @description Kernel memory held.
+             */
+            memory_bytes: number;
+            /**
+             * Format: int64
+             * @description Kernel memory that may be taken: `--unwind-memory`.
+             */
+            memory_limit_bytes: number;
+            /**
+             * Format: int64
+             * @description Processes that have tables.
+             */
+            processes: number;
+            /**
+             * Format: int64
+             * @description Rows loaded.
+             */
+            rows: number;
         };
     };
     responses: never;

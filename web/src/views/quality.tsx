@@ -2,6 +2,7 @@
 
 import { useComputed } from "@preact/signals";
 import type { ComponentChildren } from "preact";
+import type { Recording } from "../api/contract";
 import { cutShort, type Shortfall, unnamed } from "../model/quality";
 import { ENDS, LOSSES, remedyForNameless, remedyForNote } from "../model/remedies";
 import { baseName, formatBytes, formatCount, formatMoment, formatNanos, formatShare, formatSpan } from "../model/units";
@@ -212,11 +213,31 @@ function Own() {
           <Fact name="sampling" value={`${recording.event} at ${recording.hz} Hz on ${recording.cpus} CPUs`} />
           <Fact name="windows of" value={formatSpan(recording.window_ms)} />
           <Fact name="newest window" value={`${formatSpan(recording.lag_ms)} old`} />
+          {recording.unwind !== null && <Unwind unwind={recording.unwind} />}
         </tbody>
       </table>
       <Database />
       {database.oldest_ms === null && <p class="quiet">Nothing is stored yet.</p>}
     </Card>
+  );
+}
+
+/** What stands ready for walking stacks without frame pointers. */
+function Unwind({ unwind }: { unwind: NonNullable<Recording["unwind"]> }) {
+  const { files, rows, loading, processes, memory_bytes, memory_limit_bytes, evicted } = unwind;
+  const waiting = loading > 0 ? `, ${formatCount(loading)} being read` : "";
+  const dropped = evicted > 0 ? `; ${formatCount(evicted)} were dropped to stay below it` : "";
+  return (
+    <>
+      <Fact
+        name="unwind tables"
+        value={`${formatCount(files)} files${waiting}, ${formatCount(rows)} rows for ${formatCount(processes)} processes`}
+      />
+      <Fact
+        name="their memory"
+        value={`${formatBytes(memory_bytes)} of ${formatBytes(memory_limit_bytes)}${dropped}`}
+      />
+    </>
   );
 }
 
