@@ -306,6 +306,21 @@ describe("labels and links", () => {
     await expect.poll(() => person.page.locator(".key .band").count(), { timeout: 10_000 }).toBeGreaterThan(0);
   });
 
+  test("the timeline is brushed, zoomed in and out by keyboard and button", async () => {
+    await person.page.locator(".chart").focus();
+    await person.page.keyboard.press("ArrowLeft");
+    await person.param("brush", /^\d+-\d+$/);
+    const first = person.params().get("brush");
+    await person.page.keyboard.press("Shift+ArrowLeft");
+    await expect.poll(() => person.params().get("brush")).not.toBe(first);
+    await person.page.keyboard.press("Enter");
+    await person.param("from", /^\d+$/);
+    await person.param("brush", null);
+    const from = Number(person.params().get("from"));
+    await person.page.getByRole("button", { name: "Zoom out", exact: true }).click();
+    await expect.poll(() => Number(person.params().get("from"))).toBeLessThan(from);
+  });
+
   test("a view is saved, found again, and forgotten", async () => {
     await person.page.keyboard.press("i");
     await person.page.locator(".views summary").click();

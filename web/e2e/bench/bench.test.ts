@@ -158,10 +158,12 @@ async function operate(asked: { kind: Kind; op: string; count: number; limit: nu
       }
       return;
     }
-    if (kind === "speedscope" && canvas !== undefined && canvas !== null) {
+    if (kind === "speedscope") {
+      // Its canvas lies under everything and takes no events itself.
+      const target = document.elementFromPoint(point(i).clientX, 400) ?? document.body;
       const wheel = { ...point(i), deltaY: i % 20 < 10 ? -20 : 20 };
-      if (op === "hover") canvas.dispatchEvent(new MouseEvent("mousemove", point(i)));
-      else canvas.dispatchEvent(new WheelEvent("wheel", { ...wheel, ctrlKey: op === "zoom" }));
+      if (op === "hover") target.dispatchEvent(new MouseEvent("mousemove", point(i)));
+      else target.dispatchEvent(new WheelEvent("wheel", { ...wheel, ctrlKey: op === "zoom" }));
       return;
     }
     const group = groups[(i * 37) % Math.max(groups.length, 1)];

@@ -30,11 +30,12 @@ const GROUPS: readonly { title: string; keys: readonly (readonly [string, string
     ],
   },
   {
-    title: "In the tree and the heat map",
+    title: "In tree, heat map and timeline",
     keys: [
       ["→  ←", "open, close or go to the caller"],
       ["*", "open everything below"],
       ["Shift arrows", "select cells; Enter shows their graph"],
+      ["←  →", "on the timeline: select; Enter zooms in"],
     ],
   },
 ];

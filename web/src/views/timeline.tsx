@@ -3,8 +3,10 @@
 import { effect, useSignal } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
 import type { Timeline as Answer } from "../api/contract";
+import { brushAfter } from "../model/brush-keys";
 import { CATEGORIES, categoryInk, DARK_THEME, type FlameTheme, LIGHT_THEME } from "../model/color";
 import { edgesOf, MOST_BANDS } from "../model/stack";
+import { PRESETS, resolveInstant } from "../model/time-range";
 import {
   formatClock,
   formatCores,
@@ -15,10 +17,10 @@ import {
   formatSpan,
 } from "../model/units";
 import { bands } from "../state/stack";
-import { navigate, questions, status, timeline, view } from "../state/store";
+import { announcement, navigate, questions, status, timeline, view } from "../state/store";
 import { isDark } from "../state/theme";
 import { LABEL_NAMES } from "./facets";
-import { CloseIcon, ZoomInIcon } from "./icons";
+import { CloseIcon, ZoomInIcon, ZoomOutIcon } from "./icons";
 import { type ChartColors, TimelineChart } from "./timeline-chart";
 
 const LIGHT: ChartColors = {
@@ -102,7 +104,16 @@ export function Timeline() {
         <StackBy />
         <Selection />
       </div>
-      <div class="chart" ref={host}>
+      <div
+        class="chart"
+        ref={host}
+        role="application"
+        aria-roledescription="timeline"
+        aria-label="Timeline. Left and right move a selection, with Shift its end, Enter zooms in, Escape shows everything."
+        // biome-ignore lint/a11y/noNoninteractiveTabindex: it takes keys
+        tabIndex={0}
+        onKeyDown={onKey}
+      >
         {answer === null && <p class="quiet chart-note">{failure === null ? "Loading …" : "No timeline"}</p>}
       </div>
     </section>
@@ -118,6 +129,37 @@ function coresMax(answer: Answer): number {
   const busiest = answer.buckets.busy_cores.reduce<number>((most, cores) => Math.max(most, cores ?? 0), 0);
   if (view.value.filter === "" && busiest <= cpus) return cpus;
   return Math.max(busiest * 1.1, 0.01);
+}
+
+function onKey(event: KeyboardEvent): void {
+  const whole = timeline.peek();
+  const { brush } = view.peek();
+  if (whole === null || event.ctrlKey || event.metaKey || event.altKey) return;
+  if (event.key === "ArrowLeft" || event.key === "ArrowRight") {
+    const next = brushAfter(brush, whole, event.key === "ArrowRight" ? 1 : -1, event.shiftKey);
+    navigate({ brush: next }, brush === null ? "push" : "replace");
+    announcement.value = `Selected ${formatInterval(next.from, next.to)}`;
+  } else if (event.key === "Enter" && brush !== null) {
+    navigate({ from: brush.from, to: brush.to, brush: null });
+  } else if (event.key === "Escape" && brush !== null) {
+    navigate({ brush: null });
+  } else return;
+  event.preventDefault();
+  event.stopPropagation();
+}
+
+/** A longer range around the shown one: the next preset, or twice as long. */
+function zoomOut(): void {
+  const { from, to } = view.peek();
+  const preset = PRESETS.findIndex((one) => one.from === from);
+  if (to === "now" && preset >= 0 && preset < PRESETS.length - 1) {
+    navigate({ from: PRESETS[preset + 1].from });
+    return;
+  }
+  const now = Date.now();
+  const [start, end] = [resolveInstant(from, now), resolveInstant(to, now)];
+  const half = (end - start) / 2;
+  navigate({ from: Math.round(start - half), to: end + half >= now ? "now" : Math.round(end + half) });
 }
 
 function Key() {
@@ -206,7 +248,16 @@ function ReadOut({ answer, bucket }: { answer: Answer | null; bucket: number }) 
 
 function Selection() {
   const { brush } = view.value;
-  if (brush === null) return <p class="selection quiet">Drag to select a part</p>;
+  if (brush === null) {
+    return (
+      <p class="selection">
+        <span class="quiet hint">Drag to select a part</span>
+        <button type="button" class="button small" title="Show a longer range" onClick={zoomOut}>
+          <ZoomOutIcon /> Zoom out
+        </button>
+      </p>
+    );
+  }
   return (
     <p class="selection">
       <span>
