@@ -125,7 +125,7 @@ impl Walk {
     /// Adds a frame.
     #[inline(always)]
     fn note(&mut self, slot: &mut u64, address: u64) {
-        let word = address | self.by_frame_pointer;
+        let word = (address & !BY_FRAME_POINTER) | self.by_frame_pointer;
         *slot = word;
         self.depth += 1;
         self.hash = mix(self.hash, word);

@@ -54,7 +54,7 @@ pub const GONE: [&str; 3] = ["do_exit", "bprm_execve", "begin_new_exec"];
 
 /// Where threads begin: libc's and musl's start of a process and of a thread, the loader's, Go's. Leading underscores and Go's
 /// `.abi0` do not matter. A Go system stack begins with `mstart`, or where `mcall` and `morestack` switched to it for good.
-const ENTRIES: [&str; 14] = [
+const ENTRIES: [&str; 15] = [
     "start",
     "start_c",
     "dl_start_user",

@@ -76,7 +76,7 @@ impl Snapshot<'_> {
         let kind = BinaryKind::from_u8(kind).ok_or(StoreError::BadRow("an unknown kind of binary"))?;
         let build_id = build_id.as_deref().and_then(BuildId::new);
         let key = key(&identity, kind, build_id, &path).ok_or(StoreError::BadRow("a binary without an identity"))?;
-        Ok(Arc::new(Binary { key, kind, path, build_id, file: None, root: None }))
+        Ok(Arc::new(Binary { key, kind, path, build_id, file: None, refused: false, root: None }))
     }
 }
 
