@@ -80,6 +80,10 @@ bench: build setup-test ## own cost beside `perf record`, in one run (about 3 mi
 bench-query: build ## what questions about a simulated busy day cost, in time and memory (about 3 minutes)
 	cargo run --release --locked -p profiler --example query_cost
 
+bench-names: build ## what naming 10,000 addresses costs, beside blazesym alone (about 1 minute; FILE=binary with debug information)
+	cargo build --locked -p profiler --bin profiler
+	cargo run --release --locked -p profiler --example names_cost -- target/release/profiler $(or $(FILE),target/debug/profiler)
+
 fuzz-names: build setup-test ## a million damaged ELF files and 10,000 changing ones through the sandbox (about 15 minutes, root)
 	@NAMES_MUTATED=1000000 NAMES_TRUNCATED=10000 scripts/as-root.sh cargo test --release --locked -p profiler --test hostile_files -- --nocapture --test-threads=1
 
