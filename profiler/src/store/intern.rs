@@ -272,7 +272,7 @@ fn hash(seed: i64, text: &str) -> u32 {
 }
 
 /// A binary's identity as text: equal exactly when the keys are.
-fn identity(key: &BinaryKey) -> String {
+pub(super) fn identity(key: &BinaryKey) -> String {
     match key {
         BinaryKey::Kernel { boot_id } => format!("kernel:{boot_id}"),
         BinaryKey::BuildId(kind, id) => format!("build-id:{}:{id}", *kind as u8),

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use rusqlite::OptionalExtension;
 
 use super::{Snapshot, StackId, StoreError};
-use crate::profile::{Binary, BinaryKey, BinaryKind, BuildId, SourceLine, Symbol, Symbolized, UnknownReason};
+use crate::profile::{
+    Binary, BinaryKey, BinaryKind, BuildId, SourceLine, StartTicks, Symbol, Symbolized, UnknownReason,
+};
 
 /// A place in code.
 #[derive(Clone, Debug)]
@@ -88,11 +90,44 @@ fn key(identity: &str, kind: BinaryKind, build_id: Option<BuildId>, path: &str) 
         "build-id" => BinaryKey::BuildId(kind, build_id?),
         "inode" => {
             let mut parts = rest.splitn(4, ':');
-            let mut number = || parts.next()?.parse::<i64>().ok();
-            let (dev, inode, mtime) = (number()?, number()?, number()?);
-            BinaryKey::Inode { path: path.to_owned(), dev: dev.cast_unsigned(), inode: inode.cast_unsigned(), mtime }
+            let (dev, inode) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
+            BinaryKey::Inode { path: path.to_owned(), dev, inode, mtime: parts.next()?.parse().ok()? }
         }
         "anonymous" => BinaryKey::Anonymous,
+        "jit" => {
+            let mut parts = rest.splitn(3, ':');
+            let boot_id = parts.next()?.to_owned();
+            let (pid, start) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
+            // What only the live process was asked for is not kept, nor does it tell processes apart.
+            BinaryKey::Jit { boot_id, pid, start: StartTicks(start), inside: 0, user: 0 }
+        }
         _ => return None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::intern::identity;
+
+    /// A binary carried to another database is the same one there.
+    #[test]
+    fn identities_survive_their_text() {
+        let id = BuildId::new(&[7; 20]);
+        let path = "/usr/bin/x";
+        let keys = [
+            (BinaryKey::Kernel { boot_id: "b-1".into() }, BinaryKind::Kernel, None),
+            (BinaryKey::BuildId(BinaryKind::File, id.expect("20 bytes are an id")), BinaryKind::File, id),
+            (BinaryKey::Inode { path: path.into(), dev: u64::MAX, inode: 3, mtime: -4 }, BinaryKind::File, None),
+            (BinaryKey::Anonymous, BinaryKind::Anonymous, None),
+            (
+                BinaryKey::Jit { boot_id: "b-1".into(), pid: 50, start: StartTicks(77), inside: 0, user: 0 },
+                BinaryKind::Anonymous,
+                None,
+            ),
+        ];
+        for (expected, kind, build_id) in keys {
+            assert_eq!(key(&identity(&expected), kind, build_id, path), Some(expected));
+        }
+    }
 }
