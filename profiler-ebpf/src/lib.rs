@@ -10,7 +10,7 @@ pub mod rows;
 pub mod tables;
 pub mod walk;
 
-use tables::{Registers, TAIL_STACK};
+use tables::{DEEP_TAIL_STACK, Registers, TAIL_STACK};
 
 /// Most user frames of one stack. The leaf side is kept.
 pub const MAX_USER_FRAMES: usize = 512;
@@ -154,7 +154,7 @@ pub struct RecordHeader {
     pub kernel_frames: u16,
     /// Thread name, padded with NUL.
     pub comm: [u8; 16],
-    /// Bytes of the tail, at most [`MAX_TAIL`]; 0 when there is none.
+    /// Bytes of the tail, at most [`MAX_DEEP_TAIL`]; 0 when there is none. A record may be longer than its tail.
     pub tail_bytes: u32,
     /// Room to grow.
     pub _pad: u32,
@@ -162,8 +162,10 @@ pub struct RecordHeader {
 
 const _: () = assert!(size_of::<RecordHeader>() == 104);
 
-/// Most bytes of a tail: registers and stack.
+/// Most bytes of an ordinary tail: registers and stack.
 pub const MAX_TAIL: usize = size_of::<Registers>() + TAIL_STACK;
+/// Most bytes of any tail.
+pub const MAX_DEEP_TAIL: usize = size_of::<Registers>() + DEEP_TAIL_STACK;
 
 /// The whole record as the eBPF side builds it; only the used bytes are sent.
 #[derive(Clone, Copy)]
@@ -261,13 +263,14 @@ impl Record {
             return Err(DecodeError::TooManyFrames);
         }
         let tail = header.tail_bytes as usize;
-        if tail != 0 && !(size_of::<Registers>()..=MAX_TAIL).contains(&tail) {
+        if tail != 0 && !(size_of::<Registers>()..=MAX_DEEP_TAIL).contains(&tail) {
             return Err(DecodeError::Tail);
         }
-        if body.len() != (user + kernel) * 8 + tail {
+        let len = (user + kernel) * 8 + tail;
+        if body.len() < len || (body.len() > len && tail == 0) {
             return Err(DecodeError::Length);
         }
-        let (user, rest) = body.split_at(user * 8);
+        let (user, rest) = body[..len].split_at(user * 8);
         let (kernel, tail) = rest.split_at(kernel * 8);
         let end = StackEnd::from_u32(header.end).ok_or(DecodeError::UnknownEnd)?;
         Ok(Decoded { header, end, user, kernel, tail })
@@ -420,7 +423,10 @@ mod tests {
         for len in 0..bytes.len() {
             assert_eq!(Record::decode(&bytes[..len]), Err(DecodeError::Length), "cut at {len}");
         }
+        // Behind a tail there may be room that was not used.
         let longer = [&bytes[..], &[0]].concat();
+        assert_eq!(Record::decode(&longer).unwrap(), Record::decode(&bytes).unwrap());
+        let longer = [&record(&[1, 2], &[3], 0, &[])[..], &[0]].concat();
         assert_eq!(Record::decode(&longer), Err(DecodeError::Length));
     }
 
@@ -437,7 +443,7 @@ mod tests {
         assert_eq!(stack, [1, 2, 3]);
         assert_eq!(Record::decode(&record(&[], &[], 0, &[])).unwrap().tail(), None);
         assert_eq!(Record::decode(&record(&[], &[], 9, &[0; 295])), Err(DecodeError::Tail));
-        assert_eq!(Record::decode(&record(&[], &[], 9, &[0; MAX_TAIL + 1])), Err(DecodeError::Tail));
+        assert_eq!(Record::decode(&record(&[], &[], 9, &[0; MAX_DEEP_TAIL + 1])), Err(DecodeError::Tail));
     }
 
     /// A number that a newer program might send is an error, not another meaning.

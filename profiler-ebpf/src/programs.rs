@@ -8,15 +8,17 @@ use aya_ebpf::{
     helpers::generated::{
         bpf_get_current_ancestor_cgroup_id, bpf_get_current_cgroup_id, bpf_get_current_comm, bpf_get_current_pid_tgid,
         bpf_get_current_task_btf, bpf_get_smp_processor_id, bpf_get_stack, bpf_get_stackid, bpf_ktime_get_boot_ns,
-        bpf_probe_read_kernel, bpf_probe_read_user, bpf_ringbuf_output, bpf_ringbuf_query, bpf_task_pt_regs,
+        bpf_probe_read_kernel, bpf_probe_read_user, bpf_ringbuf_output, bpf_ringbuf_query, bpf_ringbuf_reserve,
+        bpf_ringbuf_submit, bpf_task_pt_regs,
     },
     macros::{perf_event, raw_tracepoint},
     programs::{PerfEventContext, RawTracePointContext},
 };
-use profiler_ebpf::tables::{Registers, TAIL_STACK};
+use profiler_ebpf::tables::{DEEP_TAIL_STACK, Registers, TAIL_STACK};
 use profiler_ebpf::walk::{MEMORY_PAGE, mix};
 use profiler_ebpf::{
-    Config, Counters, Filter, MAX_KERNEL_FRAMES, MAX_USER_FRAMES, NO_KERNEL_STACK, Record, RecordHeader, StackEnd,
+    Config, Counters, Filter, MAX_KERNEL_FRAMES, MAX_TAIL, MAX_USER_FRAMES, NO_KERNEL_STACK, Record, RecordHeader,
+    StackEnd,
 };
 
 use crate::unwind::{Scratch, pt_regs};
@@ -192,12 +194,16 @@ fn send(ctx: &PerfEventContext, config: &Config, scratch: &mut Scratch, counters
     scratch.record.header.kernel_frames = kernel_frames as u16;
 
     let frames = (user_frames + kernel_frames).min((MAX_USER_FRAMES + MAX_KERNEL_FRAMES) as u64);
-    let tail_bytes = if unfinished && room_for_tails() { tail(scratch, frames) } else { 0 };
-    scratch.record.header.tail_bytes = tail_bytes as u32;
-    let size = size_of::<RecordHeader>() as u64 + 8 * frames + tail_bytes;
+    let head = size_of::<RecordHeader>() as u64 + 8 * frames;
     // A process without tables gets them the sooner; everything else waits for the next poll.
     let wake =
         if scratch.record.header.end == StackEnd::NoMappings as u32 { BPF_RB_FORCE_WAKEUP } else { BPF_RB_NO_WAKEUP };
+    let tail_bytes = if unfinished && room_for_tails() { tail(scratch, frames) } else { 0 };
+    if tail_bytes > MAX_TAIL as u64 - MEMORY_PAGE && send_deep(scratch, head, wake) {
+        return Some(());
+    }
+    scratch.record.header.tail_bytes = tail_bytes as u32;
+    let size = head + tail_bytes;
     // SAFETY: the bytes lie inside the record, by the bound.
     let sent = unsafe {
         bpf_ringbuf_output(
@@ -251,6 +257,42 @@ fn tail(scratch: &mut Scratch, frames: u64) -> u64 {
         }
         registers + copied
     }
+}
+
+/// Sends an unfinished sample whose stack goes on behind an ordinary tail, with four times as much of it: rustc's stacks have 20 to 60
+/// KiB. So much has no room in the record of a CPU; it is copied straight into the ring buffer. Says whether there was room.
+#[inline(always)]
+fn send_deep(scratch: &mut Scratch, head: u64, wake: u32) -> bool {
+    const MOST_HEAD: u64 = (size_of::<RecordHeader>() + 8 * (MAX_USER_FRAMES + MAX_KERNEL_FRAMES)) as u64;
+    const REGISTERS: u64 = size_of::<Registers>() as u64;
+    if head > MOST_HEAD {
+        return false;
+    }
+    // SAFETY: the bytes reserved are enough for the longest head, the registers and the pages; the verifier checks it again. They are
+    // handed in on the one path that has them.
+    unsafe {
+        let samples = (&raw const maps::SAMPLES).cast_mut().cast();
+        let record: *mut u8 = bpf_ringbuf_reserve(samples, MOST_HEAD + REGISTERS + DEEP_TAIL_STACK as u64, 0).cast();
+        if record.is_null() {
+            return false;
+        }
+        let behind = record.add(head as usize);
+        bpf_probe_read_kernel(behind.cast(), REGISTERS as u32, (&raw const scratch.walk.registers).cast());
+        let sp = scratch.walk.registers.sp;
+        let (mut copied, mut piece) = (0, MEMORY_PAGE - (sp & (MEMORY_PAGE - 1)));
+        for _ in 0..DEEP_TAIL_STACK as u64 / MEMORY_PAGE {
+            let into = behind.add((REGISTERS + copied) as usize);
+            if bpf_probe_read_user(into.cast(), piece as u32, sp.wrapping_add(copied) as *const c_void) != 0 {
+                break;
+            }
+            copied += piece;
+            piece = MEMORY_PAGE;
+        }
+        scratch.record.header.tail_bytes = (REGISTERS + copied) as u32;
+        bpf_probe_read_kernel(record.cast(), head as u32, (&raw const scratch.record).cast());
+        bpf_ringbuf_submit(record.cast(), u64::from(wake));
+    }
+    true
 }
 
 /// Puts the kernel stack behind the user frames; returns its number of frames.

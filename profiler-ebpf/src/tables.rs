@@ -240,9 +240,10 @@ pub struct Registers {
 
 const _: () = assert!(size_of::<Registers>() == 8 * 37);
 
-/// Most bytes of stack that an unfinished sample carries, from its stack pointer up: that pointer's page and the next four. As much as
-/// fits into a value of a per-CPU map (32 KiB) beside everything else; a buffer of 16 KiB on the stack is common.
-pub const TAIL_STACK: usize = 20 * 1024;
+/// Bytes of stack that an unfinished sample carries at most, from its stack pointer up: that pointer's page and the next three.
+pub const TAIL_STACK: usize = 16 * 1024;
+/// The same, where the stack goes on behind that and the ring buffer has room: 16 pages.
+pub const DEEP_TAIL_STACK: usize = 64 * 1024;
 
 /// Whether and how rows are used: `--unwind`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

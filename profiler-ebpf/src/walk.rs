@@ -125,6 +125,7 @@ impl Walk {
     /// Adds a frame.
     #[inline(always)]
     fn note(&mut self, slot: &mut u64, address: u64) {
+        // The page of old system calls (vsyscall) lies where addresses have the mark's bit.
         let word = (address & !BY_FRAME_POINTER) | self.by_frame_pointer;
         *slot = word;
         self.depth += 1;

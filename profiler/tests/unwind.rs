@@ -196,7 +196,14 @@ fn rows_lead_from_the_leaf_to_the_first_function() {
 #[test]
 fn a_sample_that_came_too_early_is_finished_later() {
     let fixture = Fixture::build();
-    let running = fixture.run(100);
+    // A stack of 14 KiB, and one of 50: behind the first pages more are carried.
+    for depth in [100, 400] {
+        finishes_later(&fixture, depth);
+    }
+}
+
+fn finishes_later(fixture: &Fixture, depth: u32) {
+    let running = fixture.run(depth);
     let (mut pool, space) = fixture.tables();
     let (start, end) = fixture.range();
     let not_loaded = pool.space(&[Mapping { start, end, image: Mapping::NOT_LOADED, ..Mapping::default() }]);
@@ -208,7 +215,7 @@ fn a_sample_that_came_too_early_is_finished_later() {
         for mut sample in samples(&mut sampler) {
             assert_eq!((sample.end, sample.user.len()), (expected, 1));
             finish(&mut sample, &pool, space, UnwindMode::Auto);
-            fixture.check(&sample, 100);
+            fixture.check(&sample, u64::from(depth));
         }
     }
 }
@@ -221,7 +228,7 @@ fn no_sample_is_lost_for_its_tail() {
     let options =
         SamplerOptions { frequency: Frequency::new(997).unwrap(), ..options(running.pid(), WalkLoop::BpfLoop) };
     let mut sampler = Sampler::start(options, boot_now()).unwrap();
-    // More tails than the ring buffer's MiB holds.
+    // More tails than half of the ring buffer holds.
     for _ in 0..600 {
         std::thread::sleep(Duration::from_millis(50));
         if sampler.counters().unwrap().taken > 100 {
@@ -236,7 +243,7 @@ fn no_sample_is_lost_for_its_tail() {
     let counters = sampler.counters().unwrap();
     assert_eq!((counters.ring_full, counters.taken), (0, samples.len() as u64));
     let with_tail = samples.iter().filter(|sample| sample.unfinished.is_some()).count();
-    assert!(with_tail > 20 && with_tail < samples.len(), "{with_tail} of {}", samples.len());
+    assert!(with_tail > 5 && with_tail < samples.len(), "{with_tail} of {}", samples.len());
     assert!(samples.iter().all(|sample| sample.end == StackEnd::NoMappings && sample.user.len() == 1));
 }
 

@@ -164,7 +164,8 @@ impl SamplerOptions {
         }
     }
 
-    /// Bytes of the ring buffer: half a second (five polls) of samples at 512 bytes each, a power of two from 1 to 64 MiB.
+    /// Bytes of the ring buffer: half a second (five polls) of samples at 512 bytes each, a power of two from 2 to 64 MiB
+    /// (2: for tails of unfinished samples, which may fill half of it).
     pub(super) fn ring_bytes(&self, cpus: usize) -> u32 {
         let (hz, cpus) = (u64::from(self.frequency.hz()), cpus as u64);
         let least = if self.unwind == UnwindMode::FramePointers { 1 << 20 } else { 2 << 20 };

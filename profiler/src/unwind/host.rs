@@ -6,8 +6,8 @@
 use profiler_ebpf::machine::{Aarch64, WINDOW_WORDS, X86_64};
 use profiler_ebpf::rows::{self, CACHE_SLOTS, CachedRow, RowCache};
 use profiler_ebpf::tables::{
-    BY_FRAME_POINTER, Block, INDEX_ENTRIES, Mapping, PAGE_MAPPINGS, Page, Registers, Rule, Space, TAIL_STACK,
-    UnwindMode, view,
+    BY_FRAME_POINTER, Block, DEEP_TAIL_STACK, INDEX_ENTRIES, Mapping, PAGE_MAPPINGS, Page, Registers, Rule, Space,
+    TAIL_STACK, UnwindMode, view,
 };
 use profiler_ebpf::walk::{self, MEMORY_PAGE, Walk, step, step_by_frame_pointer};
 use profiler_ebpf::{MAX_USER_FRAMES, StackEnd};
@@ -157,7 +157,8 @@ pub fn finish(sample: &mut RawSample, tables: &impl Tables, space: Space, mode: 
     let Some((last, known)) = sample.user.split_last() else { return };
     let memory = StackBytes { start: registers.sp, bytes: &stack };
     // Whole pages were copied: as many as there may be, or all there were.
-    let is_cut = stack.len() as u64 >= TAIL_STACK as u64 - registers.sp % MEMORY_PAGE;
+    let copied = stack.len() as u64 + registers.sp % MEMORY_PAGE;
+    let is_cut = [TAIL_STACK as u64, DEEP_TAIL_STACK as u64].contains(&copied);
     let Walked { mut frames, mut end, registers } = walk(registers, Machine::HERE, tables, space, &memory, mode);
     // How its first frame was reached the kernel knew.
     frames.iter_mut().take(1).for_each(|frame| *frame |= last & BY_FRAME_POINTER);

@@ -212,6 +212,9 @@ fn a_signal_frame_gives_every_register_back() {
     stack[1] = row(0);
     stack[8] = CODE + ROW;
     let ucontext = 9 + 5;
+    for n in 0..16 {
+        stack[ucontext + n] = 0x100 + n as u64;
+    }
     stack[ucontext + 2] = at(0); // r10
     stack[ucontext + 10] = 0x77; // rbp
     stack[ucontext + 15] = at(0); // rsp
@@ -225,6 +228,24 @@ fn a_signal_frame_gives_every_register_back() {
     let walked = drawing.walk(Registers { sp: at(8), ..in_row(2) });
     assert_eq!(seen(&walked), (vec![row(2), CODE + ROW, CODE + 3 * ROW, row(0) - 1], StackEnd::Complete));
     assert_eq!(walked.registers.fp, 0x77);
+    // By their DWARF numbers: rax, rdx, rcx, rbx, rsi, rdi, rbp, rsp, r8 to r15.
+    let expected =
+        [0x10d, 0x10c, 0x10e, 0x10b, 0x109, 0x108, 0x77, at(0), 0x100, 0x101, at(0), 0x103, 0x104, 0x105, 0x106, 0x107];
+    assert_eq!(walked.registers.general[..16], expected);
+}
+
+/// What was read of the stack before a signal frame is not taken for what lies there: the registers went through the same place.
+#[test]
+fn the_stack_is_read_anew_after_a_signal_frame() {
+    let trampoline = Rule { cfa: Cfa::Signal as u8, ..Rule::default() };
+    let mut stack = vec![0; 100];
+    stack[0] = row(1);
+    // The ucontext begins at word 1; the interrupted function's stack at word 30.
+    stack[1 + 5 + 15] = at(30);
+    stack[1 + 5 + 16] = row(3);
+    stack[30] = row(0);
+    let walked = Drawing::new(&[end(), trampoline, cfa(RSP, 8), cfa(RSP, 8)], &stack).walk(in_row(2));
+    assert_eq!(seen(&walked), (vec![row(2), row(1), row(3), row(0) - 1], StackEnd::Complete));
 }
 
 /// Interrupted at a null pointer that was called: there is no way on.

@@ -55,6 +55,43 @@ fn a_frame_pointer_without_rows_is_checked() {
     assert_eq!(leaf(at(0), at(0), Mapping::JIT).1, StackEnd::CompleteByFramePointers);
 }
 
+/// A frame of more than a MiB is not believed without a row, though everything else about it is right.
+#[test]
+fn a_frame_pointer_far_away_is_not_believed() {
+    let far = |words: usize| {
+        let mut stack = vec![7; words];
+        stack.extend([0, row(0)]);
+        let registers = Registers { ip: JIT + 8, sp: at(0), fp: at(words as u64), all: 1, ..Registers::default() };
+        Drawing::new(&[end()], &stack).with(JIT, JIT + 0x1000, Mapping::JIT).walk(registers).end
+    };
+    assert_eq!(far((1 << 20) / 8), StackEnd::CompleteByFramePointers);
+    assert_eq!(far((1 << 20) / 8 + 1), StackEnd::JitFramePointerLost);
+}
+
+/// A trampoline can be reached by a frame pointer; what the signal interrupted was reached by its registers.
+#[test]
+fn a_signal_frame_ends_the_marks() {
+    let trampoline = Rule { cfa: Cfa::Signal as u8, ..Rule::default() };
+    let mut stack = vec![0; 100];
+    // A handler made at run time; its caller is the trampoline, whose ucontext begins at word 2.
+    stack[1] = row(1);
+    [stack[2 + 5 + 15], stack[2 + 5 + 16]] = [at(50), row(0)];
+    let registers = Registers { ip: JIT + 8, sp: at(0), fp: at(0), all: 1, ..Registers::default() };
+    let walked = Drawing::new(&[end(), trampoline], &stack).with(JIT, JIT + 0x1000, Mapping::JIT).walk(registers);
+    let frames = vec![JIT + 8, row(1) | BY_FRAME_POINTER, row(0)];
+    assert_eq!(seen(&walked), (frames, StackEnd::CompleteByFramePointers));
+}
+
+/// An address that has the mark's own bit is not taken for a mark.
+#[test]
+fn the_mark_is_never_part_of_an_address() {
+    let vsyscall = Registers { ip: 0xffff_ffff_ff60_0000, ..in_row(0) };
+    for mode in [UnwindMode::Auto, UnwindMode::FramePointers] {
+        let walked = Drawing::new(&[end()], &[7]).by(mode).walk(vsyscall);
+        assert_eq!(walked.frames, [0x7fff_ffff_ff60_0000]);
+    }
+}
+
 /// The chain of frame pointers ends in a zero: that is the first function, if the chain was followed up to there.
 #[test]
 fn a_chain_of_frame_pointers_ends_in_zero() {

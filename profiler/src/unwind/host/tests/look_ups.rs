@@ -20,7 +20,7 @@ fn words_at_odd_places_are_read() {
 /// A word that begins inside one already read, four bytes on, is not that one.
 #[test]
 fn a_word_between_two_words_is_read_for_itself() {
-    let mut bytes = vec![0; 64];
+    let mut bytes = vec![0; 600];
     bytes[..8].copy_from_slice(&row(1).to_le_bytes());
     bytes[12..20].copy_from_slice(&row(0).to_le_bytes());
     let mut drawing = Drawing::new(&[end(), cfa(RSP, 12), cfa(RSP, 8)], &[]);
@@ -28,6 +28,37 @@ fn a_word_between_two_words_is_read_for_itself() {
     let memory = StackBytes { start: STACK, bytes: &bytes };
     let walked = walk(in_row(2), Machine::X86_64, &drawing.pool, space, &memory, UnwindMode::Rows);
     assert_eq!(seen(&walked), (vec![row(2), row(1) - 1, row(0) - 1], StackEnd::Complete));
+}
+
+/// What one process's look-up has found is not another's, though the address is the same.
+#[test]
+fn the_cache_answers_for_one_space_only() {
+    let mut drawing = Drawing::new(&[end()], &[]);
+    let file = drawing.space();
+    drawing.mappings[0].image = Mapping::JIT;
+    let jit = drawing.space();
+    let memory = StackBytes { start: 0, bytes: &[] };
+    let world = World(&drawing.pool, &memory);
+    let mut cache: Box<RowCache> = Box::new([CachedRow::default(); CACHE_SLOTS]);
+    let mut find = |space| rows::find(&world, &mut cache, space, &mut Mapping::default(), row(0));
+    let (first, second) = (find(&file), find(&jit));
+    assert!(first.is(rows::Code::Rows) && second.is(rows::Code::Jit));
+    assert_eq!((find(&file), find(&jit)), (first, second));
+}
+
+/// Beyond the end of an image there are no rows, whatever lies there.
+#[test]
+fn an_image_ends_where_it_says() {
+    let mut pool = Pool::default();
+    let image = pool.add_pages(&image_of(&[(0, RULE_END), (600, RULE_END)]));
+    for (granules, expected) in [(2, StackEnd::Complete), (1, StackEnd::NoUnwindRows)] {
+        let mapping = Mapping { start: CODE, end: CODE + 1024, bias: CODE.wrapping_neg(), image, granules };
+        let space = pool.space(&[mapping]);
+        let registers = Registers { ip: CODE + 512, ..in_row(0) };
+        let memory = StackBytes { start: 0, bytes: &[] };
+        let walked = walk(registers, Machine::X86_64, &pool, space, &memory, UnwindMode::Rows);
+        assert_eq!(walked.end, expected);
+    }
 }
 
 /// Every address between the first and the last of many mappings finds its own.
