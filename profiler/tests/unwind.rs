@@ -212,8 +212,12 @@ fn finishes_later(fixture: &Fixture, depth: u32) {
         if expected == StackEnd::RowsNotLoaded {
             load(&mut sampler.take_unwind_maps().unwrap(), &pool, not_loaded, running.pid());
         }
-        for mut sample in samples(&mut sampler) {
-            assert_eq!((sample.end, sample.user.len()), (expected, 1));
+        let all = samples(&mut sampler);
+        assert!(all.iter().all(|sample| (sample.end, sample.user.len()) == (expected, 1)));
+        // Where the ring buffer is half full, on a machine that is busy elsewhere, a tail is left out.
+        let with_tail: Vec<RawSample> = all.into_iter().filter(|sample| sample.unfinished.is_some()).collect();
+        assert!(!with_tail.is_empty());
+        for mut sample in with_tail {
             finish(&mut sample, &pool, space, UnwindMode::Auto);
             fixture.check(&sample, u64::from(depth));
         }
