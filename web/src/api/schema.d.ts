@@ -21,6 +21,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/diff": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Two ranges or selectors against each other, as one call tree. */
+        get: operations["diff"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/export/folded": {
         parameters: {
             query?: never;
@@ -62,8 +79,42 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** The merged call tree of a range, pruned to the limit. */
+        /** The merged call tree of a range, pruned to the limit; from its roots, its leaves, or one function. */
         get: operations["flamegraph"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/heatmap": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Samples by the time they were taken, to 10 ms: columns of a range, rows of each column. */
+        get: operations["heatmap"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/heatmap/flamegraph": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The flame graph of a box of a heat map. */
+        get: operations["heatmap_flamegraph"];
         put?: never;
         post?: never;
         delete?: never;
@@ -130,7 +181,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Samples over time, in equal buckets. */
+        /** Samples over time, in equal buckets; by the values of a label, if asked. */
         get: operations["timeline"];
         put?: never;
         post?: never;
@@ -220,6 +271,76 @@ export interface components {
              */
             windows: number;
         };
+        /** @description `GET /api/v1/diff`: two flame graphs as one tree. */
+        Diff: {
+            /** @description The range. */
+            after: components["schemas"]["DiffSide"];
+            /** @description The base. */
+            before: components["schemas"]["DiffSide"];
+            /** @description `share` or `time`, as asked. */
+            by: string;
+            /** @description Distinct frames. */
+            frames: components["schemas"]["FrameColumns"];
+            /**
+             * Format: int64
+             * @description Nodes folded into "remainder" frames because of the limit.
+             */
+            hidden_nodes: number;
+            /** @description The tree, depth first: see [`DiffColumns`]. */
+            nodes: components["schemas"]["DiffColumns"];
+            /** @description Strings that the frames point into. */
+            strings: string[];
+        };
+        /** @description Columns of a diff's nodes, laid out as [`NodeColumns`]; siblings by falling weight of both sides together. */
+        DiffColumns: {
+            /** @description Depth; the root's is 0. */
+            depth: number[];
+            /** @description Index into the frame columns. */
+            frame: number[];
+            /** @description Samples that ended here, after. */
+            self_after: number[];
+            /** @description Samples that ended here, before. */
+            self_before: number[];
+            /** @description Samples here and below, after. */
+            total_after: number[];
+            /** @description Samples here and below, before. */
+            total_before: number[];
+            /** @description The difference of the totals in standard errors, two digits; positive when there is more after. From -2 to 2 it may be chance. */
+            z: number[];
+        };
+        /** @description One side of a [`Diff`]. */
+        DiffSide: {
+            /**
+             * Format: int64
+             * @description Range that was answered.
+             */
+            from_ms: number;
+            /**
+             * Format: int64
+             * @description Samples whose user stack is cut short.
+             */
+            incomplete: number;
+            /**
+             * Format: int64
+             * @description CPU time one sample stands for, in nanoseconds.
+             */
+            nanos_per_sample: number;
+            /**
+             * Format: int64
+             * @description Time that was recorded in the range.
+             */
+            recorded_ms: number;
+            /**
+             * Format: int64
+             * @description Samples in all.
+             */
+            samples: number;
+            /**
+             * Format: int64
+             * @description Range that was answered.
+             */
+            to_ms: number;
+        };
         /** @description `GET /api/v1/flamegraph`. */
         FlameGraph: {
             /** @description Distinct frames. */
@@ -280,6 +401,41 @@ export interface components {
             reason?: string | null;
             /** @description `ok` or `failing`. */
             status: string;
+        };
+        /** @description `GET /api/v1/heatmap`: samples by the time they were taken. */
+        HeatMap: {
+            /**
+             * Format: int64
+             * @description Width of a column, in nanoseconds; a row's is this by `rows`.
+             */
+            column_nanos: number;
+            /**
+             * Format: int32
+             * @description Columns.
+             */
+            columns: number;
+            /**
+             * Format: int64
+             * @description Range that was answered.
+             */
+            from_ms: number;
+            /**
+             * Format: int32
+             * @description Rows of each.
+             */
+            rows: number;
+            /** @description Samples of each cell: cell `i` is column `i / rows`, row `i % rows`, and later rows are later in the column. */
+            samples: number[];
+            /**
+             * Format: int64
+             * @description Range that was answered.
+             */
+            to_ms: number;
+            /**
+             * Format: int64
+             * @description Samples of the range whose time is not known (any more).
+             */
+            untimed: number;
         };
         /** @description One value. */
         LabelValue: {
@@ -395,6 +551,7 @@ export interface components {
              * @description Start of the first bucket.
              */
             from_ms: number;
+            groups?: components["schemas"]["TimelineGroups"] | null;
             /**
              * Format: int64
              * @description Width of a bucket.
@@ -418,6 +575,22 @@ export interface components {
             samples: number[];
             /** @description Share of all CPU time that was not idle, 0 to 1, whole host whatever the filter; null where nothing was recorded. */
             utilisation: (number | null)[];
+        };
+        /** @description A timeline grouped by a label. */
+        TimelineGroups: {
+            /**
+             * Format: int64
+             * @description How many other values there are.
+             */
+            hidden_values: number;
+            /** @description The label. */
+            label: string;
+            /** @description Samples of all other values, one entry a bucket. */
+            others: number[];
+            /** @description Samples of each value, one entry a bucket. */
+            samples: number[][];
+            /** @description The values with the most samples, these first; the empty value is "has none". */
+            values: string[];
         };
         /** @description `GET /api/v1/top`: functions by falling self. */
         Top: {
@@ -556,6 +729,106 @@ export interface operations {
             };
         };
     };
+    diff: {
+        parameters: {
+            query?: {
+                /** @description Start after. Default `now-1h`. */
+                from?: string;
+                /** @description End after. Default `now`. */
+                to?: string;
+                /** @description Selector after. Default: everything. */
+                filter?: string;
+                /** @description Start before. Default: `from`. */
+                base_from?: string;
+                /** @description End before. Default: `to`. */
+                base_to?: string;
+                /** @description Selector before. Default: `filter`. */
+                base_filter?: string;
+                /** @description Most nodes to send (default 100000). */
+                limit?: number;
+                /** @description What is compared: `share` of each side's samples (default), or `time`: CPU time by recorded time. */
+                by?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The tree, as columns. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Diff"];
+                };
+            };
+            /** @description A parameter is wrong: `bad_selector`, `bad_time_range`, `unknown_label`, `limit_out_of_range`, `bad_parameter`. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A page of another site asks: `cross_site`. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The Host header is not one of ours: `wrong_host`. */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The answer would take too much memory: `query_too_large`. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A defect: `internal`. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `database_unreadable`, or `busy` with a Retry-After header. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The deadline passed: `query_too_large`. */
+            504: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     export_folded: {
         parameters: {
             query?: {
@@ -606,6 +879,15 @@ export interface operations {
             };
             /** @description The Host header is not one of ours: `wrong_host`. */
             421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The answer would take too much memory: `query_too_large`. */
+            422: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -699,6 +981,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description The answer would take too much memory: `query_too_large`. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description A defect: `internal`. */
             500: {
                 headers: {
@@ -737,11 +1028,12 @@ export interface operations {
                 to?: string;
                 /** @description Label selector, such as `{comm="postgres", container=~"web-.*"}`. Default: everything. */
                 filter?: string;
-                /**
-                 * @description Flame graph: most nodes to send (default 100000). Timeline: most points (default 600). Top and label values: most
-                 *     rows (default 200). Exports: most nodes (default 1000000 folded, 10000 SVG).
-                 */
+                /** @description Most nodes to send (default 100000). */
                 limit?: number;
+                /** @description Where it is seen from: `topdown` (default), `bottomup`, or with `focus` `callers` or `callees`. */
+                mode?: string;
+                /** @description The name of a function, for `callers` and `callees`. */
+                focus?: string;
             };
             header?: never;
             path?: never;
@@ -778,6 +1070,217 @@ export interface operations {
             };
             /** @description The Host header is not one of ours: `wrong_host`. */
             421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The answer would take too much memory: `query_too_large`. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A defect: `internal`. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `database_unreadable`, or `busy` with a Retry-After header. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The deadline passed: `query_too_large`. */
+            504: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    heatmap: {
+        parameters: {
+            query?: {
+                /** @description Start: `now-1m`, RFC 3339, or Unix time in s, ms, us or ns. Default `now-1h`. */
+                from?: string;
+                /** @description End, in the same forms. Default `now`. */
+                to?: string;
+                /** @description Label selector. Default: everything. */
+                filter?: string;
+                /** @description Equal slices of the range (default 60). */
+                columns?: number;
+                /** @description Equal slices of each column (default 50). */
+                rows?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The cells, one column after the other. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HeatMap"];
+                };
+            };
+            /** @description A parameter is wrong: `bad_selector`, `bad_time_range`, `unknown_label`, `limit_out_of_range`, `bad_parameter`. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A page of another site asks: `cross_site`. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The Host header is not one of ours: `wrong_host`. */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The answer would take too much memory: `query_too_large`. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A defect: `internal`. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `database_unreadable`, or `busy` with a Retry-After header. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The deadline passed: `query_too_large`. */
+            504: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    heatmap_flamegraph: {
+        parameters: {
+            query?: {
+                /** @description Start of the heat map. Default `now-1h`. */
+                from?: string;
+                /** @description Its end. Default `now`. */
+                to?: string;
+                /** @description Label selector. Default: everything. */
+                filter?: string;
+                /** @description The heat map's columns (default 60). */
+                columns?: number;
+                /** @description The heat map's rows (default 50). */
+                rows?: number;
+                /** @description First column of the box, from 0 (default 0). */
+                column_from?: number;
+                /** @description Last column of the box (default the last). */
+                column_to?: number;
+                /** @description First row of the box, from 0 (default 0). */
+                row_from?: number;
+                /** @description Last row of the box (default the last). */
+                row_to?: number;
+                /** @description Most nodes to send (default 100000). */
+                limit?: number;
+                /** @description As for `/api/v1/flamegraph`. */
+                mode?: string;
+                /** @description As for `/api/v1/flamegraph`. */
+                focus?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The tree, as columns. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["FlameGraph"];
+                };
+            };
+            /** @description A parameter is wrong: `bad_selector`, `bad_time_range`, `unknown_label`, `limit_out_of_range`, `bad_parameter`. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A page of another site asks: `cross_site`. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The Host header is not one of ours: `wrong_host`. */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The answer would take too much memory: `query_too_large`. */
+            422: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -852,6 +1355,15 @@ export interface operations {
             };
             /** @description The Host header is not one of ours: `wrong_host`. */
             421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The answer would take too much memory: `query_too_large`. */
+            422: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -957,6 +1469,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description The answer would take too much memory: `query_too_large`. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description A defect: `internal`. */
             500: {
                 headers: {
@@ -1031,6 +1552,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description The answer would take too much memory: `query_too_large`. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description A defect: `internal`. */
             500: {
                 headers: {
@@ -1069,11 +1599,12 @@ export interface operations {
                 to?: string;
                 /** @description Label selector, such as `{comm="postgres", container=~"web-.*"}`. Default: everything. */
                 filter?: string;
-                /**
-                 * @description Flame graph: most nodes to send (default 100000). Timeline: most points (default 600). Top and label values: most
-                 *     rows (default 200). Exports: most nodes (default 1000000 folded, 10000 SVG).
-                 */
+                /** @description Most points (default 600). */
                 limit?: number;
+                /** @description A label: the answer then has a series of samples for each of its values. */
+                by?: string;
+                /** @description Most series (default 10); the rest is `others`. */
+                series?: number;
             };
             header?: never;
             path?: never;
@@ -1110,6 +1641,15 @@ export interface operations {
             };
             /** @description The Host header is not one of ours: `wrong_host`. */
             421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The answer would take too much memory: `query_too_large`. */
+            422: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -1196,6 +1736,15 @@ export interface operations {
             };
             /** @description The Host header is not one of ours: `wrong_host`. */
             421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The answer would take too much memory: `query_too_large`. */
+            422: {
                 headers: {
                     [name: string]: unknown;
                 };
