@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use profiler::profile::{TimeRange, WallNanos};
-use profiler::query::{self, Selector};
+use profiler::query::{self, By, Selector};
 use profiler::store::Reader;
 
 use crate::dice::Dice;
@@ -96,6 +96,27 @@ impl Asker {
     pub fn last(&mut self, windows: u64) -> anyhow::Result<Times> {
         let windows = windows.min(self.windows);
         self.time(|asker| asker.flame_graph(asker.windows - windows, asker.windows, None))
+    }
+
+    /// Any day against any other; of a history of one day, its halves.
+    pub fn diff(&mut self) -> anyhow::Result<Times> {
+        let length = (24 * HOUR).min(self.windows / 2);
+        let days = self.windows / length.max(1);
+        let selector = Selector::default();
+        self.time(|asker| {
+            let mut day = || {
+                let from = asker.dice.below(days) * length;
+                TimeRange { from: host::wall(from), to: host::wall(from + length) }
+            };
+            let sides = [(day(), &selector), (day(), &selector)];
+            let diff = query::diff(&mut asker.reader, sides, By::Share, NODES)?;
+            let totals = diff.nodes.first().map_or([0; 2], |root| root.total);
+            anyhow::ensure!(
+                totals == [length * asker.per_window; 2],
+                "a diff of {length} windows has {totals:?} samples"
+            );
+            Ok(())
+        })
     }
 
     /// The busiest functions of a day, the values of a label, the timeline: what the page asks beside the flame graph.

@@ -79,6 +79,7 @@ const INGEST: Goal = Least(10.0);
 const ALIGNED_DAY: Goal = Most(40.0);
 const ANY_RANGE: Goal = Most(120.0);
 const MONTH: Goal = Most(150.0);
+const DIFF_OF_DAYS: Goal = Most(100.0);
 /// The median answer about the month as a multiple of that about an hour.
 const GROWTH: Goal = Most(3.0);
 
@@ -195,6 +196,9 @@ fn run(kind: Kind, size: Goal, long: bool, scale: Scale, folder: &Path, report: 
             report.add(format!("{name}: 30 days, p50"), month.percentile(50), "ms", Goal::None);
             report.add(format!("{name}: 30 days, p95"), month.percentile(95), "ms", MONTH);
             report.add(format!("{name}: 30 days over an hour"), month.percentile(50) / hour, "x", GROWTH);
+            let diff = asker.diff()?;
+            report.add(format!("{name}: diff of two days, p50"), diff.percentile(50), "ms", Goal::None);
+            report.add(format!("{name}: diff of two days, p95"), diff.percentile(95), "ms", DIFF_OF_DAYS);
             let any = asker.any(windows)?;
             report.add(format!("{name}: any part of 30 days, any filter, p95"), any.percentile(95), "ms", ANY_RANGE);
             Ok(())
