@@ -178,7 +178,7 @@ pub struct Record {
     pub words: [u64; MAX_USER_FRAMES + MAX_KERNEL_FRAMES + (MAX_TAIL + 4096) / 8],
 }
 
-const _: () = assert!(size_of::<Record>() == 104 + 8 * (512 + 127) + 296 + 20_480 + 4096);
+const _: () = assert!(size_of::<Record>() == 104 + 8 * (512 + 127) + 296 + 16_384 + 4096);
 
 /// Why bytes are not a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

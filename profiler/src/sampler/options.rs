@@ -168,7 +168,7 @@ impl SamplerOptions {
     /// (2: for tails of unfinished samples, which may fill half of it).
     pub(super) fn ring_bytes(&self, cpus: usize) -> u32 {
         let (hz, cpus) = (u64::from(self.frequency.hz()), cpus as u64);
-        let least = if self.unwind == UnwindMode::FramePointers { 1 << 20 } else { 2 << 20 };
+        let least = if self.unwind == UnwindMode::FramePointers { 1 << 20 } else { 4 << 20 };
         // Unfinished samples carry their stack. While programs start they are many, but the tables come within a poll.
         let tails =
             if self.unwind == UnwindMode::FramePointers { 0 } else { hz.min(199) * cpus * TAIL_STACK as u64 / 8 };
