@@ -158,7 +158,7 @@ mod tests {
               serve 9/1 User
                 parse 6/6 User
                 read 2/2 Kernel
-            [stack cut short: caller keeps no frame pointer] 4/0 Note
+            [stack cut short: caller keeps no frame pointer: app] 4/0 Note
               serve 4/4 User
           idle 3/3 Process
         ");

@@ -5,10 +5,11 @@
 
 use std::cmp::Ordering;
 use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 
 use super::merge::Counts;
 use super::tree::{Kept, Labels, Placed, Scale, Shown, Tree, add, by_content};
-use super::{QueryError, note};
+use super::{QueryError, note_in};
 use crate::profile::{Frame, FrameId, FrameKind};
 use crate::store::{FunctionId, Marks, RowMap, Snapshot, StackId};
 
@@ -31,8 +32,14 @@ pub(super) fn grow<const N: usize>(
     for top in tops {
         let comm = labels.get(&snapshot.text(top.comm)?, FrameKind::Process);
         let process = *processes.entry(comm).or_insert_with(|| tree.push(0, comm, [0; N]));
-        let top_node = match top.end.and_then(note) {
-            Some(note) => tree.push(process, labels.get(note, FrameKind::Note), [0; N]),
+        // The notes of this top, by the file that the walk ended in: one more row for each below the process.
+        let mut notes: HashMap<Option<Arc<str>>, u32> = HashMap::new();
+        let mut note_of = |tree: &mut Tree<N>, binary: Option<&Arc<str>>| match top.end.and_then(|end| {
+            note_in(end, binary.map(|path| &**path))
+        }) {
+            Some(note) => *notes
+                .entry(binary.cloned())
+                .or_insert_with(|| tree.push(process, labels.get(&note, FrameKind::Note), [0; N])),
             None => process,
         };
         for (side, counts) in counts.iter().enumerate() {
@@ -53,12 +60,22 @@ pub(super) fn grow<const N: usize>(
                 }
             }
         }
-        if let Some(empty) = selves.first_mut() {
-            add(&mut tree.selves[top_node as usize], std::mem::replace(empty, [0; N]));
+        if let Some(empty) = selves.first_mut()
+            && empty.iter().any(|samples| *samples > 0)
+        {
+            let node = note_of(&mut tree, None);
+            add(&mut tree.selves[node as usize], std::mem::replace(empty, [0; N]));
         }
         marks.drain(|at| {
             let (parent, frame) = snapshot.caller(FunctionId(at));
-            let parent = if parent.0 == 0 { top_node } else { nodes[parent.0 as usize] };
+            let parent = match parent.0 {
+                0 => {
+                    let outermost = snapshot.frame(frame);
+                    let file = outermost.binary.as_ref().filter(|_| outermost.kind != FrameKind::Kernel);
+                    note_of(&mut tree, file)
+                }
+                caller => nodes[caller as usize],
+            };
             let own = std::mem::replace(&mut selves[at as usize], [0; N]);
             nodes[at as usize] = tree.push(parent, Shown::frame(frame), own);
         });

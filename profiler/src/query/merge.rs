@@ -161,7 +161,7 @@ mod tests {
 
     use super::*;
     use crate::profile::WallNanos;
-    use crate::query::{flame_graph, note, parse_selector};
+    use crate::query::{flame_graph, note_in, parse_selector};
     use crate::store::drawing::{EPOCH, SECONDS, name_all, window};
     use crate::store::{Reader, Store};
 
@@ -176,6 +176,9 @@ mod tests {
         count: u64,
     }
 
+    /// The file that all drawn user frames are in.
+    const FILE: &str = "/usr/bin/app";
+
     type Passes = fn(&Line) -> bool;
 
     impl Line {
@@ -188,7 +191,8 @@ mod tests {
         fn path(&self) -> String {
             let mut path = vec![format!("c{}", self.comm)];
             if self.cut {
-                path.push(note(StackEnd::FramePointerLost).unwrap().into());
+                let file = self.stack.first().map(|_| FILE);
+                path.push(note_in(StackEnd::FramePointerLost, file).unwrap());
             }
             path.extend(self.stack.iter().map(|name| format!("f{name}")));
             path.join(";")

@@ -22,6 +22,37 @@ pub const fn note(end: StackEnd) -> Option<&'static str> {
     })
 }
 
+/// The note with the file whose frame the walk ended at, where that is the one to look at: `[...: libfoo.so]`.
+#[must_use]
+pub fn note_in(end: StackEnd, path: Option<&str>) -> Option<String> {
+    let note = note(end)?;
+    let file = path.and_then(|path| path.rsplit('/').next()).filter(|_| remedy(end).is_some());
+    Some(match file {
+        Some(file) => format!("{}: {file}]", note.trim_end_matches(']')),
+        None => note.to_owned(),
+    })
+}
+
+/// What a person can do about stacks that end so in a file; `None` where the file is not to blame.
+#[must_use]
+pub const fn remedy(end: StackEnd) -> Option<&'static str> {
+    Some(match end {
+        StackEnd::FramePointerLost => {
+            "walk by unwind rows (--unwind auto), or build it with frame pointers: -fno-omit-frame-pointer, -C force-frame-pointers=yes"
+        }
+        StackEnd::NoUnwindRows => "build it with unwind tables (-fasynchronous-unwind-tables) or with frame pointers",
+        StackEnd::RowsNotLoaded => "passes by itself within a second; if it stays, raise --unwind-memory",
+        StackEnd::UnsupportedRule => "its assembler code describes its stack in a way that is not understood: report the file",
+        StackEnd::ReturnAddressLost | StackEnd::StackNotRising => {
+            "its unwind tables do not describe its code: hand-written assembler, most likely"
+        }
+        StackEnd::JitFramePointerLost => {
+            "ask its runtime for frame pointers: java -XX:+PreserveFramePointer, node --interpreted-frames-native-stack"
+        }
+        _ => return None,
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::HashSet;
@@ -39,5 +70,16 @@ mod tests {
             note(StackEnd::TruncatedAtMaxDepth),
             Some(&*format!("[truncated at {} frames]", profiler_ebpf::MAX_USER_FRAMES))
         );
+    }
+
+    /// Where the file is to blame it is named, by its name alone.
+    #[test]
+    fn a_note_names_the_file_to_look_at() {
+        let path = Some("/usr/lib/libfoo.so.1");
+        let rows = note_in(StackEnd::NoUnwindRows, path);
+        assert_eq!(rows.as_deref(), Some("[stack cut short: file has no unwind rows: libfoo.so.1]"));
+        assert_eq!(note_in(StackEnd::NoUnwindRows, None).as_deref(), note(StackEnd::NoUnwindRows));
+        assert_eq!(note_in(StackEnd::TruncatedAtMaxDepth, path).as_deref(), Some("[truncated at 512 frames]"));
+        assert_eq!(note_in(StackEnd::Complete, path), None);
     }
 }

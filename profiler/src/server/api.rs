@@ -316,6 +316,34 @@ pub struct HeatMap {
     pub untimed: u64,
 }
 
+/// `GET /api/v1/quality`: how many stacks are whole, and where, why and whose the others end.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, ToSchema)]
+pub struct Quality {
+    /// Samples in all.
+    pub samples: u64,
+    /// Those whose user stack is whole, or that have none.
+    pub complete: u64,
+    /// The others, by falling samples.
+    pub incomplete: Vec<Incomplete>,
+    /// Rows that the limit left out.
+    pub hidden_rows: u64,
+}
+
+/// Samples whose user stack is cut short, of one cause, in one file.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+pub struct Incomplete {
+    /// How the walk ended: a key of `totals.stacks` in `/api/v1/status`.
+    pub cause: String,
+    /// Name of the processes.
+    pub comm: String,
+    /// Path of the file of the outermost frame there is; null without one.
+    pub binary: Option<String>,
+    /// Samples.
+    pub samples: u64,
+    /// What can be done; null where nothing can, or where it passes by itself.
+    pub remedy: Option<String>,
+}
+
 /// `GET /api/v1/top`: functions by falling self.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, ToSchema)]
 pub struct Top {

@@ -140,6 +140,24 @@ impl<'a> Strings<'a> {
     }
 }
 
+/// How good the stacks are.
+#[must_use]
+pub fn quality(quality: query::Quality) -> api::Quality {
+    let row = |row: query::Incomplete| api::Incomplete {
+        cause: row.end.name().to_owned(),
+        comm: row.comm.as_ref().into(),
+        binary: row.binary.as_deref().map(Into::into),
+        samples: row.samples,
+        remedy: row.remedy.map(Into::into),
+    };
+    api::Quality {
+        samples: quality.samples,
+        complete: quality.complete,
+        incomplete: quality.incomplete.into_iter().map(row).collect(),
+        hidden_rows: quality.hidden_rows,
+    }
+}
+
 /// The table.
 #[must_use]
 pub fn top(top: query::Top) -> api::Top {

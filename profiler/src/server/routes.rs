@@ -93,6 +93,7 @@ pub fn configure(config: &mut ServiceConfig<'_>) {
         .service(heatmap)
         .service(heatmap_flamegraph)
         .service(top)
+        .service(quality)
         .service(labels)
         .service(label_values);
     config.service(export_folded).service(export_svg).service(status);
@@ -265,6 +266,18 @@ async fn top(state: Data<State>, params: Query<RangeParams>) -> Result<HttpRespo
     let ask = move |reader: &mut _| {
         let top = query::top(reader, question.range, &question.selector, question.limit)?;
         to_json(&from_query::top(top))
+    };
+    Ok(json(StatusCode::OK, state.readers.ask(ask).await?))
+}
+
+/// How good the stacks are: whole ones, and where, why and whose the others end, by falling samples.
+#[utoipa::path(tag = "profiles", params(RangeParams), responses((status = 200, body = api::Quality, description = "The quality."), Problems))]
+#[get("/api/v1/quality")]
+async fn quality(state: Data<State>, params: Query<RangeParams>) -> Result<HttpResponse, Failure> {
+    let question = Question::parse(params.into_inner(), &TOP_ROWS, &state)?;
+    let ask = move |reader: &mut _| {
+        let quality = query::quality(reader, question.range, &question.selector, question.limit)?;
+        to_json(&from_query::quality(quality))
     };
     Ok(json(StatusCode::OK, state.readers.ask(ask).await?))
 }

@@ -254,6 +254,18 @@ fn top_and_timeline_count_the_same_samples() {
     assert_eq!((sum("samples"), sum("lost"), sum("incomplete")), (100, 3, 2), "{timeline}");
 }
 
+/// Whole stacks and the others, by cause and file, add up; each cause that has one comes with its remedy.
+#[test]
+fn quality_accounts_for_every_sample() {
+    let server = server();
+    let quality = server.get("/api/v1/quality").json();
+    let rows = quality["incomplete"].as_array().unwrap();
+    let incomplete: u64 = rows.iter().map(|row| row["samples"].as_u64().unwrap()).sum();
+    assert_eq!((&quality["samples"], quality["complete"].as_u64()), (&100.into(), Some(100 - incomplete)), "{quality}");
+    assert_eq!(incomplete, 2, "{quality}");
+    assert!(rows.iter().all(|row| row["cause"].is_string() && row["comm"].is_string()), "{quality}");
+}
+
 /// Values with their samples, busiest first; a label without values in any process has the empty one.
 #[test]
 fn label_values_are_counted() {

@@ -13,6 +13,9 @@ export interface Shortfall {
   samples: number;
 }
 
+/** Notes name the file as well: `[stack cut short: file has no unwind rows: libfoo.so]`. Here it has a column of its own. */
+export const FILE_OF_NOTE = /(?<=: [^:]*): [^:]*\]$/;
+
 /**
  * Stacks cut short. The binary is that of the outermost frame that could be seen: its caller is what is missing; frames of
  * the kernel do not count. By falling samples.
@@ -21,7 +24,7 @@ export function cutShort(tree: CallTree): Shortfall[] {
   const found = new Shortfalls(tree);
   for (let i = 0; i < tree.size; i++) {
     if (tree.frames.kind[tree.frame[i]] !== FrameKind.Note) continue;
-    const reason = tree.frames.strings[tree.frames.name[tree.frame[i]]];
+    const reason = tree.frames.strings[tree.frames.name[tree.frame[i]]].replace(FILE_OF_NOTE, "]");
     if (tree.self[i] > 0) found.add(reason, -1, tree.self[i]);
     for (let child = i + 1; child < tree.end[i]; child = tree.end[child]) {
       const frame = tree.frame[child];
