@@ -8,7 +8,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo } from "node:net";
 import { extname, join, normalize } from "node:path";
 import { gzipSync } from "node:zlib";
-import type { FlameGraph, LabelValues, Problem, Status, Timeline, Top } from "../src/api/contract";
+import type { Diff, FlameGraph, HeatMap, LabelValues, Problem, Status, Timeline, Top } from "../src/api/contract";
 import { parseSelector } from "../src/model/selector";
 import { parseInstant, resolveInstant } from "../src/model/time-range";
 import { syntheticFlameGraph } from "../src/testing/synthetic";
@@ -111,7 +111,21 @@ function answer(
   const shown = empty ? only(whole, "no such process") : comm === null ? whole : only(whole, comm);
   switch (path) {
     case "timeline":
-      json(timeline(from, to, shown.samples / context.profile.samples, empty));
+      json(grouped(timeline(from, to, shown.samples / context.profile.samples, empty), shown, query));
+      break;
+    case "diff": {
+      const base = (name: string) => resolveInstant(parseInstant(query.get(name) ?? "now") ?? "now", now);
+      const before = base("base_to") < now - 1_800_000 ? without(context.profile, "nginx") : context.profile;
+      json(
+        diff({ ...before, from_ms: base("base_from"), to_ms: base("base_to") }, { ...shown, from_ms: from, to_ms: to }),
+      );
+      break;
+    }
+    case "heatmap":
+      json(heatMap(from, to, Number(query.get("columns")), Number(query.get("rows")), shown.samples));
+      break;
+    case "heatmap/flamegraph":
+      json({ ...shown, from_ms: from, to_ms: to } satisfies FlameGraph);
       break;
     case "flamegraph":
       if (shown === context.profile && context.packed !== null) sendPacked(response, context.packed);
@@ -202,7 +216,84 @@ function timeline(from: number, to: number, share: number, empty: boolean): Time
     buckets.lost.push(!gap && at % 97 === 13 ? 41 : 0);
     buckets.incomplete.push(gap ? 0 : Math.round(busy * share * 97 * step * 0.00002 * (10 + 8 * Math.sin(at / 50))));
   }
-  return { from_ms: first, to_ms: first + count * step, step_ms: step, buckets };
+  return { from_ms: first, to_ms: first + count * step, step_ms: step, buckets, groups: null };
+}
+
+/** The timeline with its samples shared out among the processes. */
+function grouped(whole: Timeline, shown: FlameGraph, query: URLSearchParams): Timeline {
+  const label = query.get("by");
+  if (label === null) return whole;
+  const { values } = processes(shown);
+  const named = values.slice(0, Number(query.get("series") ?? 10));
+  const share = (samples: number) => whole.buckets.samples.map((n) => Math.floor((n * samples) / shown.samples));
+  const samples = named.map((value) => share(value.samples));
+  const others = whole.buckets.samples.map((n, i) => n - samples.reduce((sum, one) => sum + one[i], 0));
+  const hidden_values = values.length - named.length;
+  return { ...whole, groups: { label, values: named.map(({ value }) => value), samples, others, hidden_values } };
+}
+
+/** Two profiles with the same frames as one tree. */
+function diff(before: FlameGraph, after: FlameGraph): Diff {
+  interface Joined {
+    frame: number;
+    figures: [number, number, number, number];
+    below: Map<number, Joined>;
+  }
+  const joined = (frame: number): Joined => ({ frame, figures: [0, 0, 0, 0], below: new Map() });
+  const root = joined(before.nodes.frame[0]);
+  [before, after].forEach(({ nodes }, side) => {
+    const open: Joined[] = [];
+    nodes.depth.forEach((depth, i) => {
+      const parent = open[depth - 1];
+      const at = depth === 0 ? root : (parent.below.get(nodes.frame[i]) ?? joined(nodes.frame[i]));
+      if (depth > 0) parent.below.set(nodes.frame[i], at);
+      at.figures[side] += nodes.total[i];
+      at.figures[side + 2] += nodes.self[i];
+      open[depth] = at;
+    });
+  });
+  const nodes: Diff["nodes"] = {
+    depth: [],
+    frame: [],
+    total_before: [],
+    total_after: [],
+    self_before: [],
+    self_after: [],
+    z: [],
+  };
+  const emit = ({ frame, figures, below }: Joined, depth: number): void => {
+    nodes.depth.push(depth);
+    nodes.frame.push(frame);
+    nodes.total_before.push(figures[0]);
+    nodes.total_after.push(figures[1]);
+    nodes.self_before.push(figures[2]);
+    nodes.self_after.push(figures[3]);
+    nodes.z.push(0);
+    for (const child of below.values()) emit(child, depth + 1);
+  };
+  emit(root, 0);
+  const side = ({ from_ms, to_ms, samples, nanos_per_sample, incomplete }: FlameGraph) => ({
+    from_ms,
+    to_ms,
+    samples,
+    nanos_per_sample,
+    incomplete,
+    recorded_ms: to_ms - from_ms,
+  });
+  const { strings, frames } = after;
+  return { before: side(before), after: side(after), by: "share", hidden_nodes: 0, strings, frames, nodes };
+}
+
+/** Something that beats every 1.7 s, on a slow wave. */
+function heatMap(from: number, to: number, columns: number, rows: number, samples: number): HeatMap {
+  const cells = columns * rows;
+  const each = (to - from) / cells;
+  const values = Array.from({ length: cells }, (_, i) => {
+    const at = from + i * each;
+    const beat = at % 1_700 < Math.max(180, each * 0.4) ? 1 : 0.25;
+    return samples === 0 ? 0 : Math.round(9 * beat * (0.6 + 0.4 * Math.sin(at / 97_000)));
+  });
+  return { from_ms: from, to_ms: to, columns, rows, column_nanos: each * rows * 1e6, samples: values, untimed: 0 };
 }
 
 /** The profile with the subtree of one process alone. */

@@ -235,24 +235,27 @@ describe("the other views", () => {
     await map.waitFor();
     const box = await map.boundingBox();
     if (box === null) throw new Error("no heat map");
-    const asked = await person.answerTo(
-      async () => {
+    const [asked] = await Promise.all([
+      person.page.waitForRequest((request) => request.url().includes("heatmap/flamegraph")),
+      (async () => {
         await person.page.mouse.move(box.x + box.width * 0.6, box.y + 10);
         await person.page.mouse.down();
-        await person.page.mouse.move(box.x + box.width * 0.9, box.y + 30, { steps: 4 });
+        await person.page.mouse.move(box.x + box.width * 0.9, box.y + box.height - 9, { steps: 4 });
         await person.page.mouse.up();
-      },
-      "from",
-      /^\d+$/,
-    );
-    await person.param("brush", new RegExp(`^${asked.searchParams.get("from")}-`));
+      })(),
+    ]);
+    await person.param("box", /^\d+x\d+:\d+-\d+:\d+-\d+$/);
+    await person.param("from", /^\d+$/);
+    expect(person.params().get("box")).toContain(`:${new URL(asked.url()).searchParams.get("column_from")}-`);
     await map.focus();
     await person.page.keyboard.press("Escape");
-    await person.param("brush", null);
+    await person.param("box", null);
     await person.page.keyboard.press("ArrowRight");
     await person.page.keyboard.press("Shift+ArrowDown");
     await person.page.keyboard.press("Enter");
-    await person.param("brush", /^\d+-\d+$/);
+    await person.param("box", /^\d+x\d+:\d+-\d+:\d+-\d+$/);
+    await person.page.getByRole("button", { name: "Zoom in", exact: true }).click();
+    await person.param("box", null);
   });
 
   test("quality says what is missing and what helps", async () => {

@@ -5,15 +5,19 @@
  * (nobody answered). Nothing is retried here.
  */
 
+import type { HeatBox } from "../model/heat-cells";
 import type { Instant } from "../model/time-range";
-import type { FlameGraph, Labels, LabelValues, Problem, Status, Timeline, Top } from "./contract";
+import type { Diff, FlameGraph, HeatMap, Labels, LabelValues, Problem, Status, Timeline, Top } from "./contract";
 import {
+  checkHeatMap,
   checkLabels,
   checkLabelValues,
   checkStatus,
   checkTimeline,
   checkTop,
+  type DecodedDiff,
   type DecodedFlameGraph,
+  decodeDiff,
   decodeFlameGraph,
 } from "./decode";
 
@@ -40,15 +44,56 @@ export interface Scope {
 /** Longer than any honest query; the server has a deadline of its own. */
 const TIMEOUT_MS = 60_000;
 
-export const fetchTimeline = async (scope: Scope, points: number, signal: AbortSignal): Promise<Timeline> =>
-  checkTimeline(await ask<Timeline>("timeline", { ...scope, limit: points }, signal));
+/** The timeline; with `by`, also the samples of each of the largest values of that label. */
+export const fetchTimeline = async (
+  scope: Scope,
+  points: number,
+  by: { label: string; series: number } | null,
+  signal: AbortSignal,
+): Promise<Timeline> => {
+  const grouped = by === null ? {} : { by: by.label, series: by.series };
+  return checkTimeline(await ask<Timeline>("timeline", { ...scope, limit: points, ...grouped }, signal));
+};
 
-export const fetchFlameGraph = async (scope: Scope, signal: AbortSignal): Promise<DecodedFlameGraph> => {
-  const answer = await ask<FlameGraph>("flamegraph", scope, signal);
+/** The flame graph of a range, or of a box of its heat map. */
+export const fetchFlameGraph = async (
+  scope: Scope,
+  box: HeatBox | null,
+  signal: AbortSignal,
+): Promise<DecodedFlameGraph> => {
+  const answer =
+    box === null
+      ? await ask<FlameGraph>("flamegraph", scope, signal)
+      : await ask<FlameGraph>("heatmap/flamegraph", { ...scope, ...boxParameters(box) }, signal);
   performance.mark("decode:start");
   const decoded = decodeFlameGraph(answer);
   performance.measure("decode", "decode:start");
   return decoded;
+};
+
+function boxParameters(box: HeatBox): Parameters {
+  return {
+    columns: box.columns,
+    rows: box.rows,
+    column_from: box.columnFrom,
+    column_to: box.columnTo,
+    row_from: box.rowFrom,
+    row_to: box.rowTo,
+  };
+}
+
+export const fetchHeatMap = async (
+  scope: Scope,
+  size: { columns: number; rows: number },
+  signal: AbortSignal,
+): Promise<HeatMap> => checkHeatMap(await ask<HeatMap>("heatmap", { ...scope, ...size }, signal));
+
+/** Both sides, cut down together: what one has, the other has too. */
+export const fetchDiff = async (base: Scope, scope: Scope, signal: AbortSignal): Promise<DecodedDiff> => {
+  const sides = { ...scope, base_from: base.from, base_to: base.to, base_filter: base.filter };
+  // An empty filter is one; left out it would be the other side's.
+  if (base.filter === "") sides.base_filter = "{}";
+  return decodeDiff(await ask<Diff>("diff", sides, signal));
 };
 
 export const fetchTop = async (scope: Scope, rows: number, signal: AbortSignal): Promise<Top> =>

@@ -18,6 +18,8 @@ type Written<T> = T extends (infer Item)[]
     : T;
 
 export type Timeline = Written<Schemas["Timeline"]>;
+export type Diff = Written<Schemas["Diff"]>;
+export type HeatMap = Written<Schemas["HeatMap"]>;
 export type FlameGraph = Written<Schemas["FlameGraph"]>;
 export type Top = Written<Schemas["Top"]>;
 export type Labels = Written<Schemas["Labels"]>;

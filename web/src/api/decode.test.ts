@@ -4,8 +4,17 @@ import { describe, expect, test } from "vitest";
 import { describeFrame, FrameKind } from "../model/call-tree";
 import { flameGraphFromText } from "../testing/profile-from-text";
 import { syntheticFlameGraph } from "../testing/synthetic";
-import type { FlameGraph, LabelValues, Problem, Status, Timeline, Top } from "./contract";
-import { checkLabelValues, checkStatus, checkTimeline, checkTop, decodeFlameGraph, MalformedAnswer } from "./decode";
+import type { Diff, FlameGraph, HeatMap, LabelValues, Problem, Status, Timeline, Top } from "./contract";
+import {
+  checkHeatMap,
+  checkLabelValues,
+  checkStatus,
+  checkTimeline,
+  checkTop,
+  decodeDiff,
+  decodeFlameGraph,
+  MalformedAnswer,
+} from "./decode";
 
 /** Makes the check fail that no answer may slip through. */
 const broken = (change: (answer: FlameGraph) => void): FlameGraph => {
@@ -72,6 +81,9 @@ describe("the golden answers that the server's tests write", () => {
   const checks: Record<string, (answer: never) => unknown> = {
     flamegraph: (answer: FlameGraph) => decodeFlameGraph(answer),
     timeline: (answer: Timeline) => checkTimeline(answer),
+    timeline_groups: (answer: Timeline) => checkTimeline(answer),
+    diff: (answer: Diff) => decodeDiff(answer),
+    heatmap: (answer: HeatMap) => checkHeatMap(answer),
     top: (answer: Top) => checkTop(answer),
     status: (answer: Status) => checkStatus(answer),
     status_serving: (answer: Status) => checkStatus(answer),

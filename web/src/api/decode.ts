@@ -5,7 +5,7 @@
  */
 
 import { type CallTree, callTree, type FrameTable, MalformedTree } from "../model/call-tree";
-import type { FlameGraph, Labels, LabelValues, Status, Timeline, Top } from "./contract";
+import type { Diff, FlameGraph, HeatMap, Labels, LabelValues, Status, Timeline, Top } from "./contract";
 
 /** The server's answer is not what the contract says: a bug, or another version. */
 export class MalformedAnswer extends Error {
@@ -35,8 +35,59 @@ export function decodeFlameGraph(answer: FlameGraph): DecodedFlameGraph {
     incomplete: "number",
     hidden_nodes: "number",
   });
-  const frameCount = columns(frames, "frames", ["name", "kind", "binary", "file", "line", "reason"]);
   columns(nodes, "nodes", ["depth", "frame", "total", "self"]);
+  const table = frameTable(frames, strings);
+  return {
+    fromMs: answer.from_ms,
+    toMs: answer.to_ms,
+    samples: answer.samples,
+    nanosPerSample: answer.nanos_per_sample,
+    incomplete: answer.incomplete,
+    hiddenNodes: answer.hidden_nodes,
+    tree: treeOf(table, nodes),
+  };
+}
+
+/** One side of a diff, as a tree of its own; nodes that it lacks have no samples. */
+export interface DecodedSide {
+  fromMs: number;
+  toMs: number;
+  samples: number;
+  tree: CallTree;
+}
+
+export interface DecodedDiff {
+  before: DecodedSide;
+  after: DecodedSide;
+  hiddenNodes: number;
+}
+
+export function decodeDiff(answer: Diff): DecodedDiff {
+  const { strings, frames, nodes } = fields(answer, "diff", {
+    strings: "array",
+    frames: "object",
+    nodes: "object",
+    before: "object",
+    after: "object",
+    hidden_nodes: "number",
+  });
+  columns(nodes, "nodes", ["depth", "frame", "total_before", "total_after", "self_before", "self_after"]);
+  const table = frameTable(frames, strings);
+  const { depth, frame } = nodes;
+  const side = (about: Diff["before"], total: number[], self: number[]): DecodedSide => {
+    fields(about, "side", { from_ms: "number", to_ms: "number", samples: "number" });
+    const tree = treeOf(table, { depth, frame, total, self });
+    return { fromMs: about.from_ms, toMs: about.to_ms, samples: about.samples, tree };
+  };
+  return {
+    before: side(answer.before, nodes.total_before, nodes.self_before),
+    after: side(answer.after, nodes.total_after, nodes.self_after),
+    hiddenNodes: answer.hidden_nodes,
+  };
+}
+
+function frameTable(frames: FlameGraph["frames"], strings: string[]): FrameTable {
+  const count = columns(frames, "frames", ["name", "kind", "binary", "file", "line", "reason"]);
   const table: FrameTable = {
     strings,
     name: new Uint32Array(frames.name),
@@ -46,22 +97,18 @@ export function decodeFlameGraph(answer: FlameGraph): DecodedFlameGraph {
     line: new Uint32Array(frames.line),
     reason: new Int32Array(frames.reason),
   };
-  for (let f = 0; f < frameCount; f++) {
+  for (let f = 0; f < count; f++) {
     const furthest = Math.max(table.name[f], table.binary[f], table.file[f], table.reason[f]);
     if (furthest >= strings.length) {
       throw new MalformedAnswer(`frame ${f} points at string ${furthest} of ${strings.length}`);
     }
   }
+  return table;
+}
+
+function treeOf(table: FrameTable, nodes: Parameters<typeof callTree>[1]): CallTree {
   try {
-    return {
-      fromMs: answer.from_ms,
-      toMs: answer.to_ms,
-      samples: answer.samples,
-      nanosPerSample: answer.nanos_per_sample,
-      incomplete: answer.incomplete,
-      hiddenNodes: answer.hidden_nodes,
-      tree: callTree(table, nodes),
-    };
+    return callTree(table, nodes);
   } catch (error) {
     if (error instanceof MalformedTree) throw new MalformedAnswer(error.message);
     throw error;
@@ -72,6 +119,18 @@ export function checkTimeline(answer: Timeline): Timeline {
   fields(answer, "timeline", { from_ms: "number", to_ms: "number", step_ms: "number", buckets: "object" });
   columns(answer.buckets, "buckets", ["samples", "busy_cores", "utilisation", "lost", "incomplete"]);
   return answer;
+}
+
+export function checkHeatMap(answer: HeatMap): HeatMap {
+  return fields(answer, "heat map", {
+    from_ms: "number",
+    to_ms: "number",
+    columns: "number",
+    rows: "number",
+    column_nanos: "number",
+    samples: "array",
+    untimed: "number",
+  });
 }
 
 export function checkTop(answer: Top): Top {

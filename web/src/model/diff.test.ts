@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { decodeFlameGraph } from "../api/decode";
-import { flameGraphFromStacks, nodeByNames, profileFromText } from "../testing/profile-from-text";
+import { flameGraphFromStacks } from "../testing/profile-from-text";
 import { randomNumbers } from "../testing/synthetic";
 import { nodeName, pathTo } from "./call-tree";
 import { diffTrees, functionDiffs, nodeDiff, poissonZ, proportionZ } from "./diff";
@@ -54,16 +54,6 @@ describe("a diff", () => {
     const [a, b] = [stacks, [...stacks, ...stacks]].map((s) => decodeFlameGraph(flameGraphFromStacks(s)).tree);
     expect(nodeDiff(diffTrees(a, b, false), 1)).toMatchObject({ change: 0, verdict: "noise" });
     expect(nodeDiff(diffTrees(a, b, true), 1)).toMatchObject({ before: 300, after: 600, verdict: "more" });
-  });
-
-  /** What a side folded away must not look like what vanished. */
-  test("does not compare what one side folded into smaller frames", () => {
-    const a = profileFromText("main  main  main\na     b     c\n            d").tree;
-    const b = profileFromText("main  main     main\na     rest[r]  rest[r]").tree;
-    const diff = diffTrees(a, b, false);
-    const verdict = (...names: string[]) => nodeDiff(diff, nodeByNames(diff.tree, ...names)).verdict;
-    expect([verdict("main", "b"), verdict("main", "c"), verdict("main", "c", "d")]).toEqual(Array(3).fill("unknown"));
-    expect(verdict("main", "a")).toBe("noise");
   });
 
   /** Against the textbook: 45 of 100 and 30 of 100 differ by z = -2.19; 100 and 130 by 1.98. */

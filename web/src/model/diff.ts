@@ -4,10 +4,10 @@
  * Paths are matched by function. A node's width is what both sides have of it together, each as a share of its own side, so
  * that what vanished and what is new are both in sight. A profile is a sample: a node with `a` of `A` samples and `b` of `B`
  * differs by more than chance when the two-proportion z of `(a/A - b/B)` is at least `NOISE_Z`; with counts as they are
- * (absolute) the z is that of two Poisson counts. A node that one side folded into "smaller frames" cannot be compared.
+ * (absolute) the z is that of two Poisson counts. Both sides come cut down together: "smaller frames" are the same on both.
  */
 
-import { type CallTree, FrameKind, type FrameTable } from "./call-tree";
+import type { CallTree, FrameTable } from "./call-tree";
 import { DIFF_STEPS, diffInk } from "./color";
 import { formatFunction, functionOf } from "./function";
 import { TreeBuilder } from "./tree-builder";
@@ -24,7 +24,7 @@ export interface NodeDiff {
   allAfter: number;
   /** Change of the share of all (or of the count, when absolute: relative to `allBefore`). */
   change: number;
-  verdict: "more" | "less" | "noise" | "unknown";
+  verdict: "more" | "less" | "noise";
 }
 
 export interface Diff {
@@ -34,8 +34,6 @@ export interface Diff {
   after: Float64Array;
   beforeSelf: Float64Array;
   afterSelf: Float64Array;
-  /** 1 where a side folded what would be here. */
-  unknown: Uint8Array;
   absolute: boolean;
 }
 
@@ -65,7 +63,6 @@ export function diffTrees(before: CallTree, after: CallTree, absolute: boolean):
     after: column(),
     beforeSelf: column(),
     afterSelf: column(),
-    unknown: new Uint8Array(tree.size),
     absolute,
   };
   for (let i = 0; i < before.size; i++) {
@@ -76,28 +73,11 @@ export function diffTrees(before: CallTree, after: CallTree, absolute: boolean):
     diff.after[to[sides[1][i]]] += after.total[i];
     diff.afterSelf[to[sides[1][i]]] += after.self[i];
   }
-  markUnknown(diff);
   return diff;
 }
 
 function share(samples: number): number {
   return samples > 0 ? 1 / samples : 0;
-}
-
-/** A node that a side lacks, beside a remainder of that side, may be in the remainder: it and all below it are unknown. */
-function markUnknown({ tree, before, after, unknown }: Diff): void {
-  const folded = [new Uint8Array(tree.size), new Uint8Array(tree.size)];
-  for (let i = 1; i < tree.size; i++) {
-    if (tree.frames.kind[tree.frame[i]] !== FrameKind.Remainder) continue;
-    if (before[i] > 0) folded[0][tree.parent[i]] = 1;
-    if (after[i] > 0) folded[1][tree.parent[i]] = 1;
-    unknown[i] = 1;
-  }
-  for (let i = 1; i < tree.size; i++) {
-    const parent = tree.parent[i];
-    const lacks = (before[i] === 0 && folded[0][parent] === 1) || (after[i] === 0 && folded[1][parent] === 1);
-    if (lacks || (unknown[parent] === 1 && parent > 0)) unknown[i] = 1;
-  }
 }
 
 /** Both tables as one; equal functions once. */
@@ -151,7 +131,7 @@ export function nodeDiff(diff: Diff, node: number): NodeDiff {
   const whole = diff.absolute ? Math.max(allBefore, 1) : 0;
   const change = diff.absolute ? (after - before) / whole : after * share(allAfter) - before * share(allBefore);
   const z = diff.absolute ? poissonZ(before, after) : proportionZ(before, allBefore, after, allAfter);
-  const verdict = diff.unknown[node] === 1 ? "unknown" : Math.abs(z) < NOISE_Z ? "noise" : change > 0 ? "more" : "less";
+  const verdict = Math.abs(z) < NOISE_Z ? "noise" : change > 0 ? "more" : "less";
   return {
     before,
     after,

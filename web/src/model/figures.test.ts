@@ -3,7 +3,7 @@ import { decodeFlameGraph } from "../api/decode";
 import { flameGraphFromStacks } from "../testing/profile-from-text";
 import { randomNumbers } from "../testing/synthetic";
 import { type CallTree, nodeName, pathTo } from "./call-tree";
-import { weigh } from "./function";
+import { functionRows, weigh } from "./function";
 import { neighbours, sandwich } from "./sandwich";
 import { frameMask, parseSearch, searchTree } from "./search";
 import { NOT_TIDIED, plainName, type Tidy, tidyTree } from "./tidy";
@@ -58,6 +58,8 @@ describe.each(ROUNDS)("whatever the profile (%i)", (seed) => {
       const total = stacks.filter((stack) => stack.some((frame) => bare(frame) === name)).length;
       const self = stacks.filter((stack) => bare(stack[stack.length - 1]) === name).length;
       expect(weigh(tree, maskOf(name))).toEqual({ self, total });
+      const row = functionRows(tree).find((one) => one.name === name);
+      if (row !== undefined) expect({ self: row.self, total: row.total }).toEqual({ self, total });
       expect(searchTree(tree, parseSearch(`"${name}"`))?.total).toBe(total);
     }
   });

@@ -66,6 +66,32 @@ export function weigh(tree: CallTree, mask: Uint8Array): { self: number; total: 
   return { self, total };
 }
 
+/** All functions of a tree, by falling self; what a table shows where the server has none. */
+export function functionRows(tree: CallTree): (FunctionId & { line: number | null; self: number; total: number })[] {
+  const count = tree.frames.name.length;
+  const self = new Float64Array(count);
+  const total = new Float64Array(count);
+  // How often each frame is on the path, so that recursion counts once.
+  const above = new Uint32Array(count);
+  const path: number[] = [];
+  for (let i = 1; i < tree.size; i++) {
+    while (path.length >= tree.depth[i]) above[path.pop() as number]--;
+    const frame = tree.frame[i];
+    self[frame] += tree.self[i];
+    if (above[frame]++ === 0) total[frame] += tree.total[i];
+    path.push(frame);
+  }
+  return [...self.keys()]
+    .filter((f) => isCode(tree.frames.kind[f]) && total[f] > 0)
+    .map((f) => ({
+      ...functionOf(tree.frames, f),
+      line: tree.frames.line[f] || null,
+      self: self[f],
+      total: total[f],
+    }))
+    .sort((a, b) => b.self - a.self || b.total - a.total);
+}
+
 /** The node of the function with the largest total, or -1. */
 export function largestNode(tree: CallTree, mask: Uint8Array): number {
   let best = -1;

@@ -1,28 +1,37 @@
 import { expect, test } from "vitest";
-import { cellAt, cellsOf, heatGrid, spanOf } from "./heat-cells";
+import { boxOf, cellAt, cellMs, formatBox, gridSize, hullOf, parseBox, timeOf } from "./heat-cells";
 
-/** An hour in tens of seconds, a day in minutes, two seconds in 20 ms: columns are round spans, wider than high. */
+/** An hour in minutes of 1.2 s, a minute in seconds of 20 ms, a day in half hours: about sixty round columns. */
 test("columns are spans that people read", () => {
-  expect(heatGrid(0, 10_000, 360)).toMatchObject({ rows: 6, columns: 60 });
-  expect(heatGrid(0, 60_000, 1440)).toMatchObject({ rows: 30, columns: 48 });
-  expect(heatGrid(0, 20, 3_000)).toMatchObject({ rows: 50, columns: 60 });
-  expect(heatGrid(0, 7_777, 50)).toMatchObject({ columns: 10, rows: 5 });
-  expect(heatGrid(0, 10_000, 0).columns).toBe(1);
+  expect(gridSize(3_600_000)).toEqual({ columns: 60, rows: 50 });
+  expect(gridSize(60_000)).toEqual({ columns: 60, rows: 50 });
+  expect(gridSize(86_400_000)).toEqual({ columns: 48, rows: 50 });
+  expect(gridSize(5_000)).toEqual({ columns: 50, rows: 10 });
+  expect(gridSize(1)).toEqual({ columns: 1, rows: 1 });
+  expect(gridSize(30 * 86_400_000)).toEqual({ columns: 60, rows: 50 });
 });
 
-/** Every cell is found at its place, and its span leads back to it. */
-test("cells, places and spans agree", () => {
-  for (const cells of [1, 7, 359, 360, 361, 5_000]) {
-    const grid = heatGrid(1_000, 10_000, cells);
-    for (let cell = 0; cell < cells; cell++) {
-      const x = (Math.floor(cell / grid.rows) + 0.5) / grid.columns;
-      const y = ((cell % grid.rows) + 0.5) / grid.rows;
-      expect(cellAt(grid, x, y)).toBe(cell);
-      expect(cellsOf(grid, spanOf(grid, cell, cell))).toEqual({ first: cell, end: cell + 1 });
+/** Every cell is found at its place, at its time. */
+test("cells, places and times agree", () => {
+  for (const span of [2_000, 61_234, 3_600_000]) {
+    const grid = { fromMs: 5_000, toMs: 5_000 + span, ...gridSize(span) };
+    for (let column = 0; column < grid.columns; column++) {
+      for (let row = 0; row < grid.rows; row++) {
+        expect(cellAt(grid, (column + 0.5) / grid.columns, (row + 0.5) / grid.rows)).toEqual({ column, row });
+      }
     }
-    expect(cellAt(grid, 1, 0.5)).toBe(-1);
+    expect(timeOf(grid, grid.columns, 0)).toBeCloseTo(grid.toMs, 3);
+    expect(cellMs(grid) * grid.columns * grid.rows).toBeCloseTo(span, 3);
+    expect(cellAt(grid, 1, 0)).toBeNull();
   }
-  const grid = heatGrid(0, 10, 100);
-  expect(spanOf(grid, 9, 4)).toEqual({ from: 40, to: 100 });
-  expect(cellsOf(grid, { from: 5_000, to: 6_000 })).toBeNull();
+});
+
+/** A box is the same from any corner, comes back from the address, and has its moments. */
+test("boxes", () => {
+  const grid = { fromMs: 0, toMs: 60_000, columns: 60, rows: 50 };
+  const box = boxOf(grid, { column: 7, row: 3 }, { column: 5, row: 9 });
+  expect(box).toEqual(boxOf(grid, { column: 5, row: 9 }, { column: 7, row: 3 }));
+  expect(parseBox(formatBox(box))).toEqual(box);
+  expect(hullOf(grid, box)).toEqual({ from: 5_060, to: 7_200 });
+  for (const bad of ["", "60x50", "60x50:9-3:0-1", "60x50:0-60:0-1", "1x1:0-0:0-1"]) expect(parseBox(bad)).toBeNull();
 });

@@ -1,61 +1,94 @@
 /**
- * Equal spans of time as the cells of a heat map: columns side by side, each filled from top to bottom. Pure.
+ * A range as the cells of a heat map: equal columns side by side, each cut into equal rows from top to bottom. Pure.
  *
- * The whole range is one line of cells folded into columns, as in FlameScope, so that what repeats shows as stripes. A
- * selection is a span of time: it runs down its first column, over all between, to its last cell.
+ * As in FlameScope, what repeats shows as stripes and what is short as a spot. A selection is a box of cells: of these times of
+ * each of these columns, not of what lies between.
  */
 
 export interface HeatGrid {
   fromMs: number;
-  stepMs: number;
-  /** Cells in a column; the last column may not be full. */
-  rows: number;
+  toMs: number;
   columns: number;
-  cells: number;
+  rows: number;
 }
 
-/** Spans that columns may have: people read times in these. */
+/** Columns and rows, both ends inside, of a grid of `columns` by `rows`. */
+export interface HeatBox {
+  columns: number;
+  rows: number;
+  columnFrom: number;
+  columnTo: number;
+  rowFrom: number;
+  rowTo: number;
+}
+
+/** Spans that columns should have: people read times in these. */
 const COLUMN_SPANS: readonly number[] = [
-  1, 2, 5, 10, 30, 60, 300, 600, 1_800, 3_600, 10_800, 21_600, 43_200, 86_400, 604_800,
+  0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1_800, 3_600, 7_200, 10_800, 21_600, 43_200, 86_400,
 ].map((seconds) => seconds * 1_000);
-/** How many times as many columns as rows look well. */
-const SHAPE = 2.5;
+const COLUMNS = 60;
+const ROWS = 50;
+/** Times are kept to 10 ms. */
+const SHORTEST_ROW_MS = 10;
 
-/** Columns of a span that people read times in, of the shape that comes closest to the wanted one. */
-export function heatGrid(fromMs: number, stepMs: number, cells: number): HeatGrid {
-  const shapes = COLUMN_SPANS.filter((ms) => ms >= stepMs && ms % stepMs === 0).map((ms) => {
-    const rows = ms / stepMs;
-    const columns = Math.max(1, Math.ceil(cells / rows));
-    return { rows, columns, unlike: Math.abs(Math.log(columns / rows / SHAPE)) };
-  });
-  const square = Math.max(1, Math.ceil(Math.sqrt(cells / SHAPE)));
-  const best = shapes.reduce((a, b) => (b.unlike < a.unlike ? b : a), {
-    rows: square,
-    columns: Math.max(1, Math.ceil(cells / square)),
-    // Taken only where no round span comes near.
-    unlike: 1.5,
-  });
-  return { fromMs, stepMs, rows: best.rows, columns: best.columns, cells };
+/** How many columns and rows suit a range that is this long (ms). */
+export function gridSize(span: number): { columns: number; rows: number } {
+  const fit = (ms: number): number => Math.abs(Math.log(span / ms / COLUMNS));
+  const column = COLUMN_SPANS.reduce((best, ms) => (fit(ms) < fit(best) ? ms : best));
+  const columns = Math.max(1, Math.min(400, Math.round(span / column)));
+  return { columns, rows: Math.max(1, Math.min(ROWS, Math.floor(span / columns / SHORTEST_ROW_MS))) };
 }
 
-/** The cell at a place from 0 to 1 in each direction, or -1. */
-export function cellAt(grid: HeatGrid, x: number, y: number): number {
-  if (x < 0 || x >= 1 || y < 0 || y >= 1) return -1;
-  const cell = Math.floor(x * grid.columns) * grid.rows + Math.floor(y * grid.rows);
-  return cell < grid.cells ? cell : -1;
+/** Length of a cell, in ms. */
+export function cellMs({ fromMs, toMs, columns, rows }: HeatGrid): number {
+  return (toMs - fromMs) / (columns * rows);
 }
 
-/** From one cell to another, both included, in either order. */
-export function spanOf(grid: HeatGrid, a: number, b: number): { from: number; to: number } {
+/** The cell at a place from 0 to 1 in each direction, or null outside. */
+export function cellAt(grid: HeatGrid, x: number, y: number): { column: number; row: number } | null {
+  if (!(x >= 0 && x < 1 && y >= 0 && y < 1)) return null;
+  return { column: Math.floor(x * grid.columns), row: Math.floor(y * grid.rows) };
+}
+
+/** When a cell begins. */
+export function timeOf(grid: HeatGrid, column: number, row: number): number {
+  return grid.fromMs + (column * grid.rows + row) * cellMs(grid);
+}
+
+/** The box between two cells, both included, in any order. */
+export function boxOf(
+  grid: { columns: number; rows: number },
+  a: { column: number; row: number },
+  b: { column: number; row: number },
+): HeatBox {
   return {
-    from: grid.fromMs + Math.min(a, b) * grid.stepMs,
-    to: grid.fromMs + (Math.max(a, b) + 1) * grid.stepMs,
+    columns: grid.columns,
+    rows: grid.rows,
+    columnFrom: Math.min(a.column, b.column),
+    columnTo: Math.max(a.column, b.column),
+    rowFrom: Math.min(a.row, b.row),
+    rowTo: Math.max(a.row, b.row),
   };
 }
 
-/** The cells that a span covers: the first, and the one after the last; null when there are none. */
-export function cellsOf(grid: HeatGrid, span: { from: number; to: number }): { first: number; end: number } | null {
-  const first = Math.max(0, Math.floor((span.from - grid.fromMs) / grid.stepMs));
-  const end = Math.min(grid.cells, Math.ceil((span.to - grid.fromMs) / grid.stepMs));
-  return first < end ? { first, end } : null;
+/** From the first to the last moment of a box. */
+export function hullOf(grid: HeatGrid, box: HeatBox): { from: number; to: number } {
+  return {
+    from: Math.floor(timeOf(grid, box.columnFrom, box.rowFrom)),
+    to: Math.ceil(timeOf(grid, box.columnTo, box.rowTo + 1)),
+  };
+}
+
+/** `60x50:3-7:0-49`: the grid, columns, rows. */
+export function formatBox(box: HeatBox): string {
+  return `${box.columns}x${box.rows}:${box.columnFrom}-${box.columnTo}:${box.rowFrom}-${box.rowTo}`;
+}
+
+/** Reads it back; null when it is none. */
+export function parseBox(text: string): HeatBox | null {
+  const parts = /^(\d{1,4})x(\d{1,4}):(\d{1,4})-(\d{1,4}):(\d{1,4})-(\d{1,4})$/.exec(text)?.slice(1).map(Number);
+  if (parts === undefined) return null;
+  const [columns, rows, columnFrom, columnTo, rowFrom, rowTo] = parts;
+  if (columnFrom > columnTo || columnTo >= columns || rowFrom > rowTo || rowTo >= rows) return null;
+  return { columns, rows, columnFrom, columnTo, rowFrom, rowTo };
 }

@@ -1,7 +1,8 @@
 /**
  * A timeline split by the largest values of a label: bands on top of each other that add up to the whole. Pure.
  *
- * What the listed values do not have is the last band, "others"; a rounding error never makes it negative.
+ * The server counts samples; a band's cores are its share of the bucket's samples. What the listed values do not have is the
+ * last band, "others".
  */
 
 export interface Band {
@@ -13,18 +14,17 @@ export interface Band {
 /** As many bands as colours that can be told apart in a small chart. */
 export const MOST_BANDS = 6;
 
-/** The bands, largest first, and what is left of `whole`. Bands of another length are left out. */
+/** The bands, largest first, then what is left over if it is anything. */
 export function bandsOf(
-  whole: readonly (number | null)[],
-  parts: readonly { value: string; cores: readonly (number | null)[] }[],
+  whole: { samples: readonly number[]; busy_cores: readonly (number | null)[] },
+  groups: { values: readonly string[]; samples: readonly (readonly number[])[]; others: readonly number[] },
 ): Band[] {
-  const bands: Band[] = parts
-    .filter(({ cores }) => cores.length === whole.length)
-    .map(({ value, cores }) => ({ value, cores: cores.map((n, i) => (whole[i] === null ? null : (n ?? 0))) }));
-  const rest = whole.map((n, i) =>
-    n === null ? null : Math.max(0, n - bands.reduce((sum, band) => sum + (band.cores[i] ?? 0), 0)),
-  );
-  if (rest.some((n) => n !== null && n > 1e-9)) bands.push({ value: null, cores: rest });
+  const coresOf = (samples: readonly number[]): (number | null)[] =>
+    whole.busy_cores.map((cores, i) =>
+      cores === null || whole.samples[i] === 0 ? cores : (cores * (samples[i] ?? 0)) / whole.samples[i],
+    );
+  const bands: Band[] = groups.values.map((value, i) => ({ value, cores: coresOf(groups.samples[i] ?? []) }));
+  if (groups.others.some((n) => n > 0)) bands.push({ value: null, cores: coresOf(groups.others) });
   return bands;
 }
 

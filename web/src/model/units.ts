@@ -76,6 +76,11 @@ export function formatClock(ms: number): string {
   return `${pad(t.getHours())}:${pad(t.getMinutes())}:${pad(t.getSeconds())}`;
 }
 
+/** The milliseconds of a moment: `042`. */
+export function formatMillis(ms: number): string {
+  return String(Math.floor(ms) % 1_000).padStart(3, "0");
+}
+
 /** `2026-11-22`. */
 export function formatDate(ms: number): string {
   const t = new Date(ms);

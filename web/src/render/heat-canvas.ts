@@ -1,19 +1,18 @@
 /** Draws a heat map on a canvas: a cell's colour is its value's share of the largest. Knows no framework and no page. */
 
-import type { HeatGrid } from "../model/heat-cells";
+import type { HeatBox } from "../model/heat-cells";
 
 export interface HeatScene {
-  grid: HeatGrid;
-  /** 0 to 1; null where nothing was recorded. */
-  values: readonly (number | null)[];
+  columns: number;
+  rows: number;
+  /** Column by column. */
+  values: readonly number[];
+  most: number;
   /** From least to most. */
   ramp: readonly string[];
-  empty: string;
   selection: string;
-  /** Cells selected: the first, and the one after the last. */
-  selected: { first: number; end: number } | null;
-  /** Or -1. */
-  cursor: number;
+  box: HeatBox | null;
+  cursor: { column: number; row: number } | null;
   text: string;
 }
 
@@ -24,42 +23,34 @@ export function drawHeat(
   height: number,
   ratio: number,
 ): void {
-  const context = canvas.getContext("2d");
+  const context = canvas.getContext("2d", { alpha: false });
   if (context === null) throw new Error("this browser has no 2d canvas");
   canvas.width = Math.max(1, Math.round(width * ratio));
   canvas.height = Math.max(1, Math.round(height * ratio));
   context.setTransform(ratio, 0, 0, ratio, 0, 0);
-  const { grid, values, ramp, selected } = scene;
-  const wide = width / grid.columns;
-  const high = height / grid.rows;
+  const { columns, rows, values, most, ramp, box, cursor } = scene;
   // On whole device pixels, so that no seam shows between cells.
-  const snap = (at: number): number => Math.round(at * ratio) / ratio;
-  const place = (cell: number) => {
-    const column = Math.floor(cell / grid.rows);
-    const row = cell % grid.rows;
-    const x = snap(column * wide);
-    const y = snap(row * high);
-    return { x, y, width: snap((column + 1) * wide) - x, height: snap((row + 1) * high) - y };
+  const x = (column: number): number => Math.round((column * width * ratio) / columns) / ratio;
+  const y = (row: number): number => Math.round((row * height * ratio) / rows) / ratio;
+  for (let cell = 0; cell < values.length; cell++) {
+    const column = Math.floor(cell / rows);
+    const row = cell % rows;
+    const strength = most > 0 ? Math.ceil((values[cell] / most) * (ramp.length - 1)) : 0;
+    context.fillStyle = ramp[strength];
+    context.fillRect(x(column), y(row), x(column + 1) - x(column), y(row + 1) - y(row));
+  }
+  const ring = (left: number, top: number, right: number, bottom: number, color: string, thick: number): void => {
+    context.strokeStyle = color;
+    context.lineWidth = thick;
+    context.strokeRect(x(left), y(top), Math.max(x(right) - x(left), 2), Math.max(y(bottom) - y(top), 2));
   };
-  values.forEach((value, cell) => {
-    const { x, y, width: w, height: h } = place(cell);
-    const strength = value === null ? 0 : Math.min(ramp.length - 1, Math.ceil(value * (ramp.length - 1)));
-    context.fillStyle = value === null ? scene.empty : ramp[strength];
-    context.fillRect(x, y, w, h);
-  });
-  if (selected !== null) {
+  if (box !== null) {
     context.fillStyle = scene.selection;
-    context.globalAlpha = 0.35;
-    for (let cell = selected.first; cell < selected.end; cell++) {
-      const { x, y, width: w, height: h } = place(cell);
-      context.fillRect(x, y, w, h);
-    }
+    context.globalAlpha = 0.25;
+    const [left, top] = [x(box.columnFrom), y(box.rowFrom)];
+    context.fillRect(left, top, x(box.columnTo + 1) - left, y(box.rowTo + 1) - top);
     context.globalAlpha = 1;
+    ring(box.columnFrom, box.rowFrom, box.columnTo + 1, box.rowTo + 1, scene.selection, 2);
   }
-  if (scene.cursor >= 0) {
-    const { x, y, width: w, height: h } = place(scene.cursor);
-    context.strokeStyle = scene.text;
-    context.lineWidth = 1.5;
-    context.strokeRect(x, y, Math.max(w, 2), Math.max(h, 2));
-  }
+  if (cursor !== null) ring(cursor.column, cursor.row, cursor.column + 1, cursor.row + 1, scene.text, 1.5);
 }

@@ -8,7 +8,7 @@ import { findPath, pathHash } from "../model/focus-path";
 import { frameMask } from "../model/search";
 import { tidyTree } from "../model/tidy";
 import { resolveInstant } from "../model/time-range";
-import { searchQuery, tree } from "./flame";
+import { searchQuery } from "./flame";
 import type { Pane } from "./pane";
 import { flame, navigate, questions, scope, timeline, view } from "./store";
 
@@ -29,10 +29,10 @@ function before(from: Scope["from"], to: Scope["to"]): { from: number; to: numbe
 }
 
 export const diff = computed<Diff | null>(() => {
-  const base = questions.baseline.state.value.answer;
-  const shown = tree.value;
-  if (base === null || shown === null) return null;
-  return diffTrees(tidyTree(base.tree, view.value.tidy), shown, view.value.baseline.absolute);
+  const { answer } = questions.diff.state.value;
+  if (answer === null) return null;
+  const { tidy, baseline } = view.value;
+  return diffTrees(tidyTree(answer.before.tree, tidy), tidyTree(answer.after.tree, tidy), baseline.absolute);
 });
 
 export const changes = computed(() => (diff.value === null ? [] : functionDiffs(diff.value)));

@@ -5,7 +5,9 @@
 
 import { computed, effect } from "@preact/signals";
 import {
+  fetchDiff,
   fetchFlameGraph,
+  fetchHeatMap,
   fetchLabels,
   fetchLabelValues,
   fetchStatus,
@@ -13,10 +15,11 @@ import {
   fetchTop,
   type Scope,
 } from "../api/client";
-import { parseSelector, withoutLabel } from "../model/selector";
-import { presetFor } from "../model/time-range";
+import { gridSize } from "../model/heat-cells";
+import { withoutLabel } from "../model/selector";
+import { MOST_BANDS } from "../model/stack";
+import { presetFor, resolveInstant } from "../model/time-range";
 import { baselineScope } from "./diff";
-import { fetchParts } from "./stack";
 import { connection, everyQuestion, facetQuestion, navigate, questions, scope, view } from "./store";
 import { DEFAULT_VIEW, isLive } from "./view";
 
@@ -29,7 +32,6 @@ const FIRST_RETRY_MS = 1_000;
 const LAST_RETRY_MS = 30_000;
 const TIMELINE_POINTS = 600;
 const TOP_ROWS = 1_000;
-const HEAT_CELLS = 3_000;
 
 let timer: ReturnType<typeof setTimeout> | undefined;
 let failedInARow = 0;
@@ -41,7 +43,7 @@ let placed = false;
 export function startRefreshing(): void {
   // A change of what is asked asks at once; what is shown otherwise does not matter.
   const wanted = computed(() => {
-    const { from, to, tab, facets, filter, live, by } = view.value;
+    const { from, to, tab, facets, filter, live, by, box } = view.value;
     const base = tab === "diff" ? keyOf(baselineScope.value) : "";
     return JSON.stringify([
       from,
@@ -49,6 +51,7 @@ export function startRefreshing(): void {
       filter,
       live,
       by,
+      box,
       keyOf(scope.value),
       tab === "table",
       tab === "heatmap",
@@ -93,10 +96,15 @@ async function refresh(why: "changed" | "tick"): Promise<void> {
   const narrow = scope.peek();
   // What a brush selected is past and does not change.
   const narrowAgain = again && (now.brush === null || retrying);
+  const by = now.by === null ? null : { label: now.by, series: MOST_BANDS };
   const asked: Promise<void>[] = [
     questions.status.ask("", fetchStatus),
-    unless(!again, questions.timeline, keyOf(whole), (signal) => fetchTimeline(whole, TIMELINE_POINTS, signal)),
-    unless(!narrowAgain, questions.flame, keyOf(narrow), (signal) => fetchFlameGraph(narrow, signal)),
+    unless(!again, questions.timeline, `${keyOf(whole)} ${now.by}`, (signal) =>
+      fetchTimeline(whole, TIMELINE_POINTS, by, signal),
+    ),
+    unless(!narrowAgain, questions.flame, `${keyOf(narrow)} ${JSON.stringify(now.box)}`, (signal) =>
+      fetchFlameGraph(narrow, now.box, signal),
+    ),
     unless(true, questions.labels, "", fetchLabels),
   ];
   for (const label of now.facets) {
@@ -108,26 +116,22 @@ async function refresh(why: "changed" | "tick"): Promise<void> {
     asked.push(unless(!narrowAgain, questions.top, keyOf(narrow), (signal) => fetchTop(narrow, TOP_ROWS, signal)));
   }
   if (now.tab === "heatmap") {
-    asked.push(unless(!again, questions.heat, keyOf(whole), (signal) => fetchTimeline(whole, HEAT_CELLS, signal)));
+    asked.push(
+      unless(!narrowAgain, questions.heat, keyOf(narrow), (signal) =>
+        fetchHeatMap(narrow, gridSize(spanOf(narrow)), signal),
+      ),
+    );
   }
   if (now.tab === "diff") {
     const base = baselineScope.peek();
-    asked.push(unless(true, questions.baseline, keyOf(base), (signal) => fetchFlameGraph(base, signal)));
+    asked.push(
+      unless(true, questions.diff, `${keyOf(base)} ${keyOf(narrow)}`, (signal) => fetchDiff(base, narrow, signal)),
+    );
   }
   await Promise.all(asked);
   if (mine !== round) return;
-  askForParts();
   placeFirstView();
   schedule();
-}
-
-function askForParts(): void {
-  const { by, filter } = view.peek();
-  const shown = questions.timeline.state.peek().answer;
-  if (by === null || shown === null || parseSelector(filter) === null) return;
-  const key = `${by} ${filter} ${shown.from_ms} ${shown.to_ms} ${shown.step_ms}`;
-  if (questions.parts.has(key)) return;
-  void questions.parts.ask(key, (signal) => fetchParts(by, filter, shown, TIMELINE_POINTS, signal));
 }
 
 /** Asks, unless `keep` is set and the answer in hand is to the same key. */
@@ -141,6 +145,11 @@ function unless<T>(
   fetcher: (signal: AbortSignal) => Promise<T>,
 ): Promise<void> {
   return keep && question.has(key) ? Promise.resolve() : question.ask(key, fetcher);
+}
+
+function spanOf(about: Scope): number {
+  const now = Date.now();
+  return resolveInstant(about.to, now) - resolveInstant(about.from, now);
 }
 
 function keyOf(about: Scope): string {

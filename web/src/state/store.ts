@@ -7,11 +7,10 @@
 
 import { computed, signal } from "@preact/signals";
 import type { Scope } from "../api/client";
-import type { Labels, LabelValues, Status, Timeline, Top } from "../api/contract";
-import type { DecodedFlameGraph } from "../api/decode";
+import type { HeatMap, Labels, LabelValues, Status, Timeline, Top } from "../api/contract";
+import type { DecodedDiff, DecodedFlameGraph } from "../api/decode";
 import { resolveInstant } from "../model/time-range";
 import { type Failure, Question } from "./question";
-import type { Parts } from "./stack";
 import { readView, type ViewState, writeView } from "./view";
 
 // What is shown.
@@ -22,7 +21,9 @@ let pendingAddress: ReturnType<typeof setTimeout> | undefined;
 
 /** Changes the view. Steps that a person would want to take back get an entry in the history. */
 export function navigate(change: Partial<ViewState>, history: "push" | "replace" = "push"): void {
-  const next = { ...view.peek(), ...change };
+  // A box is of the range that it was chosen in.
+  const moved = "from" in change || "to" in change || "brush" in change;
+  const next = { ...view.peek(), ...(moved ? { box: null } : {}), ...change };
   const address = writeView(next);
   if (address === writeView(view.peek())) return;
   if (history === "push") {
@@ -56,12 +57,8 @@ export const questions = {
   flame: new Question<DecodedFlameGraph>(),
   top: new Question<Top>(),
   labels: new Question<Labels>(),
-  /** The timeline's parts by label. */
-  parts: new Question<Parts>(),
-  /** The timeline again, as fine as it is had. */
-  heat: new Question<Timeline>(),
-  /** The other side of a diff. */
-  baseline: new Question<DecodedFlameGraph>(),
+  heat: new Question<HeatMap>(),
+  diff: new Question<DecodedDiff>(),
 };
 
 /** Values of each label whose facet is open. */

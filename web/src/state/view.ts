@@ -7,6 +7,7 @@
 
 import { COLOR_MODES, type ColorMode } from "../model/coloring";
 import { parseFunction } from "../model/function";
+import { formatBox, type HeatBox, parseBox } from "../model/heat-cells";
 import { NOT_TIDIED, type Tidy } from "../model/tidy";
 import { followsNow, type Instant, parseInstant } from "../model/time-range";
 
@@ -34,6 +35,8 @@ export interface ViewState {
   filter: string;
   /** Part of the range that was brushed on the timeline, in ms. */
   brush: { from: number; to: number } | null;
+  /** Box of the heat map of the range; only where that does not move. */
+  box: HeatBox | null;
   tab: Tab;
   /** Search text. */
   search: string;
@@ -59,6 +62,7 @@ export const DEFAULT_VIEW: ViewState = {
   live: true,
   filter: "",
   brush: null,
+  box: null,
   tab: "flame",
   search: "",
   zoom: null,
@@ -90,6 +94,7 @@ export function readView(query: string): ViewState {
     live: p.get("live") !== "0",
     filter: p.get("filter") ?? "",
     brush: readSpan(p.get("brush")),
+    box: parseBox(p.get("box") ?? ""),
     tab: TABS.find((tab) => tab === p.get("tab")) ?? DEFAULT_VIEW.tab,
     search: p.get("search") ?? "",
     zoom: /^\d{1,5}-[0-9a-f]{14}$/.test(zoom) ? zoom : null,
@@ -138,6 +143,7 @@ export function writeView(view: ViewState): string {
   if (!view.live) p.set("live", "0");
   if (view.filter !== "") p.set("filter", view.filter);
   if (view.brush !== null) p.set("brush", `${view.brush.from}-${view.brush.to}`);
+  if (view.box !== null) p.set("box", formatBox(view.box));
   if (view.tab !== DEFAULT_VIEW.tab) p.set("tab", view.tab);
   if (view.search !== "") p.set("search", view.search);
   if (view.zoom !== null) p.set("zoom", view.zoom);

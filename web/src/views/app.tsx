@@ -78,7 +78,7 @@ const WITH_SEARCH: readonly Tab[] = ["flame", "tree", "table", "sandwich", "diff
 function Panel() {
   const { tab } = view.value;
   const asked = tab === "table" ? questions.top.state.value : questions.flame.state.value;
-  const empty = emptyState();
+  const empty = emptyState(tab);
   return (
     <section class="panel" aria-busy={asked.loading}>
       <div class="panel-bar">

@@ -71,7 +71,6 @@ const VERDICTS: Record<NodeDiff["verdict"], string> = {
   more: "more",
   less: "less",
   noise: "within the noise",
-  unknown: "not comparable: one side folded it into smaller frames",
 };
 
 function DiffNumbers({ diff }: { diff: NodeDiff }) {

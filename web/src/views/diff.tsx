@@ -14,7 +14,7 @@ import { DiffLegend } from "./legend-bar";
 
 export function Diff() {
   const compared = diff.value;
-  const { loading, failure } = questions.baseline.state.value;
+  const { loading, failure } = questions.diff.state.value;
   return (
     <div class="diff">
       <Sides />
@@ -55,8 +55,7 @@ const SHIFTS: readonly { label: string; ms: number }[] = [
 
 function Sides() {
   const { baseline } = view.value;
-  const base = questions.baseline.state.value.answer;
-  const shown = flame.value;
+  const { before: base, after: shown } = questions.diff.state.value.answer ?? { before: null, after: null };
   const set = (change: Partial<Baseline>) => navigate({ baseline: { ...baseline, ...change } });
   const shift = (ms: number) => {
     const now = flame.peek();

@@ -6,14 +6,14 @@ import { formatMoment, formatSpan } from "../model/units";
 import { type EmptyReason, whyEmpty } from "../model/why-empty";
 import { retryNow } from "../state/refresh";
 import { failure, filterProblem, flame, navigate, questions, scopeMillis, status, view } from "../state/store";
-import { DEFAULT_VIEW } from "../state/view";
+import { DEFAULT_VIEW, type Tab } from "../state/view";
 import { CopyButton } from "./copy-button";
 
 const HOUR_MS = 3_600_000;
 
 /** Null when there is something to draw. */
-export function emptyState() {
-  const { tab, filter, brush } = view.value;
+export function emptyState(tab: Tab) {
+  const { filter, brush, box } = view.value;
   const why = failure.value;
   const asked = tab === "table" ? questions.top.state.value : questions.flame.state.value;
   if (tab === "quality" || tab === "heatmap") return null;
@@ -75,10 +75,13 @@ export function emptyState() {
   }
   if (asked.answer.samples > 0) return null;
   const range =
-    tab === "flame" && flame.value !== null
+    tab !== "table" && flame.value !== null
       ? { from: flame.value.fromMs, to: flame.value.toMs }
       : scopeMillis(Date.now());
-  const reason = whyEmpty(status.value, range, { byFilter: filter !== "", bySelection: brush !== null });
+  const reason = whyEmpty(status.value, range, {
+    byFilter: filter !== "",
+    bySelection: brush !== null || box !== null,
+  });
   return <Reason reason={reason} />;
 }
 
@@ -148,7 +151,7 @@ function Reason({ reason }: { reason: EmptyReason }) {
         <Message title="No sample in the selection">
           <p>Nothing ran then, or nothing was recorded.</p>
           <div class="actions">
-            <button type="button" class="button primary" onClick={() => navigate({ brush: null })}>
+            <button type="button" class="button primary" onClick={() => navigate({ brush: null, box: null })}>
               Show the whole range
             </button>
           </div>

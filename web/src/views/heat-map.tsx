@@ -1,56 +1,63 @@
 /**
- * The range as a heat map: each cell a short span, columns side by side; what repeats shows as stripes, what is short as a
- * spot. A drag or Shift+arrows select a span, and the flame graph below is of just that span.
+ * The range as a heat map, down to 10 ms: what repeats shows as stripes, what is short as a spot. A drag or Shift+arrows select
+ * a box, and the flame graph below is of just that box. Its times are fixed then: a box of a moving range would be another.
  */
 
 import { useComputed, useSignal, useSignalEffect } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
 import { mix } from "../model/color";
-import { cellAt, cellsOf, heatGrid, spanOf } from "../model/heat-cells";
-import { formatClock, formatCores, formatInterval, formatMoment, formatSpan } from "../model/units";
+import { boxOf, cellAt, cellMs, type HeatBox, type HeatGrid, hullOf, timeOf } from "../model/heat-cells";
+import { formatCount, formatInterval, formatMillis, formatMoment } from "../model/units";
 import { drawHeat } from "../render/heat-canvas";
 import { mainPane } from "../state/pane";
 import { announcement, navigate, questions, view } from "../state/store";
 import { isDark, theme } from "../state/theme";
 import { DetailsLine } from "./details";
+import { emptyState } from "./empty";
 import { FlamePane } from "./flame-pane";
 
 const STEPS = 12;
 
+type Cell = { column: number; row: number };
+
 export function HeatMap() {
   const canvas = useRef<HTMLCanvasElement>(null);
   const size = useSignal({ width: 0, height: 0 });
-  const cursor = useSignal(-1);
-  const anchor = useSignal(-1);
-  const answer = questions.heat.state.value.answer;
+  const cursor = useSignal<Cell | null>(null);
+  const anchor = useSignal<Cell | null>(null);
+  const { answer, failure } = questions.heat.state.value;
   const heat = useComputed(() => {
     const at = questions.heat.state.value.answer;
     if (at === null) return null;
-    const cores = at.buckets.busy_cores;
-    const most = cores.reduce<number>((max, value) => Math.max(max, value ?? 0), 0);
-    const values = cores.map((value) => (value === null ? null : most > 0 ? value / most : 0));
-    return { grid: heatGrid(at.from_ms, at.step_ms, cores.length), values, cores, most };
+    const grid: HeatGrid = { fromMs: at.from_ms, toMs: at.to_ms, columns: at.columns, rows: at.rows };
+    return { grid, values: at.samples, most: at.samples.reduce((max, n) => Math.max(max, n), 0) };
   });
   const ramp = useComputed(() => {
-    const [least, most] = isDark.value ? ["#1b2532", "#ffb454"] : ["#eef2f7", "#b3340a"];
-    const middle = isDark.value ? "#a4361f" : "#f5a34c";
+    const [least, middle, most] = isDark.value ? ["#1b2532", "#a4361f", "#ffb454"] : ["#eef2f7", "#f5a34c", "#b3340a"];
     return Array.from({ length: STEPS }, (_, i) => {
       const share = i / (STEPS - 1);
       return share < 0.5 ? mix(least, middle, share * 2) : mix(middle, most, share * 2 - 1);
     });
   });
+  /** The box of the address, where it is one of this grid. */
+  const chosen = useComputed<HeatBox | null>(() => {
+    const { box } = view.value;
+    const grid = heat.value?.grid;
+    return box !== null && box.columns === grid?.columns && box.rows === grid.rows ? box : null;
+  });
   useSignalEffect(() => {
     const now = heat.value;
     const { width, height } = size.value;
     if (canvas.current === null || now === null || width === 0) return;
-    const { brush } = view.value;
-    const dragged = anchor.value >= 0 && cursor.value >= 0 ? spanOf(now.grid, anchor.value, cursor.value) : brush;
+    const dragged = anchor.value !== null && cursor.value !== null ? boxOf(now.grid, anchor.value, cursor.value) : null;
     const scene = {
-      ...now,
+      columns: now.grid.columns,
+      rows: now.grid.rows,
+      values: now.values,
+      most: now.most,
       ramp: ramp.value,
-      empty: "transparent",
       selection: theme.value.selection,
-      selected: dragged === null ? null : cellsOf(now.grid, dragged),
+      box: dragged ?? chosen.value,
       cursor: cursor.value,
       text: isDark.value ? "#ffffff" : "#000000",
     };
@@ -68,80 +75,77 @@ export function HeatMap() {
   }, [size, answer === null]);
   if (answer === null) {
     return (
-      <div class="empty loading" role="status">
-        Loading …
+      <div class={failure === null ? "empty loading" : "empty"} role="status">
+        {failure?.kind === "refused" ? failure.problem.title : "Loading …"}
       </div>
     );
   }
-  const hit = (event: PointerEvent): number => {
+  const hit = (event: PointerEvent): Cell | null => {
     const box = canvas.current?.getBoundingClientRect();
-    if (box === undefined || heat.peek() === null) return -1;
-    return cellAt(
-      (heat.peek() as NonNullable<typeof heat.value>).grid,
-      (event.clientX - box.left) / box.width,
-      (event.clientY - box.top) / box.height,
-    );
+    const grid = heat.peek()?.grid;
+    if (box === undefined || grid === undefined) return null;
+    return cellAt(grid, (event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height);
   };
   const finish = (): void => {
-    const now = heat.peek();
-    if (now !== null && anchor.peek() >= 0 && cursor.peek() >= 0) {
-      navigate({ brush: spanOf(now.grid, anchor.peek(), cursor.peek()) });
+    const grid = heat.peek()?.grid;
+    if (grid !== undefined && anchor.peek() !== null && cursor.peek() !== null) {
+      const box = boxOf(grid, anchor.peek() as Cell, cursor.peek() as Cell);
+      navigate({ from: grid.fromMs, to: grid.toMs, brush: null, box });
     }
-    anchor.value = -1;
+    anchor.value = null;
+  };
+  const read = (cell: Cell | null): string => {
+    const now = heat.peek();
+    if (cell === null || now === null) return "";
+    const at = timeOf(now.grid, cell.column, cell.row);
+    const samples = now.values[cell.column * now.grid.rows + cell.row] ?? 0;
+    return `${formatMoment(at)}.${formatMillis(at)}, ${formatCount(samples)} samples`;
   };
   const onKey = (event: KeyboardEvent): void => {
-    const now = heat.peek();
-    if (now === null) return;
-    const { rows, cells } = now.grid;
-    const by = { ArrowDown: 1, ArrowUp: -1, ArrowRight: rows, ArrowLeft: -rows }[event.key];
+    const grid = heat.peek()?.grid;
+    if (grid === undefined) return;
+    const by = ({ ArrowDown: [0, 1], ArrowUp: [0, -1], ArrowRight: [1, 0], ArrowLeft: [-1, 0] } as const)[
+      event.key as "ArrowDown"
+    ] as readonly [number, number] | undefined;
     if (by !== undefined) {
-      if (event.shiftKey && anchor.peek() < 0) anchor.value = Math.max(0, cursor.peek());
-      if (!event.shiftKey) anchor.value = -1;
-      cursor.value = Math.max(0, Math.min(cells - 1, cursor.peek() + by));
-      announcement.value = said(now.grid.fromMs + cursor.peek() * now.grid.stepMs, now.cores[cursor.peek()]);
+      const from = cursor.peek() ?? { column: 0, row: 0 };
+      if (event.shiftKey && anchor.peek() === null) anchor.value = from;
+      if (!event.shiftKey) anchor.value = null;
+      cursor.value = {
+        column: Math.max(0, Math.min(grid.columns - 1, from.column + by[0])),
+        row: Math.max(0, Math.min(grid.rows - 1, from.row + by[1])),
+      };
+      announcement.value = read(cursor.peek());
     } else if (event.key === "Enter") {
-      if (anchor.peek() < 0) anchor.value = cursor.peek();
+      if (anchor.peek() === null) anchor.value = cursor.peek();
       finish();
     } else if (event.key === "Escape") {
-      anchor.value = -1;
-      navigate({ brush: null });
+      anchor.value = null;
+      navigate({ box: null });
     } else return;
     event.preventDefault();
     event.stopPropagation();
   };
-  const now = heat.value;
-  const { brush } = view.value;
+  const grid = heat.value?.grid;
   return (
     <div class="heat">
       <div class="heat-head">
         <span>
-          Each cell is <b>{formatSpanFine(answer.step_ms)}</b>, each column{" "}
-          <b>{formatSpanFine(answer.step_ms * (now?.grid.rows ?? 1))}</b>, from top to bottom
+          Each column is <b>{grid === undefined ? "" : span(cellMs(grid) * grid.rows)}</b>, each cell{" "}
+          <b>{grid === undefined ? "" : span(cellMs(grid))}</b>, from top to bottom
         </span>
         <span class="ramp" aria-hidden="true">
           0{" "}
           {ramp.value.map((color) => (
             <i key={color} style={{ background: color }} />
           ))}{" "}
-          {formatCores(now?.most ?? 0)} cores
+          {formatCount(heat.value?.most ?? 0)} samples
         </span>
-        <span class="read-out">
-          {cursor.value >= 0 && now !== null
-            ? said(now.grid.fromMs + cursor.value * now.grid.stepMs, now.cores[cursor.value])
-            : ""}
-        </span>
-        <span class="selection">
-          {brush === null ? (
-            <span class="quiet">Drag over cells to see their flame graph</span>
-          ) : (
-            <>
-              {formatInterval(brush.from, brush.to)}{" "}
-              <button type="button" class="button small" onClick={() => navigate({ brush: null })}>
-                Whole range
-              </button>
-            </>
-          )}
-        </span>
+        {answer.untimed > 0 && (
+          <span class="quiet">{formatCount(answer.untimed)} samples are older than the times that are kept</span>
+        )}
+        <span class="read-out">{read(cursor.value)}</span>
+        <Selected box={chosen.value} grid={grid} />
       </div>
       <div class="heat-canvas">
         {/* biome-ignore lint/a11y/noInteractiveElementToNoninteractiveRole: it takes keys like an application does */}
@@ -150,7 +154,7 @@ export function HeatMap() {
           tabIndex={0}
           role="application"
           aria-roledescription="heat map"
-          aria-label="Heat map of cores busy. Arrow keys move, Shift and arrows select, Enter shows the flame graph of the selection."
+          aria-label="Heat map of samples. Arrow keys move, Shift and arrows select, Enter shows the flame graph of the selection."
           onPointerDown={(event) => {
             if (event.button !== 0) return;
             event.currentTarget.setPointerCapture(event.pointerId);
@@ -159,29 +163,52 @@ export function HeatMap() {
           }}
           onPointerMove={(event) => {
             const cell = hit(event);
-            if (cell >= 0 || anchor.peek() < 0) cursor.value = cell;
+            if (cell !== null || anchor.peek() === null) cursor.value = cell;
           }}
           onPointerUp={finish}
           onPointerCancel={() => {
-            anchor.value = -1;
+            anchor.value = null;
           }}
           onPointerLeave={() => {
-            if (anchor.peek() < 0) cursor.value = -1;
+            if (anchor.peek() === null) cursor.value = null;
           }}
           onKeyDown={onKey}
         />
       </div>
-      <FlamePane pane={mainPane} />
-      <DetailsLine />
+      {emptyState("flame") ?? (
+        <>
+          <FlamePane pane={mainPane} />
+          <DetailsLine />
+        </>
+      )}
     </div>
   );
 }
 
-function said(ms: number, cores: number | null | undefined): string {
-  const at = formatClock(ms) === "00:00:00" ? formatMoment(ms) : formatClock(ms);
-  return cores === null || cores === undefined ? `${at}, nothing recorded` : `${at}, ${formatCores(cores)} cores busy`;
+function Selected({ box, grid }: { box: HeatBox | null; grid: HeatGrid | undefined }) {
+  if (box === null || grid === undefined) {
+    return <span class="selection quiet">Drag over cells to see their flame graph</span>;
+  }
+  const hull = hullOf(grid, box);
+  return (
+    <span class="selection">
+      {formatInterval(hull.from, hull.to)}{" "}
+      <button
+        type="button"
+        class="button small"
+        title="Make a heat map of this part alone"
+        onClick={() => navigate({ from: hull.from, to: hull.to, brush: null, box: null })}
+      >
+        Zoom in
+      </button>
+      <button type="button" class="button small" onClick={() => navigate({ box: null })}>
+        Whole range
+      </button>
+    </span>
+  );
 }
 
-function formatSpanFine(ms: number): string {
-  return ms < 1000 ? `${ms} ms` : formatSpan(ms);
+function span(ms: number): string {
+  if (ms < 1_000) return `${+ms.toFixed(1)} ms`;
+  return ms < 120_000 ? `${+(ms / 1_000).toFixed(1)} s` : `${+(ms / 60_000).toFixed(1)} min`;
 }

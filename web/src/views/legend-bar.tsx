@@ -71,7 +71,7 @@ export function DiffLegend() {
           {swatch(-2)} takes less than before
         </li>
         <li>
-          {swatch(0)} within the noise (chance does as much: under {NOISE_Z} standard deviations), or not comparable
+          {swatch(0)} within the noise (chance does as much: under {NOISE_Z} standard deviations)
         </li>
         <li>
           {swatch(2)}

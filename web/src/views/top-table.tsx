@@ -3,13 +3,13 @@
 import { useComputed } from "@preact/signals";
 import { useRef } from "preact/hooks";
 import { kindInk } from "../model/color";
-import { formatFunction, functionOf, isCode } from "../model/function";
+import { formatFunction, functionOf, functionRows, isCode } from "../model/function";
 import { neighbours } from "../model/sandwich";
 import { type TopColumn, topRows } from "../model/top-rows";
 import { baseName, formatCount, formatNanos, formatShare } from "../model/units";
-import { chooseFunction, chosenFunction, searchQuery } from "../state/flame";
+import { chooseFunction, chosenFunction, searchQuery, tree } from "../state/flame";
 import { cut } from "../state/sandwich";
-import { navigate, questions, view } from "../state/store";
+import { flame, navigate, questions, view } from "../state/store";
 import { theme } from "../state/theme";
 import { reveal, useSight } from "./virtual-rows";
 
@@ -25,11 +25,18 @@ const COLUMNS: readonly { by: TopColumn; label: string; class: string }[] = [
 
 export function TopTable() {
   const scroller = useRef<HTMLElement>(null);
-  const rows = useComputed(() =>
-    topRows(questions.top.state.value.answer?.rows ?? [], searchQuery.value, view.value.sort),
-  );
+  // Of a box of the heat map there is a tree only, which is as exact.
+  const answered = useComputed(() => {
+    const at = tree.value;
+    if (view.value.box !== null && at !== null) {
+      const rows = functionRows(at);
+      return { rows, samples: at.total[0], nanos_per_sample: flame.value?.nanosPerSample ?? 0, hidden_rows: 0 };
+    }
+    return questions.top.state.value.answer;
+  });
+  const rows = useComputed(() => topRows(answered.value?.rows ?? [], searchQuery.value, view.value.sort));
   const sight = useSight(scroller, rows.value.length, ROW);
-  const { answer } = questions.top.state.value;
+  const answer = answered.value;
   if (answer === null) return null;
   const { samples, nanos_per_sample: nanos } = answer;
   const { first, last } = sight;
