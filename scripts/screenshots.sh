@@ -5,7 +5,7 @@ cd "$(dirname "$0")/.."
 folder=$(mktemp -d)
 load=()
 trap 'kill "${load[@]}" "$profiler" 2>/dev/null || true; wait 2>/dev/null || true; rm -rf "$folder"' EXIT
-scripts/as-root.sh target/release/profiler run --listen 127.0.0.1:0 --db "$folder/demo.db" --window 1s 2>"$folder/log" &
+scripts/as-root.sh "${PROFILER:-target/release/profiler}" run --listen 127.0.0.1:0 --db "$folder/demo.db" --window 1s 2>"$folder/log" &
 profiler=$!
 for fixture in ratio syscalls; do cc -O0 -g -o "$folder/$fixture" "profiler/tests/fixtures/$fixture.c"; done
 repeat() { while :; do "$@"; sleep 0.3; done; }

@@ -92,6 +92,17 @@ export class Person {
     return this.frameName();
   }
 
+  /** Moves over the first frame from row 2 down that is a function (a process or a note on a cut stack is none); its row and name. */
+  async hoverFunction(): Promise<{ row: number; name: string }> {
+    for (let row = 2; row < 12; row++) {
+      const name = await this.hover(row);
+      if (/\b(native|kernel|inlined|no symbol)\b/.test(await this.page.locator(".tooltip").innerText())) {
+        return { row, name };
+      }
+    }
+    throw new Error("no function at the left edge of the graph");
+  }
+
   async click(row: number, share = 0.02): Promise<void> {
     await this.hover(row, share);
     await this.page.mouse.down();

@@ -51,7 +51,7 @@ describe("figures", () => {
     const all = sum(stacks);
     await person.visit(`?${range}&tab=table`);
     await person.page.waitForSelector("table.top tbody .function");
-    expect(await person.page.locator(".quality").innerText()).toContain(`${grouped(all)} samples in view`);
+    await expect.poll(() => person.page.locator(".quality").innerText()).toContain(`${grouped(all)} samples in view`);
 
     // A function whose name no other frame has, so that names are enough to find it in the export.
     const top = await ask<{ rows: { name: string; kind: number; self: number; total: number }[] }>(
@@ -106,7 +106,7 @@ describe("figures", () => {
 describe("the graph", () => {
   test("hides, folds and merges frames without losing a sample, and says so in the address", async () => {
     const before = await person.details();
-    const name = await person.hover(3);
+    const { name } = await person.hoverFunction();
     await person.page.keyboard.press("h");
     await expect.poll(() => person.params().getAll("hide")).toEqual([`"${name}"`]);
     await person.page.mouse.move(5, 5);
@@ -139,8 +139,8 @@ describe("the graph", () => {
   });
 
   test("has a menu for each frame, by mouse, by key and by button", async () => {
-    const name = await person.hover(2);
-    await person.page.mouse.click(...(await place(2)), { button: "right" });
+    const { row, name } = await person.hoverFunction();
+    await person.page.mouse.click(...(await place(row)), { button: "right" });
     const menu = person.page.getByRole("menu");
     expect(await menu.innerText()).toContain(name);
     await person.page.keyboard.press("ArrowDown");
@@ -163,7 +163,7 @@ describe("the graph", () => {
 
 describe("the other views", () => {
   test("a sandwich is opened by a key, walked by clicks, and Back leads back", async () => {
-    const name = await person.hover(2);
+    const { name } = await person.hoverFunction();
     await person.page.keyboard.press("f");
     await person.param("tab", /sandwich/);
     await expect.poll(() => person.page.locator(".filling .name").innerText()).toBe(name);
@@ -270,7 +270,7 @@ describe("the other views", () => {
   test.each(["tree", "sandwich", "diff", "heatmap", "quality"])(
     "%s has no serious fault of accessibility",
     async (tab) => {
-      const name = await person.hover(2);
+      const { name } = await person.hoverFunction();
       await person.page.keyboard.press("f");
       await person.param("fn", /./);
       const fn = encodeURIComponent(person.params().get("fn") ?? name);

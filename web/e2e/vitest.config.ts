@@ -10,6 +10,8 @@ export default defineConfig({
     fileParallelism: false,
     testTimeout: 30_000,
     hookTimeout: 30_000,
+    // A busy machine answers late, not wrongly.
+    expect: { poll: { timeout: 8_000 } },
     reporters: ["verbose"],
     sequence: { concurrent: false },
   },

@@ -44,7 +44,7 @@ export function startRefreshing(): void {
   // A change of what is asked asks at once; what is shown otherwise does not matter.
   const wanted = computed(() => {
     const { from, to, tab, facets, filter, live, by, box } = view.value;
-    const base = tab === "diff" ? keyOf(baselineScope.value) : "";
+    const base = tab === "diff" ? view.value.baseline : null;
     return JSON.stringify([
       from,
       to,
@@ -124,9 +124,9 @@ async function refresh(why: "changed" | "tick"): Promise<void> {
   }
   if (now.tab === "diff") {
     const base = baselineScope.peek();
-    asked.push(
-      unless(true, questions.diff, `${keyOf(base)} ${keyOf(narrow)}`, (signal) => fetchDiff(base, narrow, signal)),
-    );
+    // By what was asked for, not by when that is now: an answer that takes longer than a tick must not be given up at each.
+    const key = `${keyOf(narrow)} ${JSON.stringify(now.baseline)}`;
+    asked.push(unless(!narrowAgain, questions.diff, key, (signal) => fetchDiff(base, narrow, signal)));
   }
   await Promise.all(asked);
   if (mine !== round) return;
