@@ -157,6 +157,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/quality": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** How good the stacks are: whole ones, and where, why and whose the others end, by falling samples. */
+        get: operations["quality"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/status": {
         parameters: {
             query?: never;
@@ -437,6 +454,22 @@ export interface components {
              */
             untimed: number;
         };
+        /** @description Samples whose user stack is cut short, of one cause, in one file. */
+        Incomplete: {
+            /** @description Path of the file of the outermost frame there is; null without one. */
+            binary?: string | null;
+            /** @description How the walk ended: a key of `totals.stacks` in `/api/v1/status`. */
+            cause: string;
+            /** @description Name of the processes. */
+            comm: string;
+            /** @description What can be done; null where nothing can, or where it passes by itself. */
+            remedy?: string | null;
+            /**
+             * Format: int64
+             * @description Samples.
+             */
+            samples: number;
+        };
         /** @description One value. */
         LabelValue: {
             /**
@@ -486,6 +519,26 @@ export interface components {
             status: number;
             /** @description What went wrong, naming the thing. */
             title: string;
+        };
+        /** @description `GET /api/v1/quality`: how many stacks are whole, and where, why and whose the others end. */
+        Quality: {
+            /**
+             * Format: int64
+             * @description Those whose user stack is whole, or that have none.
+             */
+            complete: number;
+            /**
+             * Format: int64
+             * @description Rows that the limit left out.
+             */
+            hidden_rows: number;
+            /** @description The others, by falling samples. */
+            incomplete: components["schemas"]["Incomplete"][];
+            /**
+             * Format: int64
+             * @description Samples in all.
+             */
+            samples: number;
         };
         /** @description The sampler, live. */
         Recording: {
@@ -1453,6 +1506,101 @@ export interface operations {
             };
             /** @description `unknown_label`. */
             404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The Host header is not one of ours: `wrong_host`. */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The answer would take too much memory: `query_too_large`. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A defect: `internal`. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `database_unreadable`, or `busy` with a Retry-After header. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The deadline passed: `query_too_large`. */
+            504: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    quality: {
+        parameters: {
+            query?: {
+                /** @description Start: `now-1h`, RFC 3339, or Unix time in s or ms. Default `now-1h`. */
+                from?: string;
+                /** @description End, in the same forms. Default `now`. */
+                to?: string;
+                /** @description Label selector, such as `{comm="postgres", container=~"web-.*"}`. Default: everything. */
+                filter?: string;
+                /**
+                 * @description Flame graph: most nodes to send (default 100000). Timeline: most points (default 600). Top and label values: most
+                 *     rows (default 200). Exports: most nodes (default 1000000 folded, 10000 SVG).
+                 */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The quality. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Quality"];
+                };
+            };
+            /** @description A parameter is wrong: `bad_selector`, `bad_time_range`, `unknown_label`, `limit_out_of_range`, `bad_parameter`. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A page of another site asks: `cross_site`. */
+            403: {
                 headers: {
                     [name: string]: unknown;
                 };
