@@ -2,7 +2,7 @@
 
 use crate::tables::Registers;
 
-/// Words of user memory that a walk reads at once, where a page boundary leaves room. Measured in docs/decisions/0005.
+/// Words of user memory that a walk reads at once, where a page boundary leaves room. A few frames; the size has not been tuned.
 pub const WINDOW_WORDS: usize = 64;
 
 /// One processor, as its DWARF numbering and its Linux ABI describe it.
