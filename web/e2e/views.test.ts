@@ -104,7 +104,14 @@ describe("figures", () => {
 });
 
 describe("the graph", () => {
+  /** Nothing moves under the pointer. */
+  async function still(): Promise<void> {
+    await person.visit("?live=0");
+    await person.graph();
+  }
+
   test("hides, folds and merges frames without losing a sample, and says so in the address", async () => {
+    await still();
     const before = await person.details();
     const { name } = await person.hoverFunction();
     await person.page.keyboard.press("h");

@@ -106,7 +106,16 @@ function mountFlame(pane: Pane, parts: Parts, pointer: Signal<{ x: number; y: nu
     drawing.draw(scene, scroller.scrollTop);
     performance.measure("draw", "draw:start");
     if (map.parentElement?.hidden === false) minimap.draw(scene, part(scene));
+    rehit(scene);
     placeRing();
+  };
+  /** A refresh puts other frames under a pointer that rests: what is said about it must be about them. */
+  let under: { x: number; y: number } | null = null;
+  let hitIn: unknown = null;
+  const rehit = (now: FlameScene): void => {
+    if (hitIn === now.tree) return;
+    hitIn = now.tree;
+    if (under !== null) pane.hovered.value = drawing.nodeAt(now, scroller.scrollTop, under.x, under.y);
   };
   /** The minimap comes and goes with the height; the graph makes room for it. */
   const placeMap = (now: FlameScene): void => {
@@ -171,11 +180,14 @@ function mountFlame(pane: Pane, parts: Parts, pointer: Signal<{ x: number; y: nu
   };
   const onMove = (event: PointerEvent): void => {
     currentPane.value = pane;
+    const bounds = canvas.getBoundingClientRect();
+    under = { x: event.clientX - bounds.left, y: event.clientY - bounds.top };
     pane.hovered.value = hit(event);
     pointer.value = event.pointerType === "mouse" ? { x: event.clientX, y: event.clientY } : null;
     canvas.style.cursor = pane.hovered.peek() >= 0 ? "pointer" : "default";
   };
   const onLeave = (): void => {
+    under = null;
     pane.hovered.value = -1;
     pointer.value = null;
   };
