@@ -280,7 +280,9 @@ fn by_rule<M: Machine, S: Memory>(walk: &mut Walk, rule: &Rule, address: u64, me
         return Err(StackEnd::UnsupportedRule);
     }
     let sp = walk.registers.sp;
-    let leaf_without_stack = M::HAS_LINK_REGISTER && cfa == sp && walk.registers.all != 0;
+    // vfork of glibc for x86-64, too: it takes its return address off the stack, into a register.
+    let not_in_memory = M::HAS_LINK_REGISTER || rule.ra & (Rule::SIGNED - 1) == Saved::InRegister as u8;
+    let leaf_without_stack = not_in_memory && cfa == sp && walk.registers.all != 0;
     if cfa <= sp && !leaf_without_stack {
         return Err(StackEnd::StackNotRising);
     }
