@@ -24,7 +24,7 @@ prepare_packages() {
 prepare() {
   case $1 in
     xz | openssl) [ -e "$folder/data" ] || head -c 20M <(cat /usr/lib/x86_64-linux-gnu/lib*.so.*) >"$folder/data" ;;
-    git) git clone -q --no-local . "$folder/repository" ;;
+    git) git -c advice.detachedHead=false -c init.defaultBranch=main clone -q --no-local . "$folder/repository" ;;
     postgres)
       install -d -o postgres "$folder/postgres"
       as_postgres initdb -D "$folder/postgres" -A trust >/dev/null
@@ -130,7 +130,7 @@ WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT sum((SEL
     rustc) RUSTC_BOOTSTRAP=1 again rustc --edition 2024 --crate-type lib -O -A warnings --out-dir "$folder" "$(rustc --print sysroot)/lib/rustlib/src/rust/library/core/src/lib.rs" ;;
     git) while :; do for question in "log -p" "grep -n the" "gc -q --aggressive" "blame Makefile"; do git -C "$folder/repository" $question >/dev/null 2>&1; done; done ;;
     xz) again xz -6 -k -c "$folder/data" ;;
-    openssl) while :; do for algorithm in sha256 aes-256-gcm chacha20-poly1305 md5 sha3-256 rsa2048 ecdsap256 ecdhx25519 camellia-128-cbc; do openssl speed -seconds 1 -evp "$algorithm" >/dev/null 2>&1 || openssl speed -seconds 1 "$algorithm" >/dev/null 2>&1; done; done ;;
+    openssl) while :; do for algorithm in aes-256-gcm sha256 chacha20-poly1305 md5 rsa2048 ecdsap256 camellia-128-cbc sha3-256 ecdhx25519; do openssl speed -seconds 1 -bytes 4096 -evp "$algorithm" >/dev/null 2>&1 || openssl speed -seconds 1 "$algorithm" >/dev/null 2>&1; done; done ;;
     imagemagick) again convert -size 900x900 plasma:red-blue -blur 0x4 -resize 60% -rotate 17 -modulate 110,90 -quality 90 "jpeg:-" ;;
     cpp) exec "$folder/templates" ;;
     musl) exec "$folder/musl" ;;

@@ -4,6 +4,7 @@
 
 mod binaries;
 mod books;
+mod completeness;
 mod cpus;
 mod crash;
 mod disk;
