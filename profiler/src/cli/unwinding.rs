@@ -16,7 +16,7 @@ use crate::process::{Identified, ProcessTable};
 use crate::profile::{BinaryId, BootNanos, RawSample};
 use crate::sampler::UnwindMaps;
 use crate::symbolizer::{RowsError, RowsWorker, WorkerCommand};
-use crate::unwind::{Cache, Compile, Missing, Request, UnwindCounts, Unwinder, host};
+use crate::unwind::{Cache, Compile, Missing, Request, UnwindCounts, Unwinder, host, stand_in};
 
 /// Most memory of waiting samples: 2,000 of them with 16 KiB of stack. Beyond it a walk ends with what is loaded.
 const MAX_HELD: usize = 32 << 20;
@@ -101,8 +101,9 @@ impl Unwinding {
             |id| {
                 let binary = table.binary(id);
                 let file = binary.file.clone()?;
-                let len = file.metadata().ok()?.len();
-                Some(Request { binary: id, file, len, build_id: binary.build_id })
+                let found = file.metadata().ok()?;
+                let build_id = binary.build_id.or_else(|| stand_in(&found));
+                Some(Request { binary: id, file, len: found.len(), build_id })
             },
             now,
         )?;

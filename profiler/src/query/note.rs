@@ -42,7 +42,9 @@ pub const fn remedy(end: StackEnd) -> Option<&'static str> {
         }
         StackEnd::NoUnwindRows => "build it with unwind tables (-fasynchronous-unwind-tables) or with frame pointers",
         StackEnd::RowsNotLoaded => "passes by itself within a second; if it stays, raise --unwind-memory",
-        StackEnd::UnsupportedRule => "its assembler code describes its stack in a way that is not understood: report the file",
+        StackEnd::UnsupportedRule => {
+            "its assembler code describes its stack in a way that is not understood: report the file"
+        }
         StackEnd::ReturnAddressLost | StackEnd::StackNotRising => {
             "its unwind tables do not describe its code: hand-written assembler, most likely"
         }

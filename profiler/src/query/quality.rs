@@ -65,7 +65,8 @@ pub fn quality(
         }
     }
     // Several places of one file are one row.
-    let mut rows: HashMap<(StackEnd, Arc<str>, Option<Arc<str>>), u64> = HashMap::new();
+    type Shown = (StackEnd, Arc<str>, Option<Arc<str>>);
+    let mut rows: HashMap<Shown, u64> = HashMap::new();
     for ((end, comm, location), samples) in sums {
         let binary = match location {
             0 => None,
@@ -78,7 +79,8 @@ pub fn quality(
         let sum = rows.entry((end, snapshot.text(comm)?, binary)).or_default();
         *sum = sum.saturating_add(samples);
     }
-    let row = |((end, comm, binary), samples)| Incomplete { end, binary, comm, samples, remedy: remedy(end) };
+    let row =
+        |((end, comm, binary), samples): (Shown, u64)| Incomplete { end, binary, comm, samples, remedy: remedy(end) };
     let mut incomplete: Vec<Incomplete> = rows.into_iter().map(row).collect();
     incomplete.sort_by(|a, b| {
         b.samples.cmp(&a.samples).then_with(|| (a.end, &a.comm, &a.binary).cmp(&(b.end, &b.comm, &b.binary)))

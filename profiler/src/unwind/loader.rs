@@ -4,8 +4,9 @@
 //! sampling thread only copies it into the pool.
 
 use std::collections::VecDeque;
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -33,8 +34,19 @@ pub struct Request {
     pub file: Arc<File>,
     /// Its length.
     pub len: u64,
-    /// Its build id, by which its image is kept on disk.
+    /// Its build id, or what stands for one ([`stand_in`]): by it its image is kept on disk.
     pub build_id: Option<BuildId>,
+}
+
+/// What stands for the build id of a file that has none (rustc's driver, 150 MB, is one): where it lies and when it was changed.
+#[must_use]
+pub fn stand_in(file: &Metadata) -> Option<BuildId> {
+    let mut bytes = [0; 20];
+    bytes[..8].copy_from_slice(&file.dev().to_le_bytes());
+    bytes[8..16].copy_from_slice(&file.ino().to_le_bytes());
+    let times = [file.mtime(), file.mtime_nsec(), file.ctime(), file.ctime_nsec()].map(i64::to_le_bytes);
+    bytes[16..].copy_from_slice(&crc32fast::hash(times.as_flattened()).to_le_bytes());
+    BuildId::new(&bytes)
 }
 
 /// Parses a file, in the place where foreign files are parsed: an encoded image, not to be trusted.
