@@ -29,7 +29,7 @@ sysroot=$(rustc --print sysroot)
 cp "$sysroot"/bin/rustc "$folder/bin/"
 cp "$sysroot"/lib/*.so* "$folder/lib/"
 for file in "$folder"/lib/*.so*; do
-  id=$(readelf -nW "$file" 2>/dev/null | awk '/Build ID:/ { print $3; exit }')
+  id=$(readelf -nW "$file" 2>/dev/null | awk '/Build ID:/ && !id { id = $3 } END { print id }') || true
   [ -z "$id" ] || perl -0777 -pi -e 'BEGIN { $id = pack "H*", shift } s/\Q$id\E/substr($id, 1) . chr(rand 256)/e' "$id" "$file"
 done
 source=$sysroot/lib/rustlib/src/rust/library/core/src/lib.rs
