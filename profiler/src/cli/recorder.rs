@@ -47,7 +47,8 @@ const LATE: Duration = Duration::from_secs(1);
 /// A window that takes more memory than this, in frames of 16 bytes, ends before its time: 32 MiB. A busy host with 32 CPUs
 /// fills it at 97 Hz if each of its samples has another stack of 60 frames.
 const MOST_FRAMES: usize = 2 << 20;
-/// A window waits this long after its end for unwind rows that its last samples need.
+/// A window waits this long after its end for unwind rows that its last samples need, and not longer than it was itself: what is not
+/// stored yet is what a kill -9 can lose.
 const MOST_WAIT: u64 = 2_000_000_000;
 /// Longest first window: somebody is waiting at the page.
 const FIRST_WINDOW: Duration = Duration::from_secs(2);
@@ -244,8 +245,9 @@ impl Sampling {
             self.resolve_until(settled);
             let unwinding = &self.unwinding;
             let waits = |generation| unwinding.as_ref().is_some_and(|unwinding| unwinding.holds(generation));
+            let patience = MOST_WAIT.min(self.length.as_nanos() as u64);
             let is_over = |window: &OpenWindow, end: BootNanos| {
-                end <= settled && (now.0 >= end.0.saturating_add(MOST_WAIT) || !waits(window.generation))
+                end <= settled && (now.0 >= end.0.saturating_add(patience) || !waits(window.generation))
             };
             if let Some((window, end)) = self.closing.take_if(|(window, end)| is_over(window, *end)) {
                 queue.push(self.close(window, end)?);

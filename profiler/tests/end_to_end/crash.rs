@@ -31,9 +31,10 @@ fn kill_9_at_any_moment_loses_no_committed_window() {
     let kills = std::env::var("PROFILER_KILLS").map_or(KILLS, |text| text.parse().unwrap());
     let mut committed = 0;
     for round in 0..kills {
-        let mut daemon = Daemon::start(&database, &["--window", "200ms", "-F", "499"]);
-        // Moments spread over 0.2 to 1.2 s by the golden ratio, finer than a commit takes.
-        let wait = Duration::from_micros(200_000 + round * 618_034 % 1_000_000);
+        // By frame pointers: no window waits for unwind rows, so that there are many of them.
+        let mut daemon = Daemon::start(&database, &["--window", "200ms", "-F", "499", "--unwind", "fp"]);
+        // Moments spread over 0.2 to 2.2 s by the golden ratio, finer than a commit takes.
+        let wait = Duration::from_micros(200_000 + round * 618_034 % 2_000_000);
         let start = Instant::now();
         while start.elapsed() < wait {
             committed = committed.max(windows(&database));

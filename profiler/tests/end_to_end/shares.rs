@@ -25,8 +25,13 @@ fn a_known_ratio_shows_in_the_folded_output() {
         let measured = share(&stacks, in_loop, |stack| has(stack, function));
         assert!((measured - expected).abs() < 0.03, "{function}: {measured:.3}, not {expected}");
     }
-    let below_main = share(&stacks, in_loop, |stack| stack.contains("ratio;") && stack.contains(";main;"));
-    assert!(below_main > 0.99, "{below_main:.3} of the stacks lead from the process through main");
+    // The first ones may be cut short while a debug build on a busy machine reads the program's unwind tables.
+    let whole = |stack: &str| !stack.contains("[stack cut short");
+    let complete = share(&stacks, in_loop, whole);
+    assert!(complete > 0.9, "{complete:.3} of the stacks are whole");
+    let below_main = |stack: &str| stack.contains("ratio;") && stack.contains(";main;");
+    let below_main = share(&stacks, |stack| in_loop(stack) && whole(stack), below_main);
+    assert!(below_main > 0.99, "{below_main:.3} of the whole stacks lead from the process through main");
 }
 
 /// The running daemon says the same over HTTP, with file and line, and sees the kernel half of a program that lives there.
@@ -39,7 +44,7 @@ fn the_api_of_a_running_daemon_tells_ratio_lines_and_kernel_frames() {
     daemon.wait_for_status(Duration::from_secs(60), |status| status["database"]["windows"].as_u64() >= Some(3));
 
     let wait_for_names = |filter: String, wanted: &[&str]| {
-        for _ in 0..150 {
+        for _ in 0..450 {
             let (status, body) = daemon.get(&format!("/api/v1/export/folded?from=now-5m&filter={filter}"));
             assert_eq!(status, 200, "{body}");
             if wanted.iter().all(|name| body.contains(name)) {
@@ -47,7 +52,7 @@ fn the_api_of_a_running_daemon_tells_ratio_lines_and_kernel_frames() {
             }
             std::thread::sleep(Duration::from_millis(200));
         }
-        panic!("{wanted:?} were not named within 30 s");
+        panic!("{wanted:?} were not named within 90 s");
     };
     let stacks = wait_for_names(format!("%7Bpid%3D%22{}%22%7D", ratio.pid()), &[";seventy"]);
     let in_loop = |stack: &str| RATIO.iter().any(|(function, _)| has(stack, function));
