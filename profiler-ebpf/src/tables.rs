@@ -194,7 +194,7 @@ pub struct Rule {
     pub cfa_register: u8,
     /// [`Saved`] of the frame pointer, at `fp_offset`.
     pub fp: u8,
-    /// [`Saved`] of the return address in the low four bits, and above them [`Rule::SIGNED`].
+    /// [`Saved`] of the return address in the low four bits, and above them [`Rule::SIGNED`] and [`Rule::READ`].
     pub ra: u8,
     /// See [`Cfa`].
     pub cfa_offset: i32,
@@ -211,6 +211,8 @@ const _: () = assert!(size_of::<Rule>() == 16);
 impl Rule {
     /// aarch64: the return address is signed (pointer authentication): the bits above the address are masked off.
     pub const SIGNED: u8 = 1 << 4;
+    /// Found by reading code, no table says it: a return address of zero is a mistake, not the end of the stack.
+    pub const READ: u8 = 1 << 5;
 }
 
 /// Global rule 0: no row. Rules 1 and 2 are fixed too, so that images need not carry them.

@@ -314,6 +314,9 @@ fn by_rule<M: Machine, S: Memory>(walk: &mut Walk, rule: &Rule, address: u64, me
     } else {
         return Err(StackEnd::UnsupportedRule);
     };
+    if return_address == 0 && rule.ra & Rule::READ != 0 {
+        return Err(StackEnd::ReturnAddressLost);
+    }
     walk.by_frame_pointer = 0;
     walk.go::<M>(return_address, cfa, fp)
 }

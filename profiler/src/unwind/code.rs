@@ -5,10 +5,12 @@
 //! that leaves through a jump table without any `ret` proves nothing. What fails has no rows, and the walk takes its frame
 //! pointer. So do interpreters' handlers (V8's), which run in a frame that another function made.
 //!
-//! Only holes are read: code that no other source covers, [`MAX_CODE`] bytes of a file at most. It is passed over four times, because
-//! a branch backward says what is known at a place that was passed before, and what nothing is seen to lead to is guessed last.
+//! Only holes are read: code that no other source covers, [`MAX_CODE`] bytes of a file at most. It is passed over until no pass finds
+//! more, [`MAX_PASSES`] times at most, because a branch backward says what is known at a place that was passed before; and twice more,
+//! because what nothing is seen to lead to is guessed last.
 
 mod functions;
+mod jumps;
 mod stack;
 
 use profiler_ebpf::tables::{Cfa, RULE_NONE, Rule};
@@ -24,6 +26,8 @@ pub(super) use self::functions::is_padding;
 
 /// Most bytes of code without tables that are read; libx265 has 12 MiB.
 const MAX_CODE: u64 = 16 << 20;
+/// Most passes that guess nothing: code that only branches backward lead to is known a pass later.
+const MAX_PASSES: usize = 6;
 /// Most bytes of a symbol table.
 const MAX_SYMBOLS: u64 = 32 << 20;
 
@@ -66,9 +70,15 @@ pub(super) fn compile(elf: &Elf<'_>, known: &[u64], rules: &mut RuleTable) -> Re
     functions.into_iter().chain([elf.entry]).for_each(|start| add_start(&mut holes, start));
     let mut sweeper = Sweeper::default();
     let mut rows = Rows::new();
-    for guess in [Guess::None, Guess::None, Guess::Part, Guess::PartOrFunction] {
+    let passes = std::iter::repeat_n(Guess::None, MAX_PASSES).chain([Guess::Part, Guess::PartOrFunction]);
+    let mut is_settled = false;
+    for guess in passes {
+        if guess == Guess::None && is_settled {
+            continue;
+        }
+        let known = sweeper.known();
         for hole in &holes {
-            let functions = sweeper.sweep(hole, elf.entry, guess);
+            let functions = sweeper.sweep(hole, elf, guess);
             match guess {
                 Guess::None => {}
                 Guess::Part => {
@@ -78,6 +88,7 @@ pub(super) fn compile(elf: &Elf<'_>, known: &[u64], rules: &mut RuleTable) -> Re
                 Guess::PartOrFunction => push(hole, &functions, rules, &mut rows)?,
             }
         }
+        is_settled = known == sweeper.known();
         sweeper.called.drain(..).for_each(|start| add_start(&mut holes, start));
     }
     holes.iter().try_for_each(|hole| trampolines(hole, rules, &mut rows))?;

@@ -43,13 +43,13 @@ fn say_the_same(ours: &Rule, theirs: &Rule) -> bool {
     by_frame || same_frame && (popped || (ours.fp, ours.fp_offset) == (theirs.fp, theirs.fp_offset))
 }
 
-/// A stripped program whose tables are not looked at: nine in ten instructions are understood, and one in 200 of them wrongly, no more.
+/// A stripped program whose tables are not looked at: nineteen in twenty instructions are understood, and one in 1000 of them wrongly, no more.
 #[test]
 fn code_alone_says_what_tables_say() {
     if Machine::X86_64 == Elf::parse(&File::open("/bin/bash").unwrap()).unwrap().machine {
         let [same, other, nothing] = against_tables(Path::new("/bin/bash"));
-        assert!(same > 9 * nothing, "{same} the same, {nothing} not understood");
-        assert!(other * 200 < same, "{same} the same, {other} otherwise");
+        assert!(same > 19 * nothing, "{same} the same, {nothing} not understood");
+        assert!(other * 1000 < same, "{same} the same, {other} otherwise");
     }
 }
 
@@ -72,7 +72,7 @@ fn rule(image: &Image, piece: u64, byte: u64) -> Rule {
 const START: [u8; 11] = [0x31, 0xed, 0x48, 0x89, 0xe7, 0xe8, 0x36, 0, 0, 0, 0xf4];
 
 fn frame(depth: i32) -> Rule {
-    let (cfa, ra) = (Cfa::Register as u8, Saved::AtCfa as u8);
+    let (cfa, ra) = (Cfa::Register as u8, Saved::AtCfa as u8 | Rule::READ);
     Rule { cfa, cfa_register: 7, cfa_offset: depth, ra, ra_offset: -8, ..Rule::default() }
 }
 
@@ -135,4 +135,58 @@ fn signal_trampolines_and_new_threads_are_known() {
     assert_eq!([rule(&image, 1, 63), rule(&image, 2, 0), rule(&image, 2, 8)], [signal; 3]);
     assert_eq!([rule(&image, 1, 0), rule(&image, 1, 13)], [frame(8); 2]);
     assert_eq!(rule(&image, 1, 11).cfa, Cfa::End as u8);
+}
+
+/// A `switch`: its table, of words relative to itself, says where its parts begin and thereby what their stack is.
+#[test]
+fn a_jump_table_leads_to_its_parts() {
+    // 0: push rbx; cmp edi, 1; ja 27; lea rdx, [table]; movsxd rax, [rdx + 4 * rdi]; add rax, rdx; jmp rax
+    // 20: pop rbx; ret; nop; 23: nop; pop rbx; ret; nop; 27: pop rbx; ret
+    let function = [
+        0x53, 0x83, 0xff, 1, 0x77, 0x15, 0x48, 0x8d, 0x15, 0x33, 0, 0, 0, 0x48, 0x63, 0x04, 0xba, 0x48, 0x01, 0xd0,
+        0xff, 0xe0, 0x5b, 0xc3, 0x90, 0x5b, 0xc3, 0x5b, 0xc3,
+    ];
+    let table: Vec<u8> = [22_i32 - 64, 25 - 64].iter().flat_map(|offset| offset.to_le_bytes()).collect();
+    let image = image_of(&[&START, &function, &table]);
+    let depths = [(0, 8), (1, 16), (20, 16), (22, 16), (23, 8), (25, 16), (26, 8), (27, 16), (28, 8)];
+    assert_eq!(depths.map(|(byte, _)| rule(&image, 1, byte)), depths.map(|(_, depth)| frame(depth)));
+    // One entry leads out of the code: nothing is known of the parts, nor of what is before them.
+    let table: Vec<u8> = [22_i32 - 64, 1 << 20].iter().flat_map(|offset| offset.to_le_bytes()).collect();
+    let image = image_of(&[&START, &function[..27], &table]);
+    assert_eq!(rule(&image, 1, 20), Rule::default());
+}
+
+/// For compilers the code goes on behind musl's way to crash.
+#[test]
+fn the_frame_holds_behind_a_trap() {
+    // push rbx; test edi, edi; je 1 on; hlt; pop rbx; ret
+    let image = image_of(&[&START, &[0x53, 0x85, 0xff, 0x74, 1, 0xf4, 0x5b, 0xc3]]);
+    assert_eq!([5, 6, 7].map(|byte| rule(&image, 1, byte)), [frame(16), frame(16), frame(8)]);
+}
+
+/// From a call that does not come back no way leads on: the branch to what follows says how the stack is there.
+#[test]
+fn a_call_that_does_not_return_says_nothing_of_what_follows() {
+    // test edi, edi; je 6 on; push rbx; call piece 2; (10:) nop; ret; and: ud2
+    let image = image_of(&[&START, &[0x85, 0xff, 0x74, 6, 0x53, 0xe8, 0x36, 0, 0, 0, 0x90, 0xc3], &[0x0f, 0x0b]]);
+    assert_eq!([5, 10, 11].map(|byte| rule(&image, 1, byte)), [frame(16), frame(8), frame(8)]);
+}
+
+/// Two ways to one place with different stacks: one of them was misread.
+#[test]
+fn ways_that_disagree_have_no_rows() {
+    // test edi, edi; je 2 on; push rbx; nop; ret
+    let image = image_of(&[&START, &[0x85, 0xff, 0x74, 2, 0x53, 0x90, 0xc3]]);
+    assert_eq!([0, 4, 5, 6].map(|byte| rule(&image, 1, byte)), [Rule::default(); 4]);
+}
+
+/// A function of one jump through a register proves nothing, but that another function takes its address.
+#[test]
+fn a_function_whose_address_is_taken_may_only_jump_away() {
+    // lea rax, [piece 2]; call piece 2; ret; and: jmp rdx
+    let taker = [0x48, 0x8d, 0x05, 0x39, 0, 0, 0, 0xe8, 0x34, 0, 0, 0, 0xc3];
+    let image = image_of(&[&START, &taker, &[0xff, 0xe2]]);
+    assert_eq!(rule(&image, 2, 0), frame(8));
+    let image = image_of(&[&START, &taker[7..], &[0xff, 0xe2]]);
+    assert_eq!(rule(&image, 2, 0), Rule::default());
 }

@@ -16,7 +16,7 @@ use super::stats::{Cause, Stats};
 
 const MAGIC: &[u8; 8] = b"unwimage";
 /// Of the layout and of what compiling yields: a cached image of another version is compiled again.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 const HEADER: usize = 40 + 4 * Cause::COUNT;
 const RULE: usize = 16;
 
@@ -127,7 +127,7 @@ fn rule_is_sound(rule: &Rule) -> bool {
     rule.cfa <= Cfa::Unsupported as u8
         && rule.cfa_register < 32
         && saved(rule.fp, rule.fp_offset)
-        && saved(rule.ra & !Rule::SIGNED, rule.ra_offset)
+        && saved(rule.ra & !(Rule::SIGNED | Rule::READ), rule.ra_offset)
 }
 
 fn put(out: &mut Vec<u8>, words: impl IntoIterator<Item = u32>) {

@@ -5,7 +5,9 @@ use std::collections::{HashMap, HashSet};
 use iced_x86::{Code, Decoder, DecoderOptions, FlowControl, Instruction, Mnemonic, OpKind, Register};
 
 use super::Hole;
+use super::jumps::JumpTables;
 use super::stack::{FramePointer, State};
+use crate::unwind::elf::Elf;
 
 /// Most branch targets, and calls, remembered.
 const MAX_TARGETS: usize = 1 << 20;
@@ -24,16 +26,33 @@ pub(super) struct Function {
     agreed: u32,
     contradicted: u32,
     jumps_away: u32,
+    /// It is only known to be jumped to, the stack being as a call leaves it.
+    is_tail: bool,
+    /// Other code takes its address, and nothing in it touches the stack.
+    is_addressed_leaf: bool,
 }
 
 impl Function {
     fn new(start: u64, is_guess: bool) -> Self {
         let (balanced, unbalanced, agreed, contradicted, jumps_away) = (0, 0, 0, 0, 0);
-        Self { start, is_guess, states: Vec::new(), balanced, unbalanced, agreed, contradicted, jumps_away }
+        let (states, is_tail, is_addressed_leaf) = (Vec::new(), false, false);
+        Self {
+            start,
+            is_guess,
+            states,
+            balanced,
+            unbalanced,
+            agreed,
+            contradicted,
+            jumps_away,
+            is_tail,
+            is_addressed_leaf,
+        }
     }
 
     pub(super) fn is_believed(&self) -> bool {
-        let proven = self.balanced > 0 || if self.is_guess { self.agreed > 0 } else { self.jumps_away == 0 };
+        let whole = self.jumps_away == 0 || self.is_addressed_leaf;
+        let proven = self.balanced > 0 || if self.is_guess || self.is_tail { self.agreed > 0 } else { whole };
         self.unbalanced == 0 && self.contradicted == 0 && proven
     }
 
@@ -76,48 +95,95 @@ pub(super) struct Sweeper {
     /// Beginnings that are no parts of the functions before them.
     pub(super) no_parts: HashSet<u64>,
     pub(super) called: Vec<u64>,
+    /// Places whose address other functions take.
+    addressed: HashSet<u64>,
+    jumps: JumpTables,
 }
 
 impl Sweeper {
     /// The functions of a hole, as far as is known.
-    pub(super) fn sweep(&mut self, hole: &Hole, entry: u64, guess: Guess) -> Vec<Function> {
+    pub(super) fn sweep(&mut self, hole: &Hole, elf: &Elf<'_>, guess: Guess) -> Vec<Function> {
+        let entry = elf.entry;
+        self.jumps.forget();
         let mut functions: Vec<Function> = Vec::new();
         let mut decoder = Decoder::with_ip(64, &hole.bytes, hole.address, DecoderOptions::NONE);
         let mut instruction = Instruction::default();
         let mut state: Option<State> = None;
         // Where a function is when it has made its frame.
         let mut body: Option<State> = None;
-        let mut after_call = false;
+        // Calls are made from different depths: which is the frame's is not known.
+        let mut is_mixed = false;
+        // Code may go on here, or end.
+        let mut after_end = false;
+        let mut after_padding = false;
         while decoder.can_decode() {
             let at = decoder.ip();
             decoder.decode_out(&mut instruction);
+            let led = self.targets.get(&at).filter(|target| !target.is_guess).map(|target| target.state);
             // Behind a call that does not come back there is no jump: only the look of what follows.
-            let ends = state.is_none() || after_call;
-            if hole.is_start(at) || ends && at.is_multiple_of(16) && looks_like_function(&instruction) {
-                functions.push(Function::new(at, false));
-                state = Some(if at == entry { State::FIRST } else { State::ENTRY });
-                body = None;
+            let ends = state.is_none() || after_end;
+            let is_start = hole.is_start(at);
+            if is_start || ends && at.is_multiple_of(16) && looks_like_function(&instruction) {
+                // What is jumped to with a frame is the cold part of another function, whatever its symbol says.
+                let part = led.filter(|led| at != entry && led.sp != Some(8));
+                functions.push(Function::new(at, part.is_some()));
+                state = Some(part.unwrap_or(if at == entry { State::FIRST } else { State::ENTRY }));
+                (body, is_mixed) = (None, false);
+                self.jumps.forget();
+            } else if after_padding && led.is_none() && at.is_multiple_of(16) && !is_padding(&instruction) {
+                // Behind a call: a loop of the same function, or another function. It has to prove itself.
+                functions.push(Function::new(at, true));
             } else if state.is_none() && !is_padding(&instruction) {
+                if at.is_multiple_of(16) && led.is_some_and(|led| led.sp == Some(8)) {
+                    // Jumped to at the end of a function, perhaps.
+                    functions.push(Function { is_tail: true, ..Function::new(at, false) });
+                    (body, is_mixed) = (None, false);
+                }
                 state = self.targets.get(&at).map(|target| target.state);
                 if state.is_none() && guess != Guess::None {
                     functions.push(Function::new(at, true));
-                    state = self.guess(at, guess, body);
+                    state = if is_mixed { aligned_entry(at) } else { self.guess(at, guess, body) };
+                    let unknown = state.is_none().then_some((at, None));
+                    functions.last_mut().into_iter().for_each(|function| function.states.extend(unknown));
                 } else if functions.is_empty() {
                     functions.push(Function::new(at, true));
+                }
+            } else if let (Some(now), Some(led), Some(function)) = (&mut state, led, functions.last_mut())
+                && now.sp != led.sp
+            {
+                // Two ways to one place. From a call that does not come back there is none.
+                if after_end {
+                    *now = led;
+                } else if now.sp.is_some() && led.sp.is_some() {
+                    function.contradicted += 1;
                 }
             }
             if instruction.is_call_near() && self.called.len() < MAX_TARGETS {
                 self.called.push(instruction.near_branch_target());
             }
-            after_call = instruction.is_call_near() || after_call && is_padding(&instruction);
+            let is_call = matches!(instruction.flow_control(), FlowControl::Call | FlowControl::IndirectCall);
+            let is_trap = instruction.mnemonic() == Mnemonic::Hlt;
+            after_padding = after_end && state.is_some() && is_padding(&instruction);
+            after_end = is_call || is_trap || after_end && is_padding(&instruction);
+            self.jumps.note(&instruction);
+            if let Some(target) = self.jumps.address_taken(&instruction)
+                && self.addressed.len() < MAX_TARGETS
+                && functions.last().is_some_and(|function| function.start != target)
+            {
+                self.addressed.insert(target);
+            }
             let (Some(function), Some(now)) = (functions.last_mut(), &mut state) else { continue };
             if function.states.last().is_none_or(|(_, last)| *last != Some(*now)) {
                 function.states.push((at, Some(*now)));
             }
             match instruction.flow_control() {
-                FlowControl::Next if instruction.mnemonic() == Mnemonic::Hlt => state = None,
+                // musl's and others' way to crash, which compilers know nothing about: for them the code goes on.
+                FlowControl::Next if is_trap && (now.first || function.is_guess) => state = None,
                 FlowControl::Next => now.apply(&instruction),
-                FlowControl::Call | FlowControl::IndirectCall => body = Some(*now),
+                FlowControl::Call | FlowControl::IndirectCall => {
+                    is_mixed |= body.is_some_and(|body| body.sp != now.sp);
+                    body = Some(*now);
+                }
                 FlowControl::ConditionalBranch => self.branch(&instruction, *now, function),
                 FlowControl::UnconditionalBranch => {
                     self.branch(&instruction, *now, function);
@@ -129,8 +195,16 @@ impl Sweeper {
                     state = None;
                 }
                 FlowControl::IndirectBranch => {
-                    function.jumps_away += 1;
-                    body = Some(*now);
+                    let targets = self.jumps.targets(&instruction, hole, elf);
+                    if targets.is_empty() {
+                        function.jumps_away += 1;
+                        function.is_addressed_leaf = self.addressed.contains(&function.start)
+                            && function.states.iter().all(|(_, state)| *state == Some(State::ENTRY));
+                        (body, is_mixed) = (Some(*now), false);
+                    }
+                    for target in targets {
+                        self.lead(target, *now, function);
+                    }
                     state = None;
                 }
                 FlowControl::Interrupt | FlowControl::Exception => {
@@ -148,19 +222,28 @@ impl Sweeper {
         functions
     }
 
+    /// How many places are known to be led to.
+    pub(super) fn known(&self) -> usize {
+        self.targets.len()
+    }
+
     fn guess(&self, at: u64, guess: Guess, body: Option<State>) -> Option<State> {
         let body = body.filter(|body| body.sp != Some(8) && !body.first);
         if guess == Guess::Part || !self.no_parts.contains(&at) {
             return body.or(Some(State::ENTRY));
         }
-        at.is_multiple_of(16).then_some(State::ENTRY)
+        aligned_entry(at)
     }
 
     fn branch(&mut self, instruction: &Instruction, state: State, function: &mut Function) {
         if instruction.op0_kind() != OpKind::NearBranch64 {
             return;
         }
-        let target = instruction.near_branch_target();
+        self.lead(instruction.near_branch_target(), state, function);
+    }
+
+    /// From here the code goes on there.
+    fn lead(&mut self, target: u64, state: State, function: &mut Function) {
         match self.targets.get(&target) {
             Some(known) => function.compare(&state, known),
             None if self.targets.len() < MAX_TARGETS => {
@@ -169,6 +252,11 @@ impl Sweeper {
             None => {}
         }
     }
+}
+
+/// A function, if it is aligned like one.
+fn aligned_entry(at: u64) -> Option<State> {
+    at.is_multiple_of(16).then_some(State::ENTRY)
 }
 
 /// How compilers let a function begin, and hardly anything else.

@@ -58,7 +58,7 @@ impl State {
             }
             _ => return None,
         };
-        (rule.ra, rule.ra_offset) = (Saved::AtCfa as u8, -8);
+        (rule.ra, rule.ra_offset) = (Saved::AtCfa as u8 | Rule::READ, -8);
         (rule.fp, rule.fp_offset) = match self.saved {
             FramePointer::Same => (Saved::Same as u8, 0),
             FramePointer::At(at) => (Saved::AtCfa as u8, i16::try_from(at).ok()?),

@@ -122,6 +122,16 @@ fn stack_pointer_rules_lead_to_the_first_function() {
     assert_eq!((walked.registers.ip, walked.registers.sp, walked.registers.all), (row(0), at(4), 0));
 }
 
+/// A rule that was read from code and finds no return address was wrong: the stack's end is never told by it.
+#[test]
+fn a_zero_return_address_ends_a_stack_only_where_tables_say_so() {
+    for (ra, end) in [(0, StackEnd::Complete), (Rule::READ, StackEnd::ReturnAddressLost)] {
+        let rule = cfa(RSP, 16);
+        let drawing = Drawing::new(&[Rule { ra: rule.ra | ra, ..rule }], &[7, 0]);
+        assert_eq!(seen(&drawing.walk(in_row(0))), (vec![row(0)], end));
+    }
+}
+
 /// A call that is the last instruction of its function returns to the next one's first byte; the row is that of the call.
 #[test]
 fn a_return_address_at_the_end_of_a_function_finds_its_callers_row() {

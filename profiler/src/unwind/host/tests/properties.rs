@@ -17,7 +17,7 @@ fn word() -> impl Strategy<Value = u64> {
 
 prop_compose! {
     /// Bytes as rules, but of kinds that exist more often than not.
-    fn rule()(cfa in 0..9_u8, cfa_register in prop_oneof![Just(RSP), Just(RBP), Just(29), Just(31), any::<u8>()], fp in 0..6_u8, ra in 0..32_u8,
+    fn rule()(cfa in 0..9_u8, cfa_register in prop_oneof![Just(RSP), Just(RBP), Just(29), Just(31), any::<u8>()], fp in 0..6_u8, ra in 0..64_u8,
         cfa_offset in prop_oneof![0..64_i32, any::<i32>()], fp_offset in prop_oneof![-32..32_i16, any::<i16>()],
         ra_offset in prop_oneof![-32..32_i16, any::<i16>()], extra in prop_oneof![0..16_i32, any::<i32>()]) -> Rule {
         Rule { cfa, cfa_register, fp, ra, cfa_offset, fp_offset, ra_offset, extra }
