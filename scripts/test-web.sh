@@ -20,4 +20,4 @@ for _ in $(seq 100); do
   sleep 0.3
 done
 [ -n "$url" ] || { cat "$folder/log" >&2; exit 1; }
-(cd web && PROFILER_URL=$url npm run --silent e2e -- page views)
+(cd web && PROFILER_URL=$url npm run --silent e2e -- page)
