@@ -95,9 +95,19 @@ impl Fixture {
 
     fn run(&self, depth: u32) -> Running {
         let running = Running::start(&self.program, &[&depth.to_string()]);
-        // Down there before anybody looks.
-        std::thread::sleep(Duration::from_millis(100));
-        running
+        // Down there before anybody looks: it takes microseconds, and a tick of processor time is ten milliseconds.
+        let worked = || {
+            let stat = std::fs::read_to_string(format!("/proc/{}/stat", running.pid())).unwrap();
+            // The name may have spaces; user time is the 12th field after it (`man 5 proc_pid_stat`).
+            stat.rsplit_once(')').unwrap().1.split_whitespace().nth(11) != Some("0")
+        };
+        for _ in 0..3000 {
+            if worked() {
+                return running;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        panic!("the program did not get a CPU within 30 s");
     }
 
     /// First and last address of the code: from the label `_start`, rounded to memory pages.
