@@ -20,10 +20,10 @@
 
 /// Bytes of a page.
 pub const PAGE: usize = 512;
-/// Pages of one chunk: 256 KiB.
-pub const PAGES_PER_CHUNK: u32 = 512;
+/// Pages of one chunk: 1 MiB.
+pub const PAGES_PER_CHUNK: u32 = 2048;
 /// Most chunks: 1 GiB.
-pub const MAX_CHUNKS: u32 = 4096;
+pub const MAX_CHUNKS: u32 = 1024;
 /// Rows of one block.
 pub const BLOCK_ROWS: usize = 128;
 /// Index entries of one page.

@@ -146,11 +146,14 @@ fn the_cgroup_filter_takes_in_the_groups_below() {
     below.add(&busy[1]);
     let sampled = |path: &str| {
         let target = Target::Cgroup(Cgroup::find(Path::new(path)).unwrap());
+        let members: BTreeSet<u32> = target.members().unwrap().into_iter().collect();
         let run = run(options(499, target), Duration::from_secs(1), Duration::from_secs(1));
         let counters = run.counters;
         assert!(counters.filtered > 0, "the third process runs too: {counters:?}");
         assert_eq!(counters.taken, run.samples.len() as u64 + run.lost + counters.ring_full);
-        run.samples.iter().map(|sample| sample.pid).collect::<BTreeSet<u32>>()
+        let sampled: BTreeSet<u32> = run.samples.iter().map(|sample| sample.pid).collect();
+        assert_eq!(sampled, members, "who is listed is who is sampled");
+        sampled
     };
     assert_eq!(sampled(&format!("/{name}")), BTreeSet::from([busy[0].0.id(), busy[1].0.id()]));
     assert_eq!(sampled(below.0.to_str().unwrap()), BTreeSet::from([busy[1].0.id()]));

@@ -151,7 +151,7 @@ impl Fixture {
 
 /// Copies the tables into the kernel's, pages first, and gives them to the process.
 fn load(maps: &mut UnwindMaps, pool: &Pool, space: Space, pid: u32) {
-    maps.add_chunk(0).unwrap();
+    maps.add_chunks(0..1).unwrap();
     for (number, page) in (0..).zip(pool.pages()) {
         maps.write(number, page);
     }

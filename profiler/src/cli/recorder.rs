@@ -34,7 +34,7 @@ use crate::unwind::{Loader, Unwinder};
 
 /// Time between two passes over the rings: a person does not notice it, and nobody is woken for a single sample.
 const POLL: Duration = Duration::from_millis(100);
-/// The same after a process without unwind tables was met: as soon as its sample has settled.
+/// The same after a process without unwind tables was met, as soon as its sample has settled, and while rows are on their way.
 const POLL_WHEN_WOKEN: Duration = Duration::from_millis(25);
 /// Never more often than this, however many processes are new.
 const LEAST_POLL: Duration = Duration::from_millis(20);
@@ -50,6 +50,8 @@ const MOST_FRAMES: usize = 2 << 20;
 /// A window waits this long after its end for unwind rows that its last samples need, and not longer than it was itself: what is not
 /// stored yet is what a kill -9 can lose.
 const MOST_WAIT: u64 = 2_000_000_000;
+/// Longest that the start waits for the unwind tables of what is running: most come from the disk, in a tenth of it.
+const PRELOAD: Duration = Duration::from_millis(500);
 /// Longest first window: somebody is waiting at the page.
 const FIRST_WINDOW: Duration = Duration::from_secs(2);
 
@@ -87,11 +89,14 @@ impl Recorder {
     pub fn start(options: RecorderOptions) -> anyhow::Result<Self> {
         let event = options.sampler.event;
         let hz = options.sampler.frequency.hz();
-        let started = boot_now();
         let mode = options.sampler.unwind;
+        let members = options.sampler.target.members();
         // First what needs privileges: without them nothing is left behind.
-        let mut sampler = Sampler::start(options.sampler, started)?;
-        let unwinding = match sampler.take_unwind_maps() {
+        let mut sampler = Sampler::load(options.sampler)?;
+        // The side-band events of what happens from now on wait in their rings and are applied on top.
+        let mut table = ProcessTable::new(ProcRoot::host());
+        table.scan(boot_now());
+        let mut unwinding = match sampler.take_unwind_maps() {
             Some(maps) => {
                 let cache = options.unwind_cache.as_deref().and_then(unwinding::open_cache);
                 let loader = Loader::start(Worker::default(), cache)
@@ -100,6 +105,12 @@ impl Recorder {
             }
             None => None,
         };
+        if let Some(unwinding) = &mut unwinding {
+            let pids = members.unwrap_or_else(|| table.running(Instant::now() + PRELOAD / 2));
+            unwinding.preload(&mut table, &pids, PRELOAD).context("failed to load unwind tables")?;
+        }
+        let started = boot_now();
+        sampler.begin(started)?;
         let (store, set_aside) = Store::open(&options.database)?;
         let notices: Vec<String> = set_aside.iter().map(|path| set_aside_notice(&options.database, path)).collect();
         notices.iter().for_each(|notice| tracing::warn!("{notice}"));
@@ -124,7 +135,7 @@ impl Recorder {
         };
         let sampling = {
             let (stop, queue, live) = (Arc::clone(&stop), Arc::clone(&queue), live.clone());
-            let sampling = Sampling::new(sampler, unwinding, event, hz, started, window, boot_id, live);
+            let sampling = Sampling::new(sampler, table, unwinding, event, hz, started, window, boot_id, live);
             let work = move || sampling.run(&stop, &queue);
             thread::Builder::new().name("sampler".into()).spawn(work)?
         };
@@ -203,6 +214,7 @@ impl Sampling {
     #[expect(clippy::too_many_arguments, reason = "called once, each with its own meaning")]
     fn new(
         sampler: Sampler,
+        table: ProcessTable,
         unwinding: Option<Unwinding>,
         event: SampleEvent,
         hz: u32,
@@ -214,7 +226,7 @@ impl Sampling {
         Self {
             open: OpenWindow::new(sampler.generation(), started),
             sampler,
-            table: ProcessTable::new(ProcRoot::host()),
+            table,
             unwinding,
             event,
             hz,
@@ -230,8 +242,6 @@ impl Sampling {
     }
 
     fn run(mut self, stop: &AtomicBool, queue: &WindowQueue) -> anyhow::Result<()> {
-        // The side-band events of what happens meanwhile wait in their rings and are applied on top.
-        self.table.scan(boot_now());
         let mut nap = Nap::begin();
         let mut woken = false;
         for poll in 0_u64.. {
@@ -261,8 +271,9 @@ impl Sampling {
                 self.follow_cpus(now);
             }
             nap = Nap::begin();
-            // Who was met is given tables when its samples have settled, not a whole poll later.
-            let most = if woken { POLL_WHEN_WOKEN } else { POLL };
+            // Who was met is given tables when its samples have settled, not a whole poll later; and so are rows that come.
+            let hurry = woken || self.unwinding.as_ref().is_some_and(Unwinding::is_loading);
+            let most = if hurry { POLL_WHEN_WOKEN } else { POLL };
             woken = self.sampler.wait(LEAST_POLL, most);
         }
         Ok(())

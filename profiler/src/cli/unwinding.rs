@@ -8,7 +8,8 @@ use std::collections::{BTreeSet, VecDeque};
 use std::fs::File;
 use std::io;
 use std::path::Path;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use profiler_ebpf::tables::UnwindMode;
 
@@ -16,10 +17,14 @@ use crate::process::{Identified, ProcessTable};
 use crate::profile::{BinaryId, BootNanos, RawSample};
 use crate::sampler::UnwindMaps;
 use crate::symbolizer::{RowsError, RowsWorker, WorkerCommand};
+use crate::sys::clock::boot_now;
 use crate::unwind::{Cache, Compile, Missing, Request, UnwindCounts, Unwinder, host, stand_in};
 
-/// Most memory of waiting samples: 2,000 of them with 16 KiB of stack. Beyond it a walk ends with what is loaded.
+/// Most memory of waiting samples: 2,000 of them with 16 KiB of stack, 500 with 64. Beyond it a walk ends with what is loaded.
 const MAX_HELD: usize = 32 << 20;
+
+/// How often to look whether rows have come, while nothing else can be done.
+const LOOK: Duration = Duration::from_millis(2);
 
 /// Most disk space of rows that are kept for the next start: a host's programs take some tens of MiB.
 const MAX_CACHE: u64 = 256 << 20;
@@ -48,6 +53,28 @@ pub(super) struct Unwinding {
 impl Unwinding {
     pub fn new(tables: Unwinder<UnwindMaps>, mode: UnwindMode) -> Self {
         Self { tables, mode, held: VecDeque::new(), held_bytes: 0, finished: 0 }
+    }
+
+    /// Loads the tables of these processes, as far as they come in this time: before the first sample is taken, so that it is whole.
+    ///
+    /// # Errors
+    /// The kernel refuses memory for the tables.
+    pub fn preload(&mut self, table: &mut ProcessTable, pids: &[u32], patience: Duration) -> io::Result<()> {
+        let deadline = Instant::now() + patience;
+        for pid in pids {
+            let Some(mappings) = table.mappings_of(*pid) else { continue };
+            let now = boot_now();
+            if self.tables.enter(mappings, || table.ranges_of(*pid, now), now)?.is_some() {
+                self.tables.assign(*pid, mappings)?;
+            }
+        }
+        loop {
+            self.poll(table, boot_now())?;
+            if !self.is_loading() || Instant::now() >= deadline {
+                return Ok(());
+            }
+            thread::sleep(LOOK);
+        }
     }
 
     /// Takes a sample; gives it back unless it has to wait.
@@ -155,6 +182,11 @@ impl Unwinding {
     /// Whether samples of a generation wait.
     pub fn holds(&self, generation: u32) -> bool {
         self.held.iter().any(|held| held.generation == generation)
+    }
+
+    /// Whether files are on their way.
+    pub fn is_loading(&self) -> bool {
+        self.tables.counts().loading > 0
     }
 
     /// Whether any sample waits.

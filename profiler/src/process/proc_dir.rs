@@ -11,7 +11,7 @@ use rustix::fs::{AtFlags, Mode, OFlags};
 
 use super::cgroup::Cgroup;
 use super::open_file::{OpenedFile, open_in_root, open_link};
-use super::proc_text::{MapsLine, Stat, executable_maps, parse_identity, parse_stat};
+use super::proc_text::{MapsLine, Stat, executable_maps, is_running, parse_identity, parse_stat};
 
 /// Most bytes read of `stat` and `cgroup`; real ones are below 4 KiB.
 const MAX_SMALL: u64 = 64 * 1024;
@@ -75,6 +75,18 @@ impl ProcessDir {
     /// Name, parent, start time.
     pub fn stat(&self) -> Option<Stat> {
         parse_stat(&self.read("stat", MAX_SMALL).ok()?)
+    }
+
+    /// Whether a thread of it is running, or waits for a CPU, right now.
+    pub fn runs(&self) -> bool {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let Ok(tasks) = rustix::fs::openat(&self.dir, "task", flags, Mode::empty()) else { return false };
+        let Ok(mut threads) = rustix::fs::Dir::read_from(&tasks) else { return false };
+        threads.any(|thread| {
+            let name = thread.map(|thread| thread.file_name().to_bytes().to_vec()).unwrap_or_default();
+            let Some(tid) = str::from_utf8(&name).ok().filter(|name| name.parse::<u32>().is_ok()) else { return false };
+            self.read(&format!("task/{tid}/stat"), MAX_SMALL).is_ok_and(|stat| is_running(&stat))
+        })
     }
 
     /// What it calls itself: process id in its own namespace, effective user.
@@ -152,6 +164,19 @@ mod tests {
         child.kill().unwrap();
         child.wait().unwrap();
         assert!(dir.stat().is_none() && dir.exe().is_none() && dir.executable_maps().is_none());
+    }
+
+    /// We are running, in this very thread; a process that sleeps is not.
+    #[test]
+    fn who_runs_is_told_from_who_sleeps() {
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        let runs = |pid| ProcRoot::host().process(pid).unwrap().runs();
+        while runs(child.id()) {
+            std::thread::yield_now();
+        }
+        assert!(runs(std::process::id()));
+        child.kill().unwrap();
+        child.wait().unwrap();
     }
 
     /// We are in the list of processes.

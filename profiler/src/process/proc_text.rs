@@ -40,6 +40,12 @@ pub(super) fn parse_stat(text: &[u8]) -> Option<Stat> {
     Some(Stat { comm, ppid, kernel_thread: flags & PF_KTHREAD != 0, start })
 }
 
+/// Whether `stat` says that the thread runs or waits for a CPU (state `R`, field 3).
+pub(super) fn is_running(stat: &[u8]) -> bool {
+    let close = stat.iter().rposition(|&b| b == b')');
+    close.and_then(|close| stat.get(close..)).is_some_and(|rest| rest.starts_with(b") R"))
+}
+
 /// One executable line of `/proc/PID/maps`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct MapsLine {

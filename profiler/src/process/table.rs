@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::binaries::{Binaries, Origin};
 use super::cgroup::Cgroup;
@@ -100,6 +101,17 @@ impl ProcessTable {
                 self.insert(process);
             }
         }
+    }
+
+    /// Processes of user space of which a thread runs now, or waits for a CPU, as far as the list can be had until `deadline`: on a host
+    /// with very many threads it takes long.
+    #[must_use]
+    pub fn running(&self, deadline: Instant) -> Vec<u32> {
+        let runs = |pid: &u32| self.proc.process(*pid).is_ok_and(|dir| dir.runs());
+        let of_user = |(pid, all): (&u32, &Vec<Tracked>)| {
+            all.last().is_some_and(|process| process.space.generation != 0).then_some(*pid)
+        };
+        self.processes.iter().filter_map(of_user).take_while(|_| Instant::now() < deadline).filter(runs).collect()
     }
 
     /// Processes that have mapped, unmapped, forked, called exec or left since the last call, in order, some more than once.

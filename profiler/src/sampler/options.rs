@@ -12,6 +12,7 @@ use aya::sys::{BpfHelper, is_helper_supported};
 use profiler_ebpf::tables::{TAIL_STACK, UnwindMode};
 
 use super::SamplerError;
+use super::descendants::{descendants, parents};
 use crate::profile::SampleEvent;
 use crate::sys::perf::max_sample_rate;
 
@@ -59,6 +60,21 @@ pub enum Target {
     Cgroup(Cgroup),
 }
 
+impl Target {
+    /// The processes that belong to it now; `None` when that is everybody.
+    #[must_use]
+    pub fn members(&self) -> Option<Vec<u32>> {
+        match self {
+            Self::All => None,
+            Self::Pids(pids) => {
+                let roots = pids.iter().copied().collect();
+                Some(descendants(&roots, &parents()).into_iter().chain(pids.iter().copied()).collect())
+            }
+            Self::Cgroup(cgroup) => Some(cgroup.members()),
+        }
+    }
+}
+
 /// A cgroup v2 as the eBPF side compares it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cgroup {
@@ -66,6 +82,8 @@ pub struct Cgroup {
     pub id: u64,
     /// Steps below the root.
     pub level: u32,
+    /// Its directory.
+    pub directory: PathBuf,
 }
 
 impl Cgroup {
@@ -89,9 +107,24 @@ impl Cgroup {
             let directory = named.canonicalize().ok()?;
             let level = directory.strip_prefix(root).ok()?.components().count() as u32;
             let metadata = fs::metadata(&directory).ok().filter(fs::Metadata::is_dir)?;
-            Some(Self { id: metadata.ino(), level })
+            Some(Self { id: metadata.ino(), level, directory })
         };
         found().ok_or_else(|| SamplerError::NoSuchCgroup { path: named.clone() })
+    }
+
+    /// The processes in it and in those below it, as `cgroup.procs` lists them; what cannot be read has none.
+    fn members(&self) -> Vec<u32> {
+        let mut pids = Vec::new();
+        let mut folders = vec![self.directory.clone()];
+        while let Some(folder) = folders.pop() {
+            let listed = fs::read_to_string(folder.join("cgroup.procs")).unwrap_or_default();
+            pids.extend(listed.lines().filter_map(|line| line.parse::<u32>().ok()));
+            let below = fs::read_dir(&folder).into_iter().flatten().filter_map(Result::ok);
+            folders.extend(
+                below.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())).map(|entry| entry.path()),
+            );
+        }
+        pids
     }
 }
 
@@ -164,11 +197,11 @@ impl SamplerOptions {
         }
     }
 
-    /// Bytes of the ring buffer: half a second (five polls) of samples at 512 bytes each, a power of two from 2 to 64 MiB
-    /// (2: for tails of unfinished samples, which may fill half of it).
+    /// Bytes of the ring buffer: half a second (five polls) of samples at 512 bytes each, a power of two from 8 to 64 MiB
+    /// (8: for tails of unfinished samples, which may fill half of it; 1 where there are none).
     pub(super) fn ring_bytes(&self, cpus: usize) -> u32 {
         let (hz, cpus) = (u64::from(self.frequency.hz()), cpus as u64);
-        let least = if self.unwind == UnwindMode::FramePointers { 1 << 20 } else { 4 << 20 };
+        let least = if self.unwind == UnwindMode::FramePointers { 1 << 20 } else { 8 << 20 };
         // Unfinished samples carry their stack. While programs start they are many, but the tables come within a poll.
         let tails =
             if self.unwind == UnwindMode::FramePointers { 0 } else { hz.min(199) * cpus * TAIL_STACK as u64 / 8 };
@@ -223,7 +256,12 @@ mod tests {
         let id = fs::metadata(root.join("a/b")).unwrap().ino();
         let whole = root.join("a/b");
         for path in [Path::new("/a/b"), Path::new("a/b/"), Path::new("/a/../a/./b"), &whole] {
-            assert_eq!(Cgroup::find_below(&root, path).unwrap(), Cgroup { id, level: 2 }, "{}", path.display());
+            assert_eq!(
+                Cgroup::find_below(&root, path).unwrap(),
+                Cgroup { id, level: 2, directory: whole.clone() },
+                "{}",
+                path.display()
+            );
         }
         assert_eq!(Cgroup::find_below(&root, Path::new("/")).unwrap().level, 0);
         for path in ["/missing", "/..", "/../../tmp"] {

@@ -52,6 +52,8 @@ pub struct Sampler {
     book: StackBook,
     generation: u32,
     cpus: BTreeMap<u32, CpuEvents>,
+    /// Side-band rings of CPUs whose timers have not begun.
+    ready: Vec<(u32, SideBandRing)>,
     /// Found outside of a pass; the next one hands it on.
     side_band: Vec<SideBand>,
     wake: Wake,
@@ -70,6 +72,16 @@ impl Sampler {
     /// # Errors
     /// See [`SamplerError`].
     pub fn start(options: SamplerOptions, now: BootNanos) -> Result<Self, SamplerError> {
+        let mut sampler = Self::load(options)?;
+        sampler.begin(now)?;
+        Ok(sampler)
+    }
+
+    /// Loads the programs and lets the side-band events of every CPU that is online flow into their rings. Nothing is sampled yet.
+    ///
+    /// # Errors
+    /// See [`SamplerError`].
+    pub fn load(options: SamplerOptions) -> Result<Self, SamplerError> {
         super::check_pid_namespace()?;
         let loaded = load::load(&options)?;
         let wake = Wake::of(&loaded.samples).map_err(SamplerError::load)?;
@@ -79,11 +91,22 @@ impl Sampler {
             book: StackBook::default(),
             generation: FIRST_GENERATION,
             cpus: BTreeMap::new(),
+            ready: Vec::new(),
             side_band: Vec::new(),
             wake,
         };
-        sampler.open(&cpus::online().map_err(SamplerError::load)?, now)?;
+        sampler.ready = open_side_bands(&cpus::online().map_err(SamplerError::load)?)?;
         Ok(sampler)
+    }
+
+    /// Starts the timers.
+    ///
+    /// # Errors
+    /// See [`SamplerError`].
+    pub fn begin(&mut self, now: BootNanos) -> Result<(), SamplerError> {
+        let ready = std::mem::take(&mut self.ready);
+        self.attach_all(ready, now)?;
+        Ok(())
     }
 
     /// CPUs being sampled.
@@ -221,12 +244,11 @@ impl Sampler {
     /// Starts sampling these CPUs, side-band events first on every one: no process may start unseen once samples flow. Returns
     /// those opened: a CPU that went offline meanwhile is left out.
     fn open(&mut self, cpus: &BTreeSet<u32>, now: BootNanos) -> Result<Vec<u32>, SamplerError> {
-        let mut rings = Vec::new();
-        for cpu in cpus {
-            if let Some(ring) = unless_offline(*cpu, open_side_band(*cpu))? {
-                rings.push((*cpu, ring));
-            }
-        }
+        let rings = open_side_bands(cpus)?;
+        self.attach_all(rings, now)
+    }
+
+    fn attach_all(&mut self, rings: Vec<(u32, SideBandRing)>, now: BootNanos) -> Result<Vec<u32>, SamplerError> {
         let mut opened = Vec::new();
         for (cpu, ring) in rings {
             if unless_offline(cpu, self.attach(cpu, ring, now))?.is_some() {
@@ -268,6 +290,16 @@ fn unless_offline<T>(cpu: u32, opened: Result<T, SamplerError>) -> Result<Option
         Err(error) if cpus::online().is_ok_and(|online| online.contains(&cpu)) => Err(error),
         Err(_) => Ok(None),
     }
+}
+
+fn open_side_bands(cpus: &BTreeSet<u32>) -> Result<Vec<(u32, SideBandRing)>, SamplerError> {
+    let mut rings = Vec::new();
+    for cpu in cpus {
+        if let Some(ring) = unless_offline(*cpu, open_side_band(*cpu))? {
+            rings.push((*cpu, ring));
+        }
+    }
+    Ok(rings)
 }
 
 fn open_side_band(cpu: u32) -> Result<SideBandRing, SamplerError> {

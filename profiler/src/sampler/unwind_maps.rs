@@ -4,11 +4,13 @@
 //! what a space leads to stays as it is until no process has that space any more.
 
 use std::io;
+use std::ops::Range;
 use std::os::fd::AsFd as _;
+use std::thread;
 
 use aya::Ebpf;
 use aya::maps::of_maps::ArrayOfMaps;
-use aya::maps::{Array, HashMap, IterableMap as _, MapData, MapError};
+use aya::maps::{Array, HashMap, IterableMap as _, Map, MapData, MapError};
 use profiler_ebpf::tables::{MAX_RULES, PAGES_PER_CHUNK, Page, Rule, Space};
 
 use super::SamplerError;
@@ -21,10 +23,13 @@ const MMAPABLE: u32 = 1 << 10;
 /// `BPF_ANY`, `BPF_EXIST`.
 const ANY: u64 = 0;
 const EXIST: u64 = 2;
+/// Chunks whose entry into the outer map is waited for at a time.
+const MOST_WAITING: usize = 16;
 
 /// Handles to the tables.
 pub struct UnwindMaps {
-    outer: ArrayOfMaps<MapData, Array<MapData, Page>>,
+    /// The array of chunks.
+    outer: MapData,
     chunks: Vec<SharedArray<Page>>,
     /// The first chunk as a map. A slot of the outer map that has lost its chunk gets this one: aya cannot empty a slot.
     first: Option<Array<MapData, Page>>,
@@ -37,7 +42,10 @@ impl UnwindMaps {
     pub(super) fn take(ebpf: &mut Ebpf) -> Result<Self, SamplerError> {
         let rules: Array<_, Rule> = take(ebpf, "RULES", Array::try_from)?;
         Ok(Self {
-            outer: take(ebpf, "UNWIND_PAGES", ArrayOfMaps::try_from)?,
+            outer: take(ebpf, "UNWIND_PAGES", |map| match map {
+                Map::ArrayOfMaps(outer) => Ok(outer),
+                _ => Err(MapError::InvalidMapType { map_type: 0 }),
+            })?,
             chunks: Vec::new(),
             first: None,
             rules: shared(&rules, MAX_RULES).map_err(SamplerError::load)?,
@@ -58,23 +66,27 @@ impl UnwindMaps {
 }
 
 impl PageMemory for UnwindMaps {
-    fn add_chunk(&mut self, chunk: u32) -> io::Result<()> {
+    fn add_chunks(&mut self, chunks: Range<u32>) -> io::Result<()> {
         // The first one stays when it is dropped.
-        if (chunk as usize) < self.chunks.len() {
-            return Ok(());
+        let new = chunks.start.max(self.chunks.len() as u32)..chunks.end;
+        let create = || -> io::Result<(Array<MapData, Page>, SharedArray<Page>)> {
+            let map = Array::create(PAGES_PER_CHUNK, MMAPABLE).map_err(io::Error::other)?;
+            let pages = shared(&map, PAGES_PER_CHUNK)?;
+            Ok((map, pages))
+        };
+        let made = new.clone().map(|_| create()).collect::<io::Result<Vec<_>>>()?;
+        link(&self.outer, new, &made.iter().map(|(map, _)| map).collect::<Vec<_>>())?;
+        for (map, pages) in made {
+            self.chunks.push(pages);
+            self.first.get_or_insert(map);
         }
-        let map: Array<_, Page> = Array::create(PAGES_PER_CHUNK, MMAPABLE).map_err(io::Error::other)?;
-        let pages = shared(&map, PAGES_PER_CHUNK)?;
-        self.outer.set(chunk, &map, ANY).map_err(io::Error::other)?;
-        self.chunks.push(pages);
-        self.first.get_or_insert(map);
         Ok(())
     }
 
     fn drop_chunk(&mut self, chunk: u32) {
         if let Some(first) = &self.first
             && chunk > 0
-            && self.outer.set(chunk, first, ANY).is_ok()
+            && link(&self.outer, chunk..chunk + 1, &[first]).is_ok()
         {
             self.chunks.truncate(chunk as usize);
         }
@@ -114,6 +126,28 @@ impl host::Tables for UnwindMaps {
     fn rule(&self, number: u16) -> Option<&Rule> {
         self.rules.get(usize::from(number))
     }
+}
+
+/// Puts chunks into slots of the outer map. Each waits until no program runs that could have seen the slot as it was, 10 ms or more
+/// (`maybe_wait_bpf_programs` in the kernel); so they wait together: a large program brings a dozen.
+fn link(outer: &MapData, slots: Range<u32>, chunks: &[&Array<MapData, Page>]) -> io::Result<()> {
+    let link = |slot: u32, chunk: &Array<MapData, Page>| -> io::Result<()> {
+        let outer = outer.fd().as_fd().try_clone_to_owned()?;
+        let outer = MapData::from_fd(outer).map_err(io::Error::other)?;
+        let mut outer = ArrayOfMaps::try_from(Map::ArrayOfMaps(outer)).map_err(io::Error::other)?;
+        outer.set(slot, chunk, ANY).map_err(io::Error::other)
+    };
+    let pairs: Vec<(u32, &Array<MapData, Page>)> = slots.zip(chunks.iter().copied()).collect();
+    for pairs in pairs.chunks(MOST_WAITING) {
+        let Some(((slot, chunk), others)) = pairs.split_first() else { continue };
+        thread::scope(|scope| {
+            let others: Vec<_> = others.iter().map(|(slot, chunk)| scope.spawn(move || link(*slot, chunk))).collect();
+            let first = link(*slot, chunk);
+            let panicked = |_| io::Error::other("a thread panicked");
+            others.into_iter().fold(first, |so_far, other| so_far.and(other.join().map_err(panicked).flatten()))
+        })?;
+    }
+    Ok(())
 }
 
 /// As it lies in the kernel's map.

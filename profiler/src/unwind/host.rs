@@ -3,6 +3,8 @@
 //! It takes up samples that ended in the kernel for want of tables ([`finish`]), walks what a test or a debugger has recorded
 //! ([`walk`]), and is where the walk itself is tested. The code is the boundary crate's, the very same that eBPF runs.
 
+use std::cell::Cell;
+
 use profiler_ebpf::machine::{Aarch64, WINDOW_WORDS, X86_64};
 use profiler_ebpf::rows::{self, CACHE_SLOTS, CachedRow, RowCache};
 use profiler_ebpf::tables::{
@@ -62,6 +64,20 @@ pub enum Machine {
 impl Machine {
     /// The one we run on.
     pub const HERE: Self = if cfg!(target_arch = "aarch64") { Self::Aarch64 } else { Self::X86_64 };
+}
+
+/// What came along of a stack, and whether anything was asked for that lies on another one.
+struct Tail<'a> {
+    stack: StackBytes<'a>,
+    elsewhere: Cell<bool>,
+}
+
+impl Memory for Tail<'_> {
+    fn read(&self, address: u64, into: &mut [u8]) -> bool {
+        let behind = address.wrapping_sub(self.stack.start).saturating_sub(self.stack.bytes.len() as u64);
+        self.elsewhere.set(behind > MEMORY_PAGE);
+        self.stack.read(address, into)
+    }
 }
 
 /// What a walk found.
@@ -150,12 +166,12 @@ pub fn walk(
 }
 
 /// Takes a sample up where the kernel had to leave it, now that more is known. `space` is believed to be all there is: a caller that
-/// is in none of its mappings is lost. Where the stack that came along ends, the kernel's end stays. A finished sample is left alone.
+/// is in none of its mappings is lost. Where the stack that came along ends, or a signal's handler returns to another one, the kernel's end stays. A finished sample is left alone.
 pub fn finish(sample: &mut RawSample, tables: &impl Tables, space: Space, mode: UnwindMode) {
     let Some(unfinished) = sample.unfinished.take() else { return };
     let Unfinished { registers, stack } = *unfinished;
     let Some((last, known)) = sample.user.split_last() else { return };
-    let memory = StackBytes { start: registers.sp, bytes: &stack };
+    let memory = Tail { stack: StackBytes { start: registers.sp, bytes: &stack }, elsewhere: Cell::default() };
     // Whole pages were copied: as many as there may be, or all there were.
     let copied = stack.len() as u64 + registers.sp % MEMORY_PAGE;
     let is_cut = [TAIL_STACK as u64, DEEP_TAIL_STACK as u64].contains(&copied);
@@ -172,7 +188,7 @@ pub fn finish(sample: &mut RawSample, tables: &impl Tables, space: Space, mode: 
             frames.pop();
             StackEnd::ReturnAddressLost
         }
-        StackEnd::StackUnreadable if is_cut => sample.end,
+        StackEnd::StackUnreadable if is_cut || memory.elsewhere.get() => sample.end,
         StackEnd::Complete if frames.iter().any(|frame| frame & BY_FRAME_POINTER != 0) => {
             StackEnd::CompleteByFramePointers
         }

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::ops::Range;
 
 use profiler_ebpf::tables::{MAX_CHUNKS, PAGE, PAGES_PER_CHUNK, Page};
 
@@ -13,11 +14,11 @@ pub const CHUNK: u64 = PAGES_PER_CHUNK as u64 * PAGE as u64;
 
 /// The memory that page numbers stand for: the kernel's maps, or a vector in tests.
 pub trait PageMemory {
-    /// Makes a chunk's pages exist, all zero.
+    /// Makes the pages of these chunks exist, the first of which follows the last there is. All zero.
     ///
     /// # Errors
-    /// The kernel refuses the memory.
-    fn add_chunk(&mut self, chunk: u32) -> io::Result<()>;
+    /// The kernel refuses the memory; none was added.
+    fn add_chunks(&mut self, chunks: Range<u32>) -> io::Result<()>;
     /// Gives a chunk back.
     fn drop_chunk(&mut self, chunk: u32);
     /// Fills a page.
@@ -69,12 +70,10 @@ impl Pool {
                 if chunks > self.max_chunks - self.chunks {
                     return Ok(None);
                 }
-                for _ in 0..chunks {
-                    memory.add_chunk(self.chunks)?;
-                    let first = self.end();
-                    self.chunks += 1;
-                    self.give(Extent { first, pages: PAGES_PER_CHUNK });
-                }
+                memory.add_chunks(self.chunks..self.chunks + chunks)?;
+                let first = self.end();
+                self.chunks += chunks;
+                self.give(Extent { first, pages: chunks * PAGES_PER_CHUNK });
                 let Some(first) = fitting(self) else { return Ok(None) };
                 first
             }
@@ -163,9 +162,9 @@ pub(super) mod tests {
     }
 
     impl PageMemory for Heap {
-        fn add_chunk(&mut self, chunk: u32) -> io::Result<()> {
-            assert_eq!(self.pages.len(), (chunk * PAGES_PER_CHUNK) as usize);
-            self.pages.resize(self.pages.len() + PAGES_PER_CHUNK as usize, [0; PAGE / 8]);
+        fn add_chunks(&mut self, chunks: Range<u32>) -> io::Result<()> {
+            assert_eq!(self.pages.len(), (chunks.start * PAGES_PER_CHUNK) as usize);
+            self.pages.resize((chunks.end * PAGES_PER_CHUNK) as usize, [0; PAGE / 8]);
             Ok(())
         }
 
@@ -181,9 +180,9 @@ pub(super) mod tests {
     /// A large file needs more than one chunk in a row, beginning in what the last one has left.
     #[test]
     fn an_extent_may_cross_chunks() {
-        let (mut pool, mut heap) = (Pool::new(8 << 20), Heap::default());
+        let (mut pool, mut heap) = (Pool::new(8 * CHUNK), Heap::default());
         let small = pool.take(10, 0, &mut heap).unwrap().unwrap();
-        let large = pool.take(1500, 0, &mut heap).unwrap().unwrap();
+        let large = pool.take(3 * PAGES_PER_CHUNK - 20, 0, &mut heap).unwrap().unwrap();
         assert_eq!((small.first, large.first), (0, 10));
         assert_eq!(pool.held(), 3 * CHUNK);
         pool.put(large, &mut heap);
@@ -205,7 +204,7 @@ pub(super) mod tests {
     proptest! {
         /// However extents are taken and given back, no page has two owners and none is lost.
         #[test]
-        fn no_page_has_two_owners(steps in proptest::collection::vec((1_u32..700, any::<prop::sample::Index>(), any::<bool>()), 1..60)) {
+        fn no_page_has_two_owners(steps in proptest::collection::vec((1_u32..3000, any::<prop::sample::Index>(), any::<bool>()), 1..60)) {
             let (mut pool, mut heap) = (Pool::new(12 * CHUNK), Heap::default());
             let mut taken: Vec<Extent> = Vec::new();
             for (pages, which, put) in steps {

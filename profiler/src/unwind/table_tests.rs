@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::ops::Range;
 
 use profiler_ebpf::tables::{Cfa, Mapping, PAGE, PAGE_MAPPINGS, PAGES_PER_CHUNK, Page, Rule, Saved, Space};
 
@@ -26,8 +27,8 @@ struct Fake {
 }
 
 impl PageMemory for Fake {
-    fn add_chunk(&mut self, _: u32) -> io::Result<()> {
-        self.pages.resize(self.pages.len() + PAGES_PER_CHUNK as usize, [0; PAGE / 8]);
+    fn add_chunks(&mut self, chunks: Range<u32>) -> io::Result<()> {
+        self.pages.resize((chunks.end * PAGES_PER_CHUNK) as usize, [0; PAGE / 8]);
         Ok(())
     }
 
@@ -192,7 +193,7 @@ fn the_image_used_longest_ago_goes_first() {
     for n in 10..14 {
         host.enter(n.into(), &[range(0x40_0000, 0x100_0000, 0x1000, file(n))]);
         host.assign(n, n.into());
-        host.load(file(n), image(16, 1024));
+        host.load(file(n), image(16, 4096));
         host.pass(1);
     }
     let loaded = |host: &Host| -> Vec<bool> {
@@ -203,7 +204,7 @@ fn the_image_used_longest_ago_goes_first() {
     host.images.touch([file(10), file(12)].into_iter(), host.now);
     host.enter(20, &[range(0x40_0000, 0x100_0000, 0x1000, PROGRAM)]);
     host.assign(20, 20);
-    host.load(PROGRAM, image(32, 1024));
+    host.load(PROGRAM, image(32, 4096));
     assert_eq!(loaded(&host), [true, false, true, true]);
     host.pass(0);
     assert_eq!(host.mapping(20, 0x40_0000).image, Mapping::NOT_LOADED, "a walk may be reading its pages yet");
@@ -223,7 +224,7 @@ fn images_in_use_do_not_push_each_other_out() {
     for n in 10..14 {
         host.enter(n.into(), &[range(0x40_0000, 0x100_0000, 0x1000, BinaryId(n))]);
         host.assign(n, n.into());
-        host.load(BinaryId(n), image(16, 1024));
+        host.load(BinaryId(n), image(16, 4096));
     }
     let images: Vec<u32> = (10..14).map(|n| host.mapping(n, 0x40_0000).image).collect();
     assert!(images[0] < Mapping::FIRST_SPECIAL && images[1] < Mapping::FIRST_SPECIAL, "{images:?}");
