@@ -89,11 +89,10 @@ export function select(node: number): void {
   }
 }
 
-// A new answer: the chosen node is found again by its path, and the pointer is over something else.
+// A new answer: the chosen node is found again by its path.
 effect(() => {
   const fresh = tree.value;
   const chosen = selection.peek();
-  hovered.value = -1;
   if (fresh === null || chosen === null || chosen.tree === fresh) return;
   const node = findPath(fresh, pathHash(chosen.tree, chosen.node));
   selection.value = node < 0 ? null : { tree: fresh, node };

@@ -109,9 +109,12 @@ const GRAPH_TABS: readonly string[] = ["flame", "sandwich", "diff"];
 function onGraph(event: KeyboardEvent, target: Element): (() => void) | null {
   const onCanvas = target instanceof HTMLCanvasElement;
   const { tab } = view.peek();
-  if (!GRAPH_TABS.includes(tab) || !(onCanvas || target === document.body)) return null;
+  if (!GRAPH_TABS.includes(tab)) return null;
   const pane = currentPane.peek();
   if (pane.tree.peek() === null) return null;
+  // A letter is about the frame under the pointer also when a button has the focus still; Enter and arrows are the button's.
+  const pointedAt = pane.hovered.peek() >= 0 && event.key.length === 1 && event.key !== " ";
+  if (!(onCanvas || target === document.body || pointedAt)) return null;
   return onPane(pane, event.key, onCanvas ? target : document.querySelector(".flame-sticky canvas"));
 }
 

@@ -106,16 +106,17 @@ function mountFlame(pane: Pane, parts: Parts, pointer: Signal<{ x: number; y: nu
     drawing.draw(scene, scroller.scrollTop);
     performance.measure("draw", "draw:start");
     if (map.parentElement?.hidden === false) minimap.draw(scene, part(scene));
-    rehit(scene);
+    rehit();
     placeRing();
   };
-  /** A refresh puts other frames under a pointer that rests: what is said about it must be about them. */
+  /**
+   * A refresh, a zoom or a scroll puts other frames under a pointer that rests: what is said about it, and what the keys act
+   * on, must be those. Done with the new scene, not with its drawing: a key may come between the two.
+   */
   let under: { x: number; y: number } | null = null;
-  let hitIn: unknown = null;
-  const rehit = (now: FlameScene): void => {
-    if (hitIn === now.tree) return;
-    hitIn = now.tree;
-    if (under !== null) pane.hovered.value = drawing.nodeAt(now, scroller.scrollTop, under.x, under.y);
+  const rehit = (): void => {
+    if (scene === null || under === null) return;
+    pane.hovered.value = drawing.nodeAt(scene, scroller.scrollTop, under.x, under.y);
   };
   /** The minimap comes and goes with the height; the graph makes room for it. */
   const placeMap = (now: FlameScene): void => {
@@ -207,7 +208,8 @@ function mountFlame(pane: Pane, parts: Parts, pointer: Signal<{ x: number; y: nu
     currentPane.value = pane;
   };
   const onScroll = (): void => {
-    onLeave();
+    pointer.value = null;
+    rehit();
     schedule();
   };
   const onMap = (event: PointerEvent): void => {
@@ -229,6 +231,8 @@ function mountFlame(pane: Pane, parts: Parts, pointer: Signal<{ x: number; y: nu
       matches: pane.matches.value,
       selected: pane.selected.value,
     };
+    if (under === null) pane.hovered.value = -1;
+    else rehit();
     schedule();
   });
   const stopRing = effect(() => {

@@ -80,7 +80,7 @@ function RangePicker() {
         ))}
       </div>
       <Menu
-        label="Choose from and to"
+        label={preset === undefined ? `${rangeText(from, to)}: choose from and to` : "Choose from and to"}
         class={preset === undefined ? "custom chosen" : "custom"}
         face={
           <>
