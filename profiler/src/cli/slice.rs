@@ -45,7 +45,7 @@ pub fn write(database: &Path, range: TimeRange, selector: &Selector, output: &Pa
         if samples == 0 {
             anyhow::bail!(NoSamples("no samples match".into()));
         }
-        Ok(())
+        Ok(store.write_statuses(&reader.name_statuses()?)?)
     });
     let closed = store.close();
     // The lock is for writers, of which there are none any more; half a slice is none.

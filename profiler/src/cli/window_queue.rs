@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crate::profile::{LossCause, Losses, Symbolized, Window};
-use crate::store::LocationId;
+use crate::profile::{LossCause, Losses, Window};
+use crate::symbolizer::Answers;
 
 /// Windows kept while the store cannot take them: five minutes of 10 s windows.
 const MOST_WINDOWS: usize = 30;
@@ -20,7 +20,7 @@ pub enum Work {
     /// A window to store.
     Window(Box<Window>),
     /// Names to store.
-    Names(Vec<(LocationId, Symbolized)>),
+    Names(Box<Answers>),
     /// Nothing came in time.
     Nothing,
     /// Nothing will come any more.
@@ -32,7 +32,7 @@ struct State {
     windows: VecDeque<Box<Window>>,
     /// In `windows`.
     frames: usize,
-    names: VecDeque<Vec<(LocationId, Symbolized)>>,
+    names: VecDeque<Box<Answers>>,
     given_up: Ledger,
     closed: bool,
 }
@@ -115,10 +115,10 @@ impl WindowQueue {
     }
 
     /// Hands names over. When there is no room they are dropped: their locations stay unnamed and are asked for again.
-    pub fn push_names(&self, names: Vec<(LocationId, Symbolized)>) {
+    pub fn push_names(&self, names: Answers) {
         let mut state = self.state();
         if state.names.len() < MOST_NAMES {
-            state.names.push_back(names);
+            state.names.push_back(Box::new(names));
             self.changed.notify_one();
         }
     }

@@ -7,10 +7,10 @@ use anyhow::Context as _;
 
 use super::notice::{self, set_aside_notice};
 use super::window_queue::{Ledger, WindowQueue, Work};
-use crate::profile::{LossCause, Symbolized, Window};
+use crate::profile::{LossCause, Window};
 use crate::server::SharedLive;
-use crate::store::{Keep, LOG_ALARM_BYTES, LocationId, Store, StoreError, Unnamed};
-use crate::symbolizer::{Request, Symbolizer};
+use crate::store::{Keep, LOG_ALARM_BYTES, Store, StoreError, Unnamed};
+use crate::symbolizer::{Answers, Request, Symbolizer};
 use crate::sys::clock::wall_now;
 
 /// How often to look at the age and size of the database.
@@ -148,8 +148,9 @@ fn symbolizer(queue: &Arc<WindowQueue>) -> anyhow::Result<Symbolizer> {
 }
 
 /// On failure they stay unnamed in the database, and are asked for again when they are sampled again.
-fn write_names(store: &mut Store, names: &[(LocationId, Symbolized)]) {
-    if let Err(error) = store.write_names(names) {
+fn write_names(store: &mut Store, answers: &Answers) {
+    let Answers { binary, status, names } = answers;
+    if let Err(error) = store.write_names_of(&binary.key, status, names) {
         tracing::warn!(error = &error as &dyn std::error::Error, names = names.len(), "failed to store names");
     }
 }

@@ -7,6 +7,7 @@
 mod binary;
 mod call_tree;
 mod loss;
+mod name_source;
 mod printable;
 mod process;
 mod sample;
@@ -18,6 +19,7 @@ mod window;
 pub use binary::{Binary, BinaryId, BinaryKey, BinaryKind, BuildId};
 pub use call_tree::{CallTree, Frame, FrameId, FrameKind, Node};
 pub use loss::{LossCause, Losses};
+pub use name_source::{FoundSource, NameSource, NameStatus};
 pub use printable::{is_printable, printable};
 pub use process::{ContainerId, MappedRange, ProcessFacts, ProcessKey, StartTicks};
 pub use profiler_ebpf::StackEnd;

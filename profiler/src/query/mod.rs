@@ -9,6 +9,7 @@
 //!                                                                             \--lazy--> bottom-up, callers, callees
 //! ```
 
+mod binaries;
 mod diff;
 mod flame_graph;
 mod grow;
@@ -16,6 +17,7 @@ mod heat_map;
 mod labels;
 mod lazy;
 mod merge;
+mod name_remedy;
 mod note;
 mod quality;
 mod rows;
@@ -30,6 +32,7 @@ mod top;
 mod totals;
 mod tree;
 
+pub use binaries::{NamedBinaries, NamedBinary, binaries};
 pub use diff::{By, Diff, DiffNode, Side, diff};
 pub use flame_graph::{Merged, View, flame_graph, flame_graph_from};
 pub use heat_map::{Area, Grid, HeatMap, MAX_CELLS, flame_graph_of_area, heat_map};

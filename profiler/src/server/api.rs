@@ -329,6 +329,50 @@ pub struct Quality {
     pub hidden_rows: u64,
 }
 
+/// `GET /api/v1/binaries`: how well each binary is named, and what helps.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, ToSchema)]
+pub struct Binaries {
+    /// By falling frames without a name, then samples.
+    pub binaries: Vec<Binary>,
+    /// Rows that the limit left out.
+    pub hidden_rows: u64,
+}
+
+/// One binary. Frames are counted as a flame graph shows them: a stack of ten samples with two frames in it counts twenty.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+pub struct Binary {
+    /// Path as its processes saw it, `[kernel]`, `[vdso]` or `[anon]` (memory without a file).
+    pub path: String,
+    /// Its build id, in hexadecimal; null without one.
+    pub build_id: Option<String>,
+    /// Of memory without a file: the program that wrote the code; null of others.
+    pub program: Option<String>,
+    /// Samples that ended in it.
+    pub samples_self: u64,
+    /// Frames in it, inlined functions not counted.
+    pub frames: u64,
+    /// Those with a name.
+    pub named: u64,
+    /// Functions inlined into them.
+    pub inlined_frames: u64,
+    /// What was looked for when its names were last asked for; empty when nobody could look.
+    pub sources: Vec<NameSource>,
+    /// Why most frames without a name have none; null when all have one.
+    pub reason: Option<String>,
+    /// A command that helps; null where none is known.
+    pub remedy: Option<String>,
+}
+
+/// A source of names that was looked for.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+pub struct NameSource {
+    /// `dwarf`, `symtab`, `dynsym`, `gnu_debugdata`, `debug_file`, `dwz`, `dwo`, `debuginfod`, `go`, `perf_map`, `jitdump`, `kallsyms`,
+    /// `bpf` or `vdso`.
+    pub source: String,
+    /// Path of the file that has it; null when there is none.
+    pub found: Option<String>,
+}
+
 /// Samples whose user stack is cut short, of one cause, in one file.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 pub struct Incomplete {

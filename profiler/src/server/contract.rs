@@ -12,7 +12,9 @@ use serde::Serialize;
 use super::live::{Cost, LiveStatus};
 use super::{api, error, from_query};
 use crate::export::drawing;
-use crate::profile::{Frame, FrameId, FrameKind, LossCause, Losses, StackEnd, TimeRange, WallNanos};
+use crate::profile::{
+    FoundSource, Frame, FrameId, FrameKind, LossCause, Losses, NameSource, StackEnd, TimeRange, WallNanos,
+};
 use crate::query;
 use crate::unwind::UnwindCounts;
 
@@ -139,6 +141,46 @@ fn top() {
         "top.json",
         &from_query::top(query::Top { samples: 100, nanos_per_sample: 10_309_278, rows, hidden_rows: 7 }),
     );
+}
+
+/// A binary with everything, one without symbols, and memory without a file.
+#[test]
+fn binaries() {
+    let found = |source, found: Option<&str>| FoundSource { source, found: found.map(Into::into) };
+    let full = query::NamedBinary {
+        path: "/usr/bin/postgres".into(),
+        build_id: Some("6f1c0a".into()),
+        program: None,
+        samples_self: 40,
+        frames: 120,
+        named: 120,
+        inlined_frames: 30,
+        sources: vec![
+            found(NameSource::Dwarf, Some("/usr/lib/debug/.build-id/6f/1c0a.debug")),
+            found(NameSource::GnuDebugdata, None),
+        ],
+        reason: None,
+        remedy: None,
+    };
+    let stripped = query::NamedBinary {
+        path: "/usr/lib/libpq.so.5".into(),
+        build_id: None,
+        named: 3,
+        inlined_frames: 0,
+        sources: vec![found(NameSource::Symtab, None)],
+        reason: Some("the file is stripped: install its debug symbols"),
+        remedy: Some("apt install libpq5-dbgsym".into()),
+        ..full.clone()
+    };
+    let jit = query::NamedBinary {
+        path: "[anon]".into(),
+        program: Some("/usr/bin/node".into()),
+        sources: Vec::new(),
+        remedy: Some("node --perf-basic-prof".into()),
+        ..stripped.clone()
+    };
+    let binaries = query::NamedBinaries { rows: vec![stripped, jit, full], hidden_rows: 2 };
+    check("binaries.json", &from_query::binaries(binaries));
 }
 
 /// The labels there are.

@@ -158,6 +158,28 @@ pub fn quality(quality: query::Quality) -> api::Quality {
     }
 }
 
+/// The binaries.
+#[must_use]
+pub fn binaries(binaries: query::NamedBinaries) -> api::Binaries {
+    let row = |row: query::NamedBinary| api::Binary {
+        path: row.path,
+        build_id: row.build_id,
+        program: row.program,
+        samples_self: row.samples_self,
+        frames: row.frames,
+        named: row.named,
+        inlined_frames: row.inlined_frames,
+        sources: row
+            .sources
+            .into_iter()
+            .map(|found| api::NameSource { source: found.source.name().to_owned(), found: found.found })
+            .collect(),
+        reason: row.reason.map(Into::into),
+        remedy: row.remedy,
+    };
+    api::Binaries { binaries: binaries.rows.into_iter().map(row).collect(), hidden_rows: binaries.hidden_rows }
+}
+
 /// The table.
 #[must_use]
 pub fn top(top: query::Top) -> api::Top {

@@ -33,6 +33,7 @@ const TIMELINE_SERIES: Limits = Limits { usual: 10, most: 100 };
 const TIMELINE_POINTS: Limits = Limits { usual: 600, most: 5_000 };
 /// A node is about 40 bytes of JSON and 24 in memory; 200,000 keep an answer near 10 MB.
 const FLAME_GRAPH_NODES: Limits = Limits { usual: 100_000, most: 200_000 };
+const BINARIES: Limits = Limits { usual: 200, most: 1_000 };
 const TOP_ROWS: Limits = Limits { usual: 200, most: 10_000 };
 /// Lines are written as they are sent, so only the tree is held: 24 MB and the names for a million nodes.
 const FOLDED_NODES: Limits = Limits { usual: 1_000_000, most: 1_000_000 };
@@ -94,6 +95,7 @@ pub fn configure(config: &mut ServiceConfig<'_>) {
         .service(heatmap_flamegraph)
         .service(top)
         .service(quality)
+        .service(binaries)
         .service(labels)
         .service(label_values);
     config.service(export_folded).service(export_svg).service(status);
@@ -278,6 +280,18 @@ async fn quality(state: Data<State>, params: Query<RangeParams>) -> Result<HttpR
     let ask = move |reader: &mut _| {
         let quality = query::quality(reader, question.range, &question.selector, question.limit)?;
         to_json(&from_query::quality(quality))
+    };
+    Ok(json(StatusCode::OK, state.readers.ask(ask).await?))
+}
+
+/// How well each binary is named, where names were found, why others are missing and what helps.
+#[utoipa::path(tag = "profiles", params(RangeParams), responses((status = 200, body = api::Binaries, description = "The binaries."), Problems))]
+#[get("/api/v1/binaries")]
+async fn binaries(state: Data<State>, params: Query<RangeParams>) -> Result<HttpResponse, Failure> {
+    let question = Question::parse(params.into_inner(), &BINARIES, &state)?;
+    let ask = move |reader: &mut _| {
+        let binaries = query::binaries(reader, question.range, &question.selector, question.limit)?;
+        to_json(&from_query::binaries(binaries))
     };
     Ok(json(StatusCode::OK, state.readers.ask(ask).await?))
 }

@@ -52,6 +52,7 @@ fn sweep(tx: &Transaction<'_>) -> Result<(), StoreError> {
         "DELETE FROM location_frame WHERE location NOT IN (SELECT id FROM location)",
         "DELETE FROM function WHERE id NOT IN (SELECT function FROM location_frame)",
         "DELETE FROM binary WHERE id NOT IN (SELECT binary FROM location)",
+        "DELETE FROM name_source WHERE binary NOT IN (SELECT id FROM binary)",
         "DELETE FROM cgroup WHERE id NOT IN (SELECT cgroup FROM process)",
     ] {
         tx.execute(sql, [])?;

@@ -23,6 +23,7 @@ mod marks;
 mod merge;
 mod migrate;
 mod name_cache;
+mod name_status;
 mod names;
 mod numbers;
 mod open;

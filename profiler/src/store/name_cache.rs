@@ -249,7 +249,7 @@ mod tests {
         store
             .conn
             .execute_batch(
-                "INSERT INTO string VALUES (1, 1, '/bin/app'); INSERT INTO binary VALUES (1, 'x', 1, 1, NULL)",
+                "INSERT INTO string VALUES (1, 1, '/bin/app'); INSERT INTO binary (id, identity, kind, path) VALUES (1, 'x', 1, 1)",
             )
             .unwrap();
         let rows = "WITH RECURSIVE n (id) AS (SELECT 1 UNION ALL SELECT id + 1 FROM n WHERE id < ?1)

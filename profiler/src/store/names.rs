@@ -3,8 +3,9 @@
 use rusqlite::{OptionalExtension, Transaction};
 
 use super::intern::Interned;
+use super::name_status::write_status;
 use super::{LocationId, Store, StoreError};
-use crate::profile::{Symbol, Symbolized, UnknownReason};
+use crate::profile::{BinaryKey, NameStatus, Symbol, Symbolized, UnknownReason};
 
 /// The state of a location that has names; from 2 on it is an [`UnknownReason`].
 const NAMED: u8 = 1;
@@ -19,6 +20,24 @@ impl Store {
     /// Anything SQLite reports; nothing of the call is stored then.
     pub fn write_names(&mut self, names: &[(LocationId, Symbolized)]) -> Result<(), StoreError> {
         self.transact(|tx, interned| names.iter().try_for_each(|(id, name)| write_name(tx, interned, *id, name)))?;
+        names.iter().for_each(|(id, _)| self.interned.answered(*id));
+        Ok(())
+    }
+
+    /// The same with what is known of the binary that they all lie in.
+    ///
+    /// # Errors
+    /// As above.
+    pub fn write_names_of(
+        &mut self,
+        binary: &BinaryKey,
+        status: &NameStatus,
+        names: &[(LocationId, Symbolized)],
+    ) -> Result<(), StoreError> {
+        self.transact(|tx, interned| {
+            write_status(tx, binary, status)?;
+            names.iter().try_for_each(|(id, name)| write_name(tx, interned, *id, name))
+        })?;
         names.iter().for_each(|(id, _)| self.interned.answered(*id));
         Ok(())
     }

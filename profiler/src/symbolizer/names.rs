@@ -9,18 +9,21 @@ use std::time::{Duration, Instant};
 use super::child::WorkerCommand;
 use super::contents::Facts;
 use super::debug_files::{debug_file, package, shared_file};
+use super::found::{self, path_of};
 use super::jit_files::{self, JitFile};
 use super::lane::{FileContent, Lane, LaneError, Trust};
 use super::memfd::fixed_memfd;
 use super::wire::{Kind, Reply};
 use super::worker::MAX_FILE;
-use crate::profile::{BinaryKey, BuildId, Symbolized, UnknownReason};
+use crate::profile::{BinaryKey, BuildId, FoundSource, NameSource, Symbolized, UnknownReason};
 use crate::sys::patient::Patient;
 
 /// Memory for an unpacked symbol table.
 const SPARE: u64 = 64 << 20;
 /// How long looking for a debug file may take: it may lie on a file system that does not answer.
 const OPENING: Duration = Duration::from_secs(1);
+/// The kernel's symbols.
+const KALLSYMS: &str = "/proc/kallsyms";
 /// Most files whose facts are remembered.
 const MAX_FACTS: usize = 4096;
 
@@ -50,18 +53,26 @@ pub struct NamesWorker {
     pub(super) lane: Lane,
     facts: HashMap<FileContent, Arc<Facts>>,
     patient: Patient,
+    /// What the last question found where.
+    found: Vec<FoundSource>,
 }
 
 impl NamesWorker {
     /// Starts nothing yet.
     #[must_use]
     pub fn new(command: WorkerCommand) -> Self {
-        Self { lane: Lane::new(command), facts: HashMap::new(), patient: Patient::new("debug-opener", OPENING) }
+        let patient = Patient::new("debug-opener", OPENING);
+        Self { lane: Lane::new(command), facts: HashMap::new(), patient, found: Vec::new() }
     }
 
     /// Lets an idle child go, and its memory with it.
     pub fn let_go(&mut self) {
         self.lane.let_go();
+    }
+
+    /// What the last question has found where; nothing when it could not look.
+    pub fn take_found(&mut self) -> Vec<FoundSource> {
+        std::mem::take(&mut self.found)
     }
 
     /// Names for offsets of a file, one for each. `None` when there is no child to ask, or the deadline has come: worth another
@@ -72,6 +83,7 @@ impl NamesWorker {
         offsets: &[u64],
         deadline: Option<Instant>,
     ) -> Option<Vec<Symbolized>> {
+        self.found.clear();
         let Some(content) = FileContent::of(mapped.file).filter(|content| content.size() <= MAX_FILE) else {
             return Some(vec![Symbolized::Unknown(UnknownReason::FileRefused); offsets.len()]);
         };
@@ -156,9 +168,13 @@ impl NamesWorker {
             Some([file, memory])
         };
         let (path, build_id, root) = (mapped.path.to_owned(), mapped.build_id, mapped.root_again());
+        let main = Arc::clone(&facts);
+        self.found = found::of_file((mapped.path, &main), None, None, None);
         if facts.debug_info && facts.split {
             let find = move || package(root.as_ref(), &path, owner);
             let found = self.patient.run(find).ok().flatten().and_then(with_memory);
+            let path = found.as_ref().and_then(|[package, _]| path_of(package));
+            self.found = found::of_file((mapped.path, &main), None, None, path);
             return Ok((found.is_some(), found.into_iter().flatten().collect()));
         }
         let find = move || debug_file(root.as_ref(), &path, build_id, owner, &facts);
@@ -170,9 +186,12 @@ impl NamesWorker {
                 facts.inspect_err(|_| self.lane.blame(content, Trust::Nothing)).ok()
             });
         let Some(facts) = facts else { return nothing };
-        let root = mapped.root_again();
-        let shared = self.patient.run(move || shared_file(root.as_ref(), &facts, owner)).ok().flatten();
+        let (root, theirs) = (mapped.root_again(), Arc::clone(&facts));
+        let shared = self.patient.run(move || shared_file(root.as_ref(), &theirs, owner)).ok().flatten();
         let shared = shared.and_then(with_memory);
+        let path = path_of(&debug).unwrap_or_default();
+        let shared_path = shared.as_ref().and_then(|[shared, _]| path_of(shared));
+        self.found = found::of_file((mapped.path, &main), Some((&path, &facts)), shared_path, None);
         Ok((false, [debug, memory].into_iter().chain(shared.into_iter().flatten()).collect()))
     }
 
@@ -185,12 +204,16 @@ impl NamesWorker {
         deadline: Option<Instant>,
     ) -> Option<Vec<Symbolized>> {
         let unknown = |reason| Some(vec![Symbolized::Unknown(reason); addresses.len()]);
+        self.found = found::one(NameSource::PerfMap, None);
         let (theirs, root) = (key.clone(), root.and_then(|root| root.try_clone().ok()));
         let file = match self.patient.run(move || jit_files::open(&theirs, root.as_ref())) {
             Ok(JitFile::Found(file)) => file,
             Ok(JitFile::Missing) => return unknown(UnknownReason::NoFile),
             Ok(JitFile::Refused) | Err(_) => return unknown(UnknownReason::FileRefused),
         };
+        let path = path_of(&file);
+        let dump = path.as_deref().is_some_and(|path| path.ends_with(".dump"));
+        self.found = found::one(if dump { NameSource::Jitdump } else { NameSource::PerfMap }, path);
         let Some(content) = FileContent::of(&file) else { return unknown(UnknownReason::FileRefused) };
         let mut results = Vec::with_capacity(addresses.len());
         while results.len() < addresses.len() {
@@ -217,7 +240,8 @@ impl NamesWorker {
     /// have done: worth another try.
     pub fn of_kernel(&mut self, addresses: &[u64], deadline: Option<Instant>) -> Option<Vec<Symbolized>> {
         // Whoever opens it decides whether addresses are shown: we, who may.
-        let Ok(kallsyms) = File::open("/proc/kallsyms") else {
+        self.found = found::one(NameSource::Kallsyms, None);
+        let Ok(kallsyms) = File::open(KALLSYMS) else {
             return Some(vec![Symbolized::Unknown(UnknownReason::KernelHidden); addresses.len()]);
         };
         let mut results = Vec::with_capacity(addresses.len());
@@ -233,6 +257,9 @@ impl NamesWorker {
                 }
             }
         }
+        let hidden = |name: &Symbolized| *name == Symbolized::Unknown(UnknownReason::KernelHidden);
+        let shown = !results.first().is_some_and(hidden);
+        self.found = found::one(NameSource::Kallsyms, shown.then(|| KALLSYMS.to_owned()));
         Some(results)
     }
 }

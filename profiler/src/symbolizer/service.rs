@@ -7,9 +7,11 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::child::WorkerCommand;
+use super::found;
 use super::names::{Mapped, NamesWorker};
+use super::packages::Packages;
 use super::pending::{Job, Pending};
-use crate::profile::{Binary, BinaryKind, Symbolized, UnknownReason};
+use crate::profile::{Binary, BinaryKind, NameSource, NameStatus, Symbolized, UnknownReason};
 use crate::store::LocationId;
 
 /// Most requests that wait: a start-up on a busy host has about 10,000 locations. 64 bytes each.
@@ -42,6 +44,17 @@ pub struct Request {
     pub weight: u64,
 }
 
+/// Names for locations of one binary.
+#[derive(Clone, Debug)]
+pub struct Answers {
+    /// Which.
+    pub binary: Arc<Binary>,
+    /// What was found where.
+    pub status: NameStatus,
+    /// Each location with its names.
+    pub names: Vec<(LocationId, Symbolized)>,
+}
+
 /// Names locations on a thread of its own, with one child process while there is something to do.
 #[derive(Debug)]
 pub struct Symbolizer {
@@ -63,7 +76,7 @@ impl Symbolizer {
     ///
     /// # Errors
     /// The thread cannot be started.
-    pub fn start(answers: impl Fn(Vec<(LocationId, Symbolized)>) + Send + 'static) -> Result<Self, SymbolizerError> {
+    pub fn start(answers: impl Fn(Answers) + Send + 'static) -> Result<Self, SymbolizerError> {
         Self::start_with(WorkerCommand::default(), answers)
     }
 
@@ -73,7 +86,7 @@ impl Symbolizer {
     /// The thread cannot be started.
     pub fn start_with(
         command: WorkerCommand,
-        answers: impl Fn(Vec<(LocationId, Symbolized)>) + Send + 'static,
+        answers: impl Fn(Answers) + Send + 'static,
     ) -> Result<Self, SymbolizerError> {
         let (queue, batches) = sync_channel(MAX_BATCHES);
         let shared = Arc::new(Shared::default());
@@ -82,6 +95,7 @@ impl Symbolizer {
             answers,
             shared: shared.clone(),
             pending: Pending::default(),
+            packages: Packages::default(),
             dropped: 0,
         };
         let thread = std::thread::Builder::new()
@@ -139,11 +153,12 @@ struct Service<F> {
     answers: F,
     shared: Arc<Shared>,
     pending: Pending,
+    packages: Packages,
     /// Requests given up without an answer.
     dropped: usize,
 }
 
-impl<F: Fn(Vec<(LocationId, Symbolized)>)> Service<F> {
+impl<F: Fn(Answers)> Service<F> {
     /// Works until the queue is closed and empty, or the deadline has come; returns how many requests had no answer.
     fn run(&mut self, batches: &Receiver<Vec<Request>>) -> usize {
         let mut open = true;
@@ -222,8 +237,24 @@ impl<F: Fn(Vec<(LocationId, Symbolized)>)> Service<F> {
             self.dropped += taken;
             return false;
         };
-        (self.answers)(job.requests.iter().map(|request| request.location).zip(results).collect());
+        let status = self.status(&job.binary, &results);
+        let names = job.requests.iter().map(|request| request.location).zip(results).collect();
+        (self.answers)(Answers { binary: job.binary, status, names });
         true
+    }
+
+    /// What the names just given came from.
+    fn status(&mut self, binary: &Binary, results: &[Symbolized]) -> NameStatus {
+        let sources = match (binary.kind, &binary.file) {
+            (BinaryKind::Vdso, Some(_)) => found::one(NameSource::Vdso, Some(binary.path.clone())),
+            (BinaryKind::File | BinaryKind::Vdso, None) => Vec::new(),
+            _ => self.worker.take_found(),
+        };
+        let stripped = results.contains(&Symbolized::Unknown(UnknownReason::NoSymbols));
+        // A container's files are of its own packages.
+        let host = binary.kind == BinaryKind::File && binary.root.is_none();
+        let package = if stripped && host { self.packages.owner(&binary.path) } else { None };
+        NameStatus { sources, package }
     }
 }
 

@@ -21,6 +21,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/binaries": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** How well each binary is named, where names were found, why others are missing and what helps. */
+        get: operations["binaries"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/diff": {
         parameters: {
             query?: never;
@@ -263,6 +280,51 @@ export interface paths {
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
+        /** @description `GET /api/v1/binaries`: how well each binary is named, and what helps. */
+        Binaries: {
+            /** @description By falling frames without a name, then samples. */
+            binaries: components["schemas"]["Binary"][];
+            /**
+             * Format: int64
+             * @description Rows that the limit left out.
+             */
+            hidden_rows: number;
+        };
+        /** @description One binary. Frames are counted as a flame graph shows them: a stack of ten samples with two frames in it counts twenty. */
+        Binary: {
+            /** @description Its build id, in hexadecimal; null without one. */
+            build_id?: string | null;
+            /**
+             * Format: int64
+             * @description Frames in it, inlined functions not counted.
+             */
+            frames: number;
+            /**
+             * Format: int64
+             * @description Functions inlined into them.
+             */
+            inlined_frames: number;
+            /**
+             * Format: int64
+             * @description Those with a name.
+             */
+            named: number;
+            /** @description Path as its processes saw it, `[kernel]`, `[vdso]` or `[anon]` (memory without a file). */
+            path: string;
+            /** @description Of memory without a file: the program that wrote the code; null of others. */
+            program?: string | null;
+            /** @description Why most frames without a name have none; null when all have one. */
+            reason?: string | null;
+            /** @description A command that helps; null where none is known. */
+            remedy?: string | null;
+            /**
+             * Format: int64
+             * @description Samples that ended in it.
+             */
+            samples_self: number;
+            /** @description What was looked for when its names were last asked for; empty when nobody could look. */
+            sources: components["schemas"]["NameSource"][];
+        };
         /** @description The database file. */
         Database: {
             /**
@@ -491,6 +553,16 @@ export interface components {
         Labels: {
             /** @description `comm`, `pid`, `exe`, `thread`, `cgroup`, `container`, `unit`. */
             labels: string[];
+        };
+        /** @description A source of names that was looked for. */
+        NameSource: {
+            /** @description Path of the file that has it; null when there is none. */
+            found?: string | null;
+            /**
+             * @description `dwarf`, `symtab`, `dynsym`, `gnu_debugdata`, `debug_file`, `dwz`, `dwo`, `debuginfod`, `go`, `perf_map`, `jitdump`, `kallsyms`,
+             *     `bpf` or `vdso`.
+             */
+            source: string;
         };
         /**
          * @description Columns of nodes, depth first; node 0 is the root. The descendants of node `i` are the nodes after it with a greater
@@ -778,6 +850,101 @@ export interface operations {
                 };
                 content: {
                     "application/json": unknown;
+                };
+            };
+        };
+    };
+    binaries: {
+        parameters: {
+            query?: {
+                /** @description Start: `now-1h`, RFC 3339, or Unix time in s or ms. Default `now-1h`. */
+                from?: string;
+                /** @description End, in the same forms. Default `now`. */
+                to?: string;
+                /** @description Label selector, such as `{comm="postgres", container=~"web-.*"}`. Default: everything. */
+                filter?: string;
+                /**
+                 * @description Flame graph: most nodes to send (default 100000). Timeline: most points (default 600). Top and label values: most
+                 *     rows (default 200). Exports: most nodes (default 1000000 folded, 10000 SVG).
+                 */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The binaries. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Binaries"];
+                };
+            };
+            /** @description A parameter is wrong: `bad_selector`, `bad_time_range`, `unknown_label`, `limit_out_of_range`, `bad_parameter`. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A page of another site asks: `cross_site`. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The Host header is not one of ours: `wrong_host`. */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The answer would take too much memory: `query_too_large`. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A defect: `internal`. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `database_unreadable`, or `busy` with a Retry-After header. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The deadline passed: `query_too_large`. */
+            504: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };

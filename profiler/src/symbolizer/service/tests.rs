@@ -53,7 +53,7 @@ fn ask(command: WorkerCommand, requests: &[(&Arc<Binary>, u64)]) -> Vec<Symboliz
     });
     assert_eq!(symbolizer.request(batch.collect()), 0);
     assert_eq!(symbolizer.finish(Duration::from_secs(60)), 0);
-    let mut answers: Vec<_> = answers.iter().flatten().collect();
+    let mut answers: Vec<_> = answers.iter().flat_map(|batch: Answers| batch.names).collect();
     answers.sort_by_key(|(location, _)| *location);
     answers.into_iter().map(|(_, answer)| answer).collect()
 }
@@ -238,6 +238,24 @@ fn debug_information_that_kills_does_not_cost_the_symbol_table() {
     let answers = ask(real_child(), &[(&bomb, offset)]);
     let Symbolized::Named(symbols) = &answers[0] else { panic!("{answers:?}") };
     assert_eq!((symbols[0].name.as_str(), &symbols[0].source), ("main", &None));
+}
+
+/// With the names comes what was looked for and found where, and the package of a file without symbols.
+#[test]
+fn a_stripped_program_of_the_host_leads_to_its_package() {
+    let path = std::fs::canonicalize("/bin/true").unwrap();
+    let file = File::open(&path).unwrap();
+    let binary = binary(path.to_str().unwrap(), file);
+    let (sender, answers) = channel();
+    let symbolizer = Symbolizer::start_with(real_child(), move |batch| sender.send(batch).unwrap()).unwrap();
+    let request = Request { location: LocationId(1), binary, offset: 0x3000, weight: 1 };
+    assert_eq!(symbolizer.request(vec![request]), 0);
+    assert_eq!(symbolizer.finish(Duration::from_secs(60)), 0);
+    let status = answers.recv().unwrap().status;
+    let found = |source| status.sources.iter().find(|found| found.source == source).map(|found| found.found.as_deref());
+    assert_eq!(found(NameSource::Dynsym), Some(path.to_str()), "{status:?}");
+    assert_eq!(found(NameSource::Dwarf), Some(None), "{status:?}");
+    assert_eq!(status.package.as_deref(), Some("coreutils"));
 }
 
 /// The kernel and the vDSO are named through the same child.
