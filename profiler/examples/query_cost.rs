@@ -207,6 +207,7 @@ fn name(unnamed: &Unnamed) -> Symbolized {
     let Location { binary: BinaryId(binary), offset } = unnamed.place;
     let symbol = |function: u64, inlined| Symbol {
         name: format!("service::module_{}::Type{binary}<T, U>::function_{function:06}_does_its_work", function % 40),
+        raw: None,
         source: Some(SourceLine {
             file: format!("/usr/src/service-{binary}/module_{}.rs", function % 40),
             line: Some((offset % 997) as u32 + 1),

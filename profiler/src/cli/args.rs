@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use clap::{Parser, Subcommand, ValueEnum};
 
+use crate::profile::Demangle;
 use crate::sampler::DEFAULT_HZ;
 
 /// Where the page is, unless told otherwise.
@@ -190,6 +191,9 @@ pub struct RecordArgs {
     pub duration: Option<Duration>,
     #[command(flatten)]
     pub sampling: SamplingArgs,
+    /// What of functions' names goes into the outputs; a .db keeps all of it.
+    #[arg(long, value_enum, default_value_t = DemangleArg::Full)]
+    pub demangle: DemangleArg,
     /// Where to write: FILE.folded, FILE.svg, FILE.pb.gz, FILE.db, or - for folded stacks on standard output. May be repeated.
     #[arg(short, long, value_name = "FILE", default_value = "profile.db")]
     pub output: Vec<PathBuf>,
@@ -226,9 +230,33 @@ pub struct ExportArgs {
     /// The format [default: by the output's extension, else folded].
     #[arg(long, value_enum)]
     pub format: Option<Format>,
+    /// What of functions' names is written; a .db keeps all of it.
+    #[arg(long, value_enum, default_value_t = DemangleArg::Full)]
+    pub demangle: DemangleArg,
     /// Where to write; - is standard output.
     #[arg(short, long, value_name = "FILE", default_value = "-")]
     pub output: PathBuf,
+}
+
+/// What of functions' names is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum DemangleArg {
+    /// As the source has them.
+    Full,
+    /// Without parameters and generic arguments.
+    Simple,
+    /// As the linker has them.
+    None,
+}
+
+impl From<DemangleArg> for Demangle {
+    fn from(arg: DemangleArg) -> Self {
+        match arg {
+            DemangleArg::Full => Self::Full,
+            DemangleArg::Simple => Self::Simple,
+            DemangleArg::None => Self::None,
+        }
+    }
 }
 
 /// Export formats.

@@ -27,7 +27,7 @@ pub fn export(args: &ExportArgs) -> anyhow::Result<ExitCode> {
         slice::write(&database, range, &selector, &args.output)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let merged = merge(&database, range, &selector)?;
+    let merged = merge(&database, range, &selector, args.demangle.into())?;
     if args.output == Path::new("-") {
         write_stdout(|out| write(&merged, format, out))?;
     } else {

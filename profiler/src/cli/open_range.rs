@@ -5,7 +5,7 @@ use std::path::Path;
 use super::args::Format;
 use super::exit::NoSamples;
 use crate::export::{folded, pprof, svg};
-use crate::profile::{TimeRange, WallNanos};
+use crate::profile::{Demangle, TimeRange, WallNanos};
 use crate::query::{self, Merged, Selector};
 use crate::store::Reader;
 
@@ -23,8 +23,9 @@ pub struct Part {
 ///
 /// # Errors
 /// The database cannot be read; [`NoSamples`] when nothing matches.
-pub fn merge(database: &Path, range: TimeRange, selector: &Selector) -> anyhow::Result<Part> {
+pub fn merge(database: &Path, range: TimeRange, selector: &Selector, demangle: Demangle) -> anyhow::Result<Part> {
     let mut reader = Reader::open(database)?;
+    reader.set_demangle(demangle);
     let merged = query::flame_graph(&mut reader, range, selector, usize::MAX)?;
     let span = query::totals(&mut reader)?.span;
     if merged.tree.nodes.first().is_none_or(|root| root.total == 0) {

@@ -105,12 +105,12 @@ pub fn record(args: RecordArgs) -> anyhow::Result<ExitCode> {
         match output {
             Output::Database(path) => eprintln!("wrote {0}; `profiler serve {0}` shows it", path.display()),
             Output::File(path, format) => {
-                let merged = merge(&place.database, EVERYTHING, &Selector::default())?;
+                let merged = merge(&place.database, EVERYTHING, &Selector::default(), args.demangle.into())?;
                 write_file(path, |out| write(&merged, *format, out))?;
                 eprintln!("wrote {}", path.display());
             }
             Output::Stdout => {
-                let merged = merge(&place.database, EVERYTHING, &Selector::default())?;
+                let merged = merge(&place.database, EVERYTHING, &Selector::default(), args.demangle.into())?;
                 write_stdout(|out| write(&merged, Format::Folded, out))?;
             }
         }

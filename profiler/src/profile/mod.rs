@@ -6,6 +6,7 @@
 
 mod binary;
 mod call_tree;
+mod demangle;
 mod loss;
 mod name_source;
 mod printable;
@@ -18,6 +19,7 @@ mod window;
 
 pub use binary::{Binary, BinaryId, BinaryKey, BinaryKind, BuildId};
 pub use call_tree::{CallTree, Frame, FrameId, FrameKind, Node};
+pub use demangle::{Demangle, simple};
 pub use loss::{LossCause, Losses};
 pub use name_source::{FoundSource, NameSource, NameStatus};
 pub use printable::{is_printable, printable};

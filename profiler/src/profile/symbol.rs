@@ -10,10 +10,12 @@ pub struct SourceLine {
 }
 
 /// One function at a location. Inlining puts several at one location.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Symbol {
-    /// Demangled name.
+    /// Name as the source has it: demangled.
     pub name: String,
+    /// Name as the linker has it, where that is another one.
+    pub raw: Option<String>,
     /// Source position of the address in this function.
     pub source: Option<SourceLine>,
     /// True when the compiler inlined this function into the next one of the list.

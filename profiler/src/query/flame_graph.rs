@@ -193,6 +193,7 @@ mod tests {
         let unnamed = store.write_window(&window(0, "web/7  outer;leaf x5\nweb/7  other x2\nweb/7  third x1")).unwrap();
         let symbol = |name: &str, line, inlined| Symbol {
             name: name.into(),
+            raw: None,
             source: Some(SourceLine { file: "a.c".into(), line: Some(line) }),
             inlined,
         };

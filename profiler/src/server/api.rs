@@ -22,6 +22,8 @@ pub struct RangeParams {
     /// rows (default 200). Exports: most nodes (default 1000000 folded, 10000 SVG).
     #[param(minimum = 1)]
     pub limit: Option<u32>,
+    /// What is shown of names: `full` (default), `simple` (no parameters, no generic arguments), or `none` (the linker's).
+    pub demangle: Option<String>,
 }
 
 /// Query parameters of `GET /api/v1/timeline`.
@@ -63,6 +65,8 @@ pub struct FlameGraphParams {
     pub mode: Option<String>,
     /// The name of a function, for `callers` and `callees`.
     pub focus: Option<String>,
+    /// What is shown of names: `full` (default), `simple` (no parameters, no generic arguments), or `none` (the linker's).
+    pub demangle: Option<String>,
 }
 
 /// Query parameters of `GET /api/v1/diff`: the base is before, the range after.
@@ -87,6 +91,8 @@ pub struct DiffParams {
     pub limit: Option<u32>,
     /// What is compared: `share` of each side's samples (default), or `time`: CPU time by recorded time.
     pub by: Option<String>,
+    /// What is shown of names: `full` (default), `simple` (no parameters, no generic arguments), or `none` (the linker's).
+    pub demangle: Option<String>,
 }
 
 /// Query parameters of `GET /api/v1/heatmap`.
@@ -140,6 +146,8 @@ pub struct AreaParams {
     pub mode: Option<String>,
     /// As for `/api/v1/flamegraph`.
     pub focus: Option<String>,
+    /// What is shown of names: `full` (default), `simple` (no parameters, no generic arguments), or `none` (the linker's).
+    pub demangle: Option<String>,
 }
 
 /// `GET /api/v1/timeline`.

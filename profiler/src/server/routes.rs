@@ -20,8 +20,9 @@ use super::metrics::{self, Scrape};
 use super::{State, from_query};
 use crate::export::folded::{Lines, Marks};
 use crate::export::svg::{self, Caption};
-use crate::profile::{CallTree, TimeRange};
+use crate::profile::{CallTree, Demangle, TimeRange};
 use crate::query::{self, Area, By, Grid, Selector, View};
+use crate::store::Reader;
 
 /// A limit that an endpoint takes when none is asked for, and the most it gives.
 struct Limits {
@@ -108,6 +109,7 @@ struct Question {
     selector: Selector,
     limit: usize,
     filter: String,
+    demangle: Demangle,
 }
 
 impl Question {
@@ -116,6 +118,8 @@ impl Question {
         if given == 0 || given > limits.most {
             return Err(Failure::Limit { given, most: limits.most });
         }
+        let demangle = params.demangle.as_deref().map_or(Some(Demangle::default()), Demangle::parse);
+        let demangle = demangle.ok_or_else(|| Failure::BadParameter("demangle is full, simple or none".into()))?;
         let from = params.from.as_deref().unwrap_or("now-1h");
         let to = params.to.as_deref().unwrap_or("now");
         let filter = params.filter.unwrap_or_default();
@@ -124,10 +128,12 @@ impl Question {
             selector: query::parse_selector(&filter)?,
             limit: given as usize,
             filter,
+            demangle,
         })
     }
 
-    fn call_tree(&self, reader: &mut crate::store::Reader) -> Result<query::Merged, Failure> {
+    fn call_tree(&self, reader: &mut Reader) -> Result<query::Merged, Failure> {
+        reader.set_demangle(self.demangle);
         Ok(query::flame_graph(reader, self.range, &self.selector, self.limit)?)
     }
 }
@@ -169,7 +175,7 @@ async fn timeline(state: Data<State>, params: Query<TimelineParams>) -> Result<H
     if most == 0 || most > TIMELINE_SERIES.most {
         return Err(Failure::BadParameter(format!("series goes from 1 to {}", TIMELINE_SERIES.most)));
     }
-    let question = Question::parse(RangeParams { from, to, filter, limit }, &TIMELINE_POINTS, &state)?;
+    let question = Question::parse(RangeParams { from, to, filter, limit, demangle: None }, &TIMELINE_POINTS, &state)?;
     let ask = move |reader: &mut _| {
         let Question { range, selector, limit, .. } = question;
         let timeline = query::timeline(reader, range, &selector, limit)?;
@@ -189,10 +195,11 @@ async fn timeline(state: Data<State>, params: Query<TimelineParams>) -> Result<H
 #[utoipa::path(tag = "profiles", params(FlameGraphParams), responses((status = 200, body = api::FlameGraph, description = "The tree, as columns."), Problems))]
 #[get("/api/v1/flamegraph")]
 async fn flamegraph(state: Data<State>, params: Query<FlameGraphParams>) -> Result<HttpResponse, Failure> {
-    let FlameGraphParams { from, to, filter, limit, mode, focus } = params.into_inner();
+    let FlameGraphParams { from, to, filter, limit, mode, focus, demangle } = params.into_inner();
     let view = view(mode.as_deref(), focus)?;
-    let question = Question::parse(RangeParams { from, to, filter, limit }, &FLAME_GRAPH_NODES, &state)?;
-    let ask = move |reader: &mut _| {
+    let question = Question::parse(RangeParams { from, to, filter, limit, demangle }, &FLAME_GRAPH_NODES, &state)?;
+    let ask = move |reader: &mut Reader| {
+        reader.set_demangle(question.demangle);
         let Question { range, selector, limit, .. } = question;
         let merged = query::flame_graph_from(reader, range, &selector, &view, limit)?;
         to_json(&from_query::flame_graph(range, &merged))
@@ -204,7 +211,7 @@ async fn flamegraph(state: Data<State>, params: Query<FlameGraphParams>) -> Resu
 #[utoipa::path(tag = "profiles", params(DiffParams), responses((status = 200, body = api::Diff, description = "The tree, as columns."), Problems))]
 #[get("/api/v1/diff")]
 async fn diff(state: Data<State>, params: Query<DiffParams>) -> Result<HttpResponse, Failure> {
-    let DiffParams { from, to, filter, base_from, base_to, base_filter, limit, by } = params.into_inner();
+    let DiffParams { from, to, filter, base_from, base_to, base_filter, limit, by, demangle } = params.into_inner();
     let by = match by.as_deref() {
         None | Some("share") => By::Share,
         Some("time") => By::Time,
@@ -215,10 +222,12 @@ async fn diff(state: Data<State>, params: Query<DiffParams>) -> Result<HttpRespo
         to: base_to.or_else(|| to.clone()),
         filter: base_filter.or_else(|| filter.clone()),
         limit,
+        demangle: None,
     };
     let before = Question::parse(base, &FLAME_GRAPH_NODES, &state)?;
-    let after = Question::parse(RangeParams { from, to, filter, limit }, &FLAME_GRAPH_NODES, &state)?;
-    let ask = move |reader: &mut _| {
+    let after = Question::parse(RangeParams { from, to, filter, limit, demangle }, &FLAME_GRAPH_NODES, &state)?;
+    let ask = move |reader: &mut Reader| {
+        reader.set_demangle(after.demangle);
         let sides = [(before.range, &before.selector), (after.range, &after.selector)];
         let diff = query::diff(reader, sides, by, after.limit)?;
         to_json(&from_query::diff([before.range, after.range], by, &diff))
@@ -231,7 +240,8 @@ async fn diff(state: Data<State>, params: Query<DiffParams>) -> Result<HttpRespo
 #[get("/api/v1/heatmap")]
 async fn heatmap(state: Data<State>, params: Query<HeatMapParams>) -> Result<HttpResponse, Failure> {
     let HeatMapParams { from, to, filter, columns, rows } = params.into_inner();
-    let question = Question::parse(RangeParams { from, to, filter, limit: None }, &FLAME_GRAPH_NODES, &state)?;
+    let question =
+        Question::parse(RangeParams { from, to, filter, ..RangeParams::default() }, &FLAME_GRAPH_NODES, &state)?;
     let grid = grid(question.range, columns, rows)?;
     let ask = move |reader: &mut _| {
         let map = query::heat_map(reader, grid, &question.selector)?;
@@ -246,14 +256,15 @@ async fn heatmap(state: Data<State>, params: Query<HeatMapParams>) -> Result<Htt
 async fn heatmap_flamegraph(state: Data<State>, params: Query<AreaParams>) -> Result<HttpResponse, Failure> {
     let params = params.into_inner();
     let view = view(params.mode.as_deref(), params.focus)?;
-    let AreaParams { from, to, filter, limit, columns, rows, .. } = params;
-    let question = Question::parse(RangeParams { from, to, filter, limit }, &FLAME_GRAPH_NODES, &state)?;
+    let AreaParams { from, to, filter, limit, columns, rows, demangle, .. } = params;
+    let question = Question::parse(RangeParams { from, to, filter, limit, demangle }, &FLAME_GRAPH_NODES, &state)?;
     let grid = grid(question.range, columns, rows)?;
     let area = Area {
         columns: [params.column_from.unwrap_or(0), params.column_to.unwrap_or(grid.columns - 1)],
         rows: [params.row_from.unwrap_or(0), params.row_to.unwrap_or(grid.rows - 1)],
     };
-    let ask = move |reader: &mut _| {
+    let ask = move |reader: &mut Reader| {
+        reader.set_demangle(question.demangle);
         let merged = query::flame_graph_of_area(reader, grid, area, &question.selector, &view, question.limit)?;
         to_json(&from_query::flame_graph(question.range, &merged))
     };
@@ -265,7 +276,8 @@ async fn heatmap_flamegraph(state: Data<State>, params: Query<AreaParams>) -> Re
 #[get("/api/v1/top")]
 async fn top(state: Data<State>, params: Query<RangeParams>) -> Result<HttpResponse, Failure> {
     let question = Question::parse(params.into_inner(), &TOP_ROWS, &state)?;
-    let ask = move |reader: &mut _| {
+    let ask = move |reader: &mut Reader| {
+        reader.set_demangle(question.demangle);
         let top = query::top(reader, question.range, &question.selector, question.limit)?;
         to_json(&from_query::top(top))
     };

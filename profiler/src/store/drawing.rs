@@ -127,7 +127,7 @@ pub(crate) fn drawn_name(place: Location) -> String {
 fn symbol(place: Location) -> Symbolized {
     let name = drawn_name(place);
     let source = Some(SourceLine { file: format!("{name}.c"), line: Some(1) });
-    Symbolized::Named(vec![Symbol { name, source, inlined: false }])
+    Symbolized::Named(vec![Symbol { name, raw: None, source, inlined: false }])
 }
 
 /// Names everything that waits for a name.

@@ -15,6 +15,7 @@ use super::name_cache::{CachedFrame, NameCache};
 use super::row_map::RowHasher;
 use super::stack_page::{self, NODES, StackNode};
 use super::{StackId, StoreError};
+use crate::profile::Demangle;
 
 /// Index of a node of the tree of frames; means nothing after the question. 0 is the empty stack.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -62,8 +63,13 @@ impl Default for FunctionTree {
 
 impl FunctionTree {
     /// Forgets what may have changed since the last question.
-    pub(super) fn begin(&mut self, conn: &Connection, names: &mut NameCache) -> Result<(), StoreError> {
-        let renamed = names.begin(conn)?;
+    pub(super) fn begin(
+        &mut self,
+        conn: &Connection,
+        names: &mut NameCache,
+        demangle: Demangle,
+    ) -> Result<(), StoreError> {
+        let renamed = names.begin(conn, demangle)?;
         if renamed || self.loaded > MAX_PAGES || self.parents.len() > MAX_FUNCTIONS {
             *self = Self::default();
         }

@@ -58,7 +58,7 @@ fn sweep(tx: &Transaction<'_>) -> Result<(), StoreError> {
         tx.execute(sql, [])?;
     }
     let mut strings = tx.prepare(
-        "SELECT name FROM function UNION SELECT file FROM function UNION SELECT path FROM binary
+        "SELECT name FROM function UNION SELECT file FROM function UNION SELECT raw FROM function UNION SELECT path FROM binary
          UNION SELECT path FROM cgroup UNION SELECT container FROM cgroup UNION SELECT unit FROM cgroup
          UNION SELECT comm FROM process UNION SELECT exe FROM process UNION SELECT boot FROM process
          UNION SELECT boot FROM window",

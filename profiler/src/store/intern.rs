@@ -13,7 +13,7 @@ use siphasher::sip::SipHasher13;
 use super::row_map::RowHasher;
 use super::stack_writer::StackWriter;
 use super::{LocationId, StoreError};
-use crate::profile::{Binary, BinaryKey, ProcessFacts, ProcessKey, UnknownReason};
+use crate::profile::{Binary, BinaryKey, ProcessFacts, ProcessKey, Symbol, UnknownReason};
 
 /// Locations that a cache holds before it starts over, just under the step where a hash table doubles: 7 MiB. A busy two-core
 /// host's day has 60,000 (simulated).
@@ -62,7 +62,7 @@ pub(super) struct Interned {
     pub(super) stacks: StackWriter,
     cgroups: Cache<i64, i64>,
     processes: Cache<(i64, ProcessKey), (Arc<ProcessFacts>, u32)>,
-    functions: Cache<(i64, i64), i64>,
+    functions: Cache<(i64, i64, i64), i64>,
 }
 
 impl Interned {
@@ -225,17 +225,21 @@ impl Interned {
         Ok(self.cgroups.put(path, id))
     }
 
-    /// The row of a function; an unknown file is the empty string.
-    pub(super) fn function(&mut self, tx: &Transaction<'_>, name: &str, file: &str) -> Result<i64, StoreError> {
-        let key = (self.string(tx, name)?, self.string(tx, file)?);
+    /// The row of a function; an unknown file is the empty string, a linker's name that is no other one row 0.
+    pub(super) fn function(&mut self, tx: &Transaction<'_>, symbol: &Symbol, file: &str) -> Result<i64, StoreError> {
+        let raw = match &symbol.raw {
+            Some(raw) => self.string(tx, raw)?,
+            None => 0,
+        };
+        let key = (self.string(tx, &symbol.name)?, self.string(tx, file)?, raw);
         if let Some(&id) = self.functions.map.get(&key) {
             return Ok(id);
         }
         let id = row(
             tx,
             [
-                "SELECT id FROM function WHERE name = ?1 AND file = ?2",
-                "INSERT INTO function (name, file) VALUES (?1, ?2) RETURNING id",
+                "SELECT id FROM function WHERE name = ?1 AND file = ?2 AND raw = ?3",
+                "INSERT INTO function (name, file, raw) VALUES (?1, ?2, ?3) RETURNING id",
             ],
             key,
         )?;

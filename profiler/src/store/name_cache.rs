@@ -5,6 +5,7 @@
 //! written together. Pages with locations not asked for a name yet are forgotten after each question; the others until
 //! `meta.renames` moves.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use rusqlite::{Connection, OptionalExtension};
 
 use super::StoreError;
 use super::row_map::RowMap;
-use crate::profile::{BinaryKind, Frame, FrameKind, UnknownReason};
+use crate::profile::{BinaryKind, Demangle, Frame, FrameKind, UnknownReason, simple};
 
 /// Bytes held from one question to the next. A simulated day with 150,000 locations and 64,000 frames takes 16 MiB.
 const MAX_BYTES: usize = 24 << 20;
@@ -65,6 +66,8 @@ pub(super) struct NameCache {
     placed: Vec<PlacedFrame>,
     frames: Vec<Frame>,
     functions: RowMap<Function, CachedFrame>,
+    /// The same by what is shown of the name, where that is only a part of it.
+    shortened: HashMap<(Arc<str>, u32, u32, FrameKind), CachedFrame>,
     /// Places without a name, by path, offset and state. The offset is foreign: the hash is guarded.
     places: HashMap<(u32, i64, u8), CachedFrame>,
     binaries: RowMap<i64, BinaryRow>,
@@ -72,16 +75,18 @@ pub(super) struct NameCache {
     texts: RowMap<u32, Arc<str>>,
     renames: i64,
     bytes: usize,
+    /// What is shown of names.
+    demangle: Demangle,
 }
 
 impl NameCache {
     /// Forgets what may have changed since the last question: `true` when that is everything.
-    pub(super) fn begin(&mut self, conn: &Connection) -> Result<bool, StoreError> {
+    pub(super) fn begin(&mut self, conn: &Connection, demangle: Demangle) -> Result<bool, StoreError> {
         let renames =
             conn.prepare_cached("SELECT value FROM meta WHERE key = 'renames'")?.query_row([], |row| row.get(0))?;
-        let everything = renames != self.renames || self.bytes > MAX_BYTES;
+        let everything = renames != self.renames || demangle != self.demangle || self.bytes > MAX_BYTES;
         if everything {
-            *self = Self { renames, ..Self::default() };
+            *self = Self { renames, demangle, ..Self::default() };
         }
         self.pages.retain(|_, page| page.unasked.is_empty());
         Ok(everything)
@@ -121,7 +126,7 @@ impl NameCache {
     fn load(&mut self, conn: &Connection, first: u32) -> Result<Page, StoreError> {
         // Innermost first in the table, outer first in a stack.
         let mut select = conn.prepare_cached(
-            "SELECT location.id, binary, offset, state, name, file, line, inlined FROM location
+            "SELECT location.id, binary, offset, state, name, file, line, inlined, raw FROM location
              LEFT JOIN location_frame ON location_frame.location = location.id
              LEFT JOIN function ON function.id = location_frame.function
              WHERE location.id BETWEEN ?1 AND ?2 ORDER BY location.id, position DESC",
@@ -140,6 +145,8 @@ impl NameCache {
                         BinaryKind::Kernel => FrameKind::Kernel,
                         _ => FrameKind::User,
                     };
+                    let raw: u32 = row.get(8)?;
+                    let name = if self.demangle == Demangle::None && raw != 0 { raw } else { name };
                     let function = Function { name, file: row.get(5)?, path, kind };
                     PlacedFrame { frame: self.function(conn, function)?, line }
                 }
@@ -162,7 +169,19 @@ impl NameCache {
         if let Some(known) = self.functions.get(&function) {
             return Ok(*known);
         }
-        let name = text(conn, function.name)?;
+        let mut name = text(conn, function.name)?;
+        if self.demangle == Demangle::Simple {
+            if let Cow::Owned(short) = simple(&name) {
+                name = short.into();
+            }
+            let shown = (Arc::clone(&name), function.file, function.path, function.kind);
+            if let Some(known) = self.shortened.get(&shown).copied() {
+                self.functions.insert(function, known);
+                return Ok(known);
+            }
+            self.bytes += size_of::<((Arc<str>, u32, u32, FrameKind), CachedFrame)>() * 2;
+            self.shortened.insert(shown, CachedFrame(self.frames.len() as u32));
+        }
         let (path, file) = (self.text(conn, function.path)?, self.text(conn, function.file)?);
         let file = (!file.is_empty()).then_some(file);
         self.bytes += size_of::<(Function, CachedFrame)>() * 2;
@@ -255,7 +274,7 @@ mod tests {
         let rows = "WITH RECURSIVE n (id) AS (SELECT 1 UNION ALL SELECT id + 1 FROM n WHERE id < ?1)
                     INSERT INTO location (id, binary, offset) SELECT id, 1, id * 16 FROM n";
         store.conn.execute(rows, [n]).unwrap();
-        let symbol = |name: String, inlined| Symbol { name, source: None, inlined };
+        let symbol = |name: String, inlined| Symbol { name, raw: None, source: None, inlined };
         let name = |id: i64| match id % 3 {
             1 => {
                 Symbolized::Named(vec![symbol(format!("inner{}", id % 10), true), symbol(format!("outer{id}"), false)])
@@ -277,7 +296,7 @@ mod tests {
     fn locations_of_many_pages_keep_their_frames() {
         let (_folder, store) = locations(600);
         let mut cache = NameCache::default();
-        cache.begin(&store.conn).unwrap();
+        cache.begin(&store.conn, Demangle::Full).unwrap();
         for id in (1..=600).rev().chain([1, 255, 256, 257, 511, 512]) {
             let want = match id % 3 {
                 1 => vec![format!("outer{id}"), format!("inner{}", id % 10)],
@@ -313,9 +332,37 @@ mod tests {
         assert!(cache.at(&store.conn, 4).is_err());
         store.conn.execute("INSERT INTO location (id, binary, offset) VALUES (4, 1, 64)", []).unwrap();
         assert_eq!(names(&mut cache, &store.conn, 4), ["[app+0x40]"]);
-        let name = Symbolized::Named(vec![Symbol { name: "late".into(), source: None, inlined: false }]);
+        let name = Symbolized::Named(vec![Symbol { name: "late".into(), raw: None, source: None, inlined: false }]);
         store.write_names(&[(LocationId(4), name)]).unwrap();
-        cache.begin(&store.conn).unwrap();
+        cache.begin(&store.conn, Demangle::Full).unwrap();
         assert_eq!(names(&mut cache, &store.conn, 4), ["late"]);
+    }
+
+    /// One name can be shown in three ways; what looks the same is one frame, whatever else the linker calls it.
+    #[test]
+    fn names_are_shown_as_asked() {
+        let (_folder, mut store) = locations(6);
+        let function = |raw: &str, name: &str| {
+            Symbolized::Named(vec![Symbol { name: name.into(), raw: Some(raw.into()), ..Symbol::default() }])
+        };
+        let named = [("_Z1fIiEvi", "void f<int>(int)"), ("_Z1fIcEvc", "void f<char>(char)"), ("_1", "g"), ("_2", "g")];
+        let names_of = (2..).map(LocationId).zip(named.map(|(raw, name)| function(raw, name)));
+        store.write_names(&names_of.collect::<Vec<_>>()).unwrap();
+        let shown = |demangle| {
+            let mut cache = NameCache::default();
+            cache.begin(&store.conn, demangle).unwrap();
+            let frame = |at| {
+                let placed = cache.at(&store.conn, at).unwrap().0.map(|at| cache.placed(at).frame).next().unwrap();
+                (cache.frame(placed).name.to_string(), placed)
+            };
+            let frames: Vec<_> = (2..6).map(frame).collect();
+            let same = |a: usize, b: usize| frames[a].1 == frames[b].1;
+            let same = (same(0, 1), same(2, 3));
+            (frames.into_iter().map(|(name, _)| name).collect::<Vec<_>>(), same)
+        };
+        let texts = |texts: [&str; 4]| texts.map(str::to_owned).to_vec();
+        assert_eq!(shown(Demangle::Full), (texts(["void f<int>(int)", "void f<char>(char)", "g", "g"]), (false, true)));
+        assert_eq!(shown(Demangle::Simple), (texts(["f", "f", "g", "g"]), (true, true)));
+        assert_eq!(shown(Demangle::None), (texts(["_Z1fIiEvi", "_Z1fIcEvc", "_1", "_2"]), (false, false)));
     }
 }

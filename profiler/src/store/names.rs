@@ -72,7 +72,7 @@ fn write_name(
     let symbols = &symbols[symbols.len().saturating_sub(MAX_INLINED)..];
     for (position, symbol) in (0_u32..).zip(symbols) {
         let (file, line) = symbol.source.as_ref().map_or(("", 0), |source| (&source.file, source.line.unwrap_or(0)));
-        let function = interned.function(tx, &symbol.name, file)?;
+        let function = interned.function(tx, symbol, file)?;
         tx.prepare_cached(
             "INSERT INTO location_frame (location, position, function, line, inlined) VALUES (?1, ?2, ?3, ?4, ?5)",
         )?
@@ -146,6 +146,7 @@ mod tests {
         let unnamed = store.write_window(&window(0, "web/7  a x1")).unwrap();
         let symbol = |name: &str, inlined| Symbol {
             name: name.into(),
+            raw: None,
             source: Some(SourceLine { file: "a.c".into(), line: None }),
             inlined,
         };

@@ -53,15 +53,16 @@ impl Snapshot<'_> {
 
     fn symbols(&self, location: u32) -> Result<Vec<Symbol>, StoreError> {
         let mut select = self.tx.prepare_cached(
-            "SELECT name.text, file.text, line, inlined FROM location_frame
+            "SELECT name.text, file.text, line, inlined, raw.text FROM location_frame
              JOIN function ON function.id = location_frame.function
              JOIN string AS name ON name.id = function.name JOIN string AS file ON file.id = function.file
+             LEFT JOIN string AS raw ON raw.id = function.raw
              WHERE location = ?1 ORDER BY position",
         )?;
         let rows = select.query_map([location], |row| {
             let (file, line): (String, u32) = (row.get(1)?, row.get(2)?);
             let source = (!file.is_empty()).then_some(SourceLine { file, line: (line > 0).then_some(line) });
-            Ok(Symbol { name: row.get(0)?, source, inlined: row.get(3)? })
+            Ok(Symbol { name: row.get(0)?, raw: row.get(4)?, source, inlined: row.get(3)? })
         })?;
         Ok(rows.collect::<Result<_, _>>()?)
     }

@@ -15,6 +15,7 @@ use super::file::{self, Found};
 use super::migrate::VERSION;
 use super::snapshot::Caches;
 use super::{Snapshot, StoreError};
+use crate::profile::Demangle;
 
 /// SQLite's page cache of one reader, in KiB.
 const CACHE_KIB: i64 = 4 << 10;
@@ -30,6 +31,8 @@ pub struct Reader {
     /// The file as it was when it was opened as one that nobody changes.
     frozen: Option<Stamp>,
     caches: Caches,
+    /// What is shown of names.
+    demangle: Demangle,
     stop: Arc<AtomicBool>,
     handle: Arc<Mutex<InterruptHandle>>,
     /// After the connection: it is dropped last.
@@ -78,7 +81,13 @@ impl Reader {
         let (conn, frozen) = connect(path)?;
         let handle = Arc::new(Mutex::new(conn.get_interrupt_handle()));
         let (caches, _tidy) = (Caches::default(), Tidy(path.into()));
-        Ok(Self { path: path.into(), conn, file, frozen, caches, stop: Arc::default(), handle, _tidy })
+        let (demangle, stop) = (Demangle::default(), Arc::default());
+        Ok(Self { path: path.into(), conn, file, frozen, caches, demangle, stop, handle, _tidy })
+    }
+
+    /// What the next questions show of names. Another one than before costs the next question its caches.
+    pub fn set_demangle(&mut self, demangle: Demangle) {
+        self.demangle = demangle;
     }
 
     /// Makes the question under way (on another thread) fail soon with [`StoreError::Interrupted`].
@@ -107,8 +116,8 @@ impl Reader {
             *self.handle.lock().unwrap_or_else(PoisonError::into_inner) = self.conn.get_interrupt_handle();
             self.caches = Caches::default();
         }
-        let Self { conn, caches, stop, .. } = self;
-        Snapshot::new(conn.transaction()?, caches, stop)
+        let Self { conn, caches, demangle, stop, .. } = self;
+        Snapshot::new(conn.transaction()?, caches, *demangle, stop)
     }
 }
 

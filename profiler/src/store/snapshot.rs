@@ -14,7 +14,7 @@ use super::process_cache::{ProcessCache, ProcessRow};
 use super::split::Split;
 use super::stack_page::StackNode;
 use super::{StackId, StoreError, times};
-use crate::profile::{Frame, LossCause, Losses, StackEnd, TimeRange, WallNanos};
+use crate::profile::{Demangle, Frame, LossCause, Losses, StackEnd, TimeRange, WallNanos};
 
 /// Sums over all stored windows.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -94,8 +94,13 @@ impl Stacks {
 }
 
 impl<'a> Snapshot<'a> {
-    pub(super) fn new(tx: Transaction<'a>, caches: &'a mut Caches, stop: &'a AtomicBool) -> Result<Self, StoreError> {
-        caches.tree.begin(&tx, &mut caches.names)?;
+    pub(super) fn new(
+        tx: Transaction<'a>,
+        caches: &'a mut Caches,
+        demangle: Demangle,
+        stop: &'a AtomicBool,
+    ) -> Result<Self, StoreError> {
+        caches.tree.begin(&tx, &mut caches.names, demangle)?;
         Ok(Self { tx, caches, stop, opened: None })
     }
 

@@ -12,6 +12,7 @@ use addr2line::gimli::{Dwarf, DwarfPackage, EndianArcSlice, Error, RunTimeEndian
 use addr2line::{Context, Frame, FrameIter, LookupContinuation, LookupResult};
 use object::{Object, ObjectSection, ReadCache};
 
+use super::demangle::function;
 use super::wire::MAX_SYMBOLS;
 use crate::profile::{SourceLine, Symbol, Symbolized, UnknownReason};
 
@@ -90,9 +91,9 @@ fn name(frames: Option<FrameIter<'_, Reader>>) -> Symbolized {
 
 /// `None` when the function has no name: the symbol table may have one.
 fn symbol(frame: &Frame<'_, Reader>) -> Option<Symbol> {
-    let name = frame.function.as_ref()?.demangle().ok()?.into_owned();
+    let function = function(&frame.function.as_ref()?.raw_name().ok()?);
     let source = frame.location.as_ref().and_then(|location| {
         Some(SourceLine { file: location.file?.to_owned(), line: location.line.filter(|line| *line > 0) })
     });
-    Some(Symbol { name, source, inlined: true })
+    Some(Symbol { source, inlined: true, ..function })
 }

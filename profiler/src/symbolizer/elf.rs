@@ -13,6 +13,7 @@ use blazesym::symbolize::{CodeInfo, Input, Reason, Sym, Symbolized as Found, Sym
 
 use super::contents::Contents;
 use super::copy::{copy_naming_parts, unpack_debug_data};
+use super::demangle::function;
 use super::dwarf::{self, Second};
 use crate::profile::{SourceLine, Symbol, Symbolized, UnknownReason};
 use crate::unwind::{GoFunction, go_functions};
@@ -113,7 +114,7 @@ fn go_names(file: &File, addresses: &[u64]) -> Option<Vec<Symbolized>> {
     let name = |function: Option<GoFunction>| match function {
         Some(GoFunction { name, file, line }) => {
             let source = file.map(|file| SourceLine { file, line });
-            Symbolized::Named(vec![Symbol { name, source, inlined: false }])
+            Symbolized::Named(vec![Symbol { name, source, ..Symbol::default() }])
         }
         None => Symbolized::Unknown(UnknownReason::NotFound),
     };
@@ -136,6 +137,7 @@ fn symbolize(path: &Path, addresses: &[u64], debug_info: bool) -> Option<Vec<Sym
             .enable_auto_reload(false)
             .enable_code_info(debug_info)
             .enable_inlined_fns(debug_info)
+            .enable_demangling(false)
             .set_debug_dirs(Some::<[&Path; 0]>([]))
             .build();
         let mut elf = Elf::new(path);
@@ -160,16 +162,12 @@ fn named(found: &Found<'_>) -> Symbolized {
 /// blazesym lists inlined functions from the outermost in, each with the line where it calls the next; we list them from
 /// the innermost out, the function that stands in the file last.
 fn symbols(sym: &Sym<'_>) -> Vec<Symbol> {
-    let inlined = sym.inlined.iter().rev().map(|function| Symbol {
-        name: function.name.clone().into_owned(),
-        source: function.code_info.as_ref().map(source_line),
+    let inlined = sym.inlined.iter().rev().map(|inlined| Symbol {
+        source: inlined.code_info.as_ref().map(source_line),
         inlined: true,
+        ..function(&inlined.name)
     });
-    let outer = Symbol {
-        name: sym.name.clone().into_owned(),
-        source: sym.code_info.as_deref().map(source_line),
-        inlined: false,
-    };
+    let outer = Symbol { source: sym.code_info.as_deref().map(source_line), ..function(&sym.name) };
     inlined.chain([outer]).collect()
 }
 
@@ -335,7 +333,7 @@ int main(void) {
     #[test]
     fn a_symbol_table_gives_names_without_lines() {
         let program = Program::build(&[]);
-        let expected = Symbol { name: "outer".to_owned(), source: None, inlined: false };
+        let expected = Symbol { name: "outer".to_owned(), raw: None, source: None, inlined: false };
         assert_eq!(program.names(program.function("outer").0 + 1), Symbolized::Named(vec![expected]));
     }
 
@@ -433,7 +431,7 @@ int main(void) {
         assert_eq!(found, expected);
         // Debian strips debug information and keeps the debug file's symbol table; the other way round there are names, too.
         program.sh("strip --strip-debug debug");
-        let name = Symbol { name: "outer".to_owned(), source: None, inlined: false };
+        let name = Symbol { name: "outer".to_owned(), raw: None, source: None, inlined: false };
         assert_eq!(program.names_with(start, "debug", None), Symbolized::Named(vec![name]));
     }
 
@@ -459,7 +457,7 @@ int main(void) {
         let (start, _) = program.function("outer");
         program.sh("objcopy --only-keep-debug program mini; xz -k mini; strip program
              objcopy --add-section .gnu_debugdata=mini.xz program");
-        let name = Symbol { name: "outer".to_owned(), source: None, inlined: false };
+        let name = Symbol { name: "outer".to_owned(), raw: None, source: None, inlined: false };
         assert_eq!(program.names(start), Symbolized::Named(vec![name]));
     }
 

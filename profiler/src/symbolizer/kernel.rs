@@ -107,7 +107,7 @@ impl Table {
             Some(module) => format!("{name} [{module}]"),
             None => name.to_owned(),
         };
-        Symbolized::Named(vec![Symbol { name, source: None, inlined: false }])
+        Symbolized::Named(vec![Symbol { name, raw: None, source: None, inlined: false }])
     }
 }
 

@@ -15,6 +15,7 @@ mod child;
 mod contents;
 mod copy;
 mod debug_files;
+mod demangle;
 mod dwarf;
 mod elf;
 mod found;

@@ -11,7 +11,7 @@
 //! reply     1 result ..   or   2 bytes:8   or   3 code:1   or   4 nobody:1 landlock:1 seccomp:1   or   5 attempt:1 ..
 //!           or   6 flags:1 link:2+n path:2+n build-id:2+n
 //! result    1 symbols:1 symbol ..   or   reason:1 (2 and up, the numbers of UnknownReason)
-//! symbol    flags:1 name:2+n [file:2+n] [line:4]      flags: 1 inlined, 2 has a file, 4 has a line
+//! symbol    flags:1 name:2+n [raw:2+n] [file:2+n] [line:4]      flags: 1 inlined, 2 has a file, 4 a line, 8 a linker's name
 //! ```
 
 use super::contents::Facts;
@@ -39,6 +39,7 @@ const NAMED: u8 = 1;
 const INLINED: u8 = 1;
 const HAS_FILE: u8 = 2;
 const HAS_LINE: u8 = 4;
+const HAS_RAW: u8 = 8;
 
 /// Most descriptors of one question.
 pub(super) const MAX_FILES: usize = 7;
@@ -264,8 +265,10 @@ fn encode_result(body: &mut Vec<u8>, result: &Symbolized) {
         let mut flags = if symbol.inlined { INLINED } else { 0 };
         flags |= if symbol.source.is_some() { HAS_FILE } else { 0 };
         flags |= if line.is_some() { HAS_LINE } else { 0 };
+        flags |= if symbol.raw.is_some() { HAS_RAW } else { 0 };
         body.push(flags);
         encode_text(body, &symbol.name);
+        symbol.raw.iter().for_each(|raw| encode_text(body, raw));
         if let Some(source) = &symbol.source {
             encode_text(body, &source.file);
         }
@@ -285,10 +288,11 @@ fn decode_result(body: &mut &[u8]) -> Option<Symbolized> {
     let symbols = (0..count).map(|_| {
         let flags = take(body, 1)?[0];
         let name = decode_text(body)?;
+        let raw = if flags & HAS_RAW != 0 { Some(decode_text(body)?) } else { None };
         let file = if flags & HAS_FILE != 0 { Some(decode_text(body)?) } else { None };
         let line = if flags & HAS_LINE != 0 { Some(take_u32(body)?) } else { None };
         let source = file.map(|file| SourceLine { file, line });
-        Some(Symbol { name, source, inlined: flags & INLINED != 0 })
+        Some(Symbol { name, raw, source, inlined: flags & INLINED != 0 })
     });
     symbols.collect::<Option<Vec<_>>>().map(Symbolized::Named)
 }
@@ -322,8 +326,9 @@ mod tests {
 
     fn any_symbolized() -> impl Strategy<Value = Symbolized> {
         let source = ("[a-z/.]{0,30}", any::<Option<u32>>()).prop_map(|(file, line)| SourceLine { file, line });
-        let symbol = ("[a-zA-Z:<>_]{0,40}", proptest::option::of(source), any::<bool>())
-            .prop_map(|(name, source, inlined)| Symbol { name, source, inlined });
+        let raw = proptest::option::of("_[ZR][a-zA-Z]{0,40}");
+        let symbol = ("[a-zA-Z:<>_]{0,40}", raw, proptest::option::of(source), any::<bool>())
+            .prop_map(|(name, raw, source, inlined)| Symbol { name, raw, source, inlined });
         prop_oneof![
             proptest::collection::vec(symbol, 1..5).prop_map(Symbolized::Named),
             (0..UnknownReason::ALL.len()).prop_map(|n| Symbolized::Unknown(UnknownReason::ALL[n])),
@@ -380,7 +385,7 @@ mod tests {
     /// Names without end fill the frame; what fits is answered and the rest asked again.
     #[test]
     fn a_full_frame_holds_the_first_results() {
-        let symbol = Symbol { name: "x".repeat(5000), source: None, inlined: false };
+        let symbol = Symbol { name: "x".repeat(5000), raw: None, source: None, inlined: false };
         let results = vec![Symbolized::Named(vec![symbol; 70]); 30];
         let body = Answer { id: 1, leaving: false, reply: Reply::Names(results) }.encode();
         assert!(body.len() <= MAX_FRAME);

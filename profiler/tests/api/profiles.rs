@@ -85,7 +85,7 @@ fn server() -> Server {
         let names = unnamed.iter().map(|unnamed| {
             let name = if unnamed.place.offset == 0x10 { "main" } else { "exec;\n<b>" };
             let source = Some(SourceLine { file: "db.c".into(), line: Some(7) });
-            (unnamed.location, Symbolized::Named(vec![Symbol { name: name.into(), source, inlined: false }]))
+            (unnamed.location, Symbolized::Named(vec![Symbol { name: name.into(), raw: None, source, inlined: false }]))
         });
         store.write_names(&names.collect::<Vec<_>>()).unwrap();
     })
@@ -290,4 +290,36 @@ fn the_status_balances() {
     assert_eq!(status["database"]["windows"], 1);
     assert!(status["database"]["bytes"].as_u64().unwrap() > 0);
     assert_eq!(status["database"]["newest_ms"], noon().as_millis() - 60_000);
+}
+
+/// Names are shown as asked: whole, without what is in brackets, or the linker's; a function is found by what is shown.
+#[test]
+fn names_are_shown_as_asked() {
+    let server = Server::with(None, |options| {
+        let (mut store, _) = Store::open(&options.database).unwrap();
+        let unnamed = store.write_window(&window()).unwrap();
+        let function = |name: &str, raw: &str| {
+            Symbolized::Named(vec![Symbol { name: name.into(), raw: Some(raw.into()), ..Symbol::default() }])
+        };
+        let names = unnamed.iter().map(|unnamed| match unnamed.place.offset {
+            0x10 => (unnamed.location, function("void run<int>(int)", "_Z3runIiEvT_")),
+            _ => (unnamed.location, function("a::b(char)", "_ZN1a1bEc")),
+        });
+        store.write_names(&names.collect::<Vec<_>>()).unwrap();
+    });
+    let names = |demangle: &str| {
+        let top = server.get(&format!("/api/v1/top{demangle}")).json();
+        let rows = top["rows"].as_array().unwrap();
+        rows.iter().map(|row| row["name"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(names(""), ["a::b(char)", "void run<int>(int)"]);
+    assert_eq!(names("?demangle=none"), ["_ZN1a1bEc", "_Z3runIiEvT_"]);
+    assert_eq!(names("?demangle=simple"), ["a::b", "run"]);
+    assert_eq!(names("?demangle=full"), names(""));
+    let callers = |focus: &str| {
+        let path = format!("/api/v1/flamegraph?mode=callers&focus={focus}&demangle=simple");
+        server.get(&path).json()["samples"].as_u64().unwrap()
+    };
+    assert_eq!((callers("a::b"), callers("_ZN1a1bEc")), (70, 0));
+    assert_eq!(server.get("/api/v1/top?demangle=some").status, 400);
 }

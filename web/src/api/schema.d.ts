@@ -868,6 +868,8 @@ export interface operations {
                  *     rows (default 200). Exports: most nodes (default 1000000 folded, 10000 SVG).
                  */
                 limit?: number;
+                /** @description What is shown of names: `full` (default), `simple` (no parameters, no generic arguments), or `none` (the linker's). */
+                demangle?: string;
             };
             header?: never;
             path?: never;
@@ -968,6 +970,8 @@ export interface operations {
                 limit?: number;
                 /** @description What is compared: `share` of each side's samples (default), or `time`: CPU time by recorded time. */
                 by?: string;
+                /** @description What is shown of names: `full` (default), `simple` (no parameters, no generic arguments), or `none` (the linker's). */
+                demangle?: string;
             };
             header?: never;
             path?: never;
@@ -1063,6 +1067,8 @@ export interface operations {
                  *     rows (default 200). Exports: most nodes (default 1000000 folded, 10000 SVG).
                  */
                 limit?: number;
+                /** @description What is shown of names: `full` (default), `simple` (no parameters, no generic arguments), or `none` (the linker's). */
+                demangle?: string;
             };
             header?: never;
             path?: never;
@@ -1158,6 +1164,8 @@ export interface operations {
                  *     rows (default 200). Exports: most nodes (default 1000000 folded, 10000 SVG).
                  */
                 limit?: number;
+                /** @description What is shown of names: `full` (default), `simple` (no parameters, no generic arguments), or `none` (the linker's). */
+                demangle?: string;
             };
             header?: never;
             path?: never;
@@ -1254,6 +1262,8 @@ export interface operations {
                 mode?: string;
                 /** @description The name of a function, for `callers` and `callees`. */
                 focus?: string;
+                /** @description What is shown of names: `full` (default), `simple` (no parameters, no generic arguments), or `none` (the linker's). */
+                demangle?: string;
             };
             header?: never;
             path?: never;
@@ -1456,6 +1466,8 @@ export interface operations {
                 mode?: string;
                 /** @description As for `/api/v1/flamegraph`. */
                 focus?: string;
+                /** @description What is shown of names: `full` (default), `simple` (no parameters, no generic arguments), or `none` (the linker's). */
+                demangle?: string;
             };
             header?: never;
             path?: never;
@@ -1634,6 +1646,8 @@ export interface operations {
                  *     rows (default 200). Exports: most nodes (default 1000000 folded, 10000 SVG).
                  */
                 limit?: number;
+                /** @description What is shown of names: `full` (default), `simple` (no parameters, no generic arguments), or `none` (the linker's). */
+                demangle?: string;
             };
             header?: never;
             path: {
@@ -1741,6 +1755,8 @@ export interface operations {
                  *     rows (default 200). Exports: most nodes (default 1000000 folded, 10000 SVG).
                  */
                 limit?: number;
+                /** @description What is shown of names: `full` (default), `simple` (no parameters, no generic arguments), or `none` (the linker's). */
+                demangle?: string;
             };
             header?: never;
             path?: never;
@@ -2015,6 +2031,8 @@ export interface operations {
                  *     rows (default 200). Exports: most nodes (default 1000000 folded, 10000 SVG).
                  */
                 limit?: number;
+                /** @description What is shown of names: `full` (default), `simple` (no parameters, no generic arguments), or `none` (the linker's). */
+                demangle?: string;
             };
             header?: never;
             path?: never;
