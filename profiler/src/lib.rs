@@ -5,11 +5,12 @@
 //!
 //! ```text
 //! kernel: perf event -> eBPF programs -> ring buffer
-//!   -> sampler -> process -> aggregate -> store -> query -> { server -> web, export }
+//!   -> sampler -> process -> aggregate -> store -> query -> { annotate -> server -> web, export }
 //!                                \-> symbolizer -/
 //! ```
 
 pub mod aggregate;
+pub mod annotate;
 pub mod cli;
 pub mod export;
 pub mod process;

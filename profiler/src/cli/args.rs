@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use clap::{Parser, Subcommand, ValueEnum};
 
+use crate::annotate::SourceRoot;
 use crate::profile::Demangle;
 use crate::sampler::DEFAULT_HZ;
 
@@ -165,6 +166,10 @@ pub struct ListenArgs {
     /// Also answer requests for this host name, besides localhost (behind a proxy, say). May be repeated.
     #[arg(long = "allow-host", value_name = "NAME")]
     pub allow_hosts: Vec<String>,
+    /// Where the source text of functions is: what was compiled below FROM is below TO here. May be repeated; the page shows files below
+    /// TO that samples name, and no others.
+    #[arg(long = "source-map", value_name = "FROM=TO")]
+    pub source_map: Vec<SourceRoot>,
     /// Let `--listen` name an address that others can reach, although there is no login.
     #[arg(long)]
     pub insecure_no_auth: bool,

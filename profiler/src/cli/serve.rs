@@ -26,6 +26,7 @@ pub fn server_options(args: &ListenArgs, database: PathBuf) -> ServerOptions {
         listen: args.listen,
         allow_remote: args.insecure_no_auth,
         allow_hosts: args.allow_hosts.clone(),
+        source_roots: args.source_map.clone(),
         ..ServerOptions::new(database, wall_now)
     }
 }

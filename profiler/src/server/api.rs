@@ -95,6 +95,40 @@ pub struct DiffParams {
     pub demangle: Option<String>,
 }
 
+/// Query parameters of `GET /api/v1/source`.
+#[derive(Clone, Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct SourceParams {
+    /// The function's name, as other answers give it.
+    pub function: String,
+    /// Its source file, as other answers give it. Default: of several files with such a function, the one with the most samples.
+    pub file: Option<String>,
+    /// Start: `now-1h`, RFC 3339, or Unix time in s or ms. Default `now-1h`.
+    pub from: Option<String>,
+    /// End, in the same forms. Default `now`.
+    pub to: Option<String>,
+    /// Label selector. Default: everything.
+    pub filter: Option<String>,
+}
+
+/// Query parameters of `GET /api/v1/disassembly`.
+#[derive(Clone, Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct DisassemblyParams {
+    /// The function's name, as other answers give it.
+    pub function: String,
+    /// Path of its binary, as other answers give it. Default: of several builds with such a function, the one with the most samples.
+    pub binary: Option<String>,
+    /// Start: `now-1h`, RFC 3339, or Unix time in s or ms. Default `now-1h`.
+    pub from: Option<String>,
+    /// End, in the same forms. Default `now`.
+    pub to: Option<String>,
+    /// Label selector. Default: everything.
+    pub filter: Option<String>,
+}
+
 /// Query parameters of `GET /api/v1/heatmap`.
 #[derive(Clone, Debug, Default, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
@@ -469,6 +503,80 @@ pub struct Status {
     pub database: Database,
     /// Things that a person should know (a damaged file set aside, windows waiting for disk space), each with its fix.
     pub notices: Vec<String>,
+}
+
+/// `GET /api/v1/source`.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+pub struct Source {
+    /// The function.
+    pub function: String,
+    /// Its source file, as the compiler wrote it; null where no debug information tells.
+    pub file: Option<String>,
+    /// The file that was read; null when none was.
+    pub found: Option<String>,
+    /// Why none was, and what would help.
+    pub reason: Option<String>,
+    /// Samples with this file's function on the stack, recursion counted once.
+    pub total: u64,
+    /// Number of the first line; 0 without any.
+    pub first_line: u64,
+    /// Lines with samples, and those near them; numbers may jump.
+    pub lines: Vec<SourceText>,
+}
+
+/// A source line.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+pub struct SourceText {
+    /// Number, from 1.
+    pub line: u64,
+    /// What stands there, at most 500 bytes; null when the file was not read or has no such line.
+    pub text: Option<String>,
+    /// Samples taken in it.
+    #[serde(rename = "self")]
+    pub self_: u64,
+    /// Samples taken in it or in what it calls, recursion counted once.
+    pub total: u64,
+}
+
+/// `GET /api/v1/disassembly`.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+pub struct Disassembly {
+    /// The function.
+    pub function: String,
+    /// Path of the binary.
+    pub binary: String,
+    /// Its build id, in hex.
+    pub build_id: Option<String>,
+    /// Whether the binary was read.
+    pub available: bool,
+    /// Why it was not, or why some instructions have no text.
+    pub reason: Option<String>,
+    /// Instructions by rising address; numbers may jump where a function has several parts or is very long.
+    pub instructions: Vec<Instruction>,
+    /// Samples with this binary's function on the stack, recursion counted once.
+    pub total: u64,
+    /// Instructions left out, none of them with samples.
+    pub hidden_instructions: u64,
+}
+
+/// An instruction.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+pub struct Instruction {
+    /// The address that the linker gave it; its offset in the file when that was not read.
+    pub address: u64,
+    /// Its bytes, in hex.
+    pub bytes: String,
+    /// As an assembler writes it; empty when the binary was not read.
+    pub text: String,
+    /// Source file, of the innermost of inlined functions.
+    pub file: Option<String>,
+    /// Source line.
+    pub line: Option<u32>,
+    /// Samples taken at it, those of functions inlined there too.
+    #[serde(rename = "self")]
+    pub self_: u64,
+    /// Samples taken at it or in what it calls, recursion counted once.
+    pub total: u64,
 }
 
 /// The sampler, live.

@@ -11,9 +11,11 @@ use serde::Serialize;
 
 use super::live::{Cost, LiveStatus};
 use super::{api, error, from_query};
+use crate::annotate;
 use crate::export::drawing;
 use crate::profile::{
-    FoundSource, Frame, FrameId, FrameKind, LossCause, Losses, NameSource, StackEnd, TimeRange, WallNanos,
+    Binary, BinaryKey, BinaryKind, BuildId, FoundSource, Frame, FrameId, FrameKind, LossCause, Losses, NameSource,
+    SourceLine, StackEnd, TimeRange, WallNanos,
 };
 use crate::query;
 use crate::unwind::UnwindCounts;
@@ -181,6 +183,70 @@ fn binaries() {
     };
     let binaries = query::NamedBinaries { rows: vec![stripped, jit, full], hidden_rows: 2 };
     check("binaries.json", &from_query::binaries(binaries));
+}
+
+/// Lines of a file that was read and of one that was not.
+#[test]
+fn source() {
+    let places = vec![query::Weight { at: 7, self_: 30, total: 40 }, query::Weight { at: 8, self_: 0, total: 2 }];
+    let lines = query::Lines { file: Some("/build/db/exec.c".into()), total: 41, places };
+    let line =
+        |line, text: Option<&str>, self_, total| annotate::Line { line, text: text.map(str::to_owned), self_, total };
+    let read = annotate::Source {
+        found: Some("/src/db/exec.c".into()),
+        reason: None,
+        lines: vec![
+            line(6, Some("    for (;;)"), 0, 0),
+            line(7, Some("        slot = next(node);"), 30, 40),
+            line(8, None, 0, 2),
+        ],
+    };
+    check("source.json", &from_query::source("ExecScan".into(), &lines, read));
+    let reason =
+        Some("no folder is given for it: start the profiler with --source-map /build/db=FOLDER to see its text".into());
+    let missing = annotate::Source { found: None, reason, lines: vec![line(7, None, 30, 40), line(8, None, 0, 2)] };
+    check("source_missing.json", &from_query::source("ExecScan".into(), &lines, missing));
+}
+
+/// Instructions of a binary that was read and of one that was not.
+#[test]
+fn disassembly() {
+    let id = BuildId::new(&[0xab; 20]).expect("20 bytes");
+    let binary = Binary {
+        key: BinaryKey::BuildId(BinaryKind::File, id),
+        kind: BinaryKind::File,
+        path: "/usr/bin/postgres".into(),
+        build_id: Some(id),
+        file: None,
+        root: None,
+        refused: false,
+    };
+    let places =
+        vec![query::Weight { at: 0x1130, self_: 30, total: 30 }, query::Weight { at: 0x1138, self_: 0, total: 10 }];
+    let code = query::Code { binary: std::sync::Arc::new(binary), total: 40, places };
+    let instruction = |address, bytes: &[u8], text: &str, self_, total| annotate::Instruction {
+        address,
+        bytes: bytes.to_vec(),
+        text: text.into(),
+        source: (address == 0x2130).then(|| SourceLine { file: "/build/db/exec.c".into(), line: Some(7) }),
+        self_,
+        total,
+    };
+    let read = annotate::Disassembly {
+        reason: None,
+        instructions: vec![
+            instruction(0x2130, &[0x48, 0x89, 0xe5], "mov rbp, rsp", 30, 30),
+            instruction(0x2134, &[0xe8, 0x07, 0, 0, 0], "call 0x2140 <slot_getattr>", 0, 10),
+        ],
+        hidden: 0,
+    };
+    check("disassembly.json", &from_query::disassembly("ExecScan".into(), &code, read));
+    let missing = annotate::Disassembly {
+        reason: Some("the file has changed since it was sampled: another build lies at its path".into()),
+        instructions: vec![instruction(0x1130, &[], "", 30, 30), instruction(0x1138, &[], "", 0, 10)],
+        hidden: 0,
+    };
+    check("disassembly_missing.json", &from_query::disassembly("ExecScan".into(), &code, missing));
 }
 
 /// The labels there are.

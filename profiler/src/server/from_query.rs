@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::api;
 use super::live::{Cost, LiveStatus};
+use crate::annotate;
 use crate::profile::{CallTree, Frame, LossCause, TimeRange, WallNanos};
 use crate::query;
 
@@ -27,6 +28,53 @@ pub fn timeline(timeline: &query::Timeline, groups: Option<(String, query::Serie
             let query::Series { others, hidden_values, .. } = series;
             api::TimelineGroups { label, values, samples, others, hidden_values }
         }),
+    }
+}
+
+/// A function's lines.
+#[must_use]
+pub fn source(function: String, lines: &query::Lines, read: annotate::Source) -> api::Source {
+    let line = |line: annotate::Line| api::SourceText {
+        line: line.line,
+        text: line.text,
+        self_: line.self_,
+        total: line.total,
+    };
+    api::Source {
+        function,
+        file: lines.file.as_deref().map(str::to_owned),
+        found: read.found,
+        reason: read.reason,
+        total: lines.total,
+        first_line: read.lines.first().map_or(0, |line| line.line),
+        lines: read.lines.into_iter().map(line).collect(),
+    }
+}
+
+/// A function's instructions.
+#[must_use]
+pub fn disassembly(function: String, code: &query::Code, read: annotate::Disassembly) -> api::Disassembly {
+    let instruction = |instruction: annotate::Instruction| {
+        let (file, line) = instruction.source.map_or((None, None), |source| (Some(source.file), source.line));
+        api::Instruction {
+            address: instruction.address,
+            bytes: instruction.bytes.iter().map(|byte| format!("{byte:02x}")).collect(),
+            text: instruction.text,
+            file,
+            line,
+            self_: instruction.self_,
+            total: instruction.total,
+        }
+    };
+    api::Disassembly {
+        function,
+        binary: code.binary.path.clone(),
+        build_id: code.binary.build_id.map(|id| id.to_string()),
+        available: read.instructions.iter().any(|instruction| !instruction.text.is_empty()),
+        reason: read.reason,
+        instructions: read.instructions.into_iter().map(instruction).collect(),
+        total: code.total,
+        hidden_instructions: read.hidden as u64,
     }
 }
 

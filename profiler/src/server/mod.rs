@@ -6,6 +6,7 @@
 //!
 //! Async lives in this room only: [`Bound::run`] brings its own runtime and blocks the thread it is given.
 
+mod annotate;
 pub mod api;
 mod assets;
 #[cfg(test)]
@@ -33,11 +34,14 @@ use actix_web::{App, HttpServer, rt};
 use utoipa::OpenApi;
 use utoipa_actix_web::AppExt;
 
+use self::annotate::Desk;
 use self::hosts::HostNames;
 pub use self::live::{Cost, LiveStatus, SharedLive};
 use self::readers::Readers;
+use crate::annotate::{Annotator, SourceRoot};
 use crate::profile::WallNanos;
 use crate::store::StoreError;
+use crate::symbolizer::WorkerCommand;
 
 /// A request's head must be here by then.
 const HEAD_DEADLINE: Duration = Duration::from_secs(5);
@@ -49,8 +53,8 @@ const LINGER: Duration = Duration::from_secs(1);
 const READ_DEADLINE: Duration = Duration::from_secs(10);
 /// Open connections; more wait in the kernel. Each holds up to 64 KiB of buffers.
 const MOST_CONNECTIONS: usize = 256;
-/// One question, one for the status, and what compresses answers.
-const BLOCKING_THREADS: usize = 5;
+/// One question, one for the status, one about files, and what compresses answers.
+const BLOCKING_THREADS: usize = 6;
 /// Questions at once, and waiting. Each can hold a call tree and its JSON, 50 MiB for a busy day, and each reader the names:
 /// two at once would answer hardly sooner on the two cores of a small host, and need twice the memory.
 const QUESTIONS: (usize, usize) = (1, 9);
@@ -70,6 +74,10 @@ pub struct ServerOptions {
     pub database: PathBuf,
     /// A question that takes longer is given up.
     pub query_deadline: Duration,
+    /// Below which folders source text may be read.
+    pub source_roots: Vec<SourceRoot>,
+    /// The child that reads foreign files.
+    pub worker: WorkerCommand,
     /// The wall clock.
     pub clock: fn() -> WallNanos,
 }
@@ -84,6 +92,8 @@ impl ServerOptions {
             allow_hosts: Vec::new(),
             database,
             query_deadline: Duration::from_secs(10),
+            source_roots: Vec::new(),
+            worker: WorkerCommand::default(),
             clock,
         }
     }
@@ -182,6 +192,7 @@ pub fn bind(options: ServerOptions) -> Result<Bound, ServerError> {
 struct State {
     readers: Arc<Readers>,
     status_readers: Arc<Readers>,
+    desk: Desk,
     live: Option<SharedLive>,
     hosts: HostNames,
     database: PathBuf,
@@ -222,9 +233,11 @@ impl Bound {
             self.readers.report_damage(live);
             status_readers.report_damage(live);
         });
+        let annotator = Annotator::new(self.options.worker, self.options.source_roots);
         let state = Data::new(State {
             readers: self.readers,
             status_readers: Arc::new(status_readers),
+            desk: Desk::new(annotator, self.options.query_deadline),
             live,
             hosts: self.hosts,
             database,

@@ -17,7 +17,7 @@ use super::api::{self, AreaParams, DiffParams, FlameGraphParams, HeatMapParams, 
 use super::error::Failure;
 use super::live::Cost;
 use super::metrics::{self, Scrape};
-use super::{State, from_query};
+use super::{State, annotate, from_query};
 use crate::export::folded::{Lines, Marks};
 use crate::export::svg::{self, Caption};
 use crate::profile::{CallTree, Demangle, TimeRange};
@@ -25,7 +25,7 @@ use crate::query::{self, Area, By, Grid, Selector, View};
 use crate::store::Reader;
 
 /// A limit that an endpoint takes when none is asked for, and the most it gives.
-struct Limits {
+pub struct Limits {
     usual: u32,
     most: u32,
 }
@@ -35,7 +35,7 @@ const TIMELINE_POINTS: Limits = Limits { usual: 600, most: 5_000 };
 /// A node is about 40 bytes of JSON and 24 in memory; 200,000 keep an answer near 10 MB.
 const FLAME_GRAPH_NODES: Limits = Limits { usual: 100_000, most: 200_000 };
 const BINARIES: Limits = Limits { usual: 200, most: 1_000 };
-const TOP_ROWS: Limits = Limits { usual: 200, most: 10_000 };
+pub const TOP_ROWS: Limits = Limits { usual: 200, most: 10_000 };
 /// Lines are written as they are sent, so only the tree is held: 24 MB and the names for a million nodes.
 const FOLDED_NODES: Limits = Limits { usual: 1_000_000, most: 1_000_000 };
 /// inferno holds all lines and all frames at once, and browsers draw slowly beyond this.
@@ -44,7 +44,7 @@ const SVG_NODES: Limits = Limits { usual: 10_000, most: 50_000 };
 /// Answers that any question about a range can get instead of the one it wants.
 #[derive(IntoResponses)]
 #[expect(dead_code, reason = "the variants only describe answers in the OpenAPI document")]
-enum Problems {
+pub enum Problems {
     /// A parameter is wrong: `bad_selector`, `bad_time_range`, `unknown_label`, `limit_out_of_range`, `bad_parameter`.
     #[response(status = 400, content_type = "application/problem+json")]
     BadRequest(Problem),
@@ -99,21 +99,28 @@ pub fn configure(config: &mut ServiceConfig<'_>) {
         .service(binaries)
         .service(labels)
         .service(label_values);
+    annotate::configure(config);
     config.service(export_folded).service(export_svg).service(status);
     config.service(document).service(scrape).service(healthz);
 }
 
 /// A question about a range, parsed.
-struct Question {
-    range: TimeRange,
-    selector: Selector,
+pub struct Question {
+    /// When.
+    pub range: TimeRange,
+    /// Whose.
+    pub selector: Selector,
     limit: usize,
     filter: String,
     demangle: Demangle,
 }
 
 impl Question {
-    fn parse(params: RangeParams, limits: &Limits, state: &State) -> Result<Self, Failure> {
+    /// Takes the parameters apart.
+    ///
+    /// # Errors
+    /// One of them is wrong.
+    pub fn parse(params: RangeParams, limits: &Limits, state: &State) -> Result<Self, Failure> {
         let given = params.limit.unwrap_or(limits.usual);
         if given == 0 || given > limits.most {
             return Err(Failure::Limit { given, most: limits.most });
@@ -458,11 +465,16 @@ async fn healthz(state: Data<State>) -> Result<HttpResponse, Failure> {
     Ok(json(code, to_json(&api::Health { status: word.to_owned(), reason })?))
 }
 
-fn to_json(value: &impl Serialize) -> Result<Bytes, Failure> {
+/// An answer's body.
+///
+/// # Errors
+/// A defect.
+pub fn to_json(value: &impl Serialize) -> Result<Bytes, Failure> {
     serde_json::to_vec(value).map(Bytes::from).map_err(|error| Failure::Internal(error.into()))
 }
 
-fn json(code: StatusCode, body: Bytes) -> HttpResponse {
+/// An answer.
+pub fn json(code: StatusCode, body: Bytes) -> HttpResponse {
     HttpResponse::build(code).content_type("application/json").body(body)
 }
 

@@ -98,6 +98,7 @@ impl WorkerChild {
             Reply::Written(_) | Reply::Refused(_) => kind == Kind::UnwindRows,
             Reply::Escaped(_) => kind == Kind::SelfTest,
             Reply::Facts(_) => kind == Kind::Inspect,
+            Reply::Code(_) => kind == Kind::Code,
             Reply::Hello(_) => false,
         };
         if answer.id == question.id && fits { Ok(answer) } else { Err(io::ErrorKind::InvalidData.into()) }

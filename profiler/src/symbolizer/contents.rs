@@ -53,12 +53,15 @@ pub(super) struct Segment {
     pub offset: u64,
     pub len: u64,
     pub address: u64,
+    pub executable: bool,
 }
 
 /// An ELF file's headers.
 #[derive(Debug)]
 pub(super) struct Contents {
     pub facts: Facts,
+    /// For which processor (`e_machine`).
+    pub machine: u16,
     pub sections: Vec<Section>,
     pub segments: Vec<Segment>,
     /// Where headers lie: file header, program headers, section headers.
@@ -78,9 +81,14 @@ impl Contents {
 
     /// The address that the linker gave to what lies at an offset of the file.
     pub fn address_of(&self, offset: u64) -> Option<u64> {
-        let covers = |segment: &&Segment| offset.checked_sub(segment.offset).is_some_and(|at| at < segment.len);
-        let segment = self.segments.iter().find(covers)?;
+        let segment = self.segment_of(offset)?;
         segment.address.checked_add(offset - segment.offset)
+    }
+
+    /// The segment that an offset of the file lies in.
+    pub fn segment_of(&self, offset: u64) -> Option<Segment> {
+        let covers = |segment: &&Segment| offset.checked_sub(segment.offset).is_some_and(|at| at < segment.len);
+        self.segments.iter().find(covers).copied()
     }
 
     /// A section by its name.
@@ -111,14 +119,16 @@ fn read<Elf: FileHeader<Endian = Endianness>>(cache: &ReadCache<Bounded<'_>>) ->
         offset: segment.p_offset(endian).into(),
         len: segment.p_filesz(endian).into(),
         address: segment.p_vaddr(endian).into(),
+        executable: segment.p_flags(endian) & elf::PF_X != 0,
     });
     let headers = [
         (0, size_of::<Elf>() as u64),
         (header.e_phoff(endian).into(), size_of_val(program) as u64),
         (begin, size_of_val(table) as u64),
     ];
-    let mut contents =
-        Contents { facts: Facts::default(), sections: sections.collect(), segments: segments.collect(), headers };
+    let (sections, segments) = (sections.collect(), segments.collect());
+    let machine = header.e_machine(endian);
+    let mut contents = Contents { facts: Facts::default(), machine, sections, segments, headers };
     contents.facts = facts(&contents, cache);
     Some(contents)
 }

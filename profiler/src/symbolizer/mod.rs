@@ -12,6 +12,7 @@
 //! Invariant: an answer is given only for what was asked, and "unknown" always says why.
 
 mod child;
+mod code;
 mod contents;
 mod copy;
 mod debug_files;
@@ -35,6 +36,7 @@ mod wire;
 mod worker;
 
 pub use child::WorkerCommand;
+pub use code::{CodeBytes, Piece};
 pub use contents::Facts;
 pub use names::{Mapped, NamesWorker};
 pub use sandbox::{Confinement, Layer};

@@ -7,13 +7,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::child::WorkerCommand;
+use super::code::CodeBytes;
 use super::contents::Facts;
 use super::debug_files::{debug_file, package, shared_file};
 use super::found::{self, path_of};
 use super::jit_files::{self, JitFile};
 use super::lane::{FileContent, Lane, LaneError, Trust};
 use super::memfd::fixed_memfd;
-use super::wire::{Kind, Reply};
+use super::wire::{Kind, MAX_OFFSETS, Reply};
 use super::worker::MAX_FILE;
 use crate::profile::{BinaryKey, BuildId, FoundSource, NameSource, Symbolized, UnknownReason};
 use crate::sys::patient::Patient;
@@ -126,6 +127,33 @@ impl NamesWorker {
         }
         results.resize(offsets.len(), Symbolized::Unknown(UnknownReason::SymbolizerFailed));
         Some(results)
+    }
+
+    /// The code of the functions that cover these offsets of a file, at most [`MAX_OFFSETS`] of them. Blocks until it is there or the
+    /// deadline has come.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub fn code_of(&mut self, file: &File, offsets: &[u64], deadline: Instant) -> Result<CodeBytes, UnknownReason> {
+        let content = FileContent::of(file).filter(|content| content.size() <= MAX_FILE);
+        let content = content.ok_or(UnknownReason::FileRefused)?;
+        if self.lane.distrust(&content) == Some(Trust::Nothing) {
+            return Err(UnknownReason::SymbolizerFailed);
+        }
+        let patience = self.lane.patience(Some(deadline));
+        let offsets = &offsets[..offsets.len().min(MAX_OFFSETS)];
+        match self.lane.ask(Kind::Code, Some(&content), &[file.as_fd()], offsets, patience) {
+            Ok(Reply::Code(code)) if code.machine != 0 => Ok(code),
+            Ok(_) => Err(UnknownReason::BadFile),
+            Err(error) => {
+                tracing::warn!(%error, "the symbolizer's child failed on the code of a file");
+                // A question out of time says nothing of the file.
+                if matches!(error, LaneError::Failed(_)) && deadline > Instant::now() {
+                    self.lane.blame(content, Trust::Nothing);
+                }
+                Err(UnknownReason::SymbolizerFailed)
+            }
+        }
     }
 
     /// What stands in a file.

@@ -9,11 +9,13 @@
 //! question  id:4 kind:1 offset:8 ..                   id is not 0
 //! answer    id:4 leaving:1 reply
 //! reply     1 result ..   or   2 bytes:8   or   3 code:1   or   4 nobody:1 landlock:1 seccomp:1   or   5 attempt:1 ..
-//!           or   6 flags:1 link:2+n path:2+n build-id:2+n
+//!           or   6 flags:1 link:2+n path:2+n build-id:2+n   or   7 machine:2 piece ..
 //! result    1 symbols:1 symbol ..   or   reason:1 (2 and up, the numbers of UnknownReason)
+//! piece     offset:8 address:8 bytes:4+n
 //! symbol    flags:1 name:2+n [raw:2+n] [file:2+n] [line:4]      flags: 1 inlined, 2 has a file, 4 a line, 8 a linker's name
 //! ```
 
+use super::code::{CodeBytes, MAX_BYTES, MAX_PIECES, Piece};
 use super::contents::Facts;
 use super::sandbox::{Confinement, Layer};
 use super::self_test::Attempt;
@@ -34,6 +36,7 @@ const REFUSED: u8 = 3;
 const HELLO: u8 = 4;
 const ESCAPED: u8 = 5;
 const FACTS: u8 = 6;
+const CODE: u8 = 7;
 
 const NAMED: u8 = 1;
 const INLINED: u8 = 1;
@@ -66,10 +69,12 @@ pub(super) enum Kind {
     /// The file, with split debug information. Descriptors: as [`Self::Elf`] without a debug file, then the package and a memfd for a copy
     /// of that. Answered by names.
     ElfWithPackage = 8,
+    /// The code of functions. Descriptors: the file. Answered by code.
+    Code = 9,
 }
 
 impl Kind {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::Elf,
         Self::ElfSymbolsOnly,
         Self::Kernel,
@@ -78,6 +83,7 @@ impl Kind {
         Self::Inspect,
         Self::Jit,
         Self::ElfWithPackage,
+        Self::Code,
     ];
 }
 
@@ -132,6 +138,8 @@ pub(super) enum Reply {
     Escaped(Vec<Attempt>),
     /// What a file has to name its code with.
     Facts(Facts),
+    /// The code of functions.
+    Code(CodeBytes),
 }
 
 /// The child's answer.
@@ -179,6 +187,10 @@ impl Answer {
                 body.push(FACTS);
                 encode_facts(&mut body, facts);
             }
+            Reply::Code(code) => {
+                body.push(CODE);
+                encode_code(&mut body, code);
+            }
         }
         body
     }
@@ -198,7 +210,7 @@ impl Answer {
                 }
                 Reply::Names(results)
             }
-            WRITTEN => Reply::Written(u64::from_le_bytes(take(&mut body, 8)?.try_into().ok()?)),
+            WRITTEN => Reply::Written(take_u64(&mut body)?),
             REFUSED => Reply::Refused(take(&mut body, 1)?[0]),
             HELLO => {
                 let layers = take(&mut body, 3)?;
@@ -212,10 +224,39 @@ impl Answer {
                 Reply::Escaped(attempts.map(known).collect::<Option<_>>()?)
             }
             FACTS => Reply::Facts(decode_facts(&mut body)?),
+            CODE => Reply::Code(decode_code(&mut body)?),
             _ => return None,
         };
         body.is_empty().then_some(Self { id, leaving, reply })
     }
+}
+
+fn encode_code(body: &mut Vec<u8>, code: &CodeBytes) {
+    body.extend(code.machine.to_le_bytes());
+    for piece in &code.pieces {
+        body.extend(piece.offset.to_le_bytes());
+        body.extend(piece.address.to_le_bytes());
+        body.extend((piece.bytes.len() as u32).to_le_bytes());
+        body.extend(&piece.bytes);
+    }
+}
+
+fn decode_code(body: &mut &[u8]) -> Option<CodeBytes> {
+    let mut code = CodeBytes { machine: u16::from_le_bytes(take(body, 2)?.try_into().ok()?), pieces: Vec::new() };
+    let mut left = MAX_BYTES;
+    while !body.is_empty() {
+        if code.pieces.len() == MAX_PIECES {
+            return None;
+        }
+        let (offset, address) = (take_u64(body)?, take_u64(body)?);
+        let bytes = usize::try_from(take_u32(body)?).ok()?;
+        left = left.checked_sub(bytes)?;
+        // What is decoded later counts up from here.
+        address.checked_add(bytes as u64)?;
+        offset.checked_add(bytes as u64)?;
+        code.pieces.push(Piece { offset, address, bytes: take(body, bytes)?.to_vec() });
+    }
+    Some(code)
 }
 
 fn encode_facts(body: &mut Vec<u8>, facts: &Facts) {
@@ -314,6 +355,10 @@ fn take<'a>(body: &mut &'a [u8], n: usize) -> Option<&'a [u8]> {
     Some(taken)
 }
 
+fn take_u64(body: &mut &[u8]) -> Option<u64> {
+    Some(u64::from_le_bytes(take(body, 8)?.try_into().ok()?))
+}
+
 fn take_u32(body: &mut &[u8]) -> Option<u32> {
     Some(u32::from_le_bytes(take(body, 4)?.try_into().ok()?))
 }
@@ -343,6 +388,15 @@ mod tests {
             (any::<bool>(), any::<bool>()).prop_map(|(nobody, seccomp)| {
                 Reply::Hello(Confinement { nobody, landlock: Layer::Partial, seccomp })
             }),
+            (any::<u16>(), proptest::collection::vec((any::<u32>(), any::<u32>(), any::<[u8; 3]>()), 0..MAX_PIECES))
+                .prop_map(|(machine, pieces)| {
+                    let piece = |(offset, address, bytes): (u32, u32, [u8; 3])| Piece {
+                        offset: offset.into(),
+                        address: address.into(),
+                        bytes: bytes.to_vec(),
+                    };
+                    Reply::Code(CodeBytes { machine, pieces: pieces.into_iter().map(piece).collect() })
+                }),
             (0..Attempt::ALL.len()).prop_map(|n| Reply::Escaped(Attempt::ALL[n..].to_vec())),
             (
                 any::<[bool; 6]>(),

@@ -12,6 +12,7 @@ use std::os::unix::fs::FileExt;
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags};
 use rustix::process::{Resource, Rlimit};
 
+use super::code::code_of;
 use super::contents::Contents;
 use super::elf::{Sources, symbolize_file};
 use super::jit_map;
@@ -65,6 +66,7 @@ pub fn worker_main(compile_rows: CompileRows) -> Result<(), WorkerError> {
             Ok(Reply::Facts(Contents::of(file).map(|contents| contents.facts).unwrap_or_default()))
         }
         (Kind::UnwindRows, [file, rows]) => Ok(write_rows(compile_rows, file, rows)),
+        (Kind::Code, [file]) => Ok(Reply::Code(code_of(file, &question.offsets))),
         (Kind::Jit, [file]) => Ok(Reply::Names(jit_map::symbolize(file, &question.offsets))),
         (Kind::SelfTest, []) => Ok(Reply::Escaped(try_everything())),
         _ => Err(WorkerError::BadQuestion),

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod client;
+mod functions;
 mod hostile;
 mod profiles;
 mod routes;

@@ -55,6 +55,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/disassembly": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** A function's instructions with their samples. */
+        get: operations["disassembly"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/export/folded": {
         parameters: {
             query?: never;
@@ -183,6 +200,23 @@ export interface paths {
         };
         /** How good the stacks are: whole ones, and where, why and whose the others end, by falling samples. */
         get: operations["quality"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/source": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** A function's source lines with their samples. */
+        get: operations["source"];
         put?: never;
         post?: never;
         delete?: never;
@@ -420,6 +454,31 @@ export interface components {
              */
             to_ms: number;
         };
+        /** @description `GET /api/v1/disassembly`. */
+        Disassembly: {
+            /** @description Whether the binary was read. */
+            available: boolean;
+            /** @description Path of the binary. */
+            binary: string;
+            /** @description Its build id, in hex. */
+            build_id?: string | null;
+            /** @description The function. */
+            function: string;
+            /**
+             * Format: int64
+             * @description Instructions left out, none of them with samples.
+             */
+            hidden_instructions: number;
+            /** @description Instructions by rising address; numbers may jump where a function has several parts or is very long. */
+            instructions: components["schemas"]["Instruction"][];
+            /** @description Why it was not, or why some instructions have no text. */
+            reason?: string | null;
+            /**
+             * Format: int64
+             * @description Samples with this binary's function on the stack, recursion counted once.
+             */
+            total: number;
+        };
         /** @description `GET /api/v1/flamegraph`. */
         FlameGraph: {
             /** @description Distinct frames. */
@@ -531,6 +590,35 @@ export interface components {
              * @description Samples.
              */
             samples: number;
+        };
+        /** @description An instruction. */
+        Instruction: {
+            /**
+             * Format: int64
+             * @description The address that the linker gave it; its offset in the file when that was not read.
+             */
+            address: number;
+            /** @description Its bytes, in hex. */
+            bytes: string;
+            /** @description Source file, of the innermost of inlined functions. */
+            file?: string | null;
+            /**
+             * Format: int32
+             * @description Source line.
+             */
+            line?: number | null;
+            /**
+             * Format: int64
+             * @description Samples taken at it, those of functions inlined there too.
+             */
+            self: number;
+            /** @description As an assembler writes it; empty when the binary was not read. */
+            text: string;
+            /**
+             * Format: int64
+             * @description Samples taken at it or in what it calls, recursion counted once.
+             */
+            total: number;
         };
         /** @description One value. */
         LabelValue: {
@@ -652,6 +740,49 @@ export interface components {
              * @description Length of a window.
              */
             window_ms: number;
+        };
+        /** @description `GET /api/v1/source`. */
+        Source: {
+            /** @description Its source file, as the compiler wrote it; null where no debug information tells. */
+            file?: string | null;
+            /**
+             * Format: int64
+             * @description Number of the first line; 0 without any.
+             */
+            first_line: number;
+            /** @description The file that was read; null when none was. */
+            found?: string | null;
+            /** @description The function. */
+            function: string;
+            /** @description Lines with samples, and those near them; numbers may jump. */
+            lines: components["schemas"]["SourceText"][];
+            /** @description Why none was, and what would help. */
+            reason?: string | null;
+            /**
+             * Format: int64
+             * @description Samples with this file's function on the stack, recursion counted once.
+             */
+            total: number;
+        };
+        /** @description A source line. */
+        SourceText: {
+            /**
+             * Format: int64
+             * @description Number, from 1.
+             */
+            line: number;
+            /**
+             * Format: int64
+             * @description Samples taken in it.
+             */
+            self: number;
+            /** @description What stands there, at most 500 bytes; null when the file was not read or has no such line. */
+            text?: string | null;
+            /**
+             * Format: int64
+             * @description Samples taken in it or in what it calls, recursion counted once.
+             */
+            total: number;
         };
         /** @description `GET /api/v1/status`. */
         Status: {
@@ -999,6 +1130,109 @@ export interface operations {
             };
             /** @description A page of another site asks: `cross_site`. */
             403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The Host header is not one of ours: `wrong_host`. */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The answer would take too much memory: `query_too_large`. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A defect: `internal`. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `database_unreadable`, or `busy` with a Retry-After header. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The deadline passed: `query_too_large`. */
+            504: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    disassembly: {
+        parameters: {
+            query: {
+                /** @description The function's name, as other answers give it. */
+                function: string;
+                /** @description Path of its binary, as other answers give it. Default: of several builds with such a function, the one with the most samples. */
+                binary?: string;
+                /** @description Start: `now-1h`, RFC 3339, or Unix time in s or ms. Default `now-1h`. */
+                from?: string;
+                /** @description End, in the same forms. Default `now`. */
+                to?: string;
+                /** @description Label selector. Default: everything. */
+                filter?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The instructions; without text where the binary is not to be had. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Disassembly"];
+                };
+            };
+            /** @description A parameter is wrong: `bad_selector`, `bad_time_range`, `unknown_label`, `limit_out_of_range`, `bad_parameter`. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A page of another site asks: `cross_site`. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `no_such_function`: no sample of the range has it. */
+            404: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -1784,6 +2018,109 @@ export interface operations {
             };
             /** @description A page of another site asks: `cross_site`. */
             403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The Host header is not one of ours: `wrong_host`. */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The answer would take too much memory: `query_too_large`. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A defect: `internal`. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `database_unreadable`, or `busy` with a Retry-After header. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The deadline passed: `query_too_large`. */
+            504: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    source: {
+        parameters: {
+            query: {
+                /** @description The function's name, as other answers give it. */
+                function: string;
+                /** @description Its source file, as other answers give it. Default: of several files with such a function, the one with the most samples. */
+                file?: string;
+                /** @description Start: `now-1h`, RFC 3339, or Unix time in s or ms. Default `now-1h`. */
+                from?: string;
+                /** @description End, in the same forms. Default `now`. */
+                to?: string;
+                /** @description Label selector. Default: everything. */
+                filter?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The lines; without text where the file is not to be had. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Source"];
+                };
+            };
+            /** @description A parameter is wrong: `bad_selector`, `bad_time_range`, `unknown_label`, `limit_out_of_range`, `bad_parameter`. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A page of another site asks: `cross_site`. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `no_such_function`: no sample of the range has it. */
+            404: {
                 headers: {
                     [name: string]: unknown;
                 };

@@ -1,0 +1,125 @@
+//! Which file is read, which is not, and which of its lines are shown.
+
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+use std::os::unix::fs::symlink;
+
+use tempfile::TempDir;
+
+use super::*;
+use crate::symbolizer::WorkerCommand;
+
+fn weight(at: u64) -> Weight {
+    Weight { at, self_: 1, total: 2 }
+}
+
+fn asked(file: &str, lines: &[u64]) -> Lines {
+    let places = lines.iter().map(|line| weight(*line)).collect();
+    Lines { file: Some(file.into()), total: 9, places }
+}
+
+fn annotator(roots: &[&str]) -> Annotator {
+    let roots = roots.iter().map(|root| root.parse().unwrap()).collect();
+    Annotator::new(WorkerCommand::default(), roots)
+}
+
+/// A folder `app` with a source file, and a secret beside the folder.
+fn folder() -> (TempDir, String) {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::create_dir_all(dir.path().join("app/src")).unwrap();
+    std::fs::write(dir.path().join("app/src/main.c"), "one\n\ttwo\x1b[31m\nthree\n").unwrap();
+    std::fs::write(dir.path().join("secret"), "CANARY\n").unwrap();
+    let app = dir.path().join("app").display().to_string();
+    (dir, app)
+}
+
+/// Folders of the build are found below the ones given here, the longest first; relative paths need a word of their own.
+#[test]
+fn paths_of_the_build_are_found_here() {
+    let (_dir, app) = folder();
+    let map = ["/=/nonexistent".to_owned(), format!("/build/app/={app}")];
+    let read = |roots: &[&str], file| annotator(roots).source(&asked(file, &[2]));
+    let map: Vec<&str> = map.iter().map(String::as_str).collect();
+    let found = read(&map, "/build/app/src/main.c");
+    assert_eq!(found.found, Some(format!("{app}/src/main.c")));
+    let texts: Vec<_> = found.lines.iter().map(|line| (line.line, line.text.as_deref().unwrap(), line.total)).collect();
+    assert_eq!(texts, [(1, "one", 0), (2, "    two\u{fffd}[31m", 2), (3, "three", 0)]);
+    assert!(read(&map, "/build/application/src/main.c").reason.unwrap().contains("/nonexistent"), "another folder");
+    assert!(read(&map, "src/main.c").found.is_none());
+    assert!(read(&[&format!("={app}")], "src/main.c").found.is_some());
+    assert!(read(&[&app], &format!("{app}/src/main.c")).found.is_some(), "the same here");
+}
+
+/// Without a word no file is read, whatever its name; the lines are listed all the same.
+#[test]
+fn without_a_word_nothing_is_read() {
+    let (_dir, app) = folder();
+    let found = annotator(&[]).source(&asked(&format!("{app}/src/main.c"), &[1, 3]));
+    assert!(found.reason.unwrap().contains("--source-map"));
+    assert_eq!(
+        found.lines.iter().map(|line| (line.line, line.text.clone())).collect::<Vec<_>>(),
+        [(1, None), (3, None)]
+    );
+    let unknown = annotator(&[]).source(&Lines { file: None, total: 9, places: Vec::new() });
+    assert!(unknown.reason.unwrap().contains("no debug information"));
+}
+
+/// Debug information may name any path: none leads out of the folder, and what is no file of text is refused.
+#[test]
+fn no_path_leads_out_of_the_folder() {
+    let (dir, app) = folder();
+    let at = |name: &str| dir.path().join("app").join(name);
+    symlink(dir.path().join("secret"), at("link.c")).unwrap();
+    symlink("../secret", at("up.c")).unwrap();
+    symlink(dir.path(), at("out")).unwrap();
+    symlink("/proc/self/root", at("magic")).unwrap();
+    std::fs::write(at("binary.c"), b"a\0b").unwrap();
+    File::create(at("huge.c")).unwrap().set_len(1 << 40).unwrap();
+    rustix::fs::mknodat(rustix::fs::CWD, at("fifo.c"), rustix::fs::FileType::Fifo, rustix::fs::Mode::RUSR, 0).unwrap();
+    let secret = format!("magic{}", dir.path().join("secret").display());
+    let traps = [
+        "../secret",
+        "src/../../secret",
+        "link.c",
+        "up.c",
+        "out/secret",
+        &secret,
+        "binary.c",
+        "huge.c",
+        "fifo.c",
+        "src",
+        "",
+    ];
+    let mut annotator = annotator(&[&format!("/b={app}")]);
+    for trap in traps {
+        let found = annotator.source(&asked(&format!("/b/{trap}"), &[1]));
+        assert!(found.found.is_none() && found.reason.is_some(), "{trap}: {found:?}");
+        assert!(!format!("{found:?}").contains("CANARY"), "{trap}");
+    }
+}
+
+/// A word that is no map is refused with the form it should have.
+#[test]
+fn maps_are_absolute() {
+    for bad in ["", "src", "a=/b", "/a=b", "="] {
+        assert!(bad.parse::<SourceRoot>().unwrap_err().contains("FROM=TO"), "{bad:?}");
+    }
+    for good in ["/a", "/a=/b", "=/b", "/=/b"] {
+        assert!(good.parse::<SourceRoot>().is_ok(), "{good:?}");
+    }
+}
+
+/// Between lines with samples everything is shown while that is not too much; far apart, only what is near them.
+#[test]
+fn lines_near_samples_are_shown() {
+    let text = vec!["x"; 10_000];
+    let numbers = |lines: &[u64]| -> Vec<u64> {
+        let places: Vec<Weight> = lines.iter().map(|line| weight(*line)).collect();
+        shown(&places, &text).iter().map(|line| line.line).collect()
+    };
+    assert_eq!(numbers(&[100, 200]), (85..=215).collect::<Vec<_>>());
+    assert_eq!(numbers(&[1, 3]), (1..=18).collect::<Vec<_>>());
+    assert_eq!(numbers(&[100, 110, 9_999]), (85..=125).chain(9_984..=10_000).collect::<Vec<_>>());
+    assert_eq!(numbers(&[9_999, 4_000_000_000]).last(), Some(&4_000_000_000), "a line that the file has not");
+    assert!(numbers(&[]).is_empty());
+}

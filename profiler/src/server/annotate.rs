@@ -1,0 +1,110 @@
+//! The endpoints that show a function beside its samples: machine code and source text.
+//!
+//! Samples come from the database as for every question; files are looked at after that, one question at a time, so that a slow disk
+//! or a large binary holds up nobody else.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use actix_web::http::StatusCode;
+use actix_web::web::{Data, Query, block};
+use actix_web::{HttpResponse, get};
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, timeout_at};
+use utoipa_actix_web::service_config::ServiceConfig;
+
+use super::api::{self, DisassemblyParams, Problem, RangeParams, SourceParams};
+use super::error::Failure;
+use super::routes::{Problems, Question, TOP_ROWS, json, to_json};
+use super::{State, from_query};
+use crate::annotate::Annotator;
+use crate::query::{self, FunctionIs};
+
+/// Questions that wait or are answered.
+const MOST_WAITING: usize = 5;
+
+/// The one who looks at files, and those who wait for them.
+#[derive(Debug)]
+pub struct Desk {
+    annotator: Arc<Mutex<Annotator>>,
+    turn: Arc<Semaphore>,
+    places: Semaphore,
+    deadline: Duration,
+}
+
+impl Desk {
+    /// Nobody waits yet.
+    #[must_use]
+    pub fn new(annotator: Annotator, deadline: Duration) -> Self {
+        let (turn, places) = (Arc::new(Semaphore::new(1)), Semaphore::new(MOST_WAITING));
+        Self { annotator: Arc::new(Mutex::new(annotator)), turn, places, deadline }
+    }
+
+    /// Asks on a blocking thread; `question` keeps its deadline itself.
+    async fn ask<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&mut Annotator, std::time::Instant) -> T + Send + 'static,
+    ) -> Result<T, Failure> {
+        let _place = self.places.try_acquire().map_err(|_| Failure::Busy)?;
+        let deadline = Instant::now() + self.deadline;
+        let turn = timeout_at(deadline, Arc::clone(&self.turn).acquire_owned()).await;
+        let Ok(Ok(turn)) = turn else { return Err(Failure::Busy) };
+        let annotator = Arc::clone(&self.annotator);
+        let answer = block(move || {
+            // Given back when the question has really ended.
+            let _turn = turn;
+            question(&mut annotator.lock().unwrap_or_else(PoisonError::into_inner), deadline.into_std())
+        });
+        answer.await.map_err(|panicked| Failure::Internal(panicked.to_string().into()))
+    }
+}
+
+/// These endpoints.
+pub fn configure(config: &mut ServiceConfig<'_>) {
+    config.service(source).service(disassembly);
+}
+
+/// A function's source lines with their samples.
+#[utoipa::path(
+    tag = "functions",
+    params(SourceParams),
+    responses(
+        (status = 200, body = api::Source, description = "The lines; without text where the file is not to be had."),
+        (status = 404, body = Problem, content_type = "application/problem+json", description = "`no_such_function`: no sample of the range has it."),
+        Problems
+    )
+)]
+#[get("/api/v1/source")]
+async fn source(state: Data<State>, params: Query<SourceParams>) -> Result<HttpResponse, Failure> {
+    let SourceParams { function, file, from, to, filter } = params.into_inner();
+    let question = Question::parse(RangeParams { from, to, filter, limit: None }, &TOP_ROWS, &state)?;
+    let is = FunctionIs { name: function, binary: None, file };
+    let name = is.name.clone();
+    let ask = move |reader: &mut _| Ok(query::lines(reader, question.range, &question.selector, &is)?);
+    let lines = state.readers.ask(ask).await?.ok_or_else(|| Failure::NoSuchFunction(name.clone()))?;
+    let (read, lines) = state.desk.ask(move |annotator, _| (annotator.source(&lines), lines)).await?;
+    Ok(json(StatusCode::OK, to_json(&from_query::source(name, &lines, read))?))
+}
+
+/// A function's instructions with their samples.
+#[utoipa::path(
+    tag = "functions",
+    params(DisassemblyParams),
+    responses(
+        (status = 200, body = api::Disassembly, description = "The instructions; without text where the binary is not to be had."),
+        (status = 404, body = Problem, content_type = "application/problem+json", description = "`no_such_function`: no sample of the range has it."),
+        Problems
+    )
+)]
+#[get("/api/v1/disassembly")]
+async fn disassembly(state: Data<State>, params: Query<DisassemblyParams>) -> Result<HttpResponse, Failure> {
+    let DisassemblyParams { function, binary, from, to, filter } = params.into_inner();
+    let question = Question::parse(RangeParams { from, to, filter, limit: None }, &TOP_ROWS, &state)?;
+    let is = FunctionIs { name: function, binary, file: None };
+    let name = is.name.clone();
+    let ask = move |reader: &mut _| Ok(query::code(reader, question.range, &question.selector, &is)?);
+    let code = state.readers.ask(ask).await?.ok_or_else(|| Failure::NoSuchFunction(name.clone()))?;
+    let answer = move |annotator: &mut Annotator, deadline| (annotator.disassemble(&code, deadline), code);
+    let (read, code) = state.desk.ask(answer).await?;
+    Ok(json(StatusCode::OK, to_json(&from_query::disassembly(name, &code, read))?))
+}
