@@ -19,6 +19,7 @@ use super::routes::{Problems, Question, TOP_ROWS, json, to_json};
 use super::{State, from_query};
 use crate::annotate::Annotator;
 use crate::query::{self, FunctionIs};
+use crate::store::Reader;
 
 /// Questions that wait or are answered.
 const MOST_WAITING: usize = 5;
@@ -76,11 +77,14 @@ pub fn configure(config: &mut ServiceConfig<'_>) {
 )]
 #[get("/api/v1/source")]
 async fn source(state: Data<State>, params: Query<SourceParams>) -> Result<HttpResponse, Failure> {
-    let SourceParams { function, file, from, to, filter } = params.into_inner();
-    let question = Question::parse(RangeParams { from, to, filter, limit: None }, &TOP_ROWS, &state)?;
+    let SourceParams { function, file, from, to, filter, demangle } = params.into_inner();
+    let question = Question::parse(RangeParams { from, to, filter, limit: None, demangle }, &TOP_ROWS, &state)?;
     let is = FunctionIs { name: function, binary: None, file };
     let name = is.name.clone();
-    let ask = move |reader: &mut _| Ok(query::lines(reader, question.range, &question.selector, &is)?);
+    let ask = move |reader: &mut Reader| {
+        reader.set_demangle(question.demangle);
+        Ok(query::lines(reader, question.range, &question.selector, &is)?)
+    };
     let lines = state.readers.ask(ask).await?.ok_or_else(|| Failure::NoSuchFunction(name.clone()))?;
     let (read, lines) = state.desk.ask(move |annotator, _| (annotator.source(&lines), lines)).await?;
     Ok(json(StatusCode::OK, to_json(&from_query::source(name, &lines, read))?))
@@ -98,11 +102,14 @@ async fn source(state: Data<State>, params: Query<SourceParams>) -> Result<HttpR
 )]
 #[get("/api/v1/disassembly")]
 async fn disassembly(state: Data<State>, params: Query<DisassemblyParams>) -> Result<HttpResponse, Failure> {
-    let DisassemblyParams { function, binary, from, to, filter } = params.into_inner();
-    let question = Question::parse(RangeParams { from, to, filter, limit: None }, &TOP_ROWS, &state)?;
+    let DisassemblyParams { function, binary, from, to, filter, demangle } = params.into_inner();
+    let question = Question::parse(RangeParams { from, to, filter, limit: None, demangle }, &TOP_ROWS, &state)?;
     let is = FunctionIs { name: function, binary, file: None };
     let name = is.name.clone();
-    let ask = move |reader: &mut _| Ok(query::code(reader, question.range, &question.selector, &is)?);
+    let ask = move |reader: &mut Reader| {
+        reader.set_demangle(question.demangle);
+        Ok(query::code(reader, question.range, &question.selector, &is)?)
+    };
     let code = state.readers.ask(ask).await?.ok_or_else(|| Failure::NoSuchFunction(name.clone()))?;
     let answer = move |annotator: &mut Annotator, deadline| (annotator.disassemble(&code, deadline), code);
     let (read, code) = state.desk.ask(answer).await?;

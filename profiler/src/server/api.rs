@@ -110,6 +110,8 @@ pub struct SourceParams {
     pub to: Option<String>,
     /// Label selector. Default: everything.
     pub filter: Option<String>,
+    /// What is shown of names: `full` (default), `simple` (no parameters, no generic arguments), or `none` (the linker's).
+    pub demangle: Option<String>,
 }
 
 /// Query parameters of `GET /api/v1/disassembly`.
@@ -127,6 +129,8 @@ pub struct DisassemblyParams {
     pub to: Option<String>,
     /// Label selector. Default: everything.
     pub filter: Option<String>,
+    /// What is shown of names: `full` (default), `simple` (no parameters, no generic arguments), or `none` (the linker's).
+    pub demangle: Option<String>,
 }
 
 /// Query parameters of `GET /api/v1/heatmap`.

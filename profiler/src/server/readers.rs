@@ -15,6 +15,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use super::SharedLive;
 use super::error::Failure;
+use crate::profile::Demangle;
 use crate::query::QueryError;
 use crate::store::{Reader, StoreError};
 use crate::sys::memory;
@@ -96,6 +97,8 @@ impl Readers {
     ) -> Result<T, Failure> {
         let idle = self.idle().pop();
         let mut reader = idle.map_or_else(|| Reader::open(&self.database), Ok).map_err(Failure::Database)?;
+        // What the last question showed of names is no concern of this one.
+        reader.set_demangle(Demangle::default());
         ended.0.begin(reader.interrupter());
         let answer = question(&mut reader);
         // Before the reader goes back: a late interrupt must not hit the next question.

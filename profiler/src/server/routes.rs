@@ -112,7 +112,8 @@ pub struct Question {
     pub selector: Selector,
     limit: usize,
     filter: String,
-    demangle: Demangle,
+    /// What is shown of names.
+    pub demangle: Demangle,
 }
 
 impl Question {

@@ -1197,6 +1197,8 @@ export interface operations {
                 to?: string;
                 /** @description Label selector. Default: everything. */
                 filter?: string;
+                /** @description What is shown of names: `full` (default), `simple` (no parameters, no generic arguments), or `none` (the linker's). */
+                demangle?: string;
             };
             header?: never;
             path?: never;
@@ -2085,6 +2087,8 @@ export interface operations {
                 to?: string;
                 /** @description Label selector. Default: everything. */
                 filter?: string;
+                /** @description What is shown of names: `full` (default), `simple` (no parameters, no generic arguments), or `none` (the linker's). */
+                demangle?: string;
             };
             header?: never;
             path?: never;
