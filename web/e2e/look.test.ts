@@ -36,6 +36,15 @@ const VIEWS: readonly [string, string, ((page: Page, width: number) => Promise<v
   ],
   ["diff", "?tab=diff"],
   ["heatmap", "?tab=heatmap&from=now-24h"],
+  [
+    "source",
+    "?tab=table",
+    async (page) => {
+      await page.locator("table.top .function .link").nth(3).click();
+      await page.keyboard.press("7");
+      await page.waitForSelector(".code [data-row]");
+    },
+  ],
   ["quality", "?tab=quality"],
   ["stacked", "?by=comm&from=now-6h"],
   ["brushed", `?from=now-24h&brush=${Date.now() - 30_000_000}-${Date.now() - 10_000_000}`],

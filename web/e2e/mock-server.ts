@@ -8,7 +8,20 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo } from "node:net";
 import { extname, join, normalize } from "node:path";
 import { gzipSync } from "node:zlib";
-import type { Diff, FlameGraph, HeatMap, LabelValues, Problem, Status, Timeline, Top } from "../src/api/contract";
+import type {
+  Binaries,
+  Diff,
+  Disassembly,
+  FlameGraph,
+  HeatMap,
+  LabelValues,
+  Problem,
+  Source,
+  Status,
+  Symbolize,
+  Timeline,
+  Top,
+} from "../src/api/contract";
 import { parseSelector } from "../src/model/selector";
 import { parseInstant, resolveInstant } from "../src/model/time-range";
 import { syntheticFlameGraph } from "../src/testing/synthetic";
@@ -133,6 +146,18 @@ function answer(
       break;
     case "top":
       json(top(shown));
+      break;
+    case "source":
+      json(source(shown, query));
+      break;
+    case "disassembly":
+      json(disassembly(shown, query));
+      break;
+    case "binaries":
+      json(binaries(shown));
+      break;
+    case "symbolize":
+      json({ started: true, unnamed: 35 } satisfies Symbolize);
       break;
     case "labels":
       json({ labels: ["comm", "pid", "exe", "thread", "container", "unit"] });
@@ -343,7 +368,7 @@ function processes({ nodes, frames, strings }: FlameGraph): LabelValues {
   return { label: "comm", values };
 }
 
-function top({ nodes, frames, strings, samples, nanos_per_sample }: FlameGraph): Top {
+function top({ nodes, frames, strings, samples, nanos_per_sample }: FlameGraph, limit = 1_000): Top {
   const sums = new Map<number, { self: number; total: number }>();
   const open: number[] = [];
   nodes.depth.forEach((depth, i) => {
@@ -367,7 +392,94 @@ function top({ nodes, frames, strings, samples, nanos_per_sample }: FlameGraph):
       line: frames.line[frame] || null,
       ...sum,
     }));
-  return { samples, nanos_per_sample, rows: rows.slice(0, 1_000), hidden_rows: Math.max(0, rows.length - 1_000) };
+  return { samples, nanos_per_sample, rows: rows.slice(0, limit), hidden_rows: Math.max(0, rows.length - limit) };
+}
+
+/** Sixty lines with the function's samples on a few of them; the text of every third file is missing. */
+function source(shown: FlameGraph, query: URLSearchParams): Source {
+  const name = query.get("function") ?? "";
+  const row = top(shown, Number.POSITIVE_INFINITY).rows.find((one) => one.name === name);
+  const file = query.get("file") ?? row?.file ?? "src/lib.rs";
+  const missing = name.endsWith("7");
+  const { self, total } = row ?? { self: 0, total: 0 };
+  const lines = Array.from({ length: 60 }, (_, i): Source["lines"][number] => ({
+    line: 100 + i,
+    text: missing ? null : i % 7 === 3 ? "" : `${"    ".repeat(i % 4)}let step_${i} = work(step_${i - 1}, ${i * 37});`,
+    self: i === 20 ? self - Math.floor(self / 3) : i === 33 ? Math.floor(self / 3) : 0,
+    total: i === 20 ? self : i === 33 ? Math.floor(self / 3) : i === 41 ? total - self : 0,
+  })).filter((one) => !missing || one.total > 0);
+  return {
+    function: name,
+    file,
+    found: missing ? null : `/usr/src/${file}`,
+    reason: missing ? `${file} is not on this host: the weights stand by their line numbers` : null,
+    total,
+    first_line: 100,
+    lines,
+  };
+}
+
+function disassembly(shown: FlameGraph, query: URLSearchParams): Disassembly {
+  const lines = source(shown, query);
+  const weights = new Map(lines.lines.map((one) => [one.line, one]));
+  const instructions = Array.from({ length: 180 }, (_, i): Disassembly["instructions"][number] => {
+    const line = 100 + Math.floor(i / 3);
+    const weight = i % 3 === 1 ? weights.get(line) : undefined;
+    return {
+      address: 0x41_2a00 + i * 4,
+      bytes: "488b4510",
+      text: i % 3 === 0 ? "mov rax, [rbp+0x10]" : i % 3 === 1 ? "imul rax, rcx" : "call 0x40f220 <work>",
+      file: lines.file,
+      line,
+      self: weight?.self ?? 0,
+      total: weight?.total ?? 0,
+    };
+  });
+  const binary = query.get("binary") ?? "/usr/bin/app";
+  return { ...lines, binary, build_id: "5d2f0a61c8e94b7735b1", available: true, reason: null, instructions };
+}
+
+function binaries(shown: FlameGraph): Binaries {
+  const share = (part: number) => Math.round(shown.samples * part);
+  const sources = (found: Record<string, string | null>) =>
+    Object.entries(found).map(([source, where]) => ({ source, found: where }));
+  return {
+    binaries: [
+      {
+        path: "/opt/vendor/libcodec.so.4",
+        build_id: "8a1fe09b7c",
+        samples_self: share(0.04),
+        frames: 40,
+        named: 9,
+        inlined_frames: 0,
+        sources: sources({ dynsym: "/opt/vendor/libcodec.so.4", symtab: null, debug_file: null, debuginfod: null }),
+        reason: "stripped: only what it exports has a name",
+        remedy: "apt install libcodec4-dbgsym",
+      },
+      {
+        path: "/usr/bin/postgres",
+        build_id: "c0ffee1234",
+        samples_self: share(0.5),
+        frames: 900,
+        named: 900,
+        inlined_frames: 120,
+        sources: sources({ dwarf: "/usr/lib/debug/.build-id/c0/ffee1234.debug", symtab: "/usr/bin/postgres" }),
+        reason: null,
+        remedy: null,
+      },
+      {
+        path: "[kernel]",
+        build_id: null,
+        samples_self: share(0.2),
+        frames: 300,
+        named: 300,
+        inlined_frames: null,
+        sources: sources({ kallsyms: "/proc/kallsyms" }),
+        reason: null,
+        remedy: null,
+      },
+    ],
+  };
 }
 
 function folded({ nodes, frames, strings }: FlameGraph): string {

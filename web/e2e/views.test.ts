@@ -229,7 +229,7 @@ describe("the other views", () => {
   test("the table shows callers and callees of the chosen function, and the graph has it chosen", async () => {
     await person.page.keyboard.press("3");
     await person.page.waitForSelector("table.top tbody .function");
-    await person.page.locator(".top .link").nth(1).click();
+    await person.page.locator(".top .function .link").nth(1).click();
     await expect.poll(() => person.page.locator(".beside h2").count()).toBe(1);
     await person.page.keyboard.press("ArrowDown");
     await expect.poll(() => person.page.locator("tr.chosen").count()).toBe(1);
@@ -283,13 +283,59 @@ describe("the other views", () => {
   test("quality says what is missing and what helps", async () => {
     await person.page.locator(".quality .link").click();
     await person.param("tab", /quality/);
-    await expect.poll(() => person.page.locator(".card").count()).toBe(4);
+    await expect.poll(() => person.page.locator(".card").count()).toBe(5);
     const text = await person.page.locator(".quality-page").innerText();
     for (const title of ["Complete stacks", "Named functions", "Samples kept", "Own cost"])
       expect(text).toContain(title);
   });
 
-  test.each(["tree", "sandwich", "diff", "heatmap", "quality"])(
+  test("source and assembly are opened by key and button, linked both ways, and lead back", async () => {
+    const { name } = await person.hoverFunction();
+    await person.page.keyboard.press("a");
+    await person.param("tab", /source/);
+    await expect.poll(() => person.page.locator(".filling .name").innerText()).toBe(name);
+    const part = (title: string) => person.page.getByRole("region", { name: title, exact: true });
+    // Of a real function there may be no text or no code; then it says why.
+    await expect.poll(() => part("Source").locator("[data-row], .code-reason").count()).toBeGreaterThan(0);
+    await expect.poll(() => part("Assembly").locator("[data-row], .code-reason").count()).toBeGreaterThan(0);
+    if (real === undefined) {
+      // The heaviest are in sight.
+      await expect.poll(() => part("Source").locator(".chosen .mark").innerText()).toBe("120");
+      await expect.poll(() => part("Assembly").locator(".chosen").getAttribute("data-row")).toBe("61");
+      await part("Assembly").locator("[data-row='64']").click();
+      await person.param("line", /^121$/);
+      expect(await part("Source").locator(".chosen .mark").innerText()).toBe("121");
+      expect(await part("Assembly").locator(".linked, .chosen").count()).toBe(3);
+      await part("Source").locator(".code-scroller").focus();
+      await person.page.keyboard.press("ArrowDown");
+      await person.param("line", /^122$/);
+      await expect.poll(() => part("Assembly").locator(".chosen").getAttribute("data-row")).toMatch(/^6[678]$/);
+      await part("Source").getByRole("button", { name: "Next hot line" }).click();
+      await person.param("line", /^(120|133)$/);
+    }
+    await person.page.locator(".segments").getByRole("button", { name: "Assembly", exact: true }).click();
+    await person.param("code", /assembly/);
+    expect(await part("Source").count()).toBe(0);
+    await person.page.getByRole("button", { name: "In the flame graph" }).click();
+    await person.param("tab", null);
+    await person.graph();
+    await person.click((await person.hoverFunction()).row);
+    await person.page.locator(".details").getByRole("button", { name: "Source" }).click();
+    await person.param("tab", /source/);
+  });
+
+  test("quality lists the files with what would name them, and has names looked for again", async () => {
+    await person.page.keyboard.press("8");
+    const card = person.page.locator(".card").filter({ hasText: "Look for names again" });
+    await expect.poll(() => card.locator("tbody tr").count()).toBeGreaterThan(0);
+    if (real === undefined) {
+      expect(await card.locator("tbody tr").first().innerText()).toMatch(/libcodec.*dynamic symbols.*dbgsym/s);
+      await card.getByRole("button", { name: "Look for names again" }).click();
+      await expect.poll(() => card.locator("[role=status]").innerText()).toMatch(/Looking again for 35 names/);
+    }
+  });
+
+  test.each(["tree", "sandwich", "diff", "heatmap", "source", "quality"])(
     "%s has no serious fault of accessibility",
     async (tab) => {
       const { name } = await person.hoverFunction();
@@ -297,7 +343,7 @@ describe("the other views", () => {
       await person.param("fn", /./);
       const fn = encodeURIComponent(person.params().get("fn") ?? name);
       await person.visit(`?tab=${tab}&fn=${fn}`);
-      await person.page.waitForSelector(".panel-content canvas, [role=treegrid], .card, .empty h2");
+      await person.page.waitForSelector(".panel-content canvas, [role=treegrid], .card, .empty h2, .code-part");
       await person.page.waitForTimeout(300);
       expect(await seriousFaults(person.page)).toEqual([]);
     },

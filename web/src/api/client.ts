@@ -5,13 +5,31 @@
  * (nobody answered). Nothing is retried here.
  */
 
+import type { FunctionId } from "../model/function";
 import type { HeatBox } from "../model/heat-cells";
 import type { Instant } from "../model/time-range";
-import type { Diff, FlameGraph, HeatMap, Labels, LabelValues, Problem, Status, Timeline, Top } from "./contract";
+import type {
+  Binaries,
+  Diff,
+  Disassembly,
+  FlameGraph,
+  HeatMap,
+  Labels,
+  LabelValues,
+  Problem,
+  Source,
+  Status,
+  Symbolize,
+  Timeline,
+  Top,
+} from "./contract";
 import {
+  checkBinaries,
+  checkDisassembly,
   checkHeatMap,
   checkLabels,
   checkLabelValues,
+  checkSource,
   checkStatus,
   checkTimeline,
   checkTop,
@@ -108,6 +126,23 @@ export const fetchLabels = async (signal: AbortSignal): Promise<Labels> =>
 export const fetchStatus = async (signal: AbortSignal): Promise<Status> =>
   checkStatus(await ask<Status>("status", {}, signal));
 
+/** The lines of a function with their weights. */
+export const fetchSource = async (of: FunctionId, scope: Scope, signal: AbortSignal): Promise<Source> =>
+  checkSource(await ask<Source>("source", { ...scope, function: of.name, file: of.file ?? "" }, signal));
+
+/** The instructions of a function with their weights. */
+export const fetchDisassembly = async (of: FunctionId, scope: Scope, signal: AbortSignal): Promise<Disassembly> =>
+  checkDisassembly(
+    await ask<Disassembly>("disassembly", { ...scope, function: of.name, binary: of.binary ?? "" }, signal),
+  );
+
+/** How well each file is named. */
+export const fetchBinaries = async (scope: Scope, signal: AbortSignal): Promise<Binaries> =>
+  checkBinaries(await ask<Binaries>("binaries", scope, signal));
+
+/** Has what has no name looked up again. */
+export const symbolize = (signal: AbortSignal): Promise<Symbolize> => ask<Symbolize>("symbolize", {}, signal, "POST");
+
 /** Address of a download: an export, or an answer as it is. */
 export function downloadAddress(path: "export/folded" | "export/svg" | "flamegraph" | "top", scope: Scope): string {
   return address(path, scope);
@@ -124,10 +159,11 @@ function address(path: string, parameters: object): string {
   return text === "" ? `api/v1/${path}` : `api/v1/${path}?${text}`;
 }
 
-async function ask<T>(path: string, parameters: object, signal: AbortSignal): Promise<T> {
+async function ask<T>(path: string, parameters: object, signal: AbortSignal, method = "GET"): Promise<T> {
   let response: Response;
   try {
     response = await fetch(address(path, parameters), {
+      method,
       headers: { accept: "application/json" },
       signal: AbortSignal.any([signal, AbortSignal.timeout(TIMEOUT_MS)]),
     });

@@ -5,7 +5,19 @@
  */
 
 import { type CallTree, callTree, type FrameTable, MalformedTree } from "../model/call-tree";
-import type { Diff, FlameGraph, HeatMap, Labels, LabelValues, Status, Timeline, Top } from "./contract";
+import type {
+  Binaries,
+  Diff,
+  Disassembly,
+  FlameGraph,
+  HeatMap,
+  Labels,
+  LabelValues,
+  Source,
+  Status,
+  Timeline,
+  Top,
+} from "./contract";
 
 /** The server's answer is not what the contract says: a bug, or another version. */
 export class MalformedAnswer extends Error {
@@ -143,6 +155,18 @@ export function checkLabels(answer: Labels): Labels {
 
 export function checkLabelValues(answer: LabelValues): LabelValues {
   return fields(answer, "label values", { label: "string", values: "array" });
+}
+
+export function checkSource(answer: Source): Source {
+  return fields(answer, "source", { function: "string", total: "number", first_line: "number", lines: "array" });
+}
+
+export function checkDisassembly(answer: Disassembly): Disassembly {
+  return fields(answer, "disassembly", { function: "string", total: "number", instructions: "array" });
+}
+
+export function checkBinaries(answer: Binaries): Binaries {
+  return fields(answer, "binaries", { binaries: "array" });
 }
 
 export function checkStatus(answer: Status): Status {

@@ -5,20 +5,25 @@
 
 import { computed, effect } from "@preact/signals";
 import {
+  fetchBinaries,
   fetchDiff,
+  fetchDisassembly,
   fetchFlameGraph,
   fetchHeatMap,
   fetchLabels,
   fetchLabelValues,
+  fetchSource,
   fetchStatus,
   fetchTimeline,
   fetchTop,
   type Scope,
 } from "../api/client";
+import { formatFunction } from "../model/function";
 import { gridSize } from "../model/heat-cells";
 import { withoutLabel } from "../model/selector";
 import { MOST_BANDS } from "../model/stack";
 import { presetFor, resolveInstant } from "../model/time-range";
+import { codeFunction } from "./code";
 import { baselineScope } from "./diff";
 import { connection, everyQuestion, facetQuestion, navigate, questions, scope, view } from "./store";
 import { DEFAULT_VIEW, isLive } from "./view";
@@ -55,6 +60,8 @@ export function startRefreshing(): void {
       keyOf(scope.value),
       tab === "table",
       tab === "heatmap",
+      tab === "quality",
+      tab === "source" ? codeFunction.value : null,
       facets,
       base,
     ]);
@@ -121,6 +128,17 @@ async function refresh(why: "changed" | "tick"): Promise<void> {
         fetchHeatMap(narrow, gridSize(spanOf(narrow)), signal),
       ),
     );
+  }
+  const code = now.tab === "source" ? codeFunction.peek() : null;
+  if (code !== null) {
+    const key = `${keyOf(narrow)} ${formatFunction(code)}`;
+    asked.push(
+      unless(!narrowAgain, questions.source, key, (signal) => fetchSource(code, narrow, signal)),
+      unless(!narrowAgain, questions.disassembly, key, (signal) => fetchDisassembly(code, narrow, signal)),
+    );
+  }
+  if (now.tab === "quality") {
+    asked.push(unless(!narrowAgain, questions.binaries, keyOf(narrow), (signal) => fetchBinaries(narrow, signal)));
   }
   if (now.tab === "diff") {
     const base = baselineScope.peek();

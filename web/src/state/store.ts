@@ -7,7 +7,17 @@
 
 import { computed, signal } from "@preact/signals";
 import type { Scope } from "../api/client";
-import type { HeatMap, Labels, LabelValues, Status, Timeline, Top } from "../api/contract";
+import type {
+  Binaries,
+  Disassembly,
+  HeatMap,
+  Labels,
+  LabelValues,
+  Source,
+  Status,
+  Timeline,
+  Top,
+} from "../api/contract";
 import type { DecodedDiff, DecodedFlameGraph } from "../api/decode";
 import { resolveInstant } from "../model/time-range";
 import { type Failure, Question } from "./question";
@@ -23,7 +33,9 @@ let pendingAddress: ReturnType<typeof setTimeout> | undefined;
 export function navigate(change: Partial<ViewState>, history: "push" | "replace" = "push"): void {
   // A box is of the range that it was chosen in.
   const moved = "from" in change || "to" in change || "brush" in change;
-  const next = { ...view.peek(), ...(moved ? { box: null } : {}), ...change };
+  // And a line is of the function.
+  const elsewhere = "fn" in change && change.fn !== view.peek().fn;
+  const next = { ...view.peek(), ...(moved ? { box: null } : {}), ...(elsewhere ? { line: null } : {}), ...change };
   const address = writeView(next);
   if (address === writeView(view.peek())) return;
   if (history === "push") {
@@ -59,6 +71,9 @@ export const questions = {
   labels: new Question<Labels>(),
   heat: new Question<HeatMap>(),
   diff: new Question<DecodedDiff>(),
+  source: new Question<Source>(),
+  disassembly: new Question<Disassembly>(),
+  binaries: new Question<Binaries>(),
 };
 
 /** Values of each label whose facet is open. */

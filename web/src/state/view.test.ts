@@ -2,7 +2,7 @@ import { describe, expect, test } from "vitest";
 import { COLOR_MODES } from "../model/coloring";
 import { formatFunction } from "../model/function";
 import { randomNumbers } from "../testing/synthetic";
-import { DEFAULT_VIEW, isLive, readView, SORT_COLUMNS, TABS, type ViewState, writeView } from "./view";
+import { CODE_PARTS, DEFAULT_VIEW, isLive, readView, SORT_COLUMNS, TABS, type ViewState, writeView } from "./view";
 
 describe("the view in the address", () => {
   /** A clean page has a clean address. */
@@ -28,6 +28,8 @@ describe("the view in the address", () => {
       color: "package",
       tidy: { hide: ["/a&b/", "kind:kernel"], fold: ['"x"'], recursion: true, generics: true, plumbing: true },
       fn: "2|/usr/bin/a|src/a.rs|operator|<int>",
+      code: "assembly",
+      line: 120,
       by: "container",
       facets: ["comm", "unit"],
       baseline: { range: { from: 1, to: 5 }, filter: "", absolute: true },
@@ -61,6 +63,8 @@ describe("the view in the address", () => {
           plumbing: pick(true, false),
         },
         fn: pick(null, formatFunction({ name: "a|b", kind: 3, binary: null, file: null })),
+        code: pick(...CODE_PARTS),
+        line: pick(null, 1, 99_999),
         by: pick(null, "comm"),
         facets: pick(["comm"], [], ["pid", "unit"]),
         baseline: {

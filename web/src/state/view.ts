@@ -11,8 +11,10 @@ import { formatBox, type HeatBox, parseBox } from "../model/heat-cells";
 import { NOT_TIDIED, type Tidy } from "../model/tidy";
 import { followsNow, type Instant, parseInstant } from "../model/time-range";
 
-export const TABS = ["flame", "tree", "table", "sandwich", "diff", "heatmap", "quality"] as const;
+export const TABS = ["flame", "tree", "table", "sandwich", "diff", "heatmap", "source", "quality"] as const;
 export type Tab = (typeof TABS)[number];
+export const CODE_PARTS = ["both", "lines", "assembly"] as const;
+export type CodePart = (typeof CODE_PARTS)[number];
 export const SORT_COLUMNS = ["self", "total", "name", "binary"] as const;
 export type SortColumn = (typeof SORT_COLUMNS)[number];
 
@@ -49,6 +51,10 @@ export interface ViewState {
   tidy: Tidy;
   /** The chosen function (`model/function.ts`); what the sandwich is about. */
   fn: string | null;
+  /** Of the chosen function's code. */
+  code: CodePart;
+  /** Line of it that is looked at. */
+  line: number | null;
   /** Label whose values stack up in the timeline. */
   by: string | null;
   /** Labels whose values are listed. */
@@ -71,6 +77,8 @@ export const DEFAULT_VIEW: ViewState = {
   color: "kind",
   tidy: NOT_TIDIED,
   fn: null,
+  code: "both",
+  line: null,
   by: null,
   facets: ["comm"],
   baseline: { range: null, filter: null, absolute: false },
@@ -103,6 +111,8 @@ export function readView(query: string): ViewState {
     color: COLOR_MODES.find((mode) => mode === p.get("color")) ?? DEFAULT_VIEW.color,
     tidy: readTidy(p),
     fn: parseFunction(fn) === null ? null : fn,
+    code: CODE_PARTS.find((part) => part === p.get("code")) ?? DEFAULT_VIEW.code,
+    line: /^[1-9]\d{0,8}$/.test(p.get("line") ?? "") ? Number(p.get("line")) : null,
     by: LABEL.test(stacked) ? stacked : null,
     facets: facets === null ? DEFAULT_VIEW.facets : facets.split(",").filter((label) => LABEL.test(label)),
     baseline: {
@@ -157,6 +167,8 @@ export function writeView(view: ViewState): string {
   const flags = (["recursion", "generics", "plumbing"] as const).filter((flag) => tidy[flag]);
   if (flags.length > 0) p.set("tidy", flags.join(","));
   if (view.fn !== null) p.set("fn", view.fn);
+  if (view.code !== DEFAULT_VIEW.code) p.set("code", view.code);
+  if (view.line !== null) p.set("line", String(view.line));
   if (view.by !== null) p.set("by", view.by);
   if (view.facets.join() !== DEFAULT_VIEW.facets.join()) p.set("facets", view.facets.join());
   if (baseline.range !== null) p.set("base", `${baseline.range.from}-${baseline.range.to}`);

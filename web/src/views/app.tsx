@@ -9,6 +9,7 @@ import { calleesPane } from "../state/sandwich";
 import { rememberViews } from "../state/saved";
 import { announcement, navigate, questions, status, view } from "../state/store";
 import type { Tab } from "../state/view";
+import { Code } from "./code";
 import { DetailsLine } from "./details";
 import { Diff } from "./diff";
 import { emptyState } from "./empty";
@@ -70,6 +71,7 @@ const PANELS: readonly { tab: Tab; label: string; view: () => preact.ComponentCh
   { tab: "sandwich", label: "Sandwich", view: () => <Sandwich /> },
   { tab: "diff", label: "Diff", view: () => <Diff /> },
   { tab: "heatmap", label: "Heat map", view: () => <HeatMap /> },
+  { tab: "source", label: "Source", view: () => <Code /> },
   { tab: "quality", label: "Quality", view: () => <Quality /> },
 ];
 const WITH_GRAPH: readonly Tab[] = ["flame", "sandwich", "diff"];

@@ -3,9 +3,11 @@
 import { FrameKind, KIND_NAMES } from "../model/call-tree";
 import { diffInk, kindInk } from "../model/color";
 import { NOISE_Z, type NodeDiff } from "../model/diff";
+import { isCode } from "../model/function";
 import { baseName, formatCount, formatNanos, formatPoints, formatShare } from "../model/units";
 import { currentPane, type FrameFacts, factsOf } from "../state/pane";
 import { theme } from "../state/theme";
+import { showCode } from "./frame-actions";
 import { openFrameMenu } from "./frame-menu";
 
 /** One line for screen readers. */
@@ -33,6 +35,11 @@ export function DetailsLine() {
       <strong class="name">{facts.name}</strong>
       {facts.diff === null ? <Numbers facts={facts} /> : <DiffNumbers diff={facts.diff} />}
       <span class="quiet where">{whereText(facts)}</span>
+      {isCode(facts.kind) && pane.tree.value !== null && (
+        <button type="button" class="button small" title="Source and assembly (a)" onClick={() => showCode(pane, node)}>
+          Source
+        </button>
+      )}
       <button
         type="button"
         class="button small"

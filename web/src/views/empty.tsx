@@ -16,7 +16,7 @@ export function emptyState(tab: Tab) {
   const { filter, brush, box } = view.value;
   const why = failure.value;
   const asked = tab === "table" ? questions.top.state.value : questions.flame.state.value;
-  if (tab === "quality" || tab === "heatmap") return null;
+  if (tab === "quality" || tab === "heatmap" || tab === "source") return null;
   if (why?.kind === "refused" && why.problem.code === "query_too_large") {
     return (
       <Message title="The question is too large">

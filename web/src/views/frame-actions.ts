@@ -29,6 +29,7 @@ export function actionsFor(pane: Pane, node: number): FrameAction[] {
         key: "f",
         run: () => navigate({ tab: "sandwich", fn: formatFunction(chosen) }),
       },
+      { label: "Source and assembly", key: "a", run: () => showCode(pane, node) },
       {
         label: "Show in the table",
         key: "T",
@@ -56,6 +57,13 @@ export function actionsFor(pane: Pane, node: number): FrameAction[] {
   actions.push({ label: "Copy the name", key: "c", run: () => copy(name, `Copied ${name}`) });
   actions.push({ label: "Copy the stack", key: "C", run: () => copy(stackText(pane, node), "Copied the stack") });
   return actions;
+}
+
+/** The source and assembly of a node's function, at its line. */
+export function showCode(pane: Pane, node: number): void {
+  const at = pane.tree.peek();
+  if (at === null || node < 0) return;
+  navigate({ tab: "source", fn: formatFunction(functionOf(at.frames, at.frame[node])), line: null });
 }
 
 function added(rules: readonly string[], rule: string): readonly string[] {

@@ -8,7 +8,7 @@ const GROUPS: readonly { title: string; keys: readonly (readonly [string, string
     keys: [
       ["/  or  Ctrl F", "search"],
       ["n, N", "next and previous match"],
-      ["1 … 7", "flame graph, tree, table, sandwich, diff, heat map, quality"],
+      ["1 … 8", "flame graph, tree, table, sandwich, diff, heat map, source, quality"],
       ["l", "follow the present"],
       ["i", "root at the top or at the bottom"],
       ["0", "zoom out completely"],
@@ -24,6 +24,7 @@ const GROUPS: readonly { title: string; keys: readonly (readonly [string, string
       ["Esc, Backspace", "zoom out by one frame"],
       ["m", "all that can be done with the frame"],
       ["f", "callers and callees (sandwich)"],
+      ["a", "source and assembly, line by line"],
       ["h, z", "hide the function; fold what is below it"],
       ["s, T", "highlight it; show it in the table"],
       ["c, C", "copy the name; the whole stack"],

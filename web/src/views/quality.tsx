@@ -7,6 +7,7 @@ import { cutShort, type Shortfall, unnamed } from "../model/quality";
 import { ENDS, LOSSES, remedyForNameless, remedyForNote } from "../model/remedies";
 import { baseName, formatBytes, formatCount, formatMoment, formatNanos, formatShare, formatSpan } from "../model/units";
 import { flame, status, timeline } from "../state/store";
+import { Binaries } from "./binaries";
 import { CopyButton } from "./copy-button";
 
 const SHOWN = 40;
@@ -21,6 +22,7 @@ export function Quality() {
         <>
           <CutShort />
           <Unnamed />
+          <Binaries />
         </>
       )}
       {now !== null && (
@@ -33,9 +35,17 @@ export function Quality() {
   );
 }
 
-function Card(props: { title: string; figure: string; good: boolean; about: string; children: ComponentChildren }) {
+export function Card(props: {
+  title: string;
+  figure: string;
+  good: boolean;
+  about: string;
+  /** As wide as the page. */
+  wide?: boolean;
+  children: ComponentChildren;
+}) {
   return (
-    <section class="card">
+    <section class={props.wide === true ? "card wide" : "card"}>
       <h2>
         {props.title} <span class={props.good ? "figure good" : "figure"}>{props.figure}</span>
       </h2>

@@ -3,7 +3,7 @@
 import { useComputed } from "@preact/signals";
 import { useRef } from "preact/hooks";
 import { kindInk } from "../model/color";
-import { formatFunction, functionOf, functionRows, isCode } from "../model/function";
+import { type FunctionId, formatFunction, functionOf, functionRows, isCode } from "../model/function";
 import { neighbours } from "../model/sandwich";
 import { type TopColumn, topRows } from "../model/top-rows";
 import { baseName, formatCount, formatNanos, formatShare } from "../model/units";
@@ -100,7 +100,7 @@ export function TopTable() {
                   <td class="binary" title={row.binary ?? ""}>
                     {row.binary === null ? "" : baseName(row.binary)}
                   </td>
-                  <Source file={row.file} line={row.line} />
+                  <Source row={row} />
                 </tr>
               ))}
               {last < rows.value.length && (
@@ -134,19 +134,24 @@ function Figure({ part, all, nanos }: { part: number; all: number; nanos: number
 }
 
 /** The end of a path says the most: the start gives way, the line number never. */
-function Source({ file, line }: { file: string | null; line: number | null }) {
+function Source({ row }: { row: FunctionId & { line: number | null } }) {
+  const { file, line } = row;
   if (file === null) return <td class="source" />;
   const suffix = line !== null && line > 0 ? `:${line}` : "";
   const name = baseName(file);
   return (
     <td class="source" title={`${file}${suffix}`}>
-      <span class="path">
+      <button
+        type="button"
+        class="link path"
+        onClick={() => navigate({ tab: "source", fn: formatFunction(row), line: null })}
+      >
         <span class="folder">{file.slice(0, file.length - name.length)}</span>
         <span class="file">
           {name}
           {suffix}
         </span>
-      </span>
+      </button>
     </td>
   );
 }
@@ -169,6 +174,9 @@ function Beside() {
         </button>
         <button type="button" class="button small" onClick={() => navigate({ tab: "sandwich" })}>
           Sandwich
+        </button>
+        <button type="button" class="button small" onClick={() => navigate({ tab: "source" })}>
+          Source
         </button>
         <button type="button" class="button small" onClick={() => navigate({ fn: null }, "replace")}>
           Close

@@ -1,0 +1,142 @@
+/** How well the code of each file is named: where names came from, why some are missing, and a command that helps. */
+
+import { useSignal } from "@preact/signals";
+import { AnsweredError, symbolize } from "../api/client";
+import type { Binary } from "../api/contract";
+import { baseName, formatCount, formatShare } from "../model/units";
+import { retryNow } from "../state/refresh";
+import { flame, questions } from "../state/store";
+import { CopyButton } from "./copy-button";
+import { Card } from "./quality";
+
+const SHOWN = 100;
+
+export function Binaries() {
+  const { answer } = questions.binaries.state.value;
+  if (answer === null) return null;
+  const rows = answer.binaries;
+  const frames = rows.reduce((sum, row) => sum + row.frames, 0);
+  const named = rows.reduce((sum, row) => sum + row.named, 0);
+  const samples = flame.value?.samples ?? 0;
+  return (
+    <Card
+      title="Binaries"
+      wide
+      figure={`${formatShare(named, frames)} of places named`}
+      good={named >= frames * 0.98}
+      about="Every file with samples in view, what lacks names first: where names were looked for, and what would help."
+    >
+      <SymbolizeAgain unnamed={frames - named} />
+      <div class="scroll-x">
+        <table class="facts binaries">
+          <thead>
+            <tr>
+              <th scope="col">File</th>
+              <th scope="col" class="number">
+                Samples
+              </th>
+              <th scope="col" class="number">
+                Named
+              </th>
+              <th scope="col">Names from</th>
+              <th scope="col">What is missing, and what helps</th>
+            </tr>
+          </thead>
+          <tbody>
+            {rows.slice(0, SHOWN).map((row) => (
+              <Row key={`${row.path} ${row.build_id}`} row={row} samples={samples} />
+            ))}
+          </tbody>
+        </table>
+      </div>
+      {rows.length > SHOWN && <p class="quiet">and {formatCount(rows.length - SHOWN)} more with fewer samples</p>}
+    </Card>
+  );
+}
+
+function Row({ row, samples }: { row: Binary; samples: number }) {
+  const { path, build_id, samples_self, frames, named, inlined_frames, sources, reason, remedy } = row;
+  return (
+    <tr>
+      <th scope="row" title={build_id === null ? path : `${path}\nbuild id ${build_id}`}>
+        {baseName(path)} {build_id !== null && <code class="quiet">{build_id.slice(0, 8)}</code>}
+      </th>
+      <td class="number">
+        {formatShare(samples_self, samples)} <span class="quiet">{formatCount(samples_self)}</span>
+      </td>
+      <td class="number" title={inlined_frames ? `and ${formatCount(inlined_frames)} inlined` : undefined}>
+        {formatShare(named, frames)}{" "}
+        <span class="quiet">
+          {formatCount(named)} of {formatCount(frames)}
+        </span>
+      </td>
+      <td>
+        <ul class="sources">
+          {sources.map(({ source, found }) => (
+            <li key={source} class={found === null ? "quiet" : "good"} title={found ?? "not found"}>
+              {found === null ? "✗" : "✓"} {SOURCES[source] ?? source}
+              <span class="visually-hidden">{found === null ? " not found" : " found"}</span>
+            </li>
+          ))}
+        </ul>
+      </td>
+      <td>
+        {reason} {remedy !== null && <CopyButton text={remedy} />}
+      </td>
+    </tr>
+  );
+}
+
+/** In the field's words. */
+const SOURCES: Readonly<Record<string, string>> = {
+  dwarf: "DWARF",
+  symtab: "symbols",
+  dynsym: "dynamic symbols",
+  gnu_debugdata: "mini debug info",
+  debug_file: "debug file",
+  dwz: "dwz",
+  dwo: "split DWARF",
+  debuginfod: "debuginfod",
+  go: "Go table",
+  perf_map: "perf map",
+  jitdump: "jitdump",
+  kallsyms: "kernel symbols",
+  bpf: "BPF programs",
+  vdso: "vDSO",
+};
+
+/** What a person installed since is found only when it is looked for again. */
+function SymbolizeAgain({ unnamed }: { unnamed: number }) {
+  const said = useSignal("");
+  const busy = useSignal(false);
+  const again = async (): Promise<void> => {
+    busy.value = true;
+    try {
+      const answer = await symbolize(AbortSignal.timeout(30_000));
+      said.value = answer.started
+        ? `Looking again for ${formatCount(answer.unnamed)} names; the figures follow as they are found.`
+        : "Nothing to be done: everything is named, or it is under way already.";
+      retryNow();
+    } catch (error) {
+      said.value =
+        error instanceof AnsweredError
+          ? `${error.problem.title}. ${error.problem.detail}`
+          : "The profiler does not answer.";
+    }
+    busy.value = false;
+  };
+  return (
+    <p class="again">
+      <button type="button" class="button small" disabled={busy.value} onClick={() => void again()}>
+        Look for names again
+      </button>{" "}
+      <span class="quiet" role="status">
+        {said.value !== ""
+          ? said.value
+          : unnamed > 0
+            ? `After debug files were installed: ${formatCount(unnamed)} places have no name.`
+            : ""}
+      </span>
+    </p>
+  );
+}

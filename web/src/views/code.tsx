@@ -1,0 +1,294 @@
+/**
+ * Source and assembly of the chosen function, each line with what it took: choosing a line marks its instructions, choosing an
+ * instruction its line. Shares are of the function. Where the text or the code is missing, it says why.
+ */
+
+import { type ReadonlySignal, signal, useComputed, useSignal } from "@preact/signals";
+import type { ComponentChildren } from "preact";
+import { useEffect, useRef } from "preact/hooks";
+import type { Instruction, SourceLine } from "../api/contract";
+import { hottest, nextHottest, sameFile } from "../model/code";
+import { formatFunction } from "../model/function";
+import { baseName, formatCount, formatShare } from "../model/units";
+import { assembly, codeFunction, codeLine, lineInstructions, source } from "../state/code";
+import { flame, navigate, view } from "../state/store";
+import type { CodePart } from "../state/view";
+import { FunctionPicker } from "./function-picker";
+import { reveal, useSight } from "./virtual-rows";
+
+const ROW = 20;
+const HEAD = 28;
+
+const PARTS: readonly { part: CodePart; label: string }[] = [
+  { part: "both", label: "Both" },
+  { part: "lines", label: "Source" },
+  { part: "assembly", label: "Assembly" },
+];
+
+export function Code() {
+  const chosen = codeFunction.value;
+  if (chosen === null) {
+    return (
+      <div class="empty">
+        <h2>Source and assembly of one function</h2>
+        <p>
+          Choose a function: here, with <kbd>a</kbd> on a frame of the graph, or in the table. Each line shows what it
+          took.
+        </p>
+        <FunctionPicker />
+      </div>
+    );
+  }
+  const { code } = view.value;
+  const total = source.value.answer?.total ?? assembly.value.answer?.total ?? 0;
+  return (
+    <div class="code-view">
+      <div class="filling">
+        <strong class="name">{chosen.name}</strong>
+        <span>
+          total <b>{formatShare(total, flame.value?.samples ?? 0)}</b>{" "}
+          <span class="quiet">{formatCount(total)} samples</span>
+        </span>
+        {view.value.box !== null && <span class="quiet">of the whole range, not of the box</span>}
+        <span class="gap" />
+        <FunctionPicker />
+        <div class="segments">
+          {PARTS.map(({ part, label }) => (
+            <button
+              type="button"
+              key={part}
+              aria-pressed={part === code}
+              onClick={() => navigate({ code: part }, "replace")}
+            >
+              {label}
+            </button>
+          ))}
+        </div>
+        <button
+          type="button"
+          class="button small"
+          onClick={() => navigate({ search: `"${chosen.name}"`, tab: "flame", zoom: null })}
+        >
+          In the flame graph
+        </button>
+        <button type="button" class="button small" onClick={() => navigate({ tab: "sandwich" })}>
+          Sandwich
+        </button>
+      </div>
+      <div class="code-parts">
+        {code !== "assembly" && <Lines key={`lines ${formatFunction(chosen)}`} />}
+        {code !== "lines" && <Assembly key={`assembly ${formatFunction(chosen)}`} />}
+      </div>
+    </div>
+  );
+}
+
+function Lines() {
+  const answer = useComputed(() => {
+    const found = source.value.answer;
+    return found?.function === codeFunction.value?.name ? found : null;
+  });
+  const rows = useComputed(() => answer.value?.lines ?? []);
+  const chosen = useComputed(() => rows.value.findIndex(({ line }) => line === codeLine.value));
+  const now = answer.value;
+  const where = now?.found ?? now?.file ?? null;
+  return (
+    <CodeTable
+      title="Source"
+      where={where}
+      reason={now === null ? trouble(source.value) : now.reason}
+      rows={rows}
+      total={now?.total ?? 0}
+      chosen={chosen}
+      linked={NONE}
+      choose={(i) => navigate({ line: rows.peek()[i].line }, "replace")}
+      mark={(row: SourceLine) => String(row.line)}
+      text={(row: SourceLine) => row.text ?? ""}
+      note={() => null}
+    />
+  );
+}
+
+function Assembly() {
+  const answer = useComputed(() => {
+    const found = assembly.value.answer;
+    return found?.function === codeFunction.value?.name ? found : null;
+  });
+  const rows = useComputed(() => answer.value?.instructions ?? []);
+  const at = useSignal(-1);
+  // A line chosen elsewhere: its heaviest instruction, unless the chosen one is of it.
+  const chosen = useComputed(() => {
+    const linked = lineInstructions.value;
+    if (linked.has(at.value) || (linked.size === 0 && at.value >= 0)) return at.value;
+    const places = [...linked];
+    return places.length > 0 ? places[hottest(places.map((i) => rows.value[i]))] : hottest(rows.value);
+  });
+  const now = answer.value;
+  return (
+    <CodeTable
+      title="Assembly"
+      where={now?.binary ?? null}
+      reason={now === null ? trouble(assembly.value) : now.reason}
+      rows={rows}
+      total={now?.total ?? 0}
+      chosen={chosen}
+      linked={lineInstructions}
+      choose={(i) => {
+        at.value = i;
+        const { file, line } = rows.peek()[i];
+        if (line !== null && sameFile(file, source.peek().answer?.file ?? null)) navigate({ line }, "replace");
+      }}
+      mark={(row: Instruction) => row.address.toString(16)}
+      text={(row: Instruction) => row.text}
+      note={(row: Instruction) => (row.line === null ? null : `${baseName(row.file ?? "")}:${row.line}`)}
+    />
+  );
+}
+
+function trouble(asked: typeof source.value | typeof assembly.value): string {
+  const { failure } = asked;
+  if (failure === null) return "Loading …";
+  if (failure.kind === "refused") return `${failure.problem.title}. ${failure.problem.detail}`;
+  return failure.kind === "malformed" ? failure.message : "The profiler does not answer.";
+}
+
+const NONE: ReadonlySignal<ReadonlySet<number>> = signal(new Set<number>());
+
+interface Row {
+  self: number;
+  total: number;
+}
+
+function CodeTable<R extends Row>(props: {
+  title: string;
+  where: string | null;
+  reason: string | null;
+  rows: ReadonlySignal<readonly R[]>;
+  /** Samples that are 100 %. */
+  total: number;
+  /** Place of the chosen row, or -1. */
+  chosen: ReadonlySignal<number>;
+  /** Places of rows that belong to what is chosen in the other list. */
+  linked: ReadonlySignal<ReadonlySet<number>>;
+  choose(row: number): void;
+  mark(row: R): string;
+  text(row: R): string;
+  note(row: R): ComponentChildren;
+}) {
+  const { title, rows, total, choose } = props;
+  const scroller = useRef<HTMLElement>(null);
+  const list = rows.value;
+  const chosen = props.chosen.value;
+  const sight = useSight(scroller, list.length, ROW);
+  const shown = useRef(false);
+  // What is chosen, here or in the other list, comes into sight: near the middle when it was far away.
+  useEffect(() => {
+    const element = scroller.current;
+    if (element === null || chosen < 0) return;
+    const first = !shown.current;
+    shown.current = true;
+    const far = first || Math.abs(chosen * ROW - element.scrollTop - element.clientHeight / 2) > element.clientHeight;
+    if (far) element.scrollTop = Math.max(0, chosen * ROW - element.clientHeight / 2);
+    else reveal(element, chosen, ROW, HEAD);
+  }, [chosen, list.length]);
+  const most = list.reduce((most, row) => Math.max(most, row.self), 0);
+  const keys = (event: KeyboardEvent): void => {
+    const by = { ArrowDown: 1, ArrowUp: -1, PageDown: 20, PageUp: -20 }[event.key];
+    const to =
+      by !== undefined ? chosen + by : event.key === "Home" ? 0 : event.key === "End" ? list.length - 1 : undefined;
+    if (to === undefined || list.length === 0 || event.altKey || event.ctrlKey || event.metaKey) return;
+    event.preventDefault();
+    choose(Math.max(0, Math.min(list.length - 1, to)));
+  };
+  return (
+    <section class="code-part" aria-label={title}>
+      <header>
+        <h3>{title}</h3>
+        {props.where !== null && (
+          <span class="quiet where" title={props.where}>
+            {props.where}
+          </span>
+        )}
+        <span class="gap" />
+        {most > 0 && (
+          <button type="button" class="button small" onClick={() => choose(nextHottest(list, chosen))}>
+            Next hot line
+          </button>
+        )}
+      </header>
+      {props.reason !== null && <p class="code-reason">{props.reason}</p>}
+      {list.length > 0 && (
+        <section
+          class="code-scroller"
+          ref={scroller}
+          // biome-ignore lint/a11y/noNoninteractiveTabindex: an area that scrolls must be reachable by keyboard
+          tabIndex={0}
+          aria-label={`${title}: arrow keys choose a line`}
+          onScroll={sight.onScroll}
+          onKeyDown={keys}
+          onClick={(event) => {
+            const row = (event.target as Element).closest<HTMLElement>("[data-row]")?.dataset.row;
+            if (row !== undefined && getSelection()?.isCollapsed !== false) choose(Number(row));
+          }}
+        >
+          <table class="code" aria-rowcount={list.length + 1}>
+            <thead>
+              <tr>
+                <th scope="col" class="weight">
+                  Self
+                </th>
+                <th scope="col" class="weight">
+                  Total
+                </th>
+                <th scope="col" class="mark">
+                  {title === "Source" ? "Line" : "Address"}
+                </th>
+                <th scope="col">Code</th>
+              </tr>
+            </thead>
+            <tbody>
+              {sight.first > 0 && <tr class="space" style={{ height: `${sight.first * ROW}px` }} />}
+              {list.slice(sight.first, sight.last).map((row, nth) => {
+                const i = sight.first + nth;
+                const note = props.note(row);
+                return (
+                  <tr
+                    key={i}
+                    data-row={i}
+                    aria-rowindex={i + 2}
+                    aria-current={i === chosen ? "true" : undefined}
+                    class={i === chosen ? "chosen" : props.linked.value.has(i) ? "linked" : ""}
+                  >
+                    <Weight part={row.self} total={total} most={most} />
+                    <Weight part={row.total} total={total} most={0} />
+                    <th scope="row" class="mark">
+                      {props.mark(row)}
+                    </th>
+                    <td class="code-text">
+                      {props.text(row)}
+                      {note !== null && <span class="quiet"> {note}</span>}
+                    </td>
+                  </tr>
+                );
+              })}
+              {sight.last < list.length && (
+                <tr class="space" style={{ height: `${(list.length - sight.last) * ROW}px` }} />
+              )}
+            </tbody>
+          </table>
+        </section>
+      )}
+    </section>
+  );
+}
+
+/** With a bar against the heaviest row. */
+function Weight({ part, total, most }: { part: number; total: number; most: number }) {
+  if (part === 0) return <td class="weight" />;
+  return (
+    <td class="weight" title={`${formatCount(part)} samples`}>
+      {most > 0 && <span class="bar" style={{ width: `${(part / most) * 100}%` }} />}
+      <span class="share">{formatShare(part, total)}</span>
+    </td>
+  );
+}
