@@ -2,6 +2,7 @@
 //!
 //! Everything is SIMULATED (see `host.rs`, `shapes.rs`) and goes through the store's own write interface. Three hosts live
 //! for a day, and the second goes on to thirty days. `SCALE=0.01` shortens all times; the goals below are judged at 1 only.
+//! `HOSTS="64 CPUs x 97"` runs those with this in their names; `KEEP=folder` keeps their days there.
 //!
 //! `make bench-store`, or `cargo run --release --example bench_store`. Exits with 1 when a goal is missed.
 
@@ -115,7 +116,8 @@ fn main() -> anyhow::Result<ExitCode> {
     let begun = Instant::now();
     let folder = tempfile::tempdir()?;
     let mut report = Report::default();
-    for (at, (kind, size)) in HOSTS.into_iter().enumerate() {
+    let only = std::env::var("HOSTS").unwrap_or_default();
+    for (at, (kind, size)) in HOSTS.into_iter().enumerate().filter(|(_, (kind, _))| kind.name.contains(&only)) {
         run(kind, Most(size), at == LONG_LIVED, scale, folder.path(), &mut report)?;
     }
     println!("\nin {:.0?}", begun.elapsed());
@@ -144,6 +146,9 @@ fn run(kind: Kind, size: Goal, long: bool, scale: Scale, folder: &Path, report: 
     report.add(format!("{name}: slowest window"), effort.slowest.as_secs_f64() * 1e3, "ms", Goal::None);
     report.add(format!("{name}: peak memory, host included"), peak_mib()?, "MiB", Goal::None);
     store.close()?;
+    if let Some(keep) = std::env::var_os("KEEP") {
+        std::fs::copy(&database, Path::new(&keep).join(format!("{name}.db")))?;
+    }
 
     let bytes = database.metadata()?.len() as f64 / effort.samples as f64;
     report.add(format!("{name}: file"), bytes, "B/sample", size);

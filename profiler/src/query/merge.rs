@@ -95,19 +95,25 @@ impl Counts {
         self.check()
     }
 
-    /// Adds what passes of a piece.
-    fn piece(&mut self, snapshot: &mut Snapshot<'_>, sieve: &mut Sieve<'_>, piece: &Piece) -> Result<(), QueryError> {
+    /// Adds what passes of pieces of one bundle.
+    fn pieces(
+        &mut self,
+        snapshot: &mut Snapshot<'_>,
+        sieve: &mut Sieve<'_>,
+        pieces: &[Piece],
+    ) -> Result<(), QueryError> {
+        let Some(piece) = pieces.first() else { return Ok(()) };
         if !sieve.is_open() {
             // Most pieces have nothing of a rare process: who is in one is read first.
             let mut some = false;
-            for group in snapshot.groups(piece)? {
+            for group in snapshot.candidates(pieces)? {
                 some = some || sieve.passes(snapshot, &group)?;
             }
             if !some {
                 return Ok(());
             }
         }
-        let stacks = snapshot.stacks(piece)?;
+        let stacks = snapshot.bundle(pieces)?;
         let mut places = vec![None; stacks.groups().len()];
         for (place, group) in places.iter_mut().zip(stacks.groups()) {
             if sieve.passes(snapshot, group)? {
@@ -143,9 +149,11 @@ pub(super) fn nanos_at(hz: u32) -> u64 {
 pub(super) fn merge(snapshot: &mut Snapshot<'_>, range: TimeRange, selector: &Selector) -> Result<Counts, QueryError> {
     let mut counts = Counts::default();
     let mut sieve = Sieve::new(selector);
-    for piece in snapshot.pieces(range, i64::MAX)? {
-        counts.length = counts.length.saturating_add(piece.numbers.length);
-        counts.piece(snapshot, &mut sieve, &piece)?;
+    let mut pieces = snapshot.pieces(range, i64::MAX)?;
+    pieces.sort_by_key(Piece::bundle);
+    for bundle in pieces.chunk_by(|a, b| a.bundle() == b.bundle()) {
+        counts.length = bundle.iter().fold(counts.length, |sum, piece| sum.saturating_add(piece.numbers.length));
+        counts.pieces(snapshot, &mut sieve, bundle)?;
     }
     Ok(counts)
 }

@@ -98,6 +98,32 @@ impl Profile {
         })
     }
 
+    /// The same entries with other numbers, without those of which there are none then.
+    pub(super) fn with_counts(&self, counts: &[u64]) -> Self {
+        let mut profile = Self::default();
+        for (group, span) in self.spans() {
+            for at in span.filter(|at| counts[*at] > 0) {
+                profile.push(group.key, self.stacks[at], counts[at]);
+            }
+        }
+        profile
+    }
+
+    /// The entries at some places, sorted, with other numbers.
+    pub(super) fn at(&self, places: &[u32], counts: &[u64]) -> Self {
+        let mut profile = Self::default();
+        let mut spans = self.spans();
+        let Some(mut span) = spans.next() else { return profile };
+        for (place, count) in places.iter().zip(counts) {
+            while *place as usize >= span.1.end {
+                let Some(next) = spans.next() else { return profile };
+                span = next;
+            }
+            profile.push(span.0.key, self.stacks[*place as usize], *count);
+        }
+        profile
+    }
+
     /// All samples.
     #[cfg(test)]
     pub(super) fn samples(&self) -> u64 {
@@ -290,9 +316,11 @@ pub(super) mod tests {
             entry(9, 2, StackEnd::FramePointerLost, 2, 1),
         ]);
         let end = StackEnd::FramePointerLost as u8;
-        let directory = [2, 2, 0, 7, 2, 2, 0, 3, 2, 2, 0, 0, end, 2, 0, 2, 1, 2, 0, 11, 1];
-        assert_eq!(profile.directory(Effort::Much), directory);
-        assert_eq!(profile.entries(Effort::Much), [2, 3, 0, 6, 6, 1, 3, 0, 9, 0, 0]);
+        let directory = [3, 2, 0, 7, 2, 2, 0, 3, 2, 2, 0, 0, end, 2, 0, 2, 1, 2, 0, 11, 1];
+        let written = profile.directory(Effort::Much);
+        assert_eq!(written[..written.len() - 4], directory);
+        let entries = profile.entries(Effort::Much);
+        assert_eq!(entries[..entries.len() - 4], [3, 3, 0, 6, 6, 1, 3, 0, 9, 0, 0]);
         assert_eq!(recode(&profile, Effort::Much).unwrap(), profile);
     }
 

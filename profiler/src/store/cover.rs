@@ -27,11 +27,26 @@ pub(crate) struct Piece {
     pub(crate) numbers: Numbers,
 }
 
+impl Piece {
+    /// Pieces with equal ones are read together: those whose samples are in one row.
+    pub(crate) const fn bundle(&self) -> (u8, i64, u8, u32) {
+        let (event, hz) = (self.event, self.hz);
+        match self.place {
+            Place::Rollup(id) => (0, id, event, hz),
+            Place::Part(_) => (1, Level::Hour.start_of(self.start), event, hz),
+            Place::Packed(_) => (2, Level::Minutes.start_of(self.start), event, hz),
+            Place::Fresh(id) => (3, id, event, hz),
+        }
+    }
+}
+
 /// Where a piece's stacks are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Place {
     /// This row of `rollup`.
     Rollup(i64),
+    /// This row of `rollup`, which has given its samples to its hour.
+    Part(i64),
     /// This row of `fresh`.
     Fresh(i64),
     /// This window in the roll-up of its five minutes.
@@ -42,7 +57,7 @@ impl Place {
     /// The row.
     pub(super) const fn id(self) -> i64 {
         match self {
-            Self::Rollup(id) | Self::Fresh(id) | Self::Packed(id) => id,
+            Self::Rollup(id) | Self::Part(id) | Self::Fresh(id) | Self::Packed(id) => id,
         }
     }
 }
@@ -83,7 +98,7 @@ impl Cover<'_> {
             return Ok(());
         }
         let mut select = self.conn.prepare_cached(&format!(
-            "SELECT id, start, event, hz, finest, windows, {COLUMNS} FROM rollup
+            "SELECT id, start, event, hz, finest, windows, length(stacks) = 0, {COLUMNS} FROM rollup
              WHERE level = ?1 AND start > ?2 AND start < ?3 ORDER BY start"
         ))?;
         let mut rows = select.query((level as u8, from.saturating_sub(level.length()), to))?;
@@ -138,11 +153,11 @@ impl Cover<'_> {
 
 fn rollup(level: Level, row: &Row<'_>) -> Result<Piece, StoreError> {
     Ok(Piece {
-        place: Place::Rollup(row.get(0)?),
+        place: if row.get(6)? { Place::Part(row.get(0)?) } else { Place::Rollup(row.get(0)?) },
         start: row.get(1)?,
         span: level.length(),
         event: row.get(2)?,
         hz: row.get(3)?,
-        numbers: Numbers::read(row, 6, row.get(5)?)?,
+        numbers: Numbers::read(row, 7, row.get(5)?)?,
     })
 }

@@ -79,7 +79,9 @@ fn mark(tx: &Transaction<'_>) -> Result<Needed, StoreError> {
         let sql = match piece.place {
             Place::Rollup(_) => "SELECT directory, stacks FROM rollup WHERE id = ?1",
             Place::Fresh(_) => "SELECT directory, stacks FROM fresh WHERE window = ?1",
-            Place::Packed(_) => return Err(StoreError::BadRow("all of time does not cover a roll-up")),
+            Place::Part(_) | Place::Packed(_) => {
+                return Err(StoreError::BadRow("all of time does not cover a roll-up"));
+            }
         };
         let profile = tx.prepare_cached(sql)?.query_row([piece.place.id()], |row| {
             Ok(Profile::decode(row.get_ref(0)?.as_blob()?, row.get_ref(1)?.as_blob()?))

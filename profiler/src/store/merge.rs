@@ -32,18 +32,18 @@ fn next_key(parts: &[Profile], cursors: &[(usize, usize)]) -> Option<GroupKey> {
 
 /// The place of each entry of `part` in `whole`, which holds them all.
 #[must_use]
-pub(super) fn ranks(part: &Profile, whole: &Profile) -> Vec<u32> {
-    let mut ranks = Vec::with_capacity(part.stacks.len());
+pub(super) fn places(part: &Profile, whole: &Profile) -> Vec<u32> {
+    let mut places = Vec::with_capacity(part.stacks.len());
     let mut spans = whole.spans();
     for (group, span) in part.spans() {
-        let Some((_, mut place)) = spans.find(|(other, _)| other.key == group.key) else { break };
+        let Some((_, mut rest)) = spans.find(|(other, _)| other.key == group.key) else { break };
         for stack in &part.stacks[span] {
-            let Some(at) = place.find(|at| whole.stacks[*at] == *stack) else { break };
-            ranks.push(at as u32);
+            let Some(at) = rest.find(|at| whole.stacks[*at] == *stack) else { break };
+            places.push(at as u32);
         }
     }
-    debug_assert_eq!(ranks.len(), part.stacks.len(), "a part is in its whole");
-    ranks
+    debug_assert_eq!(places.len(), part.stacks.len(), "a part is in its whole");
+    places
 }
 
 #[cfg(test)]
@@ -65,10 +65,10 @@ mod tests {
             let (left, right) = profiles.split_at(cut.min(profiles.len()));
             prop_assert_eq!(&merge(&[merge(left), merge(right)]), &whole);
             for part in &profiles {
-                let ranks = ranks(part, &whole);
-                let found: Vec<_> = ranks.iter().map(|rank| whole.stacks[*rank as usize]).collect();
+                let places = places(part, &whole);
+                let found: Vec<_> = places.iter().map(|place| whole.stacks[*place as usize]).collect();
                 prop_assert_eq!(&found, &part.stacks);
-                prop_assert!(ranks.is_sorted_by(|a, b| a < b));
+                prop_assert!(places.is_sorted_by(|a, b| a < b));
             }
         }
     }

@@ -6,6 +6,8 @@
 //! What is closed is decided by the windows, not by a clock: five minutes are closed when the window written last ended outside
 //! them. When the wall clock steps back, windows come into pieces that are rolled up already; these then grow, on every level.
 //!
+//! An hour takes the samples of its five minutes over, and says which were whose: see [`super::rollup_row`].
+//!
 //! Invariants: a roll-up holds exactly the packed windows whose wall-clock start lies in its time, of its way of sampling. Where
 //! a piece of time has a row of one level, everything packed in it is in rows of that level.
 
@@ -15,13 +17,11 @@ use rusqlite::{OptionalExtension, Transaction, params_from_iter};
 use super::codec::Profile;
 use super::columns::Effort;
 use super::level::Level;
-use super::merge::{merge, ranks};
+use super::merge::{merge, places};
 use super::numbers::{ALL_COLUMNS, COLUMNS, Numbers};
-use super::split::Split;
+use super::rollup_row::{RollupRow, Way, give, take_back};
+use super::split::{Share, Split};
 use super::{Store, StoreError, hour_leaf, retention};
-
-/// A way of sampling: event and frequency. Samples of different ways stand for different times.
-type Way = (u8, u32);
 
 /// What is added to a roll-up.
 #[derive(Default)]
@@ -129,16 +129,21 @@ fn pack_way(tx: &Transaction<'_>, start: i64, way: Way, windows: &[Fresh]) -> Re
         ..Sum::default()
     };
     windows.iter().for_each(|window| sum.numbers.add(&window.numbers));
-    let (mut whole, mut split) = (sum.profile.clone(), Some(Split::default()));
+    let (mut whole, mut parts) = (sum.profile.clone(), Some(Vec::new()));
     if let Some(known) = &known {
-        whole = merge(&[known.profile.clone(), whole]);
-        split = known.split.clone().map(|split| split.moved(&ranks(&known.profile, &whole)));
+        whole = merge(&[known.row.whole.clone(), whole]);
+        let moved = places(&known.row.whole, &whole);
+        parts = known.row.split.as_ref().map(|split| split.shares(&known.row.whole));
+        for place in parts.iter_mut().flatten().flat_map(|(_, share)| &mut share.places) {
+            *place = moved[*place as usize];
+        }
     }
-    if let Some(split) = &mut split {
-        windows
-            .iter()
-            .for_each(|window| split.push(window.id, &ranks(&window.profile, &whole), &window.profile.counts));
+    if let Some(parts) = &mut parts {
+        parts.extend(windows.iter().map(|Fresh { id, profile, .. }| {
+            (*id, Share { places: places(profile, &whole), counts: profile.counts.clone() })
+        }));
     }
+    let split = parts.map(|parts| Split::new(&whole, parts)).transpose()?;
     let mut numbers = known.as_ref().map(|known| known.numbers.clone()).unwrap_or_default();
     numbers.add(&sum.numbers);
     let finest = known.as_ref().is_some_and(|known| known.finest);
@@ -166,17 +171,25 @@ fn roll_up(tx: &Transaction<'_>, level: Level, start: i64) -> Result<(), StoreEr
     )?;
     let ways = ways.query_map((finer as u8, start, level.end_of(start)), |row| Ok((row.get(0)?, row.get(1)?)))?;
     for way in ways.collect::<Result<Vec<Way>, _>>()? {
-        let mut sum = Sum::default();
+        let (mut sum, mut parts) = (Sum::default(), Vec::new());
         let mut select = tx.prepare_cached(&format!(
-            "SELECT windows, directory, stacks, {COLUMNS} FROM rollup
+            "SELECT windows, id, directory, stacks, {COLUMNS} FROM rollup
              WHERE level = ?1 AND start >= ?2 AND start < ?3 AND event = ?4 AND hz = ?5 AND rolled = 0 ORDER BY start"
         ))?;
         let mut rows = select.query((finer as u8, start, level.end_of(start), way.0, way.1))?;
         while let Some(row) = rows.next()? {
             let blob = |at: usize| row.get_ref(at)?.as_blob().map_err(rusqlite::Error::from);
-            sum.add(&Numbers::read(row, 3, row.get(0)?)?, Profile::decode(blob(1)?, blob(2)?)?);
+            let profile = Profile::decode(blob(2)?, blob(3)?)?;
+            if level == Level::Hour {
+                parts.push((row.get(1)?, profile.clone()));
+            }
+            sum.add(&Numbers::read(row, 4, row.get(0)?)?, profile);
         }
-        grow(tx, level, start, way, &sum)?;
+        // A row that grows is the sum of more than these.
+        let is_new = grow(tx, level, start, way, &sum)?;
+        if is_new && level == Level::Hour {
+            give(tx, (level, start, way), &sum.profile, parts)?;
+        }
         tx.prepare_cached(
             "UPDATE rollup SET rolled = 1 WHERE level = ?1 AND start >= ?2 AND start < ?3 AND event = ?4 AND hz = ?5",
         )?
@@ -205,52 +218,41 @@ fn lift(tx: &Transaction<'_>, level: Level, start: i64, way: Way, sum: &Sum) -> 
     lift(tx, coarser, above, way, sum)
 }
 
-/// Adds to a row of an hour or a day, or makes it.
-fn grow(tx: &Transaction<'_>, level: Level, start: i64, way: Way, sum: &Sum) -> Result<(), StoreError> {
+/// Adds to a row of an hour or a day, or makes it: `true` when it is new and may be split.
+fn grow(tx: &Transaction<'_>, level: Level, start: i64, way: Way, sum: &Sum) -> Result<bool, StoreError> {
     let Some(known) = Known::find(tx, level, start, way)? else {
         // A piece of time is the finest one for all ways of sampling or for none.
         let finest = tx
             .prepare_cached("SELECT ifnull(max(finest), 0) FROM rollup WHERE level = ?1 AND start = ?2")?
             .query_row((level as u8, start), |row| row.get(0))?;
-        return write(
-            tx,
-            level,
-            start,
-            way,
-            &Row { numbers: &sum.numbers, profile: &sum.profile, split: None, finest },
-        );
+        write(tx, level, start, way, &Row { numbers: &sum.numbers, profile: &sum.profile, split: None, finest })?;
+        return Ok(!finest);
     };
+    take_back(tx, &known.row)?;
     let mut numbers = known.numbers;
     numbers.add(&sum.numbers);
-    let profile = merge(&[known.profile, sum.profile.clone()]);
-    write(tx, level, start, way, &Row { numbers: &numbers, profile: &profile, split: None, finest: known.finest })
+    let profile = merge(&[known.row.whole, sum.profile.clone()]);
+    write(tx, level, start, way, &Row { numbers: &numbers, profile: &profile, split: None, finest: known.finest })?;
+    Ok(false)
 }
 
 /// A roll-up that is there already.
 struct Known {
     finest: bool,
     numbers: Numbers,
-    profile: Profile,
-    split: Option<Split>,
+    row: RollupRow,
 }
 
 impl Known {
     fn find(tx: &Transaction<'_>, level: Level, start: i64, way: Way) -> Result<Option<Self>, StoreError> {
         let mut select = tx.prepare_cached(&format!(
-            "SELECT finest, windows, directory, stacks, split, {COLUMNS} FROM rollup
+            "SELECT finest, windows, {COLUMNS} FROM rollup
              WHERE level = ?1 AND start = ?2 AND event = ?3 AND hz = ?4"
         ))?;
         let mut rows = select.query((level as u8, start, way.0, way.1))?;
         let Some(row) = rows.next()? else { return Ok(None) };
-        let blob = |at: usize| row.get_ref(at)?.as_blob().map_err(rusqlite::Error::from);
-        let profile = Profile::decode(blob(2)?, blob(3)?)?;
-        let split = row.get_ref(4)?.as_blob_or_null().map_err(rusqlite::Error::from)?;
-        Ok(Some(Self {
-            finest: row.get(0)?,
-            numbers: Numbers::read(row, 5, row.get(1)?)?,
-            split: split.map(|blob| Split::decode(blob, profile.stacks.len())).transpose()?,
-            profile,
-        }))
+        let (finest, numbers) = (row.get(0)?, Numbers::read(row, 2, row.get(1)?)?);
+        Ok(RollupRow::read(tx, level, start, way)?.map(|row| Self { finest, numbers, row }))
     }
 }
 

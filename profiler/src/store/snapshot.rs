@@ -1,5 +1,6 @@
 //! One question's view of the database: the rows that `query` asks for, all of one moment.
 
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
@@ -11,7 +12,8 @@ use super::function_tree::{FunctionId, FunctionTree};
 use super::level::Level;
 use super::name_cache::{CachedFrame, NameCache, PlacedFrame};
 use super::process_cache::{ProcessCache, ProcessRow};
-use super::split::Split;
+use super::rollup_row::{self, RollupRow, Way};
+use super::split::Share;
 use super::stack_page::StackNode;
 use super::{StackId, StoreError, times};
 use crate::profile::{Demangle, Frame, LossCause, Losses, StackEnd, TimeRange, WallNanos};
@@ -44,16 +46,10 @@ pub(crate) struct Snapshot<'a> {
     pub(super) tx: Transaction<'a>,
     caches: &'a mut Caches,
     stop: &'a AtomicBool,
-    /// The roll-up that windows were taken out of last.
-    opened: Option<Opened>,
-}
-
-/// A roll-up of five minutes whose windows are asked for.
-struct Opened {
-    start: i64,
-    way: (u8, u32),
-    whole: Profile,
-    split: Split,
+    /// The rows that parts were taken out of last, one of each level.
+    opened: Vec<Rc<RollupRow>>,
+    /// All windows of the row with this number, once one of them was asked for.
+    windows: Option<(i64, Vec<(i64, Share)>)>,
 }
 
 /// The stacks of a piece.
@@ -101,7 +97,7 @@ impl<'a> Snapshot<'a> {
         stop: &'a AtomicBool,
     ) -> Result<Self, StoreError> {
         caches.tree.begin(&tx, &mut caches.names, demangle)?;
-        Ok(Self { tx, caches, stop, opened: None })
+        Ok(Self { tx, caches, stop, opened: Vec::new(), windows: None })
     }
 
     /// Fails once the question was interrupted; for loops that do not ask the database.
@@ -118,7 +114,7 @@ impl<'a> Snapshot<'a> {
     /// Who has samples in a piece.
     pub(crate) fn groups(&mut self, piece: &Piece) -> Result<Vec<Group>, StoreError> {
         let sql = match piece.place {
-            Place::Rollup(_) => "SELECT directory FROM rollup WHERE id = ?1",
+            Place::Rollup(_) | Place::Part(_) => "SELECT directory FROM rollup WHERE id = ?1",
             Place::Fresh(_) => "SELECT directory FROM fresh WHERE window = ?1",
             Place::Packed(window) => return Ok(self.window(piece, window)?.groups),
         };
@@ -127,12 +123,38 @@ impl<'a> Snapshot<'a> {
         Ok(groups.ok_or(StoreError::BadRow("a window without its samples"))??)
     }
 
+    /// Who may have samples in pieces of one bundle.
+    pub(crate) fn candidates(&mut self, pieces: &[Piece]) -> Result<Vec<Group>, StoreError> {
+        let Some(first) = pieces.first() else { return Ok(Vec::new()) };
+        let level = match first.place {
+            Place::Packed(_) => Level::Minutes,
+            Place::Part(_) if pieces.len() > 1 => Level::Hour,
+            _ => return self.groups(first),
+        };
+        rollup_row::directory(&self.tx, level, level.start_of(first.start), (first.event, first.hz))
+    }
+
+    /// The stacks of pieces of one bundle together.
+    pub(crate) fn bundle(&mut self, pieces: &[Piece]) -> Result<Stacks, StoreError> {
+        self.check()?;
+        let Some(first) = pieces.first() else { return Ok(Stacks::Listed(Profile::default())) };
+        let level = match first.place {
+            Place::Packed(_) => Level::Minutes,
+            Place::Part(_) => Level::Hour,
+            _ => return self.stacks(first),
+        };
+        let row = self.open(level, level.start_of(first.start), (first.event, first.hz))?;
+        let ids: Vec<_> = pieces.iter().map(|piece| piece.place.id()).collect();
+        Ok(Stacks::Listed(row.sum(&ids)?))
+    }
+
     /// The stacks of a piece.
     pub(crate) fn stacks(&mut self, piece: &Piece) -> Result<Stacks, StoreError> {
         self.check()?;
         let sql = match piece.place {
             Place::Rollup(_) => "SELECT directory, stacks FROM rollup WHERE id = ?1",
             Place::Fresh(_) => "SELECT directory, stacks FROM fresh WHERE window = ?1",
+            Place::Part(_) => return self.bundle(std::slice::from_ref(piece)),
             Place::Packed(window) => return Ok(Stacks::Listed(self.window(piece, window)?)),
         };
         let blobs = |row: &Row<'_>| {
@@ -178,29 +200,22 @@ impl<'a> Snapshot<'a> {
         Ok(true)
     }
 
-    /// One window out of a roll-up.
+    /// One window out of a roll-up. Who asks for one will ask for the next one too.
     fn window(&mut self, piece: &Piece, window: i64) -> Result<Profile, StoreError> {
-        let (start, way) = (Level::Minutes.start_of(piece.start), (piece.event, piece.hz));
-        let opened = match self.opened.take() {
-            Some(opened) if (opened.start, opened.way) == (start, way) => opened,
-            _ => self.open(start, way)?,
+        let row = self.open(Level::Minutes, Level::Minutes.start_of(piece.start), (piece.event, piece.hz))?;
+        let shares = match self.windows.take() {
+            Some((id, shares)) if id == row.id => shares,
+            _ => row.split.as_ref().map(|split| split.shares(&row.whole)).unwrap_or_default(),
         };
-        let found = opened.split.windows().find(|(id, ..)| *id == window);
-        let profile = found.map(|(_, ranks, counts)| Split::profile(&opened.whole, ranks, counts));
-        self.opened = Some(opened);
+        let found = shares.iter().find(|(id, _)| *id == window);
+        let profile = found.map(|(_, share)| row.whole.at(&share.places, &share.counts));
+        self.windows = Some((row.id, shares));
         profile.ok_or(StoreError::BadRow("a packed window is not in its roll-up"))
     }
 
-    fn open(&self, start: i64, way: (u8, u32)) -> Result<Opened, StoreError> {
-        let mut select = self.tx.prepare_cached(
-            "SELECT directory, stacks, split FROM rollup WHERE level = ?1 AND start = ?2 AND event = ?3 AND hz = ?4",
-        )?;
-        let mut rows = select.query((Level::Minutes as u8, start, way.0, way.1))?;
-        let row = rows.next()?.ok_or(StoreError::BadRow("a packed window without its roll-up"))?;
-        let blob = |at: usize| row.get_ref(at)?.as_blob().map_err(rusqlite::Error::from);
-        let whole = Profile::decode(blob(0)?, blob(1)?)?;
-        let split = Split::decode(blob(2)?, whole.stacks.len())?;
-        Ok(Opened { start, way, whole, split })
+    /// A row whose parts are asked for.
+    fn open(&mut self, level: Level, start: i64, way: Way) -> Result<Rc<RollupRow>, StoreError> {
+        open(&self.tx, &mut self.opened, level, start, way)
     }
 
     /// The labels of a process, as texts for [`Self::text`].
@@ -292,6 +307,23 @@ impl<'a> Snapshot<'a> {
         let span = from.zip(to).map(|(from, to)| TimeRange { from: WallNanos(from), to: WallNanos(to) });
         Ok((sums, span))
     }
+}
+
+fn open(
+    tx: &Transaction<'_>,
+    opened: &mut Vec<Rc<RollupRow>>,
+    level: Level,
+    start: i64,
+    way: Way,
+) -> Result<Rc<RollupRow>, StoreError> {
+    if let Some(row) = opened.iter().find(|row| (row.level, row.start, row.way) == (level, start, way)) {
+        return Ok(Rc::clone(row));
+    }
+    let row = RollupRow::find(tx, level, start, way, |level, start| open(tx, opened, level, start, way))?;
+    let row = Rc::new(row.ok_or(StoreError::BadRow("a packed window without its roll-up"))?);
+    opened.retain(|other| other.level != level);
+    opened.push(Rc::clone(&row));
+    Ok(row)
 }
 
 /// Counts are never negative; a damaged row may be.

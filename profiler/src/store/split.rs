@@ -1,118 +1,264 @@
-//! Which of a roll-up's samples belong to which of its windows: ten-second detail at half the bytes of windows kept apart. Pure.
+//! Which of a roll-up's samples belong to which of its parts: windows of five minutes, five minutes of an hour. Pure.
+//!
+//! The roll-up says whose, which stacks and how many in all. What is left to say is where in its time they were: the time is
+//! halved, and halved again, and each time it is written how many of each entry's samples were in the first half
+//! ([`super::halves`]). That is what it takes and no more: half the bytes of parts kept as lists of entries and numbers.
 //!
 //! ```text
-//! columns: window id - the one before, entries of each window | place in the roll-up - the one before | samples - 1
+//! version=3   number of parts   { id - the one before } *   { bytes   a division, the whole first, then its first half.. } *   check
 //! ```
 //!
-//! The roll-up lists who and which stacks once; a window is places in that list, most of them a few steps apart.
+//! Each division is written by itself, so some parts that lie side by side, as a question wants them, are added up by reading as
+//! many divisions as there are halvings. Version 2 listed the places of each window's entries in the roll-up; it is still read.
 //!
-//! Invariant: the windows add up to the roll-up.
+//! Invariant: the parts add up to the roll-up, whatever the bytes say.
 
-use super::codec::{BadBlob, Profile};
-use super::columns::{self, Effort};
+use super::codec::{BadBlob, Group, Profile};
+use super::columns;
+use super::halves::{Halves, Sides};
+use super::range_coder::{Reader, Writer};
 use super::varint::{put, put_signed, take, take_signed, take_u32};
 
-/// The windows of a roll-up.
+const VERSION: u8 = 3;
+/// The version that listed windows.
+const LISTS: u8 = 2;
+/// More parts than there can be: windows of a tenth of a second.
+const MOST_PARTS: usize = 3_000;
+
+/// Some samples of some entries: places in the roll-up, sorted, and how many.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Split {
-    windows: Vec<Part>,
-    /// Places in the roll-up, one window's after the other's, sorted within each.
-    ranks: Vec<u32>,
-    counts: Vec<u64>,
+pub(super) struct Share {
+    pub(super) places: Vec<u32>,
+    pub(super) counts: Vec<u64>,
 }
 
-/// One window of a [`Split`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Part {
-    window: i64,
-    entries: u32,
+/// The divisions of a roll-up.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Split {
+    parts: Vec<i64>,
+    /// One less than parts.
+    divisions: Vec<Vec<u8>>,
 }
 
 impl Split {
-    /// Adds a window, after all others.
-    pub(super) fn push(&mut self, window: i64, ranks: &[u32], counts: &[u64]) {
-        self.windows.push(Part { window, entries: ranks.len() as u32 });
-        self.ranks.extend_from_slice(ranks);
-        self.counts.extend_from_slice(counts);
-    }
-
-    /// Each window's id, with its places and samples.
-    pub(crate) fn windows(&self) -> impl Iterator<Item = (i64, &[u32], &[u64])> {
-        let mut at = 0;
-        self.windows.iter().map(move |part| {
-            let span = at..at + part.entries as usize;
-            at = span.end;
-            (part.window, &self.ranks[span.clone()], &self.counts[span])
-        })
-    }
-
-    /// The same windows in a roll-up that has grown: `places` says where its entries are now.
-    pub(super) fn moved(mut self, places: &[u32]) -> Self {
-        self.ranks.iter_mut().for_each(|rank| *rank = places[*rank as usize]);
-        self
-    }
-
-    /// The profile of one window of `whole`.
-    pub(super) fn profile(whole: &Profile, ranks: &[u32], counts: &[u64]) -> Profile {
-        let mut profile = Profile::default();
-        let mut spans = whole.spans();
-        let Some(mut place) = spans.next() else { return profile };
-        for (rank, count) in ranks.iter().zip(counts) {
-            while *rank as usize >= place.1.end {
-                let Some(next) = spans.next() else { return profile };
-                place = next;
-            }
-            profile.push(place.0.key, whole.stacks[*rank as usize], *count);
+    /// Of a roll-up into parts: ids with their shares, in order of time. Without parts nothing is said about it.
+    pub(super) fn new(whole: &Profile, parts: Vec<(i64, Share)>) -> Result<Self, BadBlob> {
+        let (ids, mut shares): (Vec<_>, Vec<_>) = parts.into_iter().unzip();
+        let mut split = Self { divisions: vec![Vec::new(); ids.len().saturating_sub(1)], parts: ids };
+        if shares.is_empty() {
+            return Ok(split);
         }
-        profile
+        let sum = split.divide(&whole.groups, &mut shares, 0);
+        // A reader knows the sum from the roll-up.
+        let as_whole = sum.counts == whole.counts && sum.places.iter().copied().eq(0..whole.stacks.len() as u32);
+        if as_whole { Ok(split) } else { Err(BadBlob("parts do not add up to their roll-up")) }
+    }
+
+    /// Writes the division of some parts, the `at`th one, and those below; gives their sum.
+    fn divide(&mut self, groups: &[Group], shares: &mut [Share], at: usize) -> Share {
+        if let [share] = shares {
+            return std::mem::take(share);
+        }
+        let parts = shares.len();
+        let (first, second) = shares.split_at_mut(parts / 2);
+        let second_at = at + first.len();
+        let (first, second) = (self.divide(groups, first, at + 1), self.divide(groups, second, second_at));
+        let mut whole = Share::default();
+        let (mut writer, mut halves) = (Writer::new(), Halves::new(parts as u32 / 2, parts as u32));
+        let mut sides = SidesOf::new(groups);
+        let (mut a, mut b) = (0, 0);
+        loop {
+            let (in_first, in_second) = (first.places.get(a), second.places.get(b));
+            let Some(&place) = [in_first, in_second].into_iter().flatten().min() else { break };
+            let count = |share: &Share, at: &mut usize, here: bool| {
+                let n = if here { share.counts[*at] } else { 0 };
+                *at += usize::from(here);
+                n
+            };
+            let (here, there) = (in_first == Some(&place), in_second == Some(&place));
+            let n = count(&first, &mut a, here);
+            let all = n.saturating_add(count(&second, &mut b, there));
+            halves.code(&mut writer, sides.at(place), all, n);
+            whole.places.push(place);
+            whole.counts.push(all);
+        }
+        self.divisions[at] = writer.finish();
+        whole
+    }
+
+    /// All parts, with their shares of `whole`.
+    pub(super) fn shares(&self, whole: &Profile) -> Vec<(i64, Share)> {
+        let mut shares = Vec::with_capacity(self.parts.len());
+        self.walk(
+            whole,
+            |parts| if parts.len() == 1 { Want::All } else { Want::Some },
+            |parts, share| {
+                shares.push((parts[0], share));
+            },
+        );
+        shares
+    }
+
+    /// The sum of those parts of `whole` that are wanted.
+    pub(super) fn sum(&self, whole: &Profile, wanted: impl Fn(i64) -> bool) -> Profile {
+        let mut sums = vec![0; whole.stacks.len()];
+        let want = |parts: &[i64]| match parts.iter().filter(|id| wanted(**id)).count() {
+            0 => Want::Nothing,
+            n if n == parts.len() => Want::All,
+            _ => Want::Some,
+        };
+        self.walk(whole, want, |_, share| {
+            share.places.iter().zip(&share.counts).for_each(|(place, n)| sums[*place as usize] += n);
+        });
+        whole.with_counts(&sums)
+    }
+
+    /// Is this a part.
+    pub(super) fn has(&self, id: i64) -> bool {
+        self.parts.contains(&id)
+    }
+
+    fn walk(&self, whole: &Profile, want: impl Fn(&[i64]) -> Want, mut take: impl FnMut(&[i64], Share)) {
+        let share = Share { places: (0..whole.stacks.len() as u32).collect(), counts: whole.counts.clone() };
+        if !self.parts.is_empty() {
+            self.descend(&whole.groups, (0, self.parts.len()), 0, share, &want, &mut take);
+        }
+    }
+
+    fn descend(
+        &self,
+        groups: &[Group],
+        (from, to): (usize, usize),
+        at: usize,
+        share: Share,
+        want: &impl Fn(&[i64]) -> Want,
+        take: &mut impl FnMut(&[i64], Share),
+    ) {
+        let parts = &self.parts[from..to];
+        match want(parts) {
+            Want::Nothing => return,
+            Want::All => return take(parts, share),
+            Want::Some => {}
+        }
+        let (middle, second_at) = (from + parts.len() / 2, at + parts.len() / 2);
+        let wants = [(from, middle), (middle, to)].map(|(from, to)| want(&self.parts[from..to]) != Want::Nothing);
+        let mut halves = Halves::new(parts.len() as u32 / 2, parts.len() as u32);
+        let (mut reader, mut sides) = (Reader::new(&self.divisions[at]), SidesOf::new(groups));
+        let (mut first, mut second) = (Share::default(), Share::default());
+        for (place, all) in share.places.into_iter().zip(share.counts) {
+            let n = halves.code(&mut reader, sides.at(place), all, 0);
+            for (half, n) in [(&mut first, n), (&mut second, all - n)] {
+                if n > 0 {
+                    half.places.push(place);
+                    half.counts.push(n);
+                }
+            }
+        }
+        if wants[0] {
+            self.descend(groups, (from, middle), at + 1, first, want, take);
+        }
+        if wants[1] {
+            self.descend(groups, (middle, to), second_at, second, want, take);
+        }
     }
 
     /// The blob.
     #[must_use]
     pub(super) fn encode(&self) -> Vec<u8> {
-        let mut columns = [const { Vec::new() }; 3];
+        let mut blob = vec![VERSION];
+        put(&mut blob, self.parts.len() as u64);
         let mut before = 0;
-        for (window, ranks, counts) in self.windows() {
-            put_signed(&mut columns[0], window - before);
-            put(&mut columns[0], ranks.len() as u64);
-            before = window;
-            let mut next = 0;
-            for rank in ranks {
-                put(&mut columns[1], u64::from(rank - next));
-                next = rank + 1;
-            }
-            counts.iter().for_each(|count| put(&mut columns[2], count - 1));
+        for id in &self.parts {
+            put_signed(&mut blob, id.wrapping_sub(before));
+            before = *id;
         }
-        columns::pack(&columns, Effort::Much)
+        for division in &self.divisions {
+            put(&mut blob, division.len() as u64);
+            blob.extend_from_slice(division);
+        }
+        columns::seal(&mut blob);
+        blob
     }
 
-    /// From the blob of a roll-up with so many entries.
-    pub(super) fn decode(blob: &[u8], entries: usize) -> Result<Self, BadBlob> {
-        let columns = columns::unpack::<3>(blob)?;
-        let [mut windows, mut gaps, mut counts] = columns.each_ref().map(|column| &column[..]);
-        let mut split = Self {
-            windows: Vec::new(),
-            ranks: Vec::with_capacity(gaps.len()),
-            counts: Vec::with_capacity(counts.len()),
-        };
-        let mut window = 0_i64;
-        while !windows.is_empty() {
-            window = window.checked_add(take_signed(&mut windows)?).ok_or(BadBlob("window out of range"))?;
-            let part = Part { window, entries: take_u32(&mut windows)? };
-            split.windows.push(part);
-            let mut next = 0_usize;
-            for _ in 0..part.entries {
-                let rank = next.saturating_add(take_u32(&mut gaps)? as usize);
-                if rank >= entries {
-                    return Err(BadBlob("a window's entry is not in the roll-up"));
-                }
-                split.ranks.push(rank as u32);
-                split.counts.push(take(&mut counts)?.checked_add(1).ok_or(BadBlob("number too large"))?);
-                next = rank + 1;
-            }
+    /// From the blob of a roll-up.
+    pub(super) fn decode(blob: &[u8], whole: &Profile) -> Result<Self, BadBlob> {
+        if blob.first() == Some(&LISTS) {
+            return lists(blob, whole);
         }
-        if gaps.is_empty() && counts.is_empty() { Ok(split) } else { Err(BadBlob("columns of different lengths")) }
+        let mut rest = columns::unseal(blob, VERSION)?;
+        let many = |n: u64| usize::try_from(n).ok().filter(|n| *n <= MOST_PARTS).ok_or(BadBlob("too many parts"));
+        let mut split = Self::default();
+        let mut id = 0_i64;
+        for _ in 0..many(take(&mut rest)?)? {
+            id = id.wrapping_add(take_signed(&mut rest)?);
+            split.parts.push(id);
+        }
+        for _ in 1..split.parts.len() {
+            let length = take_u32(&mut rest)? as usize;
+            let (division, tail) = rest.split_at_checked(length).ok_or(BadBlob("cut short"))?;
+            split.divisions.push(division.to_vec());
+            rest = tail;
+        }
+        if rest.is_empty() { Ok(split) } else { Err(BadBlob("more divisions than there should be")) }
     }
+}
+
+/// What is wanted of some parts.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Want {
+    Nothing,
+    All,
+    Some,
+}
+
+/// The sides that the group of a place has been on; places come in order.
+struct SidesOf<'a> {
+    groups: std::slice::Iter<'a, Group>,
+    end: u32,
+    sides: Sides,
+}
+
+impl<'a> SidesOf<'a> {
+    fn new(groups: &'a [Group]) -> Self {
+        Self { groups: groups.iter(), end: 0, sides: Sides::default() }
+    }
+
+    #[inline]
+    fn at(&mut self, place: u32) -> &mut Sides {
+        while place >= self.end
+            && let Some(group) = self.groups.next()
+        {
+            self.end = self.end.saturating_add(group.entries);
+            self.sides = Sides::default();
+        }
+        &mut self.sides
+    }
+}
+
+/// Version 2: columns of window id - the one before, entries of each window | place - the one before | samples - 1.
+fn lists(blob: &[u8], whole: &Profile) -> Result<Split, BadBlob> {
+    let columns = columns::unpack::<3>(blob)?;
+    let [mut windows, mut gaps, mut counts] = columns.each_ref().map(|column| &column[..]);
+    let mut parts = Vec::new();
+    let mut window = 0_i64;
+    while !windows.is_empty() {
+        window = window.checked_add(take_signed(&mut windows)?).ok_or(BadBlob("window out of range"))?;
+        let (mut share, mut next) = (Share::default(), 0_usize);
+        for _ in 0..take_u32(&mut windows)? {
+            let place = next.saturating_add(take_u32(&mut gaps)? as usize);
+            if place >= whole.stacks.len() {
+                return Err(BadBlob("a window's entry is not in the roll-up"));
+            }
+            share.places.push(place as u32);
+            share.counts.push(take(&mut counts)?.saturating_add(1));
+            next = place + 1;
+        }
+        parts.push((window, share));
+    }
+    if !gaps.is_empty() || !counts.is_empty() {
+        return Err(BadBlob("columns of different lengths"));
+    }
+    Split::new(whole, parts)
 }
 
 #[cfg(test)]
@@ -123,41 +269,71 @@ mod tests {
     use proptest::prelude::*;
 
     use super::super::codec::tests::entries;
-    use super::super::merge::{merge, ranks};
+    use super::super::columns::Effort;
+    use super::super::merge::{merge, places};
     use super::*;
 
+    fn share(part: &Profile, whole: &Profile) -> Share {
+        Share { places: places(part, whole), counts: part.counts.clone() }
+    }
+
     fn split(parts: &[Profile], whole: &Profile) -> Split {
-        let mut split = Split::default();
-        for (n, part) in (0..).zip(parts) {
-            split.push(n * 3 + 1, &ranks(part, whole), &part.counts);
-        }
-        split
+        Split::new(whole, (0..).zip(parts).map(|(n, part)| (n * 3 + 1, share(part, whole))).collect()).unwrap()
     }
 
     proptest! {
-        /// Each window comes out of the roll-up as it went in, also after the roll-up has grown.
+        /// Each part comes out of the roll-up as it went in, alone and in any sum.
         #[test]
-        fn windows_come_out_as_they_went_in(parts in vec(entries(), 0..5), late in entries()) {
-            let mut parts: Vec<_> = parts.into_iter().map(Profile::from_entries).collect();
+        fn parts_come_out_as_they_went_in(parts in vec(entries(), 0..9), from in 0..9_i64, to in 0..9_i64) {
+            let parts: Vec<_> = parts.into_iter().map(Profile::from_entries).collect();
             let whole = merge(&parts);
-            let decoded = Split::decode(&split(&parts, &whole).encode(), whole.stacks.len()).unwrap();
-            prop_assert_eq!(&decoded, &split(&parts, &whole));
-            let late = Profile::from_entries(late);
-            let grown = merge(&[whole.clone(), late.clone()]);
-            let mut moved = decoded.moved(&ranks(&whole, &grown));
-            moved.push(parts.len() as i64 * 3 + 1, &ranks(&late, &grown), &late.counts);
-            parts.push(late);
-            prop_assert_eq!(&moved, &split(&parts, &grown));
-            for (part, (n, (window, ranks, counts))) in parts.iter().zip((0..).zip(moved.windows())) {
-                prop_assert_eq!(window, n * 3 + 1);
-                prop_assert_eq!(&Split::profile(&grown, ranks, counts), part);
+            let split = split(&parts, &whole);
+            prop_assert_eq!(&Split::decode(&split.encode(), &whole).unwrap(), &split);
+            let shares = split.shares(&whole);
+            prop_assert_eq!(shares.len(), parts.len());
+            for (n, part) in (0..).zip(&parts) {
+                prop_assert_eq!(&shares[n as usize], &(n * 3 + 1, share(part, &whole)));
+                prop_assert_eq!(&split.sum(&whole, |id| id == n * 3 + 1), part);
+            }
+            let some: Vec<_> = (0..).zip(&parts).filter(|(n, _)| (from..to).contains(n)).map(|(_, part)| part.clone()).collect();
+            prop_assert_eq!(split.sum(&whole, |id| (from * 3..to * 3).contains(&id)), merge(&some));
+        }
+
+        /// Lists of the version before come out as they went in.
+        #[test]
+        fn lists_are_still_read(parts in vec(entries(), 0..5)) {
+            let parts: Vec<_> = parts.into_iter().map(Profile::from_entries).collect();
+            let whole = merge(&parts);
+            let mut columns = [const { Vec::new() }; 3];
+            for part in &parts {
+                put_signed(&mut columns[0], 7);
+                put(&mut columns[0], part.stacks.len() as u64);
+                let mut next = 0;
+                for place in places(part, &whole) {
+                    put(&mut columns[1], u64::from(place - next));
+                    next = place + 1;
+                }
+                part.counts.iter().for_each(|n| put(&mut columns[2], n - 1));
+            }
+            let split = Split::decode(&columns::pack_v2(&columns), &whole).unwrap();
+            for (n, part) in (1..).zip(&parts) {
+                prop_assert_eq!(&split.sum(&whole, |id| id == n * 7), part);
             }
         }
 
-        /// Any bytes in the columns end in windows or an error.
+        /// Any bytes are parts that add up, or an error.
         #[test]
-        fn hostile_bytes_are_an_error_at_worst(columns in proptest::array::uniform3(vec(prop_oneof![0..4_u8, any::<u8>()], 0..40))) {
-            let _ = Split::decode(&columns::pack(&columns, Effort::Little), 5);
+        fn hostile_bytes_are_an_error_at_worst(bytes in vec(prop_oneof![0..4_u8, any::<u8>()], 0..60), whole in entries(),
+                                               columns in proptest::array::uniform3(vec(prop_oneof![0..4_u8, any::<u8>()], 0..40))) {
+            let whole = Profile::from_entries(whole);
+            let mut blob = vec![VERSION];
+            blob.extend(bytes);
+            columns::seal(&mut blob);
+            for blob in [blob, columns::pack(&columns, Effort::Little), columns::pack_v2(&columns)] {
+                let Ok(split) = Split::decode(&blob, &whole) else { continue };
+                let samples = split.shares(&whole).iter().flat_map(|(_, share)| &share.counts).sum::<u64>();
+                prop_assert_eq!(samples, if split.parts.is_empty() { 0 } else { whole.samples() });
+            }
         }
     }
 }
