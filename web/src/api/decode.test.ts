@@ -4,10 +4,25 @@ import { describe, expect, test } from "vitest";
 import { describeFrame, FrameKind } from "../model/call-tree";
 import { flameGraphFromText } from "../testing/profile-from-text";
 import { syntheticFlameGraph } from "../testing/synthetic";
-import type { Diff, FlameGraph, HeatMap, LabelValues, Problem, Status, Timeline, Top } from "./contract";
+import type {
+  Binaries,
+  Diff,
+  Disassembly,
+  FlameGraph,
+  HeatMap,
+  LabelValues,
+  Problem,
+  Source,
+  Status,
+  Timeline,
+  Top,
+} from "./contract";
 import {
+  checkBinaries,
+  checkDisassembly,
   checkHeatMap,
   checkLabelValues,
+  checkSource,
   checkStatus,
   checkTimeline,
   checkTop,
@@ -87,6 +102,11 @@ describe("the golden answers that the server's tests write", () => {
     top: (answer: Top) => checkTop(answer),
     status: (answer: Status) => checkStatus(answer),
     status_serving: (answer: Status) => checkStatus(answer),
+    binaries: (answer: Binaries) => checkBinaries(answer),
+    source: (answer: Source) => checkSource(answer),
+    source_missing: (answer: Source) => checkSource(answer),
+    disassembly: (answer: Disassembly) => checkDisassembly(answer),
+    disassembly_missing: (answer: Disassembly) => checkDisassembly(answer),
     label_values: (answer: LabelValues) => checkLabelValues(answer),
   };
 
