@@ -25,7 +25,8 @@ fn main() {
     let path = Path::new(&path).canonicalize().unwrap();
     let offsets = offsets(&path);
     let file = File::open(&path).unwrap();
-    let mapped = Mapped { file: &file, path: path.to_str().unwrap(), build_id: build_id_of(&file), root: None };
+    let mapped =
+        Mapped { file: &file, path: path.to_str().unwrap(), build_id: build_id_of(&file), root: None, debug: None };
     // It is started in another folder.
     let command = WorkerCommand {
         program: PathBuf::from(program).canonicalize().unwrap(),

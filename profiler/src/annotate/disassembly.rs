@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 use std::time::Instant;
 
-use super::{Annotator, binary, decode};
+use super::{Annotator, decode};
+use crate::process::open_same;
 use crate::profile::{Binary, SourceLine, Symbolized};
 use crate::query::{Code, Weight};
 use crate::symbolizer::{CodeBytes, Mapped, Piece};
@@ -65,7 +66,7 @@ impl Annotator {
             path: code.binary.path.clone(),
             ..*code.binary
         };
-        let opened = self.patient.run(move || binary::open(&of));
+        let opened = self.patient.run(move || open_same(&of));
         let opened = opened.map_err(|_| "the file system of the binary does not answer".to_owned())??;
         let mut busiest: Vec<&Weight> = code.places.iter().collect();
         busiest.sort_by_key(|place| std::cmp::Reverse((place.self_, place.total)));
@@ -94,6 +95,7 @@ impl Annotator {
             path: &code.binary.path,
             build_id: code.binary.build_id,
             root: opened.root.as_ref(),
+            debug: None,
         };
         self.name(&mapped, &mut rows, &pieces, deadline);
         let mut instructions: Vec<Instruction> = rows.into_iter().map(|row| row.instruction).collect();

@@ -7,7 +7,6 @@
 //! Files are foreign. ELF and DWARF are parsed in a child process ([`NamesWorker`]); here bytes of code are decoded and text is shown.
 //! Everything is bounded, and done within a deadline. What cannot be had is a reason, and the samples are listed all the same.
 
-mod binary;
 mod decode;
 mod disassembly;
 mod source;

@@ -60,6 +60,8 @@ pub enum Command {
     Export(ExportArgs),
     /// Ask the database in SQL: read-only, within limits. The tables are described in docs/sql.md.
     Sql(SqlArgs),
+    /// Name again what had no name: debug packages may have come since, or a file is given by hand.
+    Symbolize(SymbolizeArgs),
     /// Look after a database: what it holds, whether it is sound, a backup, less of it. A running profiler goes on meanwhile.
     Db(DbArgs),
     /// Check what this host offers for profiling, and say how to fix what is missing.
@@ -320,6 +322,24 @@ pub enum SqlFormat {
     Json,
     /// With a line of names.
     Csv,
+}
+
+/// `symbolize`.
+#[derive(Clone, Debug, clap::Args)]
+#[command(
+    after_help = "Samples are not touched; a name becomes better or stays. A running profiler does it by itself when asked:\n\
+                        curl -X POST localhost:7117/api/v1/symbolize"
+)]
+pub struct SymbolizeArgs {
+    /// The database [default: where `run` keeps it].
+    #[arg(long, value_name = "FILE", env = "PROFILER_DB")]
+    pub db: Option<PathBuf>,
+    /// A program or library with its symbols, or its debug file, for what has the same build id. May be repeated.
+    #[arg(long = "file", value_name = "BINARY")]
+    pub files: Vec<PathBuf>,
+    /// Also ask about what has a name, for more inlined functions, files and lines.
+    #[arg(long)]
+    pub all: bool,
 }
 
 /// `db`.

@@ -19,6 +19,7 @@ mod serve;
 mod slice;
 mod sql;
 mod stop;
+mod symbolize;
 mod unwinding;
 mod window_queue;
 mod writer;
@@ -42,6 +43,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         Command::Serve(args) => serve::serve(&args),
         Command::Export(args) => export::export(&args),
         Command::Sql(args) => sql::sql(&args),
+        Command::Symbolize(args) => symbolize::symbolize(&args),
         Command::Db(args) => db::db(&args),
         Command::Doctor(args) => doctor::doctor(&args),
         Command::Completions(args) => completions::completions(&args),

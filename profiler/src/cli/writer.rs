@@ -1,5 +1,6 @@
 //! The writer thread: windows and names into the store, questions to the symbolizer, old windows out.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -10,7 +11,7 @@ use super::window_queue::{Ledger, WindowQueue, Work};
 use crate::profile::{LossCause, Window};
 use crate::server::SharedLive;
 use crate::store::{Keep, LOG_ALARM_BYTES, Store, StoreError, Unnamed};
-use crate::symbolizer::{Answers, Request, Symbolizer};
+use crate::symbolizer::{Answers, FileFinder, Request, Symbolizer};
 use crate::sys::clock::wall_now;
 
 /// How often to look at the age and size of the database.
@@ -46,6 +47,7 @@ pub fn run(
     let symbolizer = symbolizer(queue)?;
     let mut writer = Writer { store, symbolizer, live, given_up: Ledger::default(), refused: None, begun_anew: None };
     let mut upkeep = Upkeep::new(retention);
+    let mut again = NameAgain::default();
     let mut last_windows: Option<Instant> = None;
     loop {
         match queue.take(upkeep.patience()) {
@@ -68,6 +70,10 @@ pub fn run(
         }
         if writer.must_begin_anew() {
             writer = writer.begin_anew(queue)?;
+            again = NameAgain::default();
+        }
+        if !queue.is_closed() {
+            again.step(&writer);
         }
     }
     let Writer { mut store, symbolizer, mut given_up, refused, .. } = writer;
@@ -91,6 +97,45 @@ pub fn run(
         return Err(error).with_context(|| format!("the last {} samples are not in the database", given_up.taken));
     }
     Ok(closed?)
+}
+
+/// Asking again about places that were stored without a name, when somebody wants it: one binary at a time, so that few files
+/// are open, and only while the symbolizer has nothing else to do.
+#[derive(Default)]
+struct NameAgain {
+    binaries: VecDeque<i64>,
+    finder: FileFinder,
+}
+
+/// Binaries looked at in one step: most have no file any more.
+const BINARIES_A_STEP: usize = 16;
+
+impl NameAgain {
+    fn step(&mut self, writer: &Writer<'_>) {
+        if writer.live.update(|live| std::mem::take(&mut live.name_again)) {
+            match writer.store.unnamed_binaries(false) {
+                Ok(binaries) => self.binaries = binaries.into(),
+                Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "failed to name again"),
+            }
+        }
+        for _ in 0..BINARIES_A_STEP {
+            if writer.symbolizer.waiting() > 0 {
+                return;
+            }
+            let Some(id) = self.binaries.pop_front() else { return };
+            let Ok(unnamed) = writer.store.unnamed_of(id, false) else { continue };
+            let Some(binary) = self.finder.find(&unnamed.binary).map(Arc::new) else { continue };
+            let request = |(location, offset)| Request {
+                location,
+                binary: Arc::clone(&binary),
+                offset,
+                weight: Request::AT_ONCE,
+            };
+            // What finds no room has its turn when somebody asks again.
+            let refused = writer.symbolizer.request(unnamed.places.into_iter().map(request).collect());
+            tracing::debug!(path = binary.path, refused, "named again");
+        }
+    }
 }
 
 /// What the store does between windows: packing and rolling up, and forgetting now and then.

@@ -409,6 +409,15 @@ pub struct Binary {
     pub remedy: Option<String>,
 }
 
+/// `POST /api/v1/symbolize`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, ToSchema)]
+pub struct Symbolizing {
+    /// Whether it has begun: there is something to name.
+    pub started: bool,
+    /// Places in code without a name, of the whole history.
+    pub unnamed: u64,
+}
+
 /// A source of names that was looked for.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 pub struct NameSource {

@@ -249,6 +249,12 @@ fn disassembly() {
     check("disassembly_missing.json", &from_query::disassembly("ExecScan".into(), &code, missing));
 }
 
+/// Asked to name again.
+#[test]
+fn symbolizing() {
+    check("symbolizing.json", &api::Symbolizing { started: true, unnamed: 12 });
+}
+
 /// The labels there are.
 #[test]
 fn labels() {

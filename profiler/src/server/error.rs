@@ -63,6 +63,9 @@ pub enum Failure {
     /// The request has a body.
     #[error("request bodies are not accepted")]
     Body,
+    /// Only a database is served.
+    #[error("nothing is sampling here")]
+    NotRecording,
     /// The browser says that another site's page asks.
     #[error("another site may not ask this server")]
     CrossSite,
@@ -114,6 +117,11 @@ impl Failure {
             Self::NoHost => (S::BAD_REQUEST, "no_host", "send one Host header, such as localhost:7117".into()),
             Self::Method => (S::METHOD_NOT_ALLOWED, "method_not_allowed", "use GET or HEAD".into()),
             Self::Body => (S::PAYLOAD_TOO_LARGE, "body_not_accepted", "put everything into the URL".into()),
+            Self::NotRecording => (
+                S::CONFLICT,
+                "not_recording",
+                "run `profiler symbolize --db FILE` for a database that nobody writes to".into(),
+            ),
             Self::CrossSite => (
                 S::FORBIDDEN,
                 "cross_site",

@@ -1,6 +1,7 @@
 //! What every request passes first: is it meant for us, may it ask, and may it have a body (never).
 //!
-//! In this order: one `Host`, on the list ([`HostNames`]); GET or HEAD; no body; not from another site's page. A request
+//! In this order: one `Host`, on the list ([`HostNames`]); GET or HEAD, or the one POST there is, from no other page than ours; no
+//! body; not from another site's page. A request
 //! that is turned away is answered and its connection closed, its body unread. Every answer, errors included, leaves with
 //! the headers that keep a browser from doing anything else with it.
 
@@ -29,6 +30,9 @@ const HEADERS: [(HeaderName, &str); 5] = [
     (header::CROSS_ORIGIN_OPENER_POLICY, "same-origin"),
     (header::CROSS_ORIGIN_RESOURCE_POLICY, "same-origin"),
 ];
+
+/// The one thing that can be asked for by POST.
+const SYMBOLIZE: &str = "/api/v1/symbolize";
 
 /// Lets a request through to `next` or answers it itself.
 ///
@@ -61,10 +65,14 @@ fn check(hosts: &HostNames, request: &ServiceRequest) -> Result<(), Failure> {
     if !host.to_str().is_ok_and(|host| hosts.allows(host)) || !authority.is_none_or(|name| hosts.allows(name)) {
         return Err(Failure::WrongHost);
     }
-    if request.method() != Method::GET && request.method() != Method::HEAD {
+    let asks = request.method() == Method::POST && request.path() == SYMBOLIZE;
+    if !asks && request.method() != Method::GET && request.method() != Method::HEAD {
         return Err(Failure::Method);
     }
     let headers = request.headers();
+    if asks && !is_our_page(hosts, headers) {
+        return Err(Failure::CrossSite);
+    }
     let empty = headers.get(header::CONTENT_LENGTH).is_none_or(|length| length.as_bytes() == b"0");
     if !empty || headers.contains_key(header::TRANSFER_ENCODING) {
         return Err(Failure::Body);
@@ -75,6 +83,18 @@ fn check(hosts: &HostNames, request: &ServiceRequest) -> Result<(), Failure> {
         return Err(Failure::CrossSite);
     }
     Ok(())
+}
+
+/// Whether what asks to do something is the page itself, or no page at all: a page of another port of this host is as foreign as
+/// any. Browsers send an origin with every POST.
+fn is_our_page(hosts: &HostNames, headers: &HeaderMap) -> bool {
+    let site = headers.get("sec-fetch-site").map(HeaderValue::as_bytes);
+    let origin = headers.get(header::ORIGIN).map(|origin| {
+        let origin = origin.to_str().unwrap_or_default();
+        let host = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
+        host.is_some_and(|host| hosts.allows(host) && headers.get(header::HOST).is_some_and(|named| named == host))
+    });
+    matches!(site, None | Some(b"same-origin" | b"none")) && origin != Some(false)
 }
 
 fn refuse(mut request: ServiceRequest, failure: &Failure) -> ServiceResponse<BoxBody> {

@@ -41,6 +41,8 @@ pub struct LiveStatus {
     pub ticks_missed: u64,
     /// A question met damage in the database: the writer, whose cache may hide it, sets the file aside and takes this back.
     pub damage_met: bool,
+    /// Somebody asks for what has no name to be named again; the writer takes this back when it begins.
+    pub name_again: bool,
     /// Things that a person should know, each with its fix.
     pub notices: Vec<String>,
 }
@@ -80,8 +82,8 @@ impl SharedLive {
     }
 
     /// Changes it; keep `change` short, requests wait for it.
-    pub fn update(&self, change: impl FnOnce(&mut LiveStatus)) {
-        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
+    pub fn update<T>(&self, change: impl FnOnce(&mut LiveStatus) -> T) -> T {
+        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// A copy.

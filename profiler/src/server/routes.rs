@@ -8,7 +8,7 @@ use actix_web::body::{BodySize, MessageBody};
 use actix_web::http::StatusCode;
 use actix_web::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use actix_web::web::{Bytes, Data, Path, Query, QueryConfig};
-use actix_web::{HttpResponse, get};
+use actix_web::{HttpResponse, get, post};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoResponses, OpenApi};
 use utoipa_actix_web::service_config::ServiceConfig;
@@ -77,7 +77,7 @@ struct NoParams {}
 #[derive(OpenApi)]
 #[openapi(info(
     title = "profiler",
-    description = "Continuous profiles of this host: see docs/api.md. GET and HEAD only, no request bodies. Errors are \
+    description = "Continuous profiles of this host: see docs/api.md. GET and HEAD only, but for one POST; no request bodies. Errors are \
         `application/problem+json` with a stable `code`."
 ))]
 pub struct Document;
@@ -97,6 +97,7 @@ pub fn configure(config: &mut ServiceConfig<'_>) {
         .service(top)
         .service(quality)
         .service(binaries)
+        .service(symbolize)
         .service(labels)
         .service(label_values);
     annotate::configure(config);
@@ -314,6 +315,25 @@ async fn binaries(state: Data<State>, params: Query<RangeParams>) -> Result<Http
         to_json(&from_query::binaries(binaries))
     };
     Ok(json(StatusCode::OK, state.readers.ask(ask).await?))
+}
+
+/// Names again what has no name: debug packages may have come since. Answers at once; names come as they are found.
+#[utoipa::path(
+    tag = "profiles",
+    responses(
+        (status = 200, body = api::Symbolizing, description = "It has begun, unless everything has a name."),
+        (status = 409, body = Problem, content_type = "application/problem+json", description = "`not_recording`."),
+        Problems
+    )
+)]
+#[post("/api/v1/symbolize")]
+async fn symbolize(state: Data<State>, _none: Query<NoParams>) -> Result<HttpResponse, Failure> {
+    let live = state.live.clone().ok_or(Failure::NotRecording)?;
+    let ask = |reader: &mut Reader| reader.unnamed().map_err(|error| query::QueryError::from(error).into());
+    let unnamed = state.status_readers.ask(ask).await?;
+    let started = unnamed > 0;
+    live.update(|live| live.name_again |= started);
+    Ok(json(StatusCode::OK, to_json(&api::Symbolizing { started, unnamed })?))
 }
 
 /// The labels that a selector can name.

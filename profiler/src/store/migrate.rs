@@ -44,4 +44,30 @@ mod tests {
         let version: i64 = conn.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
         assert_eq!((rows, version), (VERSION, VERSION));
     }
+
+    /// Names of a database of schema 3 are there afterwards, also through the views that were made anew.
+    #[test]
+    fn older_names_stay() {
+        let mut conn = Connection::open_in_memory().unwrap();
+        Migrations::from_slice(MIGRATIONS).to_version(&mut conn, 3).unwrap();
+        conn.execute_batch(
+            "INSERT INTO string VALUES (1, 1, 'main'), (2, 2, ''), (3, 3, '/bin/x');
+             INSERT INTO binary VALUES (1, 'x', 1, 3, NULL);
+             INSERT INTO function VALUES (7, 1, 2);
+             INSERT INTO location VALUES (5, 1, 16, 1);
+             INSERT INTO location_frame VALUES (5, 0, 7, 0, 0)",
+        )
+        .unwrap();
+        migrate(&mut conn).unwrap();
+        let names: (String, String) = conn
+            .query_row(
+                "SELECT function, linker_name FROM v_locations JOIN v_functions ON v_functions.name = function",
+                [],
+                |row| Ok((row.get(0)?, row.get(1)?)),
+            )
+            .unwrap();
+        assert_eq!(names, ("main".into(), "main".into()));
+        let version: i64 = conn.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
+        assert_eq!(version, VERSION);
+    }
 }

@@ -26,6 +26,7 @@ mod migrate;
 mod name_cache;
 mod name_status;
 mod names;
+pub mod naming;
 mod numbers;
 mod open;
 mod place;

@@ -43,7 +43,7 @@ impl Store {
     }
 }
 
-fn write_name(
+pub(super) fn write_name(
     tx: &Transaction<'_>,
     interned: &mut Interned,
     LocationId(id): LocationId,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use rusqlite::OptionalExtension;
+use rusqlite::{Connection, OptionalExtension};
 
 use super::{Snapshot, StackId, StoreError};
 use crate::profile::{
@@ -69,18 +69,24 @@ impl Snapshot<'_> {
 
     /// A binary, by its row.
     pub(crate) fn binary(&self, id: i64) -> Result<Arc<Binary>, StoreError> {
-        let found: Option<(String, u8, String, Option<Vec<u8>>)> = self
-            .tx
-            .prepare_cached("SELECT identity, kind, text, build_id FROM binary JOIN string ON string.id = path WHERE binary.id = ?1")?
-            .query_row([id], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))
-            .optional()?;
-        let (identity, kind, path, build_id) =
-            found.ok_or(StoreError::BadRow("a location names a binary that is not there"))?;
-        let kind = BinaryKind::from_u8(kind).ok_or(StoreError::BadRow("an unknown kind of binary"))?;
-        let build_id = build_id.as_deref().and_then(BuildId::new);
-        let key = key(&identity, kind, build_id, &path).ok_or(StoreError::BadRow("a binary without an identity"))?;
-        Ok(Arc::new(Binary { key, kind, path, build_id, file: None, refused: false, root: None }))
+        binary(&self.tx, id)
     }
+}
+
+/// A binary, by its row.
+pub(super) fn binary(conn: &Connection, id: i64) -> Result<Arc<Binary>, StoreError> {
+    let found: Option<(String, u8, String, Option<Vec<u8>>)> = conn
+        .prepare_cached(
+            "SELECT identity, kind, text, build_id FROM binary JOIN string ON string.id = path WHERE binary.id = ?1",
+        )?
+        .query_row([id], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))
+        .optional()?;
+    let (identity, kind, path, build_id) =
+        found.ok_or(StoreError::BadRow("a location names a binary that is not there"))?;
+    let kind = BinaryKind::from_u8(kind).ok_or(StoreError::BadRow("an unknown kind of binary"))?;
+    let build_id = build_id.as_deref().and_then(BuildId::new);
+    let key = key(&identity, kind, build_id, &path).ok_or(StoreError::BadRow("a binary without an identity"))?;
+    Ok(Arc::new(Binary { key, kind, path, build_id, file: None, refused: false, root: None }))
 }
 
 /// From the text that `intern::identity` writes.

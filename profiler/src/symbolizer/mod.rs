@@ -11,6 +11,7 @@
 //!
 //! Invariant: an answer is given only for what was asked, and "unknown" always says why.
 
+mod again;
 mod child;
 mod code;
 mod contents;
@@ -35,6 +36,7 @@ mod unwind_rows;
 mod wire;
 mod worker;
 
+pub use again::FileFinder;
 pub use child::WorkerCommand;
 pub use code::{CodeBytes, Piece};
 pub use contents::Facts;

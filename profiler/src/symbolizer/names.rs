@@ -39,6 +39,8 @@ pub struct Mapped<'a> {
     pub build_id: Option<BuildId>,
     /// The root directory of the process; ours if `None`.
     pub root: Option<&'a File>,
+    /// A file with its debug information that somebody named; looked for when `None`.
+    pub debug: Option<&'a File>,
 }
 
 impl Mapped<'_> {
@@ -206,7 +208,11 @@ impl NamesWorker {
             return Ok((found.is_some(), found.into_iter().flatten().collect()));
         }
         let find = move || debug_file(root.as_ref(), &path, build_id, owner, &facts);
-        let debug = self.patient.run(find).ok().flatten().and_then(with_memory);
+        let debug = match mapped.debug {
+            Some(debug) => debug.try_clone().ok(),
+            None => self.patient.run(find).ok().flatten(),
+        };
+        let debug = debug.and_then(with_memory);
         let Some([debug, memory]) = debug else { return nothing };
         let facts =
             FileContent::of(&debug).filter(|content| self.lane.distrust(content).is_none()).and_then(|content| {

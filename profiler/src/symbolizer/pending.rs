@@ -1,7 +1,7 @@
 //! Requests that wait, grouped by binary: whose turn is it?
 //!
 //! Pure: time comes in as an argument. A location waits once, however often it is asked for. A binary that took long rests a
-//! hundred times as long before it is parsed again, so no binary takes more than one percent of a core, however large its debug
+//! hundred times as long before it is parsed again, unless somebody waits for it, so no binary takes more than one percent of a core, however large its debug
 //! information is and however steadily new locations in it turn up.
 
 use std::collections::{HashMap, HashSet};
@@ -44,6 +44,9 @@ impl Pending {
     /// Adds a request; `false` when its location waits already.
     pub fn add(&mut self, request: Request) -> bool {
         let new = self.waiting.insert(request.location);
+        if request.weight == Request::AT_ONCE {
+            self.resting.remove(&request.binary.key);
+        }
         if new {
             self.groups.entry(request.binary.key.clone()).or_default().push(request);
         }
@@ -156,6 +159,8 @@ mod tests {
         pending.add(request(&a, 1, 500));
         pending.took(&a.key, Duration::from_secs(1), now);
         assert_eq!(locations(pending.next(now, true)), [1]);
+        pending.add(request(&a, 2, Request::AT_ONCE));
+        assert_eq!(locations(pending.next(now, false)), [2], "somebody waits");
     }
 
     /// A binary with more locations than one question holds is asked in pieces, the busy ones first.

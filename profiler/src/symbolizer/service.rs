@@ -44,6 +44,11 @@ pub struct Request {
     pub weight: u64,
 }
 
+impl Request {
+    /// The weight of what somebody waits for: it is named at once, however long its binary took before.
+    pub const AT_ONCE: u64 = u64::MAX;
+}
+
 /// Names for locations of one binary.
 #[derive(Clone, Debug)]
 pub struct Answers {
@@ -224,7 +229,7 @@ impl<F: Fn(Answers)> Service<F> {
         let begin = Instant::now();
         let results = match (kind, file) {
             (BinaryKind::File | BinaryKind::Vdso, Some(file)) => {
-                let mapped = Mapped { file, path, build_id: *build_id, root: root.as_deref() };
+                let mapped = Mapped { file, path, build_id: *build_id, root: root.as_deref(), debug: None };
                 self.worker.of_file(&mapped, &offsets, deadline)
             }
             (BinaryKind::File | BinaryKind::Vdso, None) => Some(vec![Symbolized::Unknown(without_file); taken]),

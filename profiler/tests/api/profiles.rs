@@ -17,7 +17,7 @@ use crate::client::{Server, noon};
 /// postgres (pid 100)   main 10 > exec 70 (2 of them cut short), 3 more lost
 /// sh (pid 200)         main 20
 /// ```
-fn window() -> Window {
+pub fn window() -> Window {
     let end = WallNanos(noon().0 - 60_000_000_000);
     let key = BinaryKey::Inode { path: "/bin/db".into(), dev: 1, inode: 2, mtime: 3 };
     let binary = Binary {

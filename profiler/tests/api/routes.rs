@@ -15,9 +15,10 @@ fn every_documented_route_answers() {
     let paths = document["paths"].as_object().unwrap();
     assert!(paths.len() >= 11, "{paths:?}");
     for (path, item) in paths {
-        assert_eq!(item.as_object().unwrap().keys().collect::<Vec<_>>(), ["get"], "{path}");
-        let answer = server.get(&path.replace("{name}", "comm"));
-        let answers = item["get"]["responses"].as_object().unwrap();
+        let method = if path == "/api/v1/symbolize" { "post" } else { "get" };
+        assert_eq!(item.as_object().unwrap().keys().collect::<Vec<_>>(), [method], "{path}");
+        let answer = server.ask(&method.to_uppercase(), &path.replace("{name}", "comm"), "");
+        let answers = item[method]["responses"].as_object().unwrap();
         assert!(answers.contains_key(&answer.status.to_string()), "{path}: {answer:?}");
         assert!(answer.status < 500, "{path}: {answer:?}");
     }
@@ -119,4 +120,38 @@ fn health_follows_the_pipeline() {
     assert!(failing.json()["reason"].as_str().unwrap().contains("31 s"), "{failing:?}");
     live.update(|live| live.stored_until = Some(noon()));
     assert_eq!(server.get("/healthz").status, 200);
+}
+
+/// Naming again can be asked of a profiler that samples, by its own page or by no page, and by nobody else.
+#[test]
+fn only_our_page_asks_for_names() {
+    let live = SharedLive::default();
+    let server = Server::with(Some(live.clone()), |options| {
+        let (mut store, _) = profiler::store::Store::open(&options.database).unwrap();
+        store.write_window(&crate::profiles::window()).unwrap();
+    });
+    let path = "/api/v1/symbolize";
+    let foreign = [
+        "Sec-Fetch-Site: cross-site\r\n",
+        "Sec-Fetch-Site: same-site\r\n",
+        "Origin: http://evil.example\r\n",
+        "Origin: http://localhost:3000\r\n",
+        "Origin: null\r\n",
+        "Sec-Fetch-Site: same-origin\r\nOrigin: http://127.0.0.1\r\n",
+    ];
+    for headers in foreign {
+        assert_eq!(server.ask("POST", path, headers).status, 403, "{headers}");
+        assert!(!live.snapshot().name_again, "{headers}");
+    }
+    assert_eq!(server.get(path).status, 404);
+    let own = format!("Sec-Fetch-Site: same-origin\r\nOrigin: http://localhost:{}\r\n", server.address.port());
+    for headers in ["", own.as_str()] {
+        let answer = server.ask("POST", path, headers);
+        assert_eq!(answer.json(), serde_json::json!({"started": true, "unnamed": 2}), "{headers}");
+        assert!(live.update(|live| std::mem::take(&mut live.name_again)), "{headers}");
+    }
+    let body = server.ask("POST", path, "Content-Length: 5\r\n");
+    assert_eq!(body.status, 413);
+    let serving = Server::start();
+    assert_eq!(serving.ask("POST", path, "").json()["code"], "not_recording");
 }

@@ -115,6 +115,14 @@ impl Daemon {
         serde_json::from_str(&body).unwrap()
     }
 
+    /// The JSON that a POST without a body is answered by.
+    pub fn post(&self, path: &str) -> serde_json::Value {
+        let url = format!("http://{}{path}", self.address);
+        let output = Command::new("curl").args(["--silent", "--fail-with-body", "-X", "POST", &url]).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+
     /// Waits until `ready` says so of `/api/v1/status`.
     pub fn wait_for_status(&self, patience: Duration, ready: impl Fn(&serde_json::Value) -> bool) -> serde_json::Value {
         let start = Instant::now();

@@ -26,7 +26,7 @@ fn binary(name: &str, file: File) -> Arc<Binary> {
 }
 
 fn mapped(file: &File) -> Mapped<'_> {
-    Mapped { file, path: "/x", build_id: None, root: None }
+    Mapped { file, path: "/x", build_id: None, root: None, debug: None }
 }
 
 fn special(kind: BinaryKind) -> Arc<Binary> {

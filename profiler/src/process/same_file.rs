@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags};
 
-use crate::process::{build_id_of, open_file_in_root};
+use super::{build_id_of, open_file_in_root};
 use crate::profile::{Binary, BinaryKey, BinaryKind};
 
 /// Most root directories looked at, and most processes asked for theirs.
@@ -19,14 +19,18 @@ const MAX_PROCESSES: usize = 32_768;
 
 /// A binary's file.
 #[derive(Debug)]
-pub(super) struct Opened {
+pub struct SameFile {
+    /// The file.
     pub file: File,
     /// The root directory it was found in; ours if `None`.
     pub root: Option<File>,
 }
 
-/// Opens it, or says why it cannot be had.
-pub(super) fn open(binary: &Binary) -> Result<Opened, &'static str> {
+/// Opens it; may hang where a file system does.
+///
+/// # Errors
+/// Why it cannot be had.
+pub fn open_same(binary: &Binary) -> Result<SameFile, &'static str> {
     match binary.kind {
         BinaryKind::File => {}
         BinaryKind::Kernel => return Err("the kernel's code is not read"),
@@ -41,13 +45,13 @@ pub(super) fn open(binary: &Binary) -> Result<Opened, &'static str> {
         is_same(&file, &binary.key).then_some(file)
     };
     if let Some(file) = File::open("/").ok().and_then(|root| in_root(&root)) {
-        return Ok(Opened { file, root: None });
+        return Ok(SameFile { file, root: None });
     }
     // An inode says nothing without its path: only a build id is good everywhere.
     if matches!(binary.key, BinaryKey::BuildId(..)) {
         for root in other_roots() {
             if let Some(file) = in_root(&root) {
-                return Ok(Opened { file, root: Some(root) });
+                return Ok(SameFile { file, root: Some(root) });
             }
         }
     }
@@ -119,11 +123,11 @@ mod tests {
         std::fs::write(&without, "no ELF file").unwrap();
         for path in [&with_id, &without] {
             let binary = of(path);
-            assert!(open(&binary).is_ok(), "{binary:?}");
+            assert!(open_same(&binary).is_ok(), "{binary:?}");
             std::fs::remove_file(path).unwrap();
-            assert!(open(&binary).unwrap_err().contains("not at its path"));
+            assert!(open_same(&binary).unwrap_err().contains("not at its path"));
             std::fs::copy("/bin/false", path).unwrap();
-            assert!(open(&binary).unwrap_err().contains("another build"));
+            assert!(open_same(&binary).unwrap_err().contains("another build"));
         }
     }
 
@@ -134,7 +138,7 @@ mod tests {
             [(BinaryKind::Kernel, "kernel"), (BinaryKind::Vdso, "vDSO"), (BinaryKind::Anonymous, "memory")]
         {
             let binary = Binary { kind, ..of(Path::new("/bin/true")) };
-            assert!(open(&binary).unwrap_err().contains(word));
+            assert!(open_same(&binary).unwrap_err().contains(word));
         }
     }
 }

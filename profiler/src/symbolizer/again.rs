@@ -1,0 +1,79 @@
+//! Finding the file of a binary that was sampled earlier, to name it again: on this host, if it is still the one it was, or given
+//! by hand.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::process::open_same;
+use crate::profile::{Binary, BinaryKey, BinaryKind};
+use crate::sys::patient::Patient;
+
+/// How long opening a file may take: it may lie on a file system that does not answer.
+const OPENING: Duration = Duration::from_secs(1);
+
+/// Finds files of binaries.
+#[derive(Debug)]
+pub struct FileFinder {
+    patient: Patient,
+}
+
+impl Default for FileFinder {
+    fn default() -> Self {
+        Self { patient: Patient::new("file-opener", OPENING) }
+    }
+}
+
+impl FileFinder {
+    /// The binary with its file; `None` when the host has it no more, or another one in its place.
+    pub fn find(&mut self, binary: &Binary) -> Option<Binary> {
+        match binary.kind {
+            // Another boot's addresses are others.
+            BinaryKind::Kernel => (Some(&binary.key) == this_kernel().as_ref()).then(|| bare(binary)),
+            BinaryKind::File => {
+                let wanted = bare(binary);
+                let found = self.patient.run(move || open_same(&wanted)).ok()?.ok()?;
+                let (file, root) = (Some(Arc::new(found.file)), found.root.map(Arc::new));
+                Some(Binary { file, root, ..bare(binary) })
+            }
+            // Every process has the same; and who wrote code is asked while it lives.
+            BinaryKind::Vdso | BinaryKind::Anonymous => None,
+        }
+    }
+}
+
+/// The same without a file.
+fn bare(binary: &Binary) -> Binary {
+    let Binary { key, kind, path, build_id, refused, .. } = binary;
+    let (key, path) = (key.clone(), path.clone());
+    Binary { key, kind: *kind, path, build_id: *build_id, file: None, root: None, refused: *refused }
+}
+
+fn this_kernel() -> Option<BinaryKey> {
+    let boot_id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    Some(BinaryKey::Kernel { boot_id: boot_id.trim().to_owned() })
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+
+    fn binary(kind: BinaryKind, key: BinaryKey) -> Binary {
+        Binary { key, kind, path: "/bin/sh".into(), build_id: None, file: None, refused: false, root: None }
+    }
+
+    /// A file is found as long as it is the same one; the kernel as long as it is this boot's; what a program wrote is gone.
+    #[test]
+    fn what_is_still_the_same_is_found_again() {
+        let mut finder = FileFinder::default();
+        let id = crate::process::build_id_of(&std::fs::File::open("/bin/sh").unwrap()).unwrap();
+        let mut find = |kind, key| finder.find(&binary(kind, key)).map(|found| found.file.is_some());
+        assert_eq!(find(BinaryKind::File, BinaryKey::BuildId(BinaryKind::File, id)), Some(true));
+        let other = crate::profile::BuildId::new(&[1; 20]).unwrap();
+        assert_eq!(find(BinaryKind::File, BinaryKey::BuildId(BinaryKind::File, other)), None);
+        assert_eq!(find(BinaryKind::Kernel, this_kernel().unwrap()), Some(false));
+        assert_eq!(find(BinaryKind::Kernel, BinaryKey::Kernel { boot_id: "another".into() }), None);
+        assert_eq!(find(BinaryKind::Anonymous, BinaryKey::Anonymous), None);
+    }
+}
