@@ -53,7 +53,7 @@ case ${1:-build} in
       (cd web && npm ci --no-audit --no-fund --loglevel=error) && touch web/node_modules/.stamp
     fi ;;
   test)
-    packages g++=g++ chromium=chromium perf=linux-perf sqlite3=sqlite3 curl=curl jq=jq pkill=procps dwz=dwz xz=xz-utils go=golang-go
+    packages g++=g++ chromium=chromium perf=linux-perf sqlite3=sqlite3 curl=curl jq=jq pkill=procps dwz=dwz xz=xz-utils go=golang-go debuginfod=debuginfod
     # Debug information as Debian ships it.
     [ -d /usr/lib/debug/.dwz ] || packages libc6-dbg=libc6-dbg ;;
   bench) packages go=golang-go ;;

@@ -93,6 +93,10 @@ pub struct SamplingArgs {
     /// Where unwind tables are kept for the next start [default: /var/cache/profiler as root, else below $XDG_CACHE_HOME].
     #[arg(long, value_name = "FOLDER", env = "PROFILER_CACHE")]
     pub cache: Option<PathBuf>,
+    /// Ask these servers for debug files that are not here: build ids of what runs here are sent to them. Without a value, those of
+    /// DEBUGINFOD_URLS.
+    #[arg(long, value_name = "URLS", num_args = 0..=1, require_equals = true, default_missing_value = "", env = "PROFILER_DEBUGINFOD")]
+    pub debuginfod: Option<String>,
     /// Slots of the user stack map, a power of two: fewer use less kernel memory and send stacks more often.
     #[arg(long, value_name = "N", default_value_t = 65_536, value_parser = power_of_two, hide = true)]
     pub user_stack_slots: u32,

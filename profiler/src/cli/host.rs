@@ -1,6 +1,7 @@
 //! What the command line's words mean on this host: default paths, targets, limits.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use profiler_ebpf::tables::UnwindMode;
 use rustix::process::{Resource, Rlimit, geteuid, getrlimit, setrlimit};
@@ -9,6 +10,7 @@ use super::args::{EventArg, SamplingArgs, UnwindArg};
 use super::exit::Usage;
 use crate::profile::SampleEvent;
 use crate::sampler::{Cgroup, Frequency, SamplerOptions, Target, choose_event};
+use crate::symbolizer::Debuginfod;
 
 /// Where `run` keeps its history: `/var/lib/profiler` for root, else the user's data folder.
 #[must_use]
@@ -18,8 +20,19 @@ pub fn default_database() -> PathBuf {
 
 /// Where unwind rows are kept for the next start: `/var/cache/profiler` for root, else the user's cache folder.
 #[must_use]
-pub fn default_cache() -> PathBuf {
-    folder("/var/cache", "XDG_CACHE_HOME", ".cache").join("profiler")
+pub fn cache(args: &SamplingArgs) -> PathBuf {
+    args.cache.clone().unwrap_or_else(|| folder("/var/cache", "XDG_CACHE_HOME", ".cache").join("profiler"))
+}
+
+/// The servers to ask for debug files, if that is wanted.
+///
+/// # Errors
+/// There is none, or nowhere to keep what it gives.
+pub fn debuginfod(args: &SamplingArgs) -> anyhow::Result<Option<Arc<Debuginfod>>> {
+    let Some(servers) = &args.debuginfod else { return Ok(None) };
+    let theirs = std::env::var("DEBUGINFOD_URLS").unwrap_or_default();
+    let servers = if servers.trim().is_empty() { &theirs } else { servers };
+    Ok(Some(Debuginfod::start(servers, &cache(args).join("debuginfod"))?))
 }
 
 /// Root's folder, or the user's: by the variable (XDG Base Directory Specification), or below their home.

@@ -29,6 +29,7 @@ use crate::profile::{
 use crate::sampler::{Sampler, SamplerOptions};
 use crate::server::{LiveStatus, SharedLive};
 use crate::store::Store;
+use crate::symbolizer::Debuginfod;
 use crate::sys::clock::{boot_now, wall_now};
 use crate::unwind::{Loader, Unwinder};
 
@@ -69,6 +70,8 @@ pub struct RecorderOptions {
     pub unwind_memory: u64,
     /// Where unwind rows are kept for the next start.
     pub unwind_cache: Option<PathBuf>,
+    /// Servers to ask for debug files.
+    pub debuginfod: Option<Arc<Debuginfod>>,
 }
 
 /// A running pipeline.
@@ -131,7 +134,8 @@ impl Recorder {
         let (boot_id, window) = (boot_id()?, options.window);
         let writing = {
             let (queue, live, retention) = (Arc::clone(&queue), live.clone(), options.retention);
-            thread::Builder::new().name("writer".into()).spawn(move || writer::run(store, &queue, &live, retention))?
+            let work = move || writer::run(store, &queue, &live, retention, options.debuginfod);
+            thread::Builder::new().name("writer".into()).spawn(work)?
         };
         let sampling = {
             let (stop, queue, live) = (Arc::clone(&stop), Arc::clone(&queue), live.clone());

@@ -23,13 +23,15 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     let target = host::target(&args.pids, args.cgroup.as_deref())?;
     let sampler = host::sampler_options(&args.sampling, target)?;
     let retention = Some(Retention { age: args.keep, bytes: args.keep_size.as_u64() });
+    let debuginfod = host::debuginfod(&args.sampling)?;
     let recorder = Recorder::start(RecorderOptions {
         sampler,
         window: args.sampling.window,
         database: database.clone(),
         retention,
         unwind_memory: args.sampling.unwind_memory.as_u64(),
-        unwind_cache: Some(args.sampling.cache.clone().unwrap_or_else(host::default_cache)),
+        unwind_cache: Some(host::cache(&args.sampling)),
+        debuginfod,
     })
     .with_context(|| format!("failed to start sampling into {}", database.display()))?;
     let live = recorder.live.clone();

@@ -10,6 +10,7 @@ use super::child::WorkerCommand;
 use super::code::CodeBytes;
 use super::contents::Facts;
 use super::debug_files::{debug_file, package, shared_file};
+use super::debuginfod::Debuginfod;
 use super::found::{self, path_of};
 use super::jit_files::{self, JitFile};
 use super::lane::{FileContent, Lane, LaneError, Trust};
@@ -56,6 +57,7 @@ pub struct NamesWorker {
     pub(super) lane: Lane,
     facts: HashMap<FileContent, Arc<Facts>>,
     patient: Patient,
+    debuginfod: Option<Arc<Debuginfod>>,
     /// What the last question found where.
     found: Vec<FoundSource>,
 }
@@ -65,7 +67,34 @@ impl NamesWorker {
     #[must_use]
     pub fn new(command: WorkerCommand) -> Self {
         let patient = Patient::new("debug-opener", OPENING);
-        Self { lane: Lane::new(command), facts: HashMap::new(), patient, found: Vec::new() }
+        Self { lane: Lane::new(command), facts: HashMap::new(), patient, debuginfod: None, found: Vec::new() }
+    }
+
+    /// Uses what servers give, too.
+    #[must_use]
+    pub fn with_debuginfod(mut self, debuginfod: Option<Arc<Debuginfod>>) -> Self {
+        self.debuginfod = debuginfod;
+        self
+    }
+
+    /// Whether a file's debug information is not here and may come from a server soon; it is asked for.
+    pub fn is_coming(&mut self, mapped: &Mapped<'_>) -> bool {
+        let (Some(debuginfod), Some(build_id)) = (self.debuginfod.clone(), mapped.build_id) else { return false };
+        let Some(content) = FileContent::of(mapped.file).filter(|content| content.size() <= MAX_FILE) else {
+            return false;
+        };
+        if self.lane.distrust(&content).is_some() {
+            return false;
+        }
+        let Ok(facts) = self.facts(mapped.file, &content, None) else { return false };
+        let (path, root, owner) = (mapped.path.to_owned(), mapped.root_again(), content.owner());
+        let here = move || {
+            debuginfod.file(&build_id).is_some()
+                || debug_file(root.as_ref(), &path, Some(build_id), owner, &facts).is_some()
+                || facts.debug_info
+                || !debuginfod.ask(&build_id)
+        };
+        matches!(self.patient.run(here), Ok(false))
     }
 
     /// Lets an idle child go, and its memory with it.
@@ -207,13 +236,21 @@ impl NamesWorker {
             self.found = found::of_file((mapped.path, &main), None, None, path);
             return Ok((found.is_some(), found.into_iter().flatten().collect()));
         }
-        let find = move || debug_file(root.as_ref(), &path, build_id, owner, &facts);
-        let debug = match mapped.debug {
-            Some(debug) => debug.try_clone().ok(),
+        let downloads = self.debuginfod.clone();
+        let find = move || {
+            let here = debug_file(root.as_ref(), &path, build_id, owner, &facts);
+            let downloaded = || downloads?.file(&build_id?).filter(|_| !facts.debug_info);
+            here.map(|file| (file, false)).or_else(|| Some((downloaded()?, true)))
+        };
+        let found = match mapped.debug {
+            Some(debug) => debug.try_clone().ok().map(|file| (file, false)),
             None => self.patient.run(find).ok().flatten(),
         };
-        let debug = debug.and_then(with_memory);
-        let Some([debug, memory]) = debug else { return nothing };
+        let downloaded = found.as_ref().is_some_and(|(_, downloaded)| *downloaded);
+        if self.debuginfod.is_some() && mapped.debug.is_none() && !downloaded {
+            self.found.push(FoundSource { source: NameSource::Debuginfod, found: None });
+        }
+        let Some([debug, memory]) = found.and_then(|(file, _)| with_memory(file)) else { return nothing };
         let facts =
             FileContent::of(&debug).filter(|content| self.lane.distrust(content).is_none()).and_then(|content| {
                 let facts = self.facts(&debug, &content, deadline);
@@ -226,6 +263,11 @@ impl NamesWorker {
         let path = path_of(&debug).unwrap_or_default();
         let shared_path = shared.as_ref().and_then(|[shared, _]| path_of(shared));
         self.found = found::of_file((mapped.path, &main), Some((&path, &facts)), shared_path, None);
+        if downloaded {
+            let debug_files = self.found.iter_mut().filter(|found| found.source == NameSource::DebugFile);
+            debug_files.for_each(|found| found.found = None);
+            self.found.push(FoundSource { source: NameSource::Debuginfod, found: Some(path) });
+        }
         Ok((false, [debug, memory].into_iter().chain(shared.into_iter().flatten()).collect()))
     }
 

@@ -74,6 +74,14 @@ impl Pending {
         Some(Job { binary, requests })
     }
 
+    /// Takes a job back that nobody could do yet: not before `until`.
+    pub fn put_back(&mut self, job: Job, until: Instant) {
+        self.resting.insert(job.binary.key.clone(), until);
+        job.requests.into_iter().for_each(|request| {
+            self.add(request);
+        });
+    }
+
     /// How long until some binary is awake; `None` when nothing waits.
     pub fn wait(&self, now: Instant) -> Option<Duration> {
         let until = |key| self.resting.get(key).map_or(Duration::ZERO, |until| until.saturating_duration_since(now));
@@ -161,6 +169,20 @@ mod tests {
         assert_eq!(locations(pending.next(now, true)), [1]);
         pending.add(request(&a, 2, Request::AT_ONCE));
         assert_eq!(locations(pending.next(now, false)), [2], "somebody waits");
+    }
+
+    /// What was taken back waits once, until its time has come; in a hurry it does not.
+    #[test]
+    fn a_job_taken_back_waits_its_time() {
+        let a = binary(1);
+        let mut pending = Pending::default();
+        let now = Instant::now();
+        pending.add(request(&a, 1, 5));
+        let job = pending.next(now, false).unwrap();
+        pending.put_back(job, now + Duration::from_secs(1));
+        assert_eq!((pending.len(), pending.wait(now)), (1, Some(Duration::from_secs(1))));
+        assert!(pending.next(now, false).is_none());
+        assert_eq!(locations(pending.next(now + Duration::from_millis(1001), false)), [1]);
     }
 
     /// A binary with more locations than one question holds is asked in pieces, the busy ones first.

@@ -7,6 +7,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::child::WorkerCommand;
+use super::debuginfod::Debuginfod;
 use super::found;
 use super::names::{Mapped, NamesWorker};
 use super::packages::Packages;
@@ -20,6 +21,8 @@ const MAX_WAITING: usize = 65_536;
 const MAX_BATCHES: usize = 16;
 /// A child that nobody asks is let go, and its memory with it.
 const IDLE: Duration = Duration::from_secs(10);
+/// How often it is looked whether a debug file has come.
+const DOWNLOAD: Duration = Duration::from_millis(500);
 /// After a child could not be started, nothing is tried for this long.
 const SPAWN_PAUSE: Duration = Duration::from_secs(5);
 
@@ -77,12 +80,15 @@ struct Shared {
 }
 
 impl Symbolizer {
-    /// Starts it. Answers are handed to `answers`, on the thread, a binary's at a time.
+    /// Starts it, with servers to ask for debug files, if any. Answers are handed to `answers`, on the thread, a binary's at a time.
     ///
     /// # Errors
     /// The thread cannot be started.
-    pub fn start(answers: impl Fn(Answers) + Send + 'static) -> Result<Self, SymbolizerError> {
-        Self::start_with(WorkerCommand::default(), answers)
+    pub fn start(
+        debuginfod: Option<Arc<Debuginfod>>,
+        answers: impl Fn(Answers) + Send + 'static,
+    ) -> Result<Self, SymbolizerError> {
+        Self::start_with(WorkerCommand::default(), debuginfod, answers)
     }
 
     /// Starts it with another child program.
@@ -91,12 +97,13 @@ impl Symbolizer {
     /// The thread cannot be started.
     pub fn start_with(
         command: WorkerCommand,
+        debuginfod: Option<Arc<Debuginfod>>,
         answers: impl Fn(Answers) + Send + 'static,
     ) -> Result<Self, SymbolizerError> {
         let (queue, batches) = sync_channel(MAX_BATCHES);
         let shared = Arc::new(Shared::default());
         let mut service = Service {
-            worker: NamesWorker::new(command),
+            worker: NamesWorker::new(command).with_debuginfod(debuginfod),
             answers,
             shared: shared.clone(),
             pending: Pending::default(),
@@ -227,6 +234,14 @@ impl<F: Fn(Answers)> Service<F> {
         let Binary { key, kind, path, build_id, file, root, refused } = &*job.binary;
         let without_file = if *refused { UnknownReason::FileRefused } else { UnknownReason::FileGone };
         let begin = Instant::now();
+        if let (BinaryKind::File, Some(file), None) = (kind, file, deadline) {
+            let mapped = Mapped { file, path, build_id: *build_id, root: root.as_deref(), debug: None };
+            if self.worker.is_coming(&mapped) {
+                // Others are named meanwhile. What comes too late is for the next run.
+                self.pending.put_back(job, Instant::now() + DOWNLOAD);
+                return true;
+            }
+        }
         let results = match (kind, file) {
             (BinaryKind::File | BinaryKind::Vdso, Some(file)) => {
                 let mapped = Mapped { file, path, build_id: *build_id, root: root.as_deref(), debug: None };
