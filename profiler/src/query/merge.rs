@@ -9,7 +9,7 @@ use super::sieve::Sieve;
 use super::sparse::Sparse;
 use super::{QueryError, Selector, note};
 use crate::profile::{StackEnd, TimeRange};
-use crate::store::{Group, Piece, Snapshot};
+use crate::store::{Edge, Group, Piece, Snapshot, Stacks, StoreError};
 
 /// Most memory of the sums of one question: ten million distinct stacks in a row, or half a million far apart.
 const MOST_BYTES: usize = 192 << 20;
@@ -63,8 +63,8 @@ impl Counts {
     }
 
     /// Adds the samples of a group, which passed.
-    fn group(&mut self, snapshot: &mut Snapshot<'_>, piece: &Piece, group: &Group) -> Result<usize, QueryError> {
-        self.count(piece.hz, group.key.end, group.samples);
+    fn group(&mut self, snapshot: &mut Snapshot<'_>, hz: u32, group: &Group) -> Result<usize, QueryError> {
+        self.count(hz, group.key.end, group.samples);
         let top = Top::of(snapshot, group)?;
         let stacks = &mut self.stacks;
         Ok(*self.tops.entry(top).or_insert_with(|| stacks.group()))
@@ -95,29 +95,31 @@ impl Counts {
         self.check()
     }
 
-    /// Adds what passes of pieces of one bundle.
-    fn pieces(
-        &mut self,
-        snapshot: &mut Snapshot<'_>,
-        sieve: &mut Sieve<'_>,
-        pieces: &[Piece],
-    ) -> Result<(), QueryError> {
-        let Some(piece) = pieces.first() else { return Ok(()) };
+    /// Adds what passes of a piece.
+    fn piece(&mut self, snapshot: &mut Snapshot<'_>, sieve: &mut Sieve<'_>, piece: &Piece) -> Result<(), QueryError> {
+        // Most pieces have nothing of a rare process: who is in one is read first.
         if !sieve.is_open() {
-            // Most pieces have nothing of a rare process: who is in one is read first.
-            let mut some = false;
-            for group in snapshot.candidates(pieces)? {
-                some = some || sieve.passes(snapshot, &group)?;
-            }
-            if !some {
+            let groups = snapshot.groups(piece)?;
+            if !some_pass(snapshot, sieve, groups)? {
                 return Ok(());
             }
         }
-        let stacks = snapshot.bundle(pieces)?;
+        let stacks = snapshot.stacks(piece)?;
+        self.take(snapshot, sieve, piece.hz, &stacks)
+    }
+
+    /// Adds what passes of some stacks.
+    fn take(
+        &mut self,
+        snapshot: &mut Snapshot<'_>,
+        sieve: &mut Sieve<'_>,
+        hz: u32,
+        stacks: &Stacks,
+    ) -> Result<(), QueryError> {
         let mut places = vec![None; stacks.groups().len()];
         for (place, group) in places.iter_mut().zip(stacks.groups()) {
             if sieve.passes(snapshot, group)? {
-                *place = Some(self.group(snapshot, piece, group)?);
+                *place = Some(self.group(snapshot, hz, group)?);
             }
         }
         // The leaf of the entry before: the next one is often beside it.
@@ -145,17 +147,58 @@ pub(super) fn nanos_at(hz: u32) -> u64 {
     1_000_000_000 / u64::from(hz.max(1))
 }
 
-/// Adds up everything in the range that passes the selector.
+/// Whether some group passes.
+fn some_pass(
+    snapshot: &mut Snapshot<'_>,
+    sieve: &mut Sieve<'_>,
+    groups: impl IntoIterator<Item = Group>,
+) -> Result<bool, QueryError> {
+    for group in groups {
+        if sieve.passes(snapshot, &group)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Adds up everything in the range that passes the selector. What is only a part of an hour takes the longest to read: another
+/// thread does one of two.
 pub(super) fn merge(snapshot: &mut Snapshot<'_>, range: TimeRange, selector: &Selector) -> Result<Counts, QueryError> {
     let mut counts = Counts::default();
     let mut sieve = Sieve::new(selector);
     let mut pieces = snapshot.pieces(range, i64::MAX)?;
-    pieces.sort_by_key(Piece::bundle);
-    for bundle in pieces.chunk_by(|a, b| a.bundle() == b.bundle()) {
-        counts.length = bundle.iter().fold(counts.length, |sum, piece| sum.saturating_add(piece.numbers.length));
-        counts.pieces(snapshot, &mut sieve, bundle)?;
+    counts.length = pieces.iter().fold(0, |sum, piece| sum.saturating_add(piece.numbers.length));
+    let mut edges = snapshot.edges(&mut pieces)?;
+    if !sieve.is_open() {
+        let mut some = Vec::new();
+        for edge in edges {
+            if some_pass(snapshot, &mut sieve, edge.candidates()?)? {
+                some.push(edge);
+            }
+        }
+        edges = some;
     }
-    Ok(counts)
+    // Alone, an edge is worth a thread if there is something else to do meanwhile.
+    let there = edges.split_off(if pieces.is_empty() { edges.len().div_ceil(2) } else { edges.len() / 2 });
+    let read = |edges: Vec<Edge>| -> Result<Vec<(u32, Vec<_>)>, StoreError> {
+        edges.into_iter().map(|edge| Ok((edge.hz, edge.profiles()?))).collect()
+    };
+    std::thread::scope(|scope| -> Result<Counts, QueryError> {
+        let there = (!there.is_empty()).then(|| scope.spawn(move || read(there)));
+        for piece in &pieces {
+            counts.piece(snapshot, &mut sieve, piece)?;
+        }
+        let mut profiles = read(edges)?;
+        if let Some(there) = there {
+            profiles.extend(there.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?);
+        }
+        for (hz, profiles) in profiles {
+            for profile in profiles {
+                counts.take(snapshot, &mut sieve, hz, &Stacks::Listed(profile))?;
+            }
+        }
+        Ok(counts)
+    })
 }
 
 #[cfg(test)]

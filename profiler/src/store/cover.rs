@@ -27,19 +27,6 @@ pub(crate) struct Piece {
     pub(crate) numbers: Numbers,
 }
 
-impl Piece {
-    /// Pieces with equal ones are read together: those whose samples are in one row.
-    pub(crate) const fn bundle(&self) -> (u8, i64, u8, u32) {
-        let (event, hz) = (self.event, self.hz);
-        match self.place {
-            Place::Rollup(id) => (0, id, event, hz),
-            Place::Part(_) => (1, Level::Hour.start_of(self.start), event, hz),
-            Place::Packed(_) => (2, Level::Minutes.start_of(self.start), event, hz),
-            Place::Fresh(id) => (3, id, event, hz),
-        }
-    }
-}
-
 /// Where a piece's stacks are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Place {

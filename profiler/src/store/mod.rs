@@ -12,6 +12,7 @@ mod columns;
 mod cover;
 #[cfg(test)]
 pub(crate) mod drawing;
+mod edge;
 mod error;
 mod file;
 mod function_tree;
@@ -50,6 +51,7 @@ mod write;
 
 pub(crate) use codec::{Group, StackId};
 pub(crate) use cover::Piece;
+pub(crate) use edge::Edge;
 pub use error::StoreError;
 pub(crate) use function_tree::FunctionId;
 pub(crate) use marks::Marks;
@@ -59,5 +61,5 @@ pub(crate) use process_cache::ProcessRow;
 pub use reader::Reader;
 pub use retention::{Keep, Retained};
 pub(crate) use row_map::RowMap;
-pub(crate) use snapshot::Snapshot;
+pub(crate) use snapshot::{Snapshot, Stacks};
 pub use write::{LOG_ALARM_BYTES, LocationId, Store, Unnamed};

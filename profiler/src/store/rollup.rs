@@ -11,6 +11,8 @@
 //! Invariants: a roll-up holds exactly the packed windows whose wall-clock start lies in its time, of its way of sampling. Where
 //! a piece of time has a row of one level, everything packed in it is in rows of that level.
 
+use std::rc::Rc;
+
 use rusqlite::types::Value;
 use rusqlite::{OptionalExtension, Transaction, params_from_iter};
 
@@ -19,7 +21,7 @@ use super::columns::Effort;
 use super::level::Level;
 use super::merge::{merge, places};
 use super::numbers::{ALL_COLUMNS, COLUMNS, Numbers};
-use super::rollup_row::{RollupRow, Way, give, take_back};
+use super::rollup_row::{LastRows, RollupRow, Way, give, take_back};
 use super::split::{Share, Split};
 use super::{Store, StoreError, hour_leaf, retention};
 
@@ -231,7 +233,7 @@ fn grow(tx: &Transaction<'_>, level: Level, start: i64, way: Way, sum: &Sum) -> 
     take_back(tx, &known.row)?;
     let mut numbers = known.numbers;
     numbers.add(&sum.numbers);
-    let profile = merge(&[known.row.whole, sum.profile.clone()]);
+    let profile = merge(&[known.row.whole.clone(), sum.profile.clone()]);
     write(tx, level, start, way, &Row { numbers: &numbers, profile: &profile, split: None, finest: known.finest })?;
     Ok(false)
 }
@@ -240,7 +242,7 @@ fn grow(tx: &Transaction<'_>, level: Level, start: i64, way: Way, sum: &Sum) -> 
 struct Known {
     finest: bool,
     numbers: Numbers,
-    row: RollupRow,
+    row: Rc<RollupRow>,
 }
 
 impl Known {
@@ -252,7 +254,7 @@ impl Known {
         let mut rows = select.query((level as u8, start, way.0, way.1))?;
         let Some(row) = rows.next()? else { return Ok(None) };
         let (finest, numbers) = (row.get(0)?, Numbers::read(row, 2, row.get(1)?)?);
-        Ok(RollupRow::read(tx, level, start, way)?.map(|row| Self { finest, numbers, row }))
+        Ok(LastRows::default().find(tx, level, start, way)?.map(|row| Self { finest, numbers, row }))
     }
 }
 

@@ -8,7 +8,7 @@
 
 use std::rc::Rc;
 
-use rusqlite::{Connection, Transaction};
+use rusqlite::{Connection, OptionalExtension, Row, Transaction};
 
 use super::StoreError;
 use super::codec::{Group, Profile, decode_directory};
@@ -20,71 +20,111 @@ use super::split::{Share, Split};
 /// A way of sampling: event and frequency. Samples of different ways stand for different times.
 pub(super) type Way = (u8, u32);
 
+/// A row as it is stored; what it means is found without the database.
+#[derive(Debug)]
+pub(super) struct Raw {
+    pub(super) id: i64,
+    level: Level,
+    start: i64,
+    way: Way,
+    directory: Vec<u8>,
+    stacks: Vec<u8>,
+    split: Option<Vec<u8>>,
+}
+
+impl Raw {
+    /// The row of a piece of time.
+    pub(super) fn read(conn: &Connection, level: Level, start: i64, way: Way) -> Result<Option<Self>, StoreError> {
+        let mut select = conn.prepare_cached(
+            "SELECT id, directory, stacks, split FROM rollup WHERE level = ?1 AND start = ?2 AND event = ?3 AND hz = ?4",
+        )?;
+        let read = |row: &Row<'_>| {
+            let (id, directory, stacks, split) = row.try_into()?;
+            Ok(Self { id, level, start, way, directory, stacks, split })
+        };
+        Ok(select.query_row((level as u8, start, way.0, way.1), read).optional()?)
+    }
+
+    /// Whether its samples are in the row of the next coarser level.
+    pub(super) fn has_given(&self) -> bool {
+        self.stacks.is_empty() && self.level != Level::Day
+    }
+
+    /// Who has samples in it.
+    pub(super) fn groups(&self) -> Result<Vec<Group>, StoreError> {
+        Ok(decode_directory(&self.directory)?)
+    }
+
+    /// With its samples: `given` are those that it has given.
+    pub(super) fn open(self, given: Option<Profile>) -> Result<RollupRow, StoreError> {
+        let whole = match given {
+            Some(given) => given,
+            None => Profile::decode(&self.directory, &self.stacks)?,
+        };
+        let split = self.split.map(|blob| Split::decode(&blob, &whole)).transpose()?;
+        Ok(RollupRow { id: self.id, level: self.level, start: self.start, way: self.way, whole, split })
+    }
+}
+
 /// A row with its samples.
 #[derive(Debug)]
 pub(super) struct RollupRow {
     pub(super) id: i64,
     pub(super) level: Level,
-    pub(super) start: i64,
-    pub(super) way: Way,
+    start: i64,
+    way: Way,
     pub(super) whole: Profile,
     /// Of windows or of five minutes, while they are told apart.
     pub(super) split: Option<Split>,
 }
 
 impl RollupRow {
-    /// The row of a piece of time. `coarser` is asked for the one that has its samples, if it has given them.
+    /// The samples of some parts, a sum of each set of ids.
+    pub(super) fn sums(&self, sets: &[Vec<i64>]) -> Result<Vec<Profile>, StoreError> {
+        let split = self.split.as_ref().filter(|split| sets.iter().flatten().all(|id| split.has(*id)));
+        Ok(split
+            .ok_or(StoreError::BadRow("samples are not in the roll-up that should have them"))?
+            .sums(&self.whole, sets))
+    }
+
+    /// The samples of one part.
+    fn part(&self, id: i64) -> Result<Profile, StoreError> {
+        Ok(self.sums(&[vec![id]])?.pop().unwrap_or_default())
+    }
+}
+
+/// The rows read last, one of each level: the next question is often about the same.
+#[derive(Debug, Default)]
+pub(super) struct LastRows(Vec<Rc<RollupRow>>);
+
+impl LastRows {
+    /// The row of a piece of time; reads the coarser row too, where that has its samples.
     pub(super) fn find(
+        &mut self,
         conn: &Connection,
         level: Level,
         start: i64,
         way: Way,
-        coarser: impl FnOnce(Level, i64) -> Result<Rc<Self>, StoreError>,
-    ) -> Result<Option<Self>, StoreError> {
-        let mut select = conn.prepare_cached(
-            "SELECT id, directory, stacks, split FROM rollup WHERE level = ?1 AND start = ?2 AND event = ?3 AND hz = ?4",
-        )?;
-        let mut rows = select.query((level as u8, start, way.0, way.1))?;
-        let Some(row) = rows.next()? else { return Ok(None) };
-        let id = row.get(0)?;
-        let blob = |at: usize| row.get_ref(at)?.as_blob_or_null().map_err(rusqlite::Error::from);
-        let (directory, stacks) = (blob(1)?.unwrap_or_default(), blob(2)?.unwrap_or_default());
-        let whole = match level.coarser() {
-            Some(above) if stacks.is_empty() => coarser(above, above.start_of(start))?.part(id)?,
-            _ => Profile::decode(directory, stacks)?,
+    ) -> Result<Option<Rc<RollupRow>>, StoreError> {
+        if let Some(row) = self.0.iter().find(|row| (row.level, row.start, row.way) == (level, start, way)) {
+            return Ok(Some(Rc::clone(row)));
+        }
+        let Some(raw) = Raw::read(conn, level, start, way)? else { return Ok(None) };
+        let given = match level.coarser() {
+            Some(coarser) if raw.has_given() => {
+                let row = self.find(conn, coarser, coarser.start_of(start), way)?;
+                Some(
+                    row.ok_or(StoreError::BadRow("a roll-up without the coarser one that has its samples"))?
+                        .part(raw.id)?,
+                )
+            }
+            _ => None,
         };
-        let split = blob(3)?.map(|blob| Split::decode(blob, &whole)).transpose()?;
-        Ok(Some(Self { id, level, start, way, whole, split }))
+        let row = Rc::new(raw.open(given)?);
+        self.0.retain(|other| other.level != level);
+        self.0.push(Rc::clone(&row));
+        Ok(Some(row))
     }
-
-    /// The same, reading also the coarser row where need be.
-    pub(super) fn read(conn: &Connection, level: Level, start: i64, way: Way) -> Result<Option<Self>, StoreError> {
-        Self::find(conn, level, start, way, |level, start| {
-            Ok(Rc::new(Self::read(conn, level, start, way)?.ok_or(StoreError::BadRow(GIVEN_TO_NOBODY))?))
-        })
-    }
-
-    /// The samples of one part.
-    pub(super) fn part(&self, id: i64) -> Result<Profile, StoreError> {
-        self.sum(&[id])
-    }
-
-    /// The samples of some parts together.
-    pub(super) fn sum(&self, ids: &[i64]) -> Result<Profile, StoreError> {
-        let split = self.split.as_ref().filter(|split| ids.iter().all(|id| split.has(*id)));
-        Ok(split.ok_or(StoreError::BadRow(GIVEN_TO_NOBODY))?.sum(&self.whole, |id| ids.contains(&id)))
-    }
-}
-
-const GIVEN_TO_NOBODY: &str = "samples are not in the roll-up that should have them";
-
-/// Who has samples in the five minutes that begin at `start`.
-pub(super) fn directory(conn: &Connection, level: Level, start: i64, way: Way) -> Result<Vec<Group>, StoreError> {
-    let mut select =
-        conn.prepare_cached("SELECT directory FROM rollup WHERE level = ?1 AND start = ?2 AND event = ?3 AND hz = ?4")?;
-    let mut rows = select.query((level as u8, start, way.0, way.1))?;
-    let row = rows.next()?.ok_or(StoreError::BadRow("a packed window without its roll-up"))?;
-    Ok(decode_directory(row.get_ref(0)?.as_blob().map_err(rusqlite::Error::from)?)?)
 }
 
 /// Gives the samples of rows (ids with profiles, in order of time) to the coarser row that is their sum and has just been written.

@@ -8,11 +8,12 @@ use rusqlite::{OptionalExtension, Row, Transaction};
 
 use super::codec::{Group, Packed, Profile, decode_directory};
 use super::cover::{Piece, Place, cover, windows};
+use super::edge::{self, Edge};
 use super::function_tree::{FunctionId, FunctionTree};
 use super::level::Level;
 use super::name_cache::{CachedFrame, NameCache, PlacedFrame};
 use super::process_cache::{ProcessCache, ProcessRow};
-use super::rollup_row::{self, RollupRow, Way};
+use super::rollup_row::{LastRows, RollupRow, Way};
 use super::split::Share;
 use super::stack_page::StackNode;
 use super::{StackId, StoreError, times};
@@ -46,8 +47,8 @@ pub(crate) struct Snapshot<'a> {
     pub(super) tx: Transaction<'a>,
     caches: &'a mut Caches,
     stop: &'a AtomicBool,
-    /// The rows that parts were taken out of last, one of each level.
-    opened: Vec<Rc<RollupRow>>,
+    /// The rows that parts were taken out of last.
+    opened: LastRows,
     /// All windows of the row with this number, once one of them was asked for.
     windows: Option<(i64, Vec<(i64, Share)>)>,
 }
@@ -97,7 +98,7 @@ impl<'a> Snapshot<'a> {
         stop: &'a AtomicBool,
     ) -> Result<Self, StoreError> {
         caches.tree.begin(&tx, &mut caches.names, demangle)?;
-        Ok(Self { tx, caches, stop, opened: Vec::new(), windows: None })
+        Ok(Self { tx, caches, stop, opened: LastRows::default(), windows: None })
     }
 
     /// Fails once the question was interrupted; for loops that do not ask the database.
@@ -123,29 +124,9 @@ impl<'a> Snapshot<'a> {
         Ok(groups.ok_or(StoreError::BadRow("a window without its samples"))??)
     }
 
-    /// Who may have samples in pieces of one bundle.
-    pub(crate) fn candidates(&mut self, pieces: &[Piece]) -> Result<Vec<Group>, StoreError> {
-        let Some(first) = pieces.first() else { return Ok(Vec::new()) };
-        let level = match first.place {
-            Place::Packed(_) => Level::Minutes,
-            Place::Part(_) if pieces.len() > 1 => Level::Hour,
-            _ => return self.groups(first),
-        };
-        rollup_row::directory(&self.tx, level, level.start_of(first.start), (first.event, first.hz))
-    }
-
-    /// The stacks of pieces of one bundle together.
-    pub(crate) fn bundle(&mut self, pieces: &[Piece]) -> Result<Stacks, StoreError> {
-        self.check()?;
-        let Some(first) = pieces.first() else { return Ok(Stacks::Listed(Profile::default())) };
-        let level = match first.place {
-            Place::Packed(_) => Level::Minutes,
-            Place::Part(_) => Level::Hour,
-            _ => return self.stacks(first),
-        };
-        let row = self.open(level, level.start_of(first.start), (first.event, first.hz))?;
-        let ids: Vec<_> = pieces.iter().map(|piece| piece.place.id()).collect();
-        Ok(Stacks::Listed(row.sum(&ids)?))
+    /// Takes the pieces out that are parts of rows, which are read apart.
+    pub(crate) fn edges(&self, pieces: &mut Vec<Piece>) -> Result<Vec<Edge>, StoreError> {
+        edge::take(&self.tx, pieces)
     }
 
     /// The stacks of a piece.
@@ -154,7 +135,10 @@ impl<'a> Snapshot<'a> {
         let sql = match piece.place {
             Place::Rollup(_) => "SELECT directory, stacks FROM rollup WHERE id = ?1",
             Place::Fresh(_) => "SELECT directory, stacks FROM fresh WHERE window = ?1",
-            Place::Part(_) => return self.bundle(std::slice::from_ref(piece)),
+            Place::Part(_) => {
+                let row = self.open(Level::Minutes, piece.start, (piece.event, piece.hz))?;
+                return Ok(Stacks::Listed(row.whole.clone()));
+            }
             Place::Packed(window) => return Ok(Stacks::Listed(self.window(piece, window)?)),
         };
         let blobs = |row: &Row<'_>| {
@@ -213,9 +197,9 @@ impl<'a> Snapshot<'a> {
         profile.ok_or(StoreError::BadRow("a packed window is not in its roll-up"))
     }
 
-    /// A row whose parts are asked for.
     fn open(&mut self, level: Level, start: i64, way: Way) -> Result<Rc<RollupRow>, StoreError> {
-        open(&self.tx, &mut self.opened, level, start, way)
+        let row = self.opened.find(&self.tx, level, start, way)?;
+        row.ok_or(StoreError::BadRow("a packed window without its roll-up"))
     }
 
     /// The labels of a process, as texts for [`Self::text`].
@@ -307,23 +291,6 @@ impl<'a> Snapshot<'a> {
         let span = from.zip(to).map(|(from, to)| TimeRange { from: WallNanos(from), to: WallNanos(to) });
         Ok((sums, span))
     }
-}
-
-fn open(
-    tx: &Transaction<'_>,
-    opened: &mut Vec<Rc<RollupRow>>,
-    level: Level,
-    start: i64,
-    way: Way,
-) -> Result<Rc<RollupRow>, StoreError> {
-    if let Some(row) = opened.iter().find(|row| (row.level, row.start, row.way) == (level, start, way)) {
-        return Ok(Rc::clone(row));
-    }
-    let row = RollupRow::find(tx, level, start, way, |level, start| open(tx, opened, level, start, way))?;
-    let row = Rc::new(row.ok_or(StoreError::BadRow("a packed window without its roll-up"))?);
-    opened.retain(|other| other.level != level);
-    opened.push(Rc::clone(&row));
-    Ok(row)
 }
 
 /// Counts are never negative; a damaged row may be.

@@ -8,7 +8,7 @@
 //! version=3   number of parts   { id - the one before } *   { bytes   a division, the whole first, then its first half.. } *   check
 //! ```
 //!
-//! Each division is written by itself, so some parts that lie side by side, as a question wants them, are added up by reading as
+//! Each division is coded by itself, so some parts that lie side by side, as a question wants them, are added up by reading as
 //! many divisions as there are halvings. Version 2 listed the places of each window's entries in the roll-up; it is still read.
 //!
 //! Invariant: the parts add up to the roll-up, whatever the bytes say.
@@ -38,6 +38,12 @@ pub(crate) struct Split {
     parts: Vec<i64>,
     /// One less than parts.
     divisions: Vec<Vec<u8>>,
+}
+
+impl Share {
+    fn with_capacity(entries: usize) -> Self {
+        Self { places: Vec::with_capacity(entries), counts: Vec::with_capacity(entries) }
+    }
 }
 
 impl Split {
@@ -88,29 +94,22 @@ impl Split {
 
     /// All parts, with their shares of `whole`.
     pub(super) fn shares(&self, whole: &Profile) -> Vec<(i64, Share)> {
-        let mut shares = Vec::with_capacity(self.parts.len());
-        self.walk(
-            whole,
-            |parts| if parts.len() == 1 { Want::All } else { Want::Some },
-            |parts, share| {
-                shares.push((parts[0], share));
-            },
-        );
+        let sets: Vec<_> = (0..self.parts.len()).map(Some).collect();
+        let mut shares = Vec::with_capacity(sets.len());
+        self.walk(whole, &sets, |set, share| shares.push((self.parts[set], share)));
         shares
     }
 
-    /// The sum of those parts of `whole` that are wanted.
-    pub(super) fn sum(&self, whole: &Profile, wanted: impl Fn(i64) -> bool) -> Profile {
-        let mut sums = vec![0; whole.stacks.len()];
-        let want = |parts: &[i64]| match parts.iter().filter(|id| wanted(**id)).count() {
-            0 => Want::Nothing,
-            n if n == parts.len() => Want::All,
-            _ => Want::Some,
-        };
-        self.walk(whole, want, |_, share| {
+    /// The sum of each set of parts of `whole`; no part is in two.
+    pub(super) fn sums(&self, whole: &Profile, sets: &[Vec<i64>]) -> Vec<Profile> {
+        let set_of = |id: &i64| sets.iter().position(|set| set.contains(id));
+        let set_of: Vec<_> = self.parts.iter().map(set_of).collect();
+        let mut sums = vec![vec![0; whole.stacks.len()]; sets.len()];
+        self.walk(whole, &set_of, |set, share| {
+            let sums = &mut sums[set];
             share.places.iter().zip(&share.counts).for_each(|(place, n)| sums[*place as usize] += n);
         });
-        whole.with_counts(&sums)
+        sums.iter().map(|sums| whole.with_counts(sums)).collect()
     }
 
     /// Is this a part.
@@ -118,47 +117,11 @@ impl Split {
         self.parts.contains(&id)
     }
 
-    fn walk(&self, whole: &Profile, want: impl Fn(&[i64]) -> Want, mut take: impl FnMut(&[i64], Share)) {
+    /// Hands out the shares of sets of parts; of a set whose parts lie side by side as few as there can be.
+    fn walk(&self, whole: &Profile, sets: &[Option<usize>], take: impl FnMut(usize, Share)) {
         let share = Share { places: (0..whole.stacks.len() as u32).collect(), counts: whole.counts.clone() };
-        if !self.parts.is_empty() {
-            self.descend(&whole.groups, (0, self.parts.len()), 0, share, &want, &mut take);
-        }
-    }
-
-    fn descend(
-        &self,
-        groups: &[Group],
-        (from, to): (usize, usize),
-        at: usize,
-        share: Share,
-        want: &impl Fn(&[i64]) -> Want,
-        take: &mut impl FnMut(&[i64], Share),
-    ) {
-        let parts = &self.parts[from..to];
-        match want(parts) {
-            Want::Nothing => return,
-            Want::All => return take(parts, share),
-            Want::Some => {}
-        }
-        let (middle, second_at) = (from + parts.len() / 2, at + parts.len() / 2);
-        let wants = [(from, middle), (middle, to)].map(|(from, to)| want(&self.parts[from..to]) != Want::Nothing);
-        let mut halves = Halves::new(parts.len() as u32 / 2, parts.len() as u32);
-        let (mut reader, mut sides) = (Reader::new(&self.divisions[at]), SidesOf::new(groups));
-        let (mut first, mut second) = (Share::default(), Share::default());
-        for (place, all) in share.places.into_iter().zip(share.counts) {
-            let n = halves.code(&mut reader, sides.at(place), all, 0);
-            for (half, n) in [(&mut first, n), (&mut second, all - n)] {
-                if n > 0 {
-                    half.places.push(place);
-                    half.counts.push(n);
-                }
-            }
-        }
-        if wants[0] {
-            self.descend(groups, (from, middle), at + 1, first, want, take);
-        }
-        if wants[1] {
-            self.descend(groups, (middle, to), second_at, second, want, take);
+        if !sets.is_empty() {
+            Walk { divisions: &self.divisions, groups: &whole.groups, take }.descend(0, sets, share);
         }
     }
 
@@ -203,12 +166,42 @@ impl Split {
     }
 }
 
-/// What is wanted of some parts.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Want {
-    Nothing,
-    All,
-    Some,
+/// From the whole down to what is wanted.
+struct Walk<'a, T> {
+    divisions: &'a [Vec<u8>],
+    groups: &'a [Group],
+    take: T,
+}
+
+impl<T: FnMut(usize, Share)> Walk<'_, T> {
+    /// `share` is that of parts that are in these sets, or in none; they are divided by the `at`th division.
+    fn descend(&mut self, at: usize, sets: &[Option<usize>], share: Share) {
+        let [first_set, rest @ ..] = sets else { return };
+        if rest.iter().all(|set| set == first_set) {
+            return first_set.map_or((), |set| (self.take)(set, share));
+        }
+        let (in_first, in_second) = sets.split_at(sets.len() / 2);
+        let wanted = [in_first, in_second].map(|sets| sets.iter().any(Option::is_some));
+        let mut halves = Halves::new(in_first.len() as u32, sets.len() as u32);
+        let (mut reader, mut sides) = (Reader::new(&self.divisions[at]), SidesOf::new(self.groups));
+        let mut shares = wanted.map(|wanted| Share::with_capacity(if wanted { share.places.len() } else { 0 }));
+        for (place, all) in share.places.into_iter().zip(share.counts) {
+            let n = halves.code(&mut reader, sides.at(place), all, 0);
+            for (nth, n) in [n, all - n].into_iter().enumerate() {
+                if wanted[nth] && n > 0 {
+                    shares[nth].places.push(place);
+                    shares[nth].counts.push(n);
+                }
+            }
+        }
+        let [first, second] = shares;
+        if wanted[0] {
+            self.descend(at + 1, in_first, first);
+        }
+        if wanted[1] {
+            self.descend(at + in_first.len(), in_second, second);
+        }
+    }
 }
 
 /// The sides that the group of a place has been on; places come in order.
@@ -293,10 +286,14 @@ mod tests {
             prop_assert_eq!(shares.len(), parts.len());
             for (n, part) in (0..).zip(&parts) {
                 prop_assert_eq!(&shares[n as usize], &(n * 3 + 1, share(part, &whole)));
-                prop_assert_eq!(&split.sum(&whole, |id| id == n * 3 + 1), part);
+                prop_assert_eq!(&split.sums(&whole, &[vec![n * 3 + 1]])[0], part);
             }
-            let some: Vec<_> = (0..).zip(&parts).filter(|(n, _)| (from..to).contains(n)).map(|(_, part)| part.clone()).collect();
-            prop_assert_eq!(split.sum(&whole, |id| (from * 3..to * 3).contains(&id)), merge(&some));
+            let sets = [from.min(to)..from.max(to), from.max(to)..9];
+            let ids = sets.clone().map(|set| set.filter(|n| *n < parts.len() as i64).map(|n| n * 3 + 1).collect());
+            for (set, sum) in sets.into_iter().zip(split.sums(&whole, &ids)) {
+                let some = (0..).zip(&parts).filter(|(n, _)| set.contains(n)).map(|(_, part)| part.clone());
+                prop_assert_eq!(sum, merge(&some.collect::<Vec<_>>()));
+            }
         }
 
         /// Lists of the version before come out as they went in.
@@ -317,7 +314,7 @@ mod tests {
             }
             let split = Split::decode(&columns::pack_v2(&columns), &whole).unwrap();
             for (n, part) in (1..).zip(&parts) {
-                prop_assert_eq!(&split.sum(&whole, |id| id == n * 7), part);
+                prop_assert_eq!(&split.sums(&whole, &[vec![n * 7]])[0], part);
             }
         }
 
