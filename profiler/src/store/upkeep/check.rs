@@ -1,13 +1,13 @@
-//! Whether a database is sound: by SQLite's own checks, and by what every writer of ours sees to.
+//! Whether a database is sound: by SQLite's own checks, by what every writer of ours sees to, and blob by blob ([`super::blobs`]).
 
 use std::path::Path;
 
-use super::Progress;
+use super::{Progress, blobs};
 use crate::store::StoreError;
 use crate::store::reader::open_existing;
 
 /// Most findings told of one check.
-const FINDINGS: usize = 20;
+pub(super) const FINDINGS: usize = 20;
 
 /// What must give no row, and what it means if it does.
 const RULES: [(&str, &str); 5] = [
@@ -32,7 +32,8 @@ const RULES: [(&str, &str); 5] = [
 /// Those of opening; damage that keeps a check from being made is a finding, not an error.
 pub fn check(path: &Path, progress: Progress<'_>) -> Result<Vec<String>, StoreError> {
     let (_tidy, conn) = open_existing(path)?;
-    let steps = 1 + RULES.len() as u64;
+    let rows: i64 = conn.query_row(blobs::ROWS, [], |row| row.get(0))?;
+    let steps = 1 + RULES.len() as u64 + rows.max(0).cast_unsigned();
     let mut found = Vec::new();
     let mut done = 0;
     let mut step = |found: &mut Vec<String>, result: Result<Vec<String>, StoreError>| {
@@ -64,6 +65,14 @@ pub fn check(path: &Path, progress: Progress<'_>) -> Result<Vec<String>, StoreEr
     step(&mut found, rows("PRAGMA integrity_check(20)", &|line| (line != "ok").then_some(line)))?;
     for (sql, meaning) in RULES {
         step(&mut found, rows(sql, &|row| Some(format!("{meaning} (row {row})"))))?;
+    }
+    match blobs::check(&conn, || {
+        done += 1;
+        progress(done.min(steps), steps);
+    }) {
+        Ok(findings) => found.extend(findings),
+        Err(error) if error.is_damage() => found.push(error.to_string()),
+        Err(error) => return Err(error),
     }
     Ok(found)
 }

@@ -4,6 +4,7 @@
 //! given back in short transactions. Every step reports how far it is, for a progress bar.
 
 mod backup;
+mod blobs;
 mod check;
 mod compact;
 mod stats;
