@@ -22,8 +22,11 @@ import type {
   Timeline,
   Top,
 } from "../src/api/contract";
+import { decodeFlameGraph } from "../src/api/decode";
+import { findPath } from "../src/model/focus-path";
 import { parseSelector } from "../src/model/selector";
 import { parseInstant, resolveInstant } from "../src/model/time-range";
+import { cutBelow } from "../src/testing/cut";
 import { syntheticFlameGraph } from "../src/testing/synthetic";
 
 const POLICY =
@@ -37,6 +40,8 @@ export interface MockState {
   gone: boolean;
   /** Answer as if the first window were not written yet. */
   waiting: boolean;
+  /** Most nodes of a flame graph. */
+  most: number;
   /** Paths asked for, with their queries. */
   asked: string[];
 }
@@ -52,7 +57,7 @@ export async function startMock(options: { dist: string; nodes: number; packed?:
   const startedMs = Date.now();
   const hour = { ...profile, from_ms: startedMs - 3_600_000, to_ms: startedMs };
   const packed = options.packed === true ? gzipSync(JSON.stringify(hour), { level: 1 }) : null;
-  const state: MockState = { gone: false, waiting: false, asked: [] };
+  const state: MockState = { gone: false, waiting: false, most: Number.POSITIVE_INFINITY, asked: [] };
   const server = createServer((request, response) => {
     const url = new URL(request.url ?? "/", "http://mock");
     if (state.gone) {
@@ -142,7 +147,13 @@ function answer(
       break;
     case "flamegraph":
       if (shown === context.profile && context.packed !== null) sendPacked(response, context.packed);
-      else json({ ...shown, from_ms: from, to_ms: to } satisfies FlameGraph);
+      else {
+        const drawn = query.get("group") === null ? shown : underValue(shown, "db.service");
+        const below = query.get("below");
+        const node = below === null ? 0 : Math.max(0, findPath(decodeFlameGraph(drawn).tree, below));
+        const cut = cutBelow(drawn, context.state.most, node);
+        json({ ...cut, from_ms: from, to_ms: to } satisfies FlameGraph);
+      }
       break;
     case "top":
       json(top(shown));
@@ -319,6 +330,30 @@ function heatMap(from: number, to: number, columns: number, rows: number, sample
     return samples === 0 ? 0 : Math.round(9 * beat * (0.6 + 0.4 * Math.sin(at / 97_000)));
   });
   return { from_ms: from, to_ms: to, columns, rows, column_nanos: each * rows * 1e6, samples: values, untimed: 0 };
+}
+
+/** The profile with all of it below one value of a label. */
+function underValue(profile: FlameGraph, value: string): FlameGraph {
+  const { nodes } = profile;
+  const strings = [...profile.strings, value];
+  const frames = Object.fromEntries(
+    Object.entries(profile.frames).map(([column, entries]) => [
+      column,
+      [...entries, column === "name" ? strings.length - 1 : column === "kind" ? 1 : column === "line" ? 0 : -1],
+    ]),
+  ) as FlameGraph["frames"];
+  const inserted = (column: number[], one: number) => [column[0], one, ...column.slice(1)];
+  return {
+    ...profile,
+    strings,
+    frames,
+    nodes: {
+      depth: [0, 1, ...nodes.depth.slice(1).map((depth) => depth + 1)],
+      frame: inserted(nodes.frame, frames.name.length - 1),
+      total: inserted(nodes.total, nodes.total[0]),
+      self: inserted(nodes.self, 0),
+    },
+  };
 }
 
 /** The profile with the subtree of one process alone. */

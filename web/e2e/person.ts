@@ -43,6 +43,7 @@ export class Person {
   }
 
   async leave(): Promise<void> {
+    if (this.mock !== null) this.mock.state.most = Number.POSITIVE_INFINITY;
     await this.page.close();
     expect(this.misdeeds.errors, "errors in the console").toEqual([]);
     expect(this.misdeeds.strangers, "requests to other origins").toEqual([]);

@@ -148,7 +148,7 @@ describe("the graph", () => {
   });
 
   test("colours by kind, package, binary and function, and its legend highlights with the exact share", async () => {
-    const select = person.page.locator(".legend-bar select");
+    const select = person.page.locator(".legend-bar").getByLabel("Colour by");
     for (const mode of ["package", "binary", "name", "kind"]) {
       await select.selectOption(mode);
       await person.param("color", mode === "kind" ? null : new RegExp(mode));
@@ -158,6 +158,49 @@ describe("the graph", () => {
     await expect.poll(() => person.page.locator(".found").innerText()).toMatch(/%.*frames/s);
     await person.page.locator(".legend button[aria-pressed=true]").click();
     await person.param("search", null);
+  });
+
+  test("groups the root by a label, whose values are filtered by from the menu", async () => {
+    const first = await person.hover(1, 0.01);
+    await person.page.locator(".legend-bar").getByLabel("Group by").selectOption("unit");
+    await person.param("group", /unit/);
+    await expect.poll(() => person.hover(1, 0.01)).not.toBe(first);
+    const value = await person.hover(1, 0.01);
+    await person.page.mouse.click(...(await place(1)), { button: "right" });
+    await person.page.getByRole("menuitem", { name: /Only this unit/ }).click();
+    await expect.poll(() => person.params().get("filter")).toBe(`{unit="${value === "[no unit]" ? "" : value}"}`);
+    await person.page.locator(".legend-bar").getByLabel("Group by").selectOption("");
+    await person.param("group", null);
+  });
+
+  test.runIf(real === undefined)("fetches what was too small to send when one zooms in, to the sample", async () => {
+    person.server.most = 500;
+    await still();
+    await expect.poll(() => person.page.locator(".quality").innerText()).toContain("small frames folded");
+    const all = await person.details();
+    const asked = () => person.server.asked.filter((one) => one.includes("below=")).length;
+    expect(asked()).toBe(0);
+    const unsent = async () => {
+      const entry = person.page.locator(".legend button", { hasText: "too small to send" });
+      return (await entry.count()) === 0 ? 0 : Number.parseFloat(/([\d.]+) %/.exec(await entry.innerText())?.[1] ?? "");
+    };
+    const before = await unsent();
+    expect(before).toBeGreaterThan(0);
+    await person.click(2, 0.01);
+    await person.param("zoom", /^2-/);
+    await expect.poll(asked).toBe(1);
+    await expect.poll(unsent).toBeLessThan(before);
+    // A link into what was not sent at first leads there all the same.
+    await person.click(5, 0.3);
+    await person.param("zoom", /^5-/);
+    await person.page.mouse.move(5, 5);
+    const name = await person.frameName();
+    await person.page.reload();
+    await person.graph();
+    await expect.poll(() => person.frameName()).toBe(name);
+    await person.page.keyboard.press("0");
+    await person.param("zoom", null);
+    await expect.poll(() => person.details()).toBe(all);
   });
 
   test("has a menu for each frame, by mouse, by key and by button", async () => {

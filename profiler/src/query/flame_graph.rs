@@ -1,8 +1,10 @@
 //! The flame graph of a range, seen from its roots, its leaves, or one function.
 
-use super::grow::{Named, grow, name};
+use super::grow::{Named, frame_of, grow, name};
+use super::labels::Label;
 use super::lazy::Whole;
-use super::merge::{Counts, merge};
+use super::merge::{Counts, merge_by};
+use super::path_hash::{PathHash, find};
 use super::tree::{Labels, Placed, Scale, Shown};
 use super::{QueryError, Selector};
 use crate::profile::{CallTree, Node, TimeRange};
@@ -31,6 +33,19 @@ pub enum View {
     Callees(String),
 }
 
+/// What of a tree is wanted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Shape {
+    /// Where it is seen from.
+    pub view: View,
+    /// A label whose values stand between the root and the processes.
+    pub group: Option<String>,
+    /// The node that what is sent is spent on: it, what is above it, and the heaviest below it.
+    pub below: Option<PathHash>,
+    /// Most nodes; the smallest are left out behind remainder nodes.
+    pub max_nodes: usize,
+}
+
 /// The call tree of a range, cut to `max_nodes` by leaving the smallest out behind remainder nodes.
 ///
 /// # Errors
@@ -41,38 +56,36 @@ pub fn flame_graph(
     selector: &Selector,
     max_nodes: usize,
 ) -> Result<Merged, QueryError> {
-    flame_graph_from(reader, range, selector, &View::TopDown, max_nodes)
+    flame_graph_from(reader, range, selector, &Shape { max_nodes, ..Shape::default() })
 }
 
-/// The same, seen from elsewhere.
+/// The same, in another shape.
 ///
 /// # Errors
-/// [`QueryError::Store`], [`QueryError::TooLarge`].
+/// [`QueryError::Store`], [`QueryError::TooLarge`], [`QueryError::UnknownLabel`].
 pub fn flame_graph_from(
     reader: &mut Reader,
     range: TimeRange,
     selector: &Selector,
-    view: &View,
-    max_nodes: usize,
+    shape: &Shape,
 ) -> Result<Merged, QueryError> {
     let mut snapshot = reader.snapshot()?;
-    let counts = merge(&mut snapshot, range, selector)?;
-    draw(&mut snapshot, &counts, view, max_nodes)
+    let counts = merge_by(&mut snapshot, range, selector, shape.label()?)?;
+    draw(&mut snapshot, &counts, shape)
 }
 
 /// The flame graph of what was added up.
-pub(super) fn draw(
-    snapshot: &mut Snapshot<'_>,
-    counts: &Counts,
-    view: &View,
-    max_nodes: usize,
-) -> Result<Merged, QueryError> {
+pub(super) fn draw(snapshot: &mut Snapshot<'_>, counts: &Counts, shape: &Shape) -> Result<Merged, QueryError> {
     let mut labels = Labels::new();
     let tree = grow(snapshot, &mut labels, [counts])?;
     let totals = tree.totals();
+    let max_nodes = shape.max_nodes;
     let whole = Whole { tree: &tree, totals: &totals, scale: Scale::ONE, max_nodes };
-    let kept = match view {
-        View::TopDown => tree.cut(totals, Scale::ONE, max_nodes),
+    let kept = match &shape.view {
+        View::TopDown => {
+            let below = shape.below.and_then(|path| find(&tree, path, |shown| frame_of(snapshot, &labels, shown)));
+            tree.cut_below(below, totals, Scale::ONE, max_nodes)
+        }
         View::BottomUp => whole.bottom_up(),
         View::Callers(function) => whole.callers(named(snapshot, function)),
         View::Callees(function) => whole.callees(named(snapshot, function)),
@@ -88,6 +101,13 @@ pub(super) fn draw(
         hidden_nodes: kept.hidden_nodes,
     };
     Ok(Merged { tree, nanos_per_sample: counts.nanos_per_sample() })
+}
+
+impl Shape {
+    /// Of `group`.
+    pub(super) fn label(&self) -> Result<Option<Label>, QueryError> {
+        self.group.as_deref().map(Label::parse).transpose()
+    }
 }
 
 /// Whether what a node shows is code of this name.
@@ -184,6 +204,42 @@ mod tests {
             assert_eq!(merged.tree.nodes[0].total, samples, "{selector}");
             assert_eq!(merged.nanos_per_sample, if samples == 0 { 0 } else { 10_000_000 });
         }
+    }
+
+    /// The values of a label stand between the root and the processes; what has none is together; nothing is lost.
+    #[test]
+    fn the_root_is_grouped_by_a_label() {
+        let (_folder, _store, mut reader) = database(&["web/7  main x5
+             web/7~io  main;poll x2
+             web/8~io  !main x1"]);
+        let mut grouped = |label: &str| {
+            let shape = Shape { group: Some(label.into()), max_nodes: 100, ..Shape::default() };
+            flame_graph_from(&mut reader, ALL_TIME, &Selector::default(), &shape).map(|merged| draw(&merged.tree))
+        };
+        insta::assert_snapshot!(grouped("thread").unwrap(), @"
+        all 8/0 Root
+          main 5/0 Process
+            web 5/0 Process
+              main 5/5 User
+          io 3/0 Process
+            web 3/0 Process
+              main 2/0 User
+                poll 2/2 User
+              [stack cut short: caller keeps no frame pointer: app] 1/0 Note
+                main 1/1 User
+        ");
+        insta::assert_snapshot!(grouped("pid").unwrap(), @"
+        all 8/0 Root
+          7 7/0 Process
+            web 7/0 Process
+              main 7/5 User
+                poll 2/2 User
+          8 1/0 Process
+            web 1/0 Process
+              [stack cut short: caller keeps no frame pointer: app] 1/0 Note
+                main 1/1 User
+        ");
+        assert!(matches!(grouped("nothing"), Err(QueryError::UnknownLabel(_))));
     }
 
     /// Inlined functions stand between the function they are in and its callee, and carry the line with the most samples.

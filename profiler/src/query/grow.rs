@@ -30,8 +30,17 @@ pub(super) fn grow<const N: usize>(
     let mut nodes: Vec<u32> = Vec::new();
     let tops: BTreeSet<_> = counts.iter().flat_map(|counts| counts.tops()).collect();
     for top in tops {
+        let value = match (top.value, counts[0].by) {
+            (Some(row), Some(label)) => {
+                let text = label.text(snapshot, row)?;
+                let none = format!("[no {}]", label.name());
+                let value = labels.get(if text.is_empty() { &none } else { &text }, FrameKind::Process);
+                *processes.entry((0, value)).or_insert_with(|| tree.push(0, value, [0; N]))
+            }
+            _ => 0,
+        };
         let comm = labels.get(&snapshot.text(top.comm)?, FrameKind::Process);
-        let process = *processes.entry(comm).or_insert_with(|| tree.push(0, comm, [0; N]));
+        let process = *processes.entry((value, comm)).or_insert_with(|| tree.push(value, comm, [0; N]));
         // The notes of this top, by the file that the walk ended in: one more row for each below the process.
         let mut notes: HashMap<Option<Arc<str>>, u32> = HashMap::new();
         let mut note_of = |tree: &mut Tree<N>, binary: Option<&Arc<str>>| match top
@@ -86,11 +95,16 @@ pub(super) fn grow<const N: usize>(
 
 /// The order of siblings of equal weight.
 pub(super) fn order<'a>(snapshot: &'a Snapshot<'_>, labels: &'a Labels) -> impl Fn(Shown, Shown) -> Ordering {
-    let frame = move |shown: Shown| match shown.get() {
+    let frame = move |shown: Shown| frame_of(snapshot, labels, shown);
+    move |a, b| by_content(frame(a), frame(b))
+}
+
+/// What a node shows.
+pub(super) fn frame_of<'a>(snapshot: &'a Snapshot<'_>, labels: &'a Labels, shown: Shown) -> &'a Frame {
+    match shown.get() {
         Ok(frame) => snapshot.frame(frame),
         Err(label) => labels.frame(label),
-    };
-    move |a, b| by_content(frame(a), frame(b))
+    }
 }
 
 /// A tree as it is shown.

@@ -3,7 +3,7 @@
 //! Columns are slices of the range, rows slices of each column, as in FlameScope: 60 columns of a minute and 50 rows are seconds
 //! and 20 ms. Times are kept for a day or so; samples whose time is gone, or was never known, are counted apart.
 
-use super::flame_graph::{Merged, View, draw};
+use super::flame_graph::{Merged, Shape, draw};
 use super::labels::samples_of;
 use super::merge::Counts;
 use super::sieve::Sieve;
@@ -102,12 +102,11 @@ pub fn flame_graph_of_area(
     grid: Grid,
     area: Area,
     selector: &Selector,
-    view: &View,
-    max_nodes: usize,
+    shape: &Shape,
 ) -> Result<Merged, QueryError> {
     let mut snapshot = reader.snapshot()?;
     let mut sieve = Sieve::new(selector);
-    let mut counts = Counts::default();
+    let mut counts = Counts::by(shape.label()?);
     let inside = |cell: usize| {
         let (column, row) = ((cell / grid.rows as usize) as u32, (cell % grid.rows as usize) as u32);
         (area.columns[0]..=area.columns[1]).contains(&column) && (area.rows[0]..=area.rows[1]).contains(&row)
@@ -129,7 +128,7 @@ pub fn flame_graph_of_area(
             counts.add(&mut snapshot, piece.hz, &groups[group], stack, samples)?;
         }
     }
-    draw(&mut snapshot, &counts, view, max_nodes)
+    draw(&mut snapshot, &counts, shape)
 }
 
 /// Which groups of a window pass, and their samples.
@@ -207,7 +206,14 @@ mod tests {
                     (area.columns[0]..=area.columns[1]).contains(&(*cell as u32 / 20))
                         && (area.rows[0]..=area.rows[1]).contains(&(*cell as u32 % 20))
                 });
-                let merged = flame_graph_of_area(&mut reader, seconds, area, &all, &View::TopDown, 100).unwrap();
+                let merged = flame_graph_of_area(
+                    &mut reader,
+                    seconds,
+                    area,
+                    &all,
+                    &Shape { max_nodes: 100, ..Shape::default() },
+                )
+                .unwrap();
                 assert_eq!(merged.tree.nodes[0].total, cells.map(|cell| map.cells[cell]).sum::<u64>());
             }
             // A range that begins in the middle of a window has the samples after that.

@@ -30,6 +30,19 @@ impl Label {
         at.map(|at| all[at]).ok_or_else(|| QueryError::UnknownLabel(name.chars().take(64).collect()))
     }
 
+    /// Its name.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Comm => "comm",
+            Self::Pid => "pid",
+            Self::Exe => "exe",
+            Self::Thread => "thread",
+            Self::Cgroup => "cgroup",
+            Self::Container => "container",
+            Self::Unit => "unit",
+        }
+    }
+
     /// The row of its text for a process, and a pid for itself; `None` for `thread`, which is not the process's.
     pub(super) fn row(self, process: &ProcessRow) -> Option<u32> {
         match self {

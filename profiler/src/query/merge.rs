@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 
+use super::labels::Label;
 use super::sieve::Sieve;
 use super::sparse::Sparse;
 use super::{QueryError, Selector, note};
@@ -14,9 +15,11 @@ use crate::store::{Edge, Group, Piece, Snapshot, Stacks, StoreError};
 /// Most memory of the sums of one question: ten million distinct stacks in a row, or half a million far apart.
 const MOST_BYTES: usize = 192 << 20;
 
-/// What hangs from the root: a process name, and the note where a stack is cut short.
+/// What hangs from the root: a process name, and the note where a stack is cut short; by the value of a label, if one is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct Top {
+    /// Row of the label's value.
+    pub(super) value: Option<u32>,
     /// Row of the name in `string`.
     pub(super) comm: u32,
     /// How the stacks end, where that is worth a note.
@@ -24,15 +27,18 @@ pub(super) struct Top {
 }
 
 impl Top {
-    fn of(snapshot: &mut Snapshot<'_>, group: &Group) -> Result<Self, QueryError> {
+    fn of(snapshot: &mut Snapshot<'_>, group: &Group, by: Option<Label>) -> Result<Self, QueryError> {
+        let value = by.map(|label| label.of(snapshot, group)).transpose()?;
         let end = Some(group.key.end).filter(|end| note(*end).is_some());
-        Ok(Self { comm: snapshot.process(group.key.process)?.comm, end })
+        Ok(Self { value, comm: snapshot.process(group.key.process)?.comm, end })
     }
 }
 
 /// What a range and a selector come to.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Counts {
+    /// Whose values what hangs from the root is grouped by.
+    pub(super) by: Option<Label>,
     tops: HashMap<Top, usize>,
     stacks: Sparse,
     /// All samples.
@@ -46,6 +52,11 @@ pub(super) struct Counts {
 }
 
 impl Counts {
+    /// Nothing yet.
+    pub(super) fn by(by: Option<Label>) -> Self {
+        Self { by, ..Self::default() }
+    }
+
     /// CPU time one sample stands for: the mean over the samples; 0 without samples.
     pub(super) fn nanos_per_sample(&self) -> u64 {
         let samples = u128::from(self.samples.max(1));
@@ -65,7 +76,7 @@ impl Counts {
     /// Adds the samples of a group, which passed.
     fn group(&mut self, snapshot: &mut Snapshot<'_>, hz: u32, group: &Group) -> Result<usize, QueryError> {
         self.count(hz, group.key.end, group.samples);
-        let top = Top::of(snapshot, group)?;
+        let top = Top::of(snapshot, group, self.by)?;
         let stacks = &mut self.stacks;
         Ok(*self.tops.entry(top).or_insert_with(|| stacks.group()))
     }
@@ -88,7 +99,7 @@ impl Counts {
         samples: u64,
     ) -> Result<(), QueryError> {
         self.count(hz, group.key.end, samples);
-        let top = Top::of(snapshot, group)?;
+        let top = Top::of(snapshot, group, self.by)?;
         let stacks = &mut self.stacks;
         let at = *self.tops.entry(top).or_insert_with(|| stacks.group());
         self.stacks.add(at, stack, samples);
@@ -164,7 +175,17 @@ fn some_pass(
 /// Adds up everything in the range that passes the selector. What is only a part of an hour takes the longest to read: another
 /// thread does one of two.
 pub(super) fn merge(snapshot: &mut Snapshot<'_>, range: TimeRange, selector: &Selector) -> Result<Counts, QueryError> {
-    let mut counts = Counts::default();
+    merge_by(snapshot, range, selector, None)
+}
+
+/// The same, by the values of a label.
+pub(super) fn merge_by(
+    snapshot: &mut Snapshot<'_>,
+    range: TimeRange,
+    selector: &Selector,
+    by: Option<Label>,
+) -> Result<Counts, QueryError> {
+    let mut counts = Counts::by(by);
     let mut sieve = Sieve::new(selector);
     let mut pieces = snapshot.pieces(range, i64::MAX)?;
     counts.length = pieces.iter().fold(0, |sum, piece| sum.saturating_add(piece.numbers.length));

@@ -119,11 +119,23 @@ impl<const N: usize> Tree<N> {
 
     /// The nodes that stay when at most `max_nodes` may, remainders included (never below two): the heaviest.
     pub(super) fn cut(self, totals: Vec<[u64; N]>, scale: Scale<N>, max_nodes: usize) -> Kept<N> {
+        self.cut_below(None, totals, scale, max_nodes)
+    }
+
+    /// The same, of the nodes above and below one of them alone: the others stay behind remainders, whatever their weight.
+    pub(super) fn cut_below(
+        self,
+        node: Option<u32>,
+        totals: Vec<[u64; N]>,
+        scale: Scale<N>,
+        max_nodes: usize,
+    ) -> Kept<N> {
         let all = self.len();
         if all <= max_nodes {
             return Kept { hidden: vec![[0; N]; all], tree: self, totals, hidden_nodes: 0 };
         }
-        let kept = heaviest(&self.parents, &totals, scale, max_nodes.max(2));
+        let wanted = node.map(|node| self.around(node));
+        let kept = heaviest(&self.parents, &totals, wanted.as_deref(), scale, max_nodes.max(2));
         let mut tree = Self { parents: Vec::new(), shown: Vec::new(), selves: Vec::new() };
         let mut new_totals = Vec::new();
         let mut places = vec![0_u32; all];
@@ -133,6 +145,23 @@ impl<const N: usize> Tree<N> {
         }
         let hidden_nodes = (all - tree.len()) as u64;
         Kept::new(tree, new_totals, hidden_nodes)
+    }
+}
+
+impl<const N: usize> Tree<N> {
+    /// Which nodes are a node's callers, itself, or below it.
+    fn around(&self, node: u32) -> Vec<bool> {
+        let mut around = vec![false; self.len()];
+        around[node as usize] = true;
+        for at in node as usize + 1..self.len() {
+            around[at] = around[self.parents[at] as usize];
+        }
+        let mut at = node;
+        while at != 0 {
+            at = self.parents[at as usize];
+            around[at as usize] = true;
+        }
+        around
     }
 }
 
@@ -156,12 +185,19 @@ impl<const N: usize> Scale<N> {
 }
 
 /// Which nodes stay when at most `max_nodes` may, remainders included.
-fn heaviest<const N: usize>(parents: &[u32], totals: &[[u64; N]], scale: Scale<N>, max_nodes: usize) -> Vec<bool> {
+fn heaviest<const N: usize>(
+    parents: &[u32],
+    totals: &[[u64; N]],
+    wanted: Option<&[bool]>,
+    scale: Scale<N>,
+    max_nodes: usize,
+) -> Vec<bool> {
     let mut children_left = vec![0_u32; parents.len()];
     parents.iter().skip(1).for_each(|parent| children_left[*parent as usize] += 1);
     // A parent is at least as heavy as its children and comes before them, so each prefix of this order is a tree.
     let mut order: Vec<(Reverse<u64>, u32)> =
         totals.iter().zip(0..).map(|(total, at)| (Reverse(scale.weigh(total)), at)).collect();
+    order.retain(|(_, at)| wanted.is_none_or(|wanted| wanted[*at as usize]));
     // No more than `max_nodes` stay, so only these need to be in order.
     if max_nodes < order.len() {
         order.select_nth_unstable(max_nodes);
@@ -414,6 +450,42 @@ mod tests {
             // Nothing heavier was left out.
             let heavier = originals.values().filter(|node| EVEN.weigh(&node.total) > lightest).count();
             prop_assert!(heavier <= kept);
+        }
+    }
+
+    proptest! {
+        /// What is spent on one node: itself, its callers, and the heaviest below it, with the totals that they have in the whole.
+        #[test]
+        fn a_cut_below_a_node_adds_up_and_keeps_to_it(stacks in stacks(), at in any::<proptest::sample::Index>(), max in 0..40_usize) {
+            let tree = build(&stacks);
+            let (whole, _) = place(tree.clone(), usize::MAX);
+            let originals: BTreeMap<_, _> = whole.into_iter().collect();
+            let node = at.index(tree.len()) as u32;
+            let path_to = |mut at: u32| {
+                let mut path = vec![tree.shown[at as usize]];
+                while at != 0 {
+                    at = tree.parents[at as usize];
+                    path.insert(0, tree.shown[at as usize]);
+                }
+                path
+            };
+            let chosen = path_to(node);
+            let kept = tree.clone().cut_below(Some(node), tree.totals(), EVEN, max);
+            let mut path = Path::new();
+            let mut nodes = Vec::new();
+            for placed in kept.place(EVEN, |a, b| a.cmp(&b)) {
+                path.truncate(placed.depth as usize);
+                path.push(placed.shown);
+                nodes.push((path.clone(), placed));
+            }
+            check(&nodes);
+            prop_assert!(nodes.len() <= max.max(2).max(tree.len().min(max)));
+            if tree.len() > max {
+                for (path, placed) in nodes.iter().filter(|(_, node)| node.shown != Labels::REMAINDER) {
+                    prop_assert_eq!(originals[path], *placed);
+                    prop_assert!(path.starts_with(&chosen) || chosen.starts_with(path));
+                }
+            }
         }
     }
 

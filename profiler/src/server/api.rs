@@ -67,6 +67,11 @@ pub struct FlameGraphParams {
     pub focus: Option<String>,
     /// What is shown of names: `full` (default), `simple` (no parameters, no generic arguments), or `none` (the linker's).
     pub demangle: Option<String>,
+    /// A label whose values stand between the root and the processes.
+    pub group: Option<String>,
+    /// Of `topdown`: spend the limit on what is below this node, named by its depth and the hash of its path, such as
+    /// `4-1f3a9c02b7d4e0` (docs/api.md); where there is none, on everything.
+    pub below: Option<String>,
 }
 
 /// Query parameters of `GET /api/v1/diff`: the base is before, the range after.
@@ -186,6 +191,10 @@ pub struct AreaParams {
     pub focus: Option<String>,
     /// What is shown of names: `full` (default), `simple` (no parameters, no generic arguments), or `none` (the linker's).
     pub demangle: Option<String>,
+    /// As for `/api/v1/flamegraph`.
+    pub group: Option<String>,
+    /// As for `/api/v1/flamegraph`.
+    pub below: Option<String>,
 }
 
 /// `GET /api/v1/timeline`.

@@ -21,7 +21,7 @@ use super::{State, annotate, from_query};
 use crate::export::folded::{Lines, Marks};
 use crate::export::svg::{self, Caption};
 use crate::profile::{CallTree, Demangle, TimeRange};
-use crate::query::{self, Area, By, Grid, Selector, View};
+use crate::query::{self, Area, By, Grid, Selector, Shape, View};
 use crate::store::Reader;
 
 /// A limit that an endpoint takes when none is asked for, and the most it gives.
@@ -162,6 +162,15 @@ fn view(mode: Option<&str>, focus: Option<String>) -> Result<View, Failure> {
     }
 }
 
+/// What is wanted of a flame graph.
+fn shape(view: View, group: Option<String>, below: Option<&str>, max_nodes: usize) -> Result<Shape, Failure> {
+    if below.is_some() && view != View::TopDown {
+        return Err(Failure::BadParameter("below goes with mode=topdown".into()));
+    }
+    let below = below.map(str::parse).transpose().map_err(Failure::BadParameter)?;
+    Ok(Shape { view, group, below, max_nodes })
+}
+
 /// The columns and rows of a heat map.
 fn grid(range: TimeRange, columns: Option<u32>, rows: Option<u32>) -> Result<Grid, Failure> {
     let (columns, rows) = (columns.unwrap_or(60), rows.unwrap_or(50));
@@ -204,13 +213,14 @@ async fn timeline(state: Data<State>, params: Query<TimelineParams>) -> Result<H
 #[utoipa::path(tag = "profiles", params(FlameGraphParams), responses((status = 200, body = api::FlameGraph, description = "The tree, as columns."), Problems))]
 #[get("/api/v1/flamegraph")]
 async fn flamegraph(state: Data<State>, params: Query<FlameGraphParams>) -> Result<HttpResponse, Failure> {
-    let FlameGraphParams { from, to, filter, limit, mode, focus, demangle } = params.into_inner();
+    let FlameGraphParams { from, to, filter, limit, mode, focus, demangle, group, below } = params.into_inner();
     let view = view(mode.as_deref(), focus)?;
     let question = Question::parse(RangeParams { from, to, filter, limit, demangle }, &FLAME_GRAPH_NODES, &state)?;
+    let shape = shape(view, group, below.as_deref(), question.limit)?;
     let ask = move |reader: &mut Reader| {
         reader.set_demangle(question.demangle);
-        let Question { range, selector, limit, .. } = question;
-        let merged = query::flame_graph_from(reader, range, &selector, &view, limit)?;
+        let Question { range, selector, .. } = question;
+        let merged = query::flame_graph_from(reader, range, &selector, &shape)?;
         to_json(&from_query::flame_graph(range, &merged))
     };
     Ok(json(StatusCode::OK, state.readers.ask(ask).await?))
@@ -265,8 +275,9 @@ async fn heatmap(state: Data<State>, params: Query<HeatMapParams>) -> Result<Htt
 async fn heatmap_flamegraph(state: Data<State>, params: Query<AreaParams>) -> Result<HttpResponse, Failure> {
     let params = params.into_inner();
     let view = view(params.mode.as_deref(), params.focus)?;
-    let AreaParams { from, to, filter, limit, columns, rows, demangle, .. } = params;
+    let AreaParams { from, to, filter, limit, columns, rows, demangle, group, below, .. } = params;
     let question = Question::parse(RangeParams { from, to, filter, limit, demangle }, &FLAME_GRAPH_NODES, &state)?;
+    let shape = shape(view, group, below.as_deref(), question.limit)?;
     let grid = grid(question.range, columns, rows)?;
     let area = Area {
         columns: [params.column_from.unwrap_or(0), params.column_to.unwrap_or(grid.columns - 1)],
@@ -274,7 +285,7 @@ async fn heatmap_flamegraph(state: Data<State>, params: Query<AreaParams>) -> Re
     };
     let ask = move |reader: &mut Reader| {
         reader.set_demangle(question.demangle);
-        let merged = query::flame_graph_of_area(reader, grid, area, &question.selector, &view, question.limit)?;
+        let merged = query::flame_graph_of_area(reader, grid, area, &question.selector, &shape)?;
         to_json(&from_query::flame_graph(question.range, &merged))
     };
     Ok(json(StatusCode::OK, state.readers.ask(ask).await?))

@@ -73,16 +73,29 @@ export const fetchTimeline = async (
   return checkTimeline(await ask<Timeline>("timeline", { ...scope, limit: points, ...grouped }, signal));
 };
 
-/** The flame graph of a range, or of a box of its heat map. */
+/** What of a flame graph is wanted. */
+export interface Shape {
+  /** Of the heat map of the range; null: all of it. */
+  box: HeatBox | null;
+  /** Label whose values stand between the root and the processes. */
+  group: string | null;
+}
+
+/**
+ * The flame graph of a range, or of a box of its heat map. `below` names a node (`model/focus-path.ts`): as many nodes, all of
+ * them above or below it.
+ */
 export const fetchFlameGraph = async (
   scope: Scope,
-  box: HeatBox | null,
+  { box, group }: Shape,
+  below: string | null,
   signal: AbortSignal,
 ): Promise<DecodedFlameGraph> => {
+  const about = { ...scope, group: group ?? "", below: below ?? "" };
   const answer =
     box === null
-      ? await ask<FlameGraph>("flamegraph", scope, signal)
-      : await ask<FlameGraph>("heatmap/flamegraph", { ...scope, ...boxParameters(box) }, signal);
+      ? await ask<FlameGraph>("flamegraph", about, signal)
+      : await ask<FlameGraph>("heatmap/flamegraph", { ...about, ...boxParameters(box) }, signal);
   performance.mark("decode:start");
   const decoded = decodeFlameGraph(answer);
   performance.measure("decode", "decode:start");

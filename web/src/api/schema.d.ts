@@ -1527,6 +1527,13 @@ export interface operations {
                 focus?: string;
                 /** @description What is shown of names: `full` (default), `simple` (no parameters, no generic arguments), or `none` (the linker's). */
                 demangle?: string;
+                /** @description A label whose values stand between the root and the processes. */
+                group?: string;
+                /**
+                 * @description Of `topdown`: spend the limit on what is below this node, named by its depth and the hash of its path, such as
+                 *     `4-1f3a9c02b7d4e0` (docs/api.md); where there is none, on everything.
+                 */
+                below?: string;
             };
             header?: never;
             path?: never;
@@ -1731,6 +1738,10 @@ export interface operations {
                 focus?: string;
                 /** @description What is shown of names: `full` (default), `simple` (no parameters, no generic arguments), or `none` (the linker's). */
                 demangle?: string;
+                /** @description As for `/api/v1/flamegraph`. */
+                group?: string;
+                /** @description As for `/api/v1/flamegraph`. */
+                below?: string;
             };
             header?: never;
             path?: never;

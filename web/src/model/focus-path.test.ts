@@ -2,6 +2,7 @@ import { describe, expect, test } from "vitest";
 import { decodeFlameGraph } from "../api/decode";
 import { nodeByNames, profileFromText } from "../testing/profile-from-text";
 import { syntheticFlameGraph } from "../testing/synthetic";
+import { callTree } from "./call-tree";
 import { findPath, pathHash } from "./focus-path";
 
 const before = profileFromText(`
@@ -21,6 +22,27 @@ describe("the hash of a path", () => {
   test("finds the same path in another tree", () => {
     const hash = pathHash(before, nodeByNames(before, "main", "b", "c"));
     expect(findPath(after, hash)).toBe(nodeByNames(after, "main", "b", "c"));
+  });
+
+  /** The server finds nodes by it: `profiler/src/query/path_hash.rs` has the same. */
+  test("is the same on both sides of the wire", () => {
+    const strings = ["all", "web", "größe<日本, 🔥>", "/usr/bin/app"];
+    const none = new Int32Array([-1, -1, -1]);
+    const frames = {
+      strings,
+      name: new Uint32Array([0, 1, 2]),
+      kind: new Uint8Array([0, 1, 2]),
+      binary: new Int32Array([-1, -1, 3]),
+      file: none,
+      line: new Uint32Array(3),
+      reason: none,
+    };
+    const tree = callTree(frames, { depth: [0, 1, 2], frame: [0, 1, 2], total: [1, 1, 1], self: [0, 0, 1] });
+    expect([0, 1, 2].map((node) => pathHash(tree, node))).toEqual([
+      "0-17532870b0df6c",
+      "1-0b1b3257f752b1",
+      "2-04fe4f7ae6bd3e",
+    ]);
   });
 
   /** `main a c` and `main b c` end in the same function and are different places. */

@@ -6,7 +6,7 @@
 
 import { computed, type ReadonlySignal, type Signal, signal } from "@preact/signals";
 import type { CallTree } from "../model/call-tree";
-import { describeFrame, type Frame } from "../model/call-tree";
+import { describeFrame, type Frame, FrameKind } from "../model/call-tree";
 import type { NodeDiff } from "../model/diff";
 import { coloring, focus, found, hovered, select, selected, tree, zoomOut, zoomTo } from "./flame";
 import { flame, view } from "./store";
@@ -69,7 +69,10 @@ export const mainPane: Pane = {
   choose: select,
   open: (node) => {
     select(-1);
-    zoomTo(node);
+    const at = tree.peek();
+    // Into what a remainder is of: there the server has more to send.
+    const hidden = at !== null && at.frames.kind[at.frame[node]] === FrameKind.Remainder;
+    zoomTo(hidden ? at.parent[node] : node);
   },
   leave: zoomOut,
   diffOf: () => null,

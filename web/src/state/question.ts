@@ -51,6 +51,12 @@ export class Question<T> {
     this.state.value = next;
   }
 
+  /** Puts something better in the place of an answer, while that is the one in hand. */
+  amend(answer: T, better: T): void {
+    if (this.state.peek().answer === answer && better !== answer)
+      this.state.value = { ...this.state.peek(), answer: better };
+  }
+
   /** Whether the answer in hand is to this key. */
   has(key: string): boolean {
     const { answer, key: answered, failure } = this.state.peek();

@@ -24,6 +24,7 @@ import { withoutLabel } from "../model/selector";
 import { MOST_BANDS } from "../model/stack";
 import { presetFor, resolveInstant } from "../model/time-range";
 import { codeFunction } from "./code";
+import { deepened, deepenOnZoom } from "./deeper";
 import { baselineScope } from "./diff";
 import { connection, everyQuestion, facetQuestion, navigate, questions, scope, view } from "./store";
 import { DEFAULT_VIEW, isLive } from "./view";
@@ -48,7 +49,7 @@ let placed = false;
 export function startRefreshing(): void {
   // A change of what is asked asks at once; what is shown otherwise does not matter.
   const wanted = computed(() => {
-    const { from, to, tab, facets, filter, live, by, box } = view.value;
+    const { from, to, tab, facets, filter, live, by, box, group } = view.value;
     const base = tab === "diff" ? view.value.baseline : null;
     return JSON.stringify([
       from,
@@ -57,6 +58,7 @@ export function startRefreshing(): void {
       live,
       by,
       box,
+      group,
       keyOf(scope.value),
       tab === "table",
       tab === "heatmap",
@@ -70,6 +72,7 @@ export function startRefreshing(): void {
     void wanted.value;
     queueMicrotask(() => void refresh("changed"));
   });
+  deepenOnZoom();
   document.addEventListener("visibilitychange", () => {
     if (!document.hidden) void refresh("tick");
   });
@@ -109,8 +112,8 @@ async function refresh(why: "changed" | "tick"): Promise<void> {
     unless(!again, questions.timeline, `${keyOf(whole)} ${now.by}`, (signal) =>
       fetchTimeline(whole, TIMELINE_POINTS, by, signal),
     ),
-    unless(!narrowAgain, questions.flame, `${keyOf(narrow)} ${JSON.stringify(now.box)}`, (signal) =>
-      fetchFlameGraph(narrow, now.box, signal),
+    unless(!narrowAgain, questions.flame, `${keyOf(narrow)} ${JSON.stringify(now.box)} ${now.group}`, (signal) =>
+      fetchFlameGraph(narrow, now, null, signal).then((answer) => deepened(answer, narrow, now, signal)),
     ),
     unless(true, questions.labels, "", fetchLabels),
   ];

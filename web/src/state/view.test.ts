@@ -30,6 +30,7 @@ describe("the view in the address", () => {
       fn: "2|/usr/bin/a|src/a.rs|operator|<int>",
       code: "assembly",
       line: 120,
+      group: "unit",
       by: "container",
       facets: ["comm", "unit"],
       baseline: { range: { from: 1, to: 5 }, filter: "", absolute: true },
@@ -65,6 +66,7 @@ describe("the view in the address", () => {
         fn: pick(null, formatFunction({ name: "a|b", kind: 3, binary: null, file: null })),
         code: pick(...CODE_PARTS),
         line: pick(null, 1, 99_999),
+        group: pick(null, "thread"),
         by: pick(null, "comm"),
         facets: pick(["comm"], [], ["pid", "unit"]),
         baseline: {

@@ -55,6 +55,8 @@ export interface ViewState {
   code: CodePart;
   /** Line of it that is looked at. */
   line: number | null;
+  /** Label whose values stand between the root and the processes. */
+  group: string | null;
   /** Label whose values stack up in the timeline. */
   by: string | null;
   /** Labels whose values are listed. */
@@ -79,6 +81,7 @@ export const DEFAULT_VIEW: ViewState = {
   fn: null,
   code: "both",
   line: null,
+  group: null,
   by: null,
   facets: ["comm"],
   baseline: { range: null, filter: null, absolute: false },
@@ -113,6 +116,7 @@ export function readView(query: string): ViewState {
     fn: parseFunction(fn) === null ? null : fn,
     code: CODE_PARTS.find((part) => part === p.get("code")) ?? DEFAULT_VIEW.code,
     line: /^[1-9]\d{0,8}$/.test(p.get("line") ?? "") ? Number(p.get("line")) : null,
+    group: LABEL.test(p.get("group") ?? "") ? p.get("group") : null,
     by: LABEL.test(stacked) ? stacked : null,
     facets: facets === null ? DEFAULT_VIEW.facets : facets.split(",").filter((label) => LABEL.test(label)),
     baseline: {
@@ -169,6 +173,7 @@ export function writeView(view: ViewState): string {
   if (view.fn !== null) p.set("fn", view.fn);
   if (view.code !== DEFAULT_VIEW.code) p.set("code", view.code);
   if (view.line !== null) p.set("line", String(view.line));
+  if (view.group !== null) p.set("group", view.group);
   if (view.by !== null) p.set("by", view.by);
   if (view.facets.join() !== DEFAULT_VIEW.facets.join()) p.set("facets", view.facets.join());
   if (baseline.range !== null) p.set("base", `${baseline.range.from}-${baseline.range.to}`);

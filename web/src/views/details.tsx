@@ -108,7 +108,7 @@ export function Tooltip({ facts }: { facts: FrameFacts }) {
       {facts.source !== null && <p class="quiet">{facts.source}</p>}
       {facts.reason !== null && <p class="quiet">{facts.reason}</p>}
       {facts.kind === FrameKind.Remainder && (
-        <p class="quiet">Stands for frames too small to send. Narrow the range or the filter to see them.</p>
+        <p class="quiet">Stands for frames too small to send: a click zooms in, and sends as many again from there.</p>
       )}
     </>
   );

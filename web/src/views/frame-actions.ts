@@ -49,10 +49,14 @@ export function actionsFor(pane: Pane, node: number): FrameAction[] {
     );
   }
   if (chosen.kind === FrameKind.Process) {
+    const { group } = view.peek();
+    const label = group !== null && at.depth[node] === 1 ? group : "comm";
+    const value = name === `[no ${label}]` ? "" : name;
+    const what = label === "comm" ? "process" : label;
     const filter = (how: "included" | "excluded") => () =>
-      navigate({ filter: toggleValue(view.peek().filter, "comm", name, how), zoom: null });
-    actions.push({ label: "Only this process", key: "o", run: filter("included") });
-    actions.push({ label: "All but this process", key: "x", run: filter("excluded") });
+      navigate({ filter: toggleValue(view.peek().filter, label, value, how), zoom: null });
+    actions.push({ label: `Only this ${what}`, key: "o", run: filter("included") });
+    actions.push({ label: `All but this ${what}`, key: "x", run: filter("excluded") });
   }
   actions.push({ label: "Copy the name", key: "c", run: () => copy(name, `Copied ${name}`) });
   actions.push({ label: "Copy the stack", key: "C", run: () => copy(stackText(pane, node), "Copied the stack") });

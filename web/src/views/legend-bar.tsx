@@ -5,8 +5,33 @@ import { COLOR_MODES, type ColorMode } from "../model/coloring";
 import { NOISE_Z } from "../model/diff";
 import { formatShare } from "../model/units";
 import { coloring, tree } from "../state/flame";
-import { navigate, view } from "../state/store";
+import { navigate, questions, view } from "../state/store";
 import { theme } from "../state/theme";
+import { LABEL_NAMES } from "./facets";
+
+/** What stands between the root and the processes. */
+function GroupBy() {
+  const labels = questions.labels.state.value.answer?.labels ?? [];
+  const { group } = view.value;
+  return (
+    <label class="color-mode">
+      Group by{" "}
+      <select
+        value={group ?? ""}
+        onChange={(event) => navigate({ group: event.currentTarget.value || null, zoom: null })}
+      >
+        <option value="">nothing</option>
+        {labels
+          .filter((label) => label !== "comm" || group === "comm")
+          .map((label) => (
+            <option key={label} value={label}>
+              {(LABEL_NAMES[label] ?? label).toLowerCase()}
+            </option>
+          ))}
+      </select>
+    </label>
+  );
+}
 
 const MODE_LABELS: Record<ColorMode, string> = { kind: "kind", package: "package", binary: "binary", name: "function" };
 
@@ -28,6 +53,7 @@ export function LegendBar() {
           ))}
         </select>
       </label>
+      <GroupBy />
       <ul class="legend" aria-label="Colours">
         {coloring.value.legend.map((entry) => (
           <li key={entry.label}>
