@@ -8,7 +8,7 @@ use bytesize::ByteSize;
 use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::annotate::SourceRoot;
-use crate::profile::Demangle;
+use crate::profile::{Demangle, NameSources};
 use crate::sampler::DEFAULT_HZ;
 
 /// Where the page is, unless told otherwise.
@@ -97,6 +97,8 @@ pub struct SamplingArgs {
     /// DEBUGINFOD_URLS.
     #[arg(long, value_name = "URLS", num_args = 0..=1, require_equals = true, default_missing_value = "", env = "PROFILER_DEBUGINFOD")]
     pub debuginfod: Option<String>,
+    #[command(flatten)]
+    pub naming: NamingArgs,
     /// Slots of the user stack map, a power of two: fewer use less kernel memory and send stacks more often.
     #[arg(long, value_name = "N", default_value_t = 65_536, value_parser = power_of_two, hide = true)]
     pub user_stack_slots: u32,
@@ -106,6 +108,17 @@ pub struct SamplingArgs {
     /// Length of a window: what a kill -9 or a power cut can lose.
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = window, hide = true)]
     pub window: Duration,
+}
+
+/// How to name.
+#[derive(Clone, Debug, clap::Args)]
+pub struct NamingArgs {
+    /// What names may come from: a list of sources (dwarf,symtab), or what to leave out (-debug_file,-dwz) [default: all].
+    ///
+    /// There are dwarf, symtab, dynsym, gnu_debugdata, debug_file, dwz, dwo, debuginfod, go, perf_map, jitdump, kallsyms, bpf, vdso.
+    #[arg(long, value_name = "SOURCES", default_value = "all", hide_default_value = true, allow_hyphen_values = true,
+          env = "PROFILER_NAMES", value_parser = NameSources::parse)]
+    pub names: NameSources,
 }
 
 fn power_of_two(text: &str) -> Result<u32, String> {
@@ -341,6 +354,8 @@ pub struct SymbolizeArgs {
     /// A program or library with its symbols, or its debug file, for what has the same build id. May be repeated.
     #[arg(long = "file", value_name = "BINARY")]
     pub files: Vec<PathBuf>,
+    #[command(flatten)]
+    pub naming: NamingArgs,
     /// Also ask about what has a name, for more inlined functions, files and lines.
     #[arg(long)]
     pub all: bool,

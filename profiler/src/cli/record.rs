@@ -75,7 +75,7 @@ pub fn record(args: RecordArgs) -> anyhow::Result<ExitCode> {
         _ => host::target(&args.pids, args.cgroup.as_deref())?,
     };
     let sampler = host::sampler_options(&args.sampling, target)?;
-    let debuginfod = host::debuginfod(&args.sampling)?;
+    let naming = host::naming(&args.sampling)?;
     let recorder = Recorder::start(RecorderOptions {
         sampler,
         window: args.sampling.window,
@@ -83,7 +83,7 @@ pub fn record(args: RecordArgs) -> anyhow::Result<ExitCode> {
         retention: None,
         unwind_memory: args.sampling.unwind_memory.as_u64(),
         unwind_cache: Some(host::cache(&args.sampling)),
-        debuginfod,
+        naming,
     })
     .context("failed to start sampling")?;
     place.holds = Holds::Nothing;

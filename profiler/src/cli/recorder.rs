@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use profiler_ebpf::Counters;
 
+use super::host::Naming;
 use super::notice::{self, set_aside_notice};
 use super::unwinding::{self, Ready, Unwinding, Worker};
 use super::window_queue::WindowQueue;
@@ -29,7 +30,6 @@ use crate::profile::{
 use crate::sampler::{Sampler, SamplerOptions};
 use crate::server::{LiveStatus, SharedLive};
 use crate::store::Store;
-use crate::symbolizer::Debuginfod;
 use crate::sys::clock::{boot_now, wall_now};
 use crate::unwind::{Loader, Unwinder};
 
@@ -70,8 +70,8 @@ pub struct RecorderOptions {
     pub unwind_memory: u64,
     /// Where unwind rows are kept for the next start.
     pub unwind_cache: Option<PathBuf>,
-    /// Servers to ask for debug files.
-    pub debuginfod: Option<Arc<Debuginfod>>,
+    /// How places are named.
+    pub naming: Naming,
 }
 
 /// A running pipeline.
@@ -126,6 +126,7 @@ impl Recorder {
             cpus: sampler.cpus(),
             since: wall_now(),
             window: options.window,
+            name_sources: options.naming.child.sources,
             notices,
             ..LiveStatus::default()
         });
@@ -134,7 +135,7 @@ impl Recorder {
         let (boot_id, window) = (boot_id()?, options.window);
         let writing = {
             let (queue, live, retention) = (Arc::clone(&queue), live.clone(), options.retention);
-            let work = move || writer::run(store, &queue, &live, retention, options.debuginfod);
+            let work = move || writer::run(store, &queue, &live, retention, options.naming);
             thread::Builder::new().name("writer".into()).spawn(work)?
         };
         let sampling = {

@@ -23,7 +23,7 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     let target = host::target(&args.pids, args.cgroup.as_deref())?;
     let sampler = host::sampler_options(&args.sampling, target)?;
     let retention = Some(Retention { age: args.keep, bytes: args.keep_size.as_u64() });
-    let debuginfod = host::debuginfod(&args.sampling)?;
+    let naming = host::naming(&args.sampling)?;
     let recorder = Recorder::start(RecorderOptions {
         sampler,
         window: args.sampling.window,
@@ -31,7 +31,7 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
         retention,
         unwind_memory: args.sampling.unwind_memory.as_u64(),
         unwind_cache: Some(host::cache(&args.sampling)),
-        debuginfod,
+        naming,
     })
     .with_context(|| format!("failed to start sampling into {}", database.display()))?;
     let live = recorder.live.clone();

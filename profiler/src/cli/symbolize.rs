@@ -15,7 +15,7 @@ use crate::process::build_id_of;
 use crate::profile::{BinaryKind, BuildId, NameStatus, Symbolized};
 use crate::store::naming::{Renamed, Unnamed};
 use crate::store::{Store, StoreError};
-use crate::symbolizer::{FileFinder, Mapped, NamesWorker, WorkerCommand};
+use crate::symbolizer::{FileFinder, Mapped, NamesWorker};
 
 /// Offsets asked about at a time.
 const PIECE: usize = 1024;
@@ -46,7 +46,7 @@ pub fn symbolize(args: &SymbolizeArgs) -> anyhow::Result<ExitCode> {
             error
         }
     })?;
-    let mut worker = NamesWorker::new(WorkerCommand::default());
+    let mut worker = NamesWorker::new(host::names_child(&args.naming));
     let mut finder = FileFinder::default();
     let (mut renamed, mut asked) = (Vec::new(), 0_u64);
     for id in store.unnamed_binaries(args.all)? {

@@ -21,7 +21,7 @@ pub use binary::{Binary, BinaryId, BinaryKey, BinaryKind, BuildId};
 pub use call_tree::{CallTree, Frame, FrameId, FrameKind, Node};
 pub use demangle::{Demangle, simple};
 pub use loss::{LossCause, Losses};
-pub use name_source::{FoundSource, NameSource, NameStatus};
+pub use name_source::{FoundSource, NameSource, NameSources, NameStatus};
 pub use printable::{is_printable, printable};
 pub use process::{ContainerId, MappedRange, ProcessFacts, ProcessKey, StartTicks};
 pub use profiler_ebpf::StackEnd;

@@ -81,6 +81,66 @@ impl NameSource {
     }
 }
 
+/// Which sources may be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NameSources(u16);
+
+impl Default for NameSources {
+    fn default() -> Self {
+        Self::ALL
+    }
+}
+
+impl NameSources {
+    /// All of them.
+    pub const ALL: Self = Self(u16::MAX);
+
+    /// As many bits as a question to the symbolizer's child has for it.
+    #[must_use]
+    pub const fn bits(self) -> u16 {
+        self.0
+    }
+
+    /// The sources of [`Self::bits`].
+    #[must_use]
+    pub const fn from_bits(bits: u16) -> Self {
+        Self(bits)
+    }
+
+    /// Whether a source may be used.
+    #[must_use]
+    pub const fn has(self, source: NameSource) -> bool {
+        self.0 & 1 << source as u16 != 0
+    }
+
+    /// The words for those that may be used.
+    pub fn names(self) -> impl Iterator<Item = &'static str> {
+        NameSource::ALL.into_iter().filter(move |source| self.has(*source)).map(NameSource::name)
+    }
+
+    /// `dwarf,symtab`: only these; `-debug_file`: all but this; `all`. From left to right.
+    ///
+    /// # Errors
+    /// A word that is none of them, with those there are.
+    pub fn parse(list: &str) -> Result<Self, String> {
+        let words: Vec<&str> = list.split(',').map(str::trim).filter(|word| !word.is_empty()).collect();
+        let mut sources = if words.first().is_none_or(|word| word.starts_with('-')) { Self::ALL } else { Self(0) };
+        for word in words {
+            let (off, name) = word.strip_prefix('-').map_or((false, word), |name| (true, name));
+            let bits = match NameSource::ALL.into_iter().find(|source| source.name() == name) {
+                Some(source) => 1 << source as u16,
+                None if name == "all" => u16::MAX,
+                None => {
+                    let names: Vec<_> = NameSource::ALL.into_iter().map(NameSource::name).collect();
+                    return Err(format!("{word:?} is no source of names: there are all, {}", names.join(", ")));
+                }
+            };
+            sources.0 = if off { sources.0 & !bits } else { sources.0 | bits };
+        }
+        Ok(sources)
+    }
+}
+
 /// A source that was looked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FoundSource {
@@ -97,4 +157,26 @@ pub struct NameStatus {
     pub sources: Vec<FoundSource>,
     /// The distribution's package that the file belongs to, when its names are missing.
     pub package: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+
+    /// Sources are named, or left out of all; what is none is refused with those there are.
+    #[test]
+    fn sources_are_chosen_by_name() {
+        let names = |list: &str| NameSources::parse(list).unwrap().names().collect::<Vec<_>>().join(" ");
+        assert_eq!(names("dwarf, symtab"), "dwarf symtab");
+        assert_eq!(NameSources::parse("all").unwrap(), NameSources::ALL);
+        assert_eq!(NameSources::parse("").unwrap(), NameSources::ALL);
+        assert_eq!(names("-all,go"), "go");
+        let but = NameSources::parse("-debug_file,-dwz").unwrap();
+        assert_eq!(but.names().count(), NameSource::ALL.len() - 2);
+        assert!(!but.has(NameSource::DebugFile) && but.has(NameSource::Dwarf));
+        assert_eq!(NameSources::from_bits(but.bits()), but);
+        assert!(NameSources::parse("dwarf,nonsense").unwrap_err().contains("gnu_debugdata"));
+    }
 }

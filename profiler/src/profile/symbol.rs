@@ -42,11 +42,13 @@ pub enum UnknownReason {
     KernelHidden = 8,
     /// The symbolizer crashed or ran out of time on this file.
     SymbolizerFailed = 9,
+    /// What would name it may not be used (`--names`).
+    SwitchedOff = 10,
 }
 
 impl UnknownReason {
     /// Every reason, in stored order.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::FileGone,
         Self::FileRefused,
         Self::NoSymbols,
@@ -55,6 +57,7 @@ impl UnknownReason {
         Self::NoFile,
         Self::KernelHidden,
         Self::SymbolizerFailed,
+        Self::SwitchedOff,
     ];
 
     /// The reason stored as `n`, if there is one.
@@ -81,6 +84,7 @@ impl UnknownReason {
             Self::NoFile => "memory without a file (JIT code)",
             Self::KernelHidden => "kernel.kptr_restrict hides kernel symbols",
             Self::SymbolizerFailed => "the symbolizer failed on this file",
+            Self::SwitchedOff => "what would name it is switched off (--names)",
         }
     }
 }

@@ -622,6 +622,8 @@ pub struct Recording {
     pub rss_bytes: u64,
     /// The unwind tables; null when stacks are walked by frame pointers only.
     pub unwind: Option<UnwindTables>,
+    /// What names may come from: `--names`.
+    pub names: Vec<String>,
 }
 
 /// The unwind tables in kernel memory.

@@ -293,5 +293,6 @@ pub fn recording(live: &LiveStatus, own: Cost, now: WallNanos) -> api::Recording
             memory_limit_bytes: unwind.budget_bytes,
             evicted: unwind.evicted,
         }),
+        names: live.name_sources.names().map(str::to_owned).collect(),
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
 
-use crate::profile::{Losses, StackEnd, WallNanos};
+use crate::profile::{Losses, NameSources, StackEnd, WallNanos};
 use crate::unwind::UnwindCounts;
 
 /// Figures of the pipeline since it started.
@@ -41,6 +41,8 @@ pub struct LiveStatus {
     pub ticks_missed: u64,
     /// A question met damage in the database: the writer, whose cache may hide it, sets the file aside and takes this back.
     pub damage_met: bool,
+    /// What names may come from.
+    pub name_sources: NameSources,
     /// Somebody asks for what has no name to be named again; the writer takes this back when it begins.
     pub name_again: bool,
     /// Things that a person should know, each with its fix.

@@ -14,6 +14,7 @@ use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
 
 use super::sandbox::{Confinement, Layer};
 use super::wire::{Answer, Kind, MAX_FILES, MAX_FRAME, Question, Reply};
+use crate::profile::NameSources;
 
 /// A killed child is waited for this long; then a thread of its own does.
 const REAP: Duration = Duration::from_millis(200);
@@ -30,12 +31,19 @@ pub struct WorkerCommand {
     pub args: Vec<OsString>,
     /// A question that takes longer has hung the child, which is then killed.
     pub patience: Duration,
+    /// What names may come from.
+    pub sources: NameSources,
 }
 
 impl Default for WorkerCommand {
     /// This very program, even when its file was replaced meanwhile, with its hidden subcommand `symbolizer-worker`.
     fn default() -> Self {
-        Self { program: "/proc/self/exe".into(), args: vec!["symbolizer-worker".into()], patience: PATIENCE }
+        Self {
+            program: "/proc/self/exe".into(),
+            args: vec!["symbolizer-worker".into()],
+            patience: PATIENCE,
+            sources: NameSources::ALL,
+        }
     }
 }
 
@@ -46,6 +54,7 @@ pub(super) struct WorkerChild {
     socket: UnixStream,
     questions: u32,
     confinement: Confinement,
+    sources: NameSources,
 }
 
 impl WorkerChild {
@@ -64,7 +73,8 @@ impl WorkerChild {
             .stderr(Stdio::null())
             .spawn()?;
         let unknown = Confinement { nobody: false, landlock: Layer::None, seccomp: false };
-        let mut started = Self { child: Some(child), socket, questions: 0, confinement: unknown };
+        let mut started =
+            Self { child: Some(child), socket, questions: 0, confinement: unknown, sources: command.sources };
         match started.receive(Instant::now() + command.patience)? {
             Answer { id: 0, leaving: false, reply: Reply::Hello(confinement) } => started.confinement = confinement,
             _ => return Err(io::ErrorKind::InvalidData.into()),
@@ -86,7 +96,7 @@ impl WorkerChild {
     ) -> io::Result<Answer> {
         let deadline = Instant::now() + patience;
         self.questions = self.questions.wrapping_add(1).max(1);
-        let question = Question { id: self.questions, kind, offsets: offsets.to_vec() };
+        let question = Question { id: self.questions, kind, sources: self.sources, offsets: offsets.to_vec() };
         self.send(&question.encode(), files, deadline)?;
         let answer = self.receive(deadline)?;
         let fits = match &answer.reply {

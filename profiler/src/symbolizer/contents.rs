@@ -6,6 +6,8 @@ use std::os::unix::fs::FileExt;
 use object::read::elf::{CompressionHeader, FileHeader, ProgramHeader, SectionHeader};
 use object::{Endianness, FileKind, ReadCache, ReadCacheOps, ReadRef, elf};
 
+use crate::profile::{NameSource, NameSources};
+
 /// Most bytes of headers and links read: 65,535 sections have 4 MiB of headers.
 const MAX_HEADERS: u64 = 16 << 20;
 /// Longest link to another file: a path and a build id.
@@ -30,6 +32,24 @@ pub struct Facts {
     pub link: Option<String>,
     /// Path and build id of the file with what several files' debug information has in common.
     pub shared: Option<(String, Vec<u8>)>,
+}
+
+impl Facts {
+    /// Whether it tells of all its functions, not only of those it exports.
+    pub fn has_functions(&self) -> bool {
+        self.symtab || self.debug_info || self.debug_data || self.go
+    }
+
+    /// What is left of it when names may come from these sources only.
+    pub fn only(mut self, sources: NameSources) -> Self {
+        self.debug_info &= sources.has(NameSource::Dwarf);
+        self.symtab &= sources.has(NameSource::Symtab);
+        self.dynsym &= sources.has(NameSource::Dynsym);
+        self.debug_data &= sources.has(NameSource::GnuDebugdata);
+        self.go &= sources.has(NameSource::Go);
+        self.shared = self.shared.filter(|_| sources.has(NameSource::Dwz));
+        self
+    }
 }
 
 /// A section, as far as it is needed.

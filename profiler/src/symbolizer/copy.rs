@@ -13,6 +13,7 @@ use lzma_rust2::XzReader;
 use object::elf;
 
 use super::contents::Contents;
+use crate::profile::{NameSource, NameSources};
 
 /// Most bytes copied. Chromium's debug information has about 1 GiB.
 const MAX_COPIED: u64 = 1 << 30;
@@ -41,13 +42,21 @@ const NAMING: [&[u8]; 13] = [
 ];
 
 /// Copies what names code, with or without debug information. `None` when the file says what makes no sense.
-pub(super) fn copy_naming_parts(file: &File, contents: &Contents, copy: &File, debug_info: bool) -> Option<()> {
+pub(super) fn copy_naming_parts(
+    file: &File,
+    contents: &Contents,
+    copy: &File,
+    debug_info: bool,
+    allowed: NameSources,
+) -> Option<()> {
     let mut budget = MAX_COPIED;
     let mut put = |from: u64, len: u64| copy_range(file, copy, from, len, &mut budget);
     contents.headers.iter().try_for_each(|(from, len)| put(*from, *len))?;
     for section in contents.sections.iter().filter(|section| section.kind != elf::SHT_NOBITS) {
         let wanted = match section.kind {
-            elf::SHT_SYMTAB | elf::SHT_DYNSYM | elf::SHT_STRTAB | elf::SHT_SYMTAB_SHNDX | elf::SHT_NOTE => true,
+            elf::SHT_SYMTAB => allowed.has(NameSource::Symtab),
+            elf::SHT_DYNSYM => allowed.has(NameSource::Dynsym),
+            elf::SHT_STRTAB | elf::SHT_SYMTAB_SHNDX | elf::SHT_NOTE => true,
             _ => debug_info && is_naming(&section.name),
         };
         let fits = section.unpacked.is_some_and(|len| len <= MAX_UNPACKED);

@@ -11,11 +11,11 @@ use std::path::{Path, PathBuf};
 use blazesym::symbolize::source::{Elf, Source};
 use blazesym::symbolize::{CodeInfo, Input, Reason, Sym, Symbolized as Found, Symbolizer};
 
-use super::contents::Contents;
+use super::contents::{Contents, Facts};
 use super::copy::{copy_naming_parts, unpack_debug_data};
 use super::demangle::function;
 use super::dwarf::{self, Second};
-use crate::profile::{SourceLine, Symbol, Symbolized, UnknownReason};
+use crate::profile::{NameSources, SourceLine, Symbol, Symbolized, UnknownReason};
 use crate::unwind::{GoFunction, go_functions};
 
 /// A file and an empty memfd for its copy.
@@ -36,12 +36,16 @@ pub(super) struct Sources<'a> {
     pub package: Option<Pair<'a>>,
     /// False when debug information has harmed a child before.
     pub debug_info: bool,
+    /// What names may come from.
+    pub allowed: NameSources,
 }
 
 /// Names for each offset, in order.
 pub(super) fn symbolize_file(sources: &Sources<'_>, offsets: &[u64]) -> Vec<Symbolized> {
     let unknown = |reason| vec![Symbolized::Unknown(reason); offsets.len()];
-    let Some(main) = Contents::of(sources.main.0) else { return unknown(UnknownReason::BadFile) };
+    let Some(mut main) = Contents::of(sources.main.0) else { return unknown(UnknownReason::BadFile) };
+    let stripped = !main.facts.has_functions();
+    main.facts = main.facts.only(sources.allowed);
     let addresses: Vec<Option<u64>> = offsets.iter().map(|offset| main.address_of(*offset)).collect();
     let mut names = unknown(UnknownReason::NotFound);
     // Asks a source for what no better one has named; says whether it could be read.
@@ -55,7 +59,7 @@ pub(super) fn symbolize_file(sources: &Sources<'_>, offsets: &[u64]) -> Vec<Symb
     };
     let debug = sources.debug.and_then(|pair| Some((pair, Contents::of(pair.0)?)));
     let debug = debug.filter(|(pair, contents)| copy(sources, *pair, contents).is_some());
-    let debug = debug.map(|((_, copy), contents)| (copy, contents.facts));
+    let debug = debug.map(|((_, copy), contents)| (copy, contents.facts.only(sources.allowed)));
     let Some(path) = copy(sources, sources.main, &main) else { return unknown(UnknownReason::BadFile) };
     // From the one that tells most to the one that tells least.
     if let Some((debug, facts)) = &debug
@@ -92,12 +96,12 @@ pub(super) fn symbolize_file(sources: &Sources<'_>, offsets: &[u64]) -> Vec<Symb
     }
     // A file without `.symtab` exports a few of its functions at most: the rest have no symbol at all.
     let known = [Some(&main.facts), debug.as_ref().map(|(_, facts)| facts)];
-    let complete =
-        known.into_iter().flatten().any(|facts| facts.symtab || facts.debug_info || facts.debug_data || facts.go);
+    let complete = known.into_iter().flatten().any(Facts::has_functions);
     let why = match (readable, complete) {
         (false, _) => UnknownReason::BadFile,
         (true, true) => UnknownReason::NotFound,
-        (true, false) => UnknownReason::NoSymbols,
+        (true, false) if stripped => UnknownReason::NoSymbols,
+        (true, false) => UnknownReason::SwitchedOff,
     };
     names.iter_mut().filter(|name| !is_named(name)).for_each(|name| *name = Symbolized::Unknown(why));
     names
@@ -105,7 +109,7 @@ pub(super) fn symbolize_file(sources: &Sources<'_>, offsets: &[u64]) -> Vec<Symb
 
 /// Copies a file; gives the copy's path.
 fn copy(sources: &Sources<'_>, (file, copy): Pair<'_>, contents: &Contents) -> Option<PathBuf> {
-    copy_naming_parts(file, contents, copy, sources.debug_info)?;
+    copy_naming_parts(file, contents, copy, sources.debug_info, sources.allowed)?;
     Some(memfd_path(copy))
 }
 
@@ -264,6 +268,7 @@ int main(void) {
                 shared: shared.as_ref().map(|shared| (&shared.0, &shared.1)),
                 package: None,
                 debug_info: true,
+                allowed: NameSources::ALL,
             };
             symbolize_file(&sources, &[self.offset(address)]).remove(0)
         }
@@ -290,12 +295,16 @@ int main(void) {
     }
 
     fn names_of(path: &Path, offsets: &[u64]) -> Vec<Symbolized> {
+        names_from(path, offsets, NameSources::ALL)
+    }
+
+    fn names_from(path: &Path, offsets: &[u64], allowed: NameSources) -> Vec<Symbolized> {
         let ((file, copy), spare) = (opened(path), fixed_memfd(1 << 20).unwrap());
         let package = path.with_extension("dwp");
         let package = package.exists().then(|| opened(&package));
         let package = package.as_ref().map(|(file, copy)| (file, copy));
         let main = (&file, &copy);
-        let sources = Sources { main, spare: &spare, debug: None, shared: None, package, debug_info: true };
+        let sources = Sources { main, spare: &spare, debug: None, shared: None, package, debug_info: true, allowed };
         symbolize_file(&sources, offsets)
     }
 
@@ -335,6 +344,21 @@ int main(void) {
         let program = Program::build(&[]);
         let expected = Symbol { name: "outer".to_owned(), raw: None, source: None, inlined: false };
         assert_eq!(program.names(program.function("outer").0 + 1), Symbolized::Named(vec![expected]));
+    }
+
+    /// Each source can be switched off: what is left names what it can, and the reason tells of the switch.
+    #[test]
+    fn sources_can_be_switched_off() {
+        let program = Program::build(&["-g", "-rdynamic"]);
+        let offset = program.offset(program.function("outer").0);
+        let names = |list: &str| names_from(&program.path, &[offset], NameSources::parse(list).unwrap()).remove(0);
+        let functions = |list: &str| if let Symbolized::Named(symbols) = names(list) { symbols.len() } else { 0 };
+        assert_eq!((functions("all"), functions("dwarf")), (3, 3));
+        assert_eq!((functions("-dwarf"), functions("symtab"), functions("dynsym")), (1, 1, 1));
+        assert_eq!(names("go"), Symbolized::Unknown(UnknownReason::SwitchedOff));
+        assert_eq!(names("-all"), Symbolized::Unknown(UnknownReason::SwitchedOff));
+        program.sh("strip program");
+        assert_eq!((functions("-symtab"), functions("symtab")), (1, 0), "exported");
     }
 
     /// "Stripped" and "not covered" are told apart: the one can be mended by installing symbols.

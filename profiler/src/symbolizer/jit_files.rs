@@ -30,11 +30,12 @@ pub(super) enum JitFile {
     Refused,
 }
 
-/// Opens the map of a program, or its dump. `root` is its root directory.
-pub(super) fn open(key: &BinaryKey, root: Option<&File>) -> JitFile {
+/// Opens the map of a program, or its dump; `allowed` says which may be used. `root` is its root directory.
+pub(super) fn open(key: &BinaryKey, root: Option<&File>, allowed: [bool; 2]) -> JitFile {
     let BinaryKey::Jit { start, inside, user, .. } = key else { return JitFile::Missing };
     let mut refused = false;
-    for (name, largest) in [(format!("perf-{inside}.map"), MAX_MAP), (format!("jit-{inside}.dump"), MAX_DUMP)] {
+    let files = [(format!("perf-{inside}.map"), MAX_MAP), (format!("jit-{inside}.dump"), MAX_DUMP)];
+    for ((name, largest), _) in files.into_iter().zip(allowed).filter(|(_, allowed)| *allowed) {
         let path = Path::new("/tmp").join(name);
         let opened = match root {
             Some(root) => open_exactly(root, &path),
@@ -83,7 +84,7 @@ mod tests {
 
     fn opened(root: &TempDir, user: u32) -> JitFile {
         let begin = Instant::now();
-        let found = open(&key(user), Some(&File::open(root.path()).unwrap()));
+        let found = open(&key(user), Some(&File::open(root.path()).unwrap()), [true; 2]);
         assert!(begin.elapsed() < Duration::from_secs(1), "blocked");
         found
     }

@@ -73,7 +73,7 @@ impl NamesWorker {
     /// Uses what servers give, too.
     #[must_use]
     pub fn with_debuginfod(mut self, debuginfod: Option<Arc<Debuginfod>>) -> Self {
-        self.debuginfod = debuginfod;
+        self.debuginfod = debuginfod.filter(|_| self.allows(NameSource::Debuginfod));
         self
     }
 
@@ -88,9 +88,10 @@ impl NamesWorker {
         }
         let Ok(facts) = self.facts(mapped.file, &content, None) else { return false };
         let (path, root, owner) = (mapped.path.to_owned(), mapped.root_again(), content.owner());
+        let here_too = self.allows(NameSource::DebugFile);
         let here = move || {
             debuginfod.file(&build_id).is_some()
-                || debug_file(root.as_ref(), &path, Some(build_id), owner, &facts).is_some()
+                || (here_too && debug_file(root.as_ref(), &path, Some(build_id), owner, &facts).is_some())
                 || facts.debug_info
                 || !debuginfod.ask(&build_id)
         };
@@ -102,8 +103,16 @@ impl NamesWorker {
         self.lane.let_go();
     }
 
+    /// Whether names may come from a source.
+    #[must_use]
+    pub fn allows(&self, source: NameSource) -> bool {
+        self.lane.command.sources.has(source)
+    }
+
     /// What the last question has found where; nothing when it could not look.
     pub fn take_found(&mut self) -> Vec<FoundSource> {
+        let allowed = self.lane.command.sources;
+        self.found.retain(|found| allowed.has(found.source));
         std::mem::take(&mut self.found)
     }
 
@@ -199,7 +208,8 @@ impl NamesWorker {
         }
         let patience = self.lane.patience(deadline);
         let reply = self.lane.ask(Kind::Inspect, Some(content), &[file.as_fd()], &[], patience)?;
-        let facts = Arc::new(if let Reply::Facts(facts) = reply { facts } else { Facts::default() });
+        let facts = if let Reply::Facts(facts) = reply { facts } else { Facts::default() };
+        let facts = Arc::new(facts.only(self.lane.command.sources));
         if self.facts.len() >= MAX_FACTS {
             self.facts.clear();
         }
@@ -229,16 +239,18 @@ impl NamesWorker {
         let (path, build_id, root) = (mapped.path.to_owned(), mapped.build_id, mapped.root_again());
         let main = Arc::clone(&facts);
         self.found = found::of_file((mapped.path, &main), None, None, None);
-        if facts.debug_info && facts.split {
+        let allowed = self.lane.command.sources;
+        if facts.debug_info && facts.split && allowed.has(NameSource::Dwo) {
             let find = move || package(root.as_ref(), &path, owner);
             let found = self.patient.run(find).ok().flatten().and_then(with_memory);
             let path = found.as_ref().and_then(|[package, _]| path_of(package));
             self.found = found::of_file((mapped.path, &main), None, None, path);
             return Ok((found.is_some(), found.into_iter().flatten().collect()));
         }
+        let here_too = allowed.has(NameSource::DebugFile);
         let downloads = self.debuginfod.clone();
         let find = move || {
-            let here = debug_file(root.as_ref(), &path, build_id, owner, &facts);
+            let here = here_too.then(|| debug_file(root.as_ref(), &path, build_id, owner, &facts)).flatten();
             let downloaded = || downloads?.file(&build_id?).filter(|_| !facts.debug_info);
             here.map(|file| (file, false)).or_else(|| Some((downloaded()?, true)))
         };
@@ -280,9 +292,13 @@ impl NamesWorker {
         deadline: Option<Instant>,
     ) -> Option<Vec<Symbolized>> {
         let unknown = |reason| Some(vec![Symbolized::Unknown(reason); addresses.len()]);
+        let allowed = [NameSource::PerfMap, NameSource::Jitdump].map(|source| self.lane.command.sources.has(source));
+        if allowed == [false; 2] {
+            return unknown(UnknownReason::SwitchedOff);
+        }
         self.found = found::one(NameSource::PerfMap, None);
         let (theirs, root) = (key.clone(), root.and_then(|root| root.try_clone().ok()));
-        let file = match self.patient.run(move || jit_files::open(&theirs, root.as_ref())) {
+        let file = match self.patient.run(move || jit_files::open(&theirs, root.as_ref(), allowed)) {
             Ok(JitFile::Found(file)) => file,
             Ok(JitFile::Missing) => return unknown(UnknownReason::NoFile),
             Ok(JitFile::Refused) | Err(_) => return unknown(UnknownReason::FileRefused),
@@ -316,6 +332,10 @@ impl NamesWorker {
     /// have done: worth another try.
     pub fn of_kernel(&mut self, addresses: &[u64], deadline: Option<Instant>) -> Option<Vec<Symbolized>> {
         // Whoever opens it decides whether addresses are shown: we, who may.
+        self.found.clear();
+        if !self.lane.command.sources.has(NameSource::Kallsyms) {
+            return Some(vec![Symbolized::Unknown(UnknownReason::SwitchedOff); addresses.len()]);
+        }
         self.found = found::one(NameSource::Kallsyms, None);
         let Ok(kallsyms) = File::open(KALLSYMS) else {
             return Some(vec![Symbolized::Unknown(UnknownReason::KernelHidden); addresses.len()]);

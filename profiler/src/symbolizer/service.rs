@@ -243,6 +243,9 @@ impl<F: Fn(Answers)> Service<F> {
             }
         }
         let results = match (kind, file) {
+            (BinaryKind::Vdso, Some(_)) if !self.worker.allows(NameSource::Vdso) => {
+                Some(vec![Symbolized::Unknown(UnknownReason::SwitchedOff); taken])
+            }
             (BinaryKind::File | BinaryKind::Vdso, Some(file)) => {
                 let mapped = Mapped { file, path, build_id: *build_id, root: root.as_deref(), debug: None };
                 self.worker.of_file(&mapped, &offsets, deadline)

@@ -6,7 +6,7 @@
 //! capped, text is made printable again.
 //!
 //! ```text
-//! question  id:4 kind:1 offset:8 ..                   id is not 0
+//! question  id:4 kind:1 sources:2 offset:8 ..         id is not 0
 //! answer    id:4 leaving:1 reply
 //! reply     1 result ..   or   2 bytes:8   or   3 code:1   or   4 nobody:1 landlock:1 seccomp:1   or   5 attempt:1 ..
 //!           or   6 flags:1 link:2+n path:2+n build-id:2+n   or   7 machine:2 piece ..
@@ -19,7 +19,7 @@ use super::code::{CodeBytes, MAX_BYTES, MAX_PIECES, Piece};
 use super::contents::Facts;
 use super::sandbox::{Confinement, Layer};
 use super::self_test::Attempt;
-use crate::profile::{SourceLine, Symbol, Symbolized, UnknownReason, printable};
+use crate::profile::{NameSources, SourceLine, Symbol, Symbolized, UnknownReason, printable};
 
 /// Most offsets of one question: a crash costs the names of no more.
 pub(super) const MAX_OFFSETS: usize = 1024;
@@ -94,6 +94,8 @@ pub(super) struct Question {
     pub id: u32,
     /// What is to be parsed.
     pub kind: Kind,
+    /// What names may come from.
+    pub sources: NameSources,
     /// Where names are wanted.
     pub offsets: Vec<u64>,
 }
@@ -101,9 +103,10 @@ pub(super) struct Question {
 impl Question {
     /// The body of its frame.
     pub fn encode(&self) -> Vec<u8> {
-        let mut body = Vec::with_capacity(5 + self.offsets.len() * 8);
+        let mut body = Vec::with_capacity(7 + self.offsets.len() * 8);
         body.extend(self.id.to_le_bytes());
         body.push(self.kind as u8);
+        body.extend(self.sources.bits().to_le_bytes());
         self.offsets.iter().for_each(|offset| body.extend(offset.to_le_bytes()));
         body
     }
@@ -113,10 +116,12 @@ impl Question {
         let id = take_u32(&mut body)?;
         let kind = take(&mut body, 1)?[0];
         let kind = Kind::ALL.into_iter().find(|known| *known as u8 == kind)?;
+        let sources = NameSources::from_bits(u16::from_le_bytes(take(&mut body, 2)?.try_into().ok()?));
         let (offsets, []) = body.as_chunks::<8>() else { return None };
         (offsets.len() <= MAX_OFFSETS).then(|| Self {
             id,
             kind,
+            sources,
             offsets: offsets.iter().map(|bytes| u64::from_le_bytes(*bytes)).collect(),
         })
     }
@@ -417,7 +422,7 @@ mod tests {
             id in any::<u32>(), kind in 0..Kind::ALL.len(), offsets in proptest::collection::vec(any::<u64>(), 0..50),
             leaving in any::<bool>(), reply in any_reply()
         ) {
-            let question = Question { id, kind: Kind::ALL[kind], offsets };
+            let question = Question { id, kind: Kind::ALL[kind], sources: NameSources::from_bits(id as u16), offsets };
             prop_assert_eq!(Question::decode(&question.encode()), Some(question));
             let answer = Answer { id, leaving, reply };
             prop_assert_eq!(Answer::decode(&answer.encode()), Some(answer));

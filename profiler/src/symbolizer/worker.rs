@@ -78,7 +78,7 @@ fn names(question: &Question, files: &[File]) -> Result<Reply, WorkerError> {
     let pair = |at: usize| Some((rest.get(at)?, rest.get(at + 1)?));
     let (packed, debug_info) = (question.kind == Kind::ElfWithPackage, question.kind != Kind::ElfSymbolsOnly);
     let [debug, shared, package] = if packed { [None, None, pair(0)] } else { [pair(0), pair(2), None] };
-    let sources = Sources { main: (main, copy), spare, debug, shared, package, debug_info };
+    let sources = Sources { main: (main, copy), spare, debug, shared, package, debug_info, allowed: question.sources };
     Ok(Reply::Names(symbolize_file(&sources, &question.offsets)))
 }
 

@@ -741,6 +741,8 @@ export interface components {
              * @description Age of the end of the newest stored window.
              */
             lag_ms: number;
+            /** @description What names may come from: `--names`. */
+            names: string[];
             /**
              * Format: int64
              * @description Resident memory.

@@ -12,7 +12,7 @@ use super::super::memfd::fixed_memfd;
 use super::super::wire::{Kind, Reply};
 use super::super::worker::tests::{obedient_child, real_child};
 use super::*;
-use crate::profile::BinaryKey;
+use crate::profile::{BinaryKey, NameSources};
 
 /// A good file: ourselves.
 fn ourselves() -> Arc<Binary> {
@@ -39,6 +39,13 @@ fn file_of(bytes: &[u8]) -> File {
     file.write_all(bytes).unwrap();
     file.rewind().unwrap();
     file
+}
+
+/// A vDSO by its kind; what is in it does not matter.
+fn own_vdso() -> Binary {
+    let file = Some(Arc::new(File::open("/bin/true").unwrap()));
+    let key = BinaryKey::Inode { path: "[vdso]".into(), dev: 0, inode: 0, mtime: 0 };
+    Binary { key, kind: BinaryKind::Vdso, path: "[vdso]".into(), build_id: None, file, root: None, refused: false }
 }
 
 /// Asks for all, and gives the answers in the order of the requests.
@@ -238,6 +245,29 @@ fn debug_information_that_kills_does_not_cost_the_symbol_table() {
     let answers = ask(real_child(), &[(&bomb, offset)]);
     let Symbolized::Named(symbols) = &answers[0] else { panic!("{answers:?}") };
     assert_eq!((symbols[0].name.as_str(), &symbols[0].source), ("main", &None));
+}
+
+/// What is switched off is neither used nor looked for, and the reason tells of it.
+#[test]
+fn what_is_switched_off_names_nothing() {
+    let sources = NameSources::parse("-kallsyms,-vdso,-perf_map,-jitdump,-debug_file").unwrap();
+    let mut worker = NamesWorker::new(WorkerCommand { sources, ..real_child() });
+    let off = vec![Symbolized::Unknown(UnknownReason::SwitchedOff)];
+    assert_eq!(worker.of_kernel(&[1], None), Some(off.clone()));
+    assert_eq!(worker.take_found(), []);
+    let jit = BinaryKey::Jit {
+        boot_id: String::new(),
+        pid: 1,
+        start: crate::profile::StartTicks(0),
+        inside: std::process::id(),
+        user: 0,
+    };
+    assert_eq!(worker.of_jit(&jit, None, &[1], None), Some(off.clone()));
+    worker.of_file(&mapped(&File::open("/bin/true").unwrap()), &[0x3000], None).unwrap();
+    let looked: Vec<_> = worker.take_found().into_iter().map(|found| found.source).collect();
+    assert!(looked.contains(&NameSource::Dwarf) && !looked.contains(&NameSource::DebugFile), "{looked:?}");
+    let command = WorkerCommand { sources, ..real_child() };
+    assert_eq!(ask(command, &[(&Arc::new(own_vdso()), 0)]), off);
 }
 
 /// With the names comes what was looked for and found where, and the package of a file without symbols.
