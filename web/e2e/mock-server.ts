@@ -208,6 +208,7 @@ function status({ startedMs, state, profile }: Context): Status {
       lag_ms: 900,
       cpu_ms: 4_200,
       rss_bytes: 61_000_000,
+      names: ["dwarf", "symtab"],
       unwind: {
         files: 58,
         rows: 3_937_206,
