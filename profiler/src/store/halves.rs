@@ -54,9 +54,9 @@ impl Sides {
 /// The odds of one division in two.
 #[derive(Debug)]
 pub(super) struct Halves {
-    /// Parts of the first half, and of both.
-    first: u64,
-    parts: u64,
+    /// By what to multiply a number for the mean and the variance of its share, in 2^32ths: dividing takes longer than all the rest.
+    mean: u64,
+    variance: u64,
     /// Is all of it on one side, by [`Sides`] and the number.
     one_side: [[Odds; SMALL + 1]; 5],
     /// Is that the first side.
@@ -93,7 +93,10 @@ impl Halves {
             fill(odds, 1, &chances);
         }
         let one_side = [[Odds::of(0.5); SMALL + 1]; 5];
-        Self { first: first.into(), parts: parts.into(), one_side, side: Odds::of(1.0 - share), small, large }
+        let (first, parts) = (u64::from(first), u64::from(parts));
+        let mean = (first << 32) / parts;
+        let variance = mean * (parts - first) / parts;
+        Self { mean, variance, one_side, side: Odds::of(1.0 - share), small, large }
     }
 
     /// How many of `all` samples are in the first half: `first` when writing.
@@ -127,9 +130,7 @@ impl Halves {
         if let Some(odds) = usize::try_from(all).ok().and_then(|all| self.small.get_mut(all)) {
             return tree(coder, odds, width(all as usize), first);
         }
-        let wide = u128::from(all) * u128::from(self.first);
-        let middle = (wide / u128::from(self.parts)) as u64;
-        let variance = wide * u128::from(self.parts - self.first) / u128::from(self.parts).pow(2);
+        let [middle, variance] = [self.mean, self.variance].map(|by| ((u128::from(all) * u128::from(by)) >> 32) as u64);
         let octave = variance.checked_ilog2().unwrap_or(0);
         let shift = octave.saturating_sub(SPREADS as u32 - 2) / 2;
         let odds = &mut self.large[(octave - 2 * shift) as usize];
