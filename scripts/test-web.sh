@@ -41,3 +41,6 @@ scripts/as-root.sh "$profiler" serve --listen 127.0.0.1:0 "$folder/page.db" 2>"$
 server=$!
 address "$folder/served"
 (cd web && PROFILER_URL=$url npm run --silent e2e -- views)
+# The same recording as one page, which stands alone.
+scripts/as-root.sh "$profiler" export --db "$folder/page.db" -o "$folder/slice.html"
+(cd web && SLICE=$folder/slice.html npx vitest run --config e2e/slice.config.ts)

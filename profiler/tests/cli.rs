@@ -83,7 +83,7 @@ fn a_bad_frequency_is_refused() {
 /// The extension chooses the format, so it must be one we know, in a folder that exists.
 #[test]
 fn a_bad_output_is_refused_before_anything_is_recorded() {
-    refused(&["record", "-a", "-d", "1", "-o", "x.pdf"], 2, &["x.pdf", ".folded, .svg, .pb.gz or .db"]);
+    refused(&["record", "-a", "-d", "1", "-o", "x.pdf"], 2, &["x.pdf", ".folded, .svg, .html, .pb.gz or .db"]);
     refused(&["record", "-a", "-d", "1", "-o", "/nonexistent/x.svg"], 2, &["/nonexistent"]);
     refused(&["record", "-a", "-d", "1", "-o", "a.db", "-o", "b.db"], 2, &["only one"]);
     let folder = tempfile::tempdir().unwrap();

@@ -218,7 +218,7 @@ pub struct RecordArgs {
     /// What of functions' names goes into the outputs; a .db keeps all of it.
     #[arg(long, value_enum, default_value_t = DemangleArg::Full)]
     pub demangle: DemangleArg,
-    /// Where to write: FILE.folded, FILE.svg, FILE.pb.gz, FILE.db, or - for folded stacks on standard output. May be repeated.
+    /// Where to write: FILE.folded, FILE.svg, FILE.html, FILE.pb.gz, FILE.db, or - for folded stacks on standard output. May be repeated.
     #[arg(short, long, value_name = "FILE", default_value = "profile.db")]
     pub output: Vec<PathBuf>,
     /// The command to run and sample, with its children, from its first instruction.
@@ -290,6 +290,8 @@ pub enum Format {
     Folded,
     /// A flame graph picture.
     Svg,
+    /// One page with a flame graph to look around in, without a network (`.html`).
+    Html,
     /// pprof's gzipped protobuf (`.pb.gz`): for `go tool pprof`, speedscope, Grafana.
     Pprof,
     /// A small database of its own (`.db`): for `profiler serve`.
@@ -381,7 +383,7 @@ pub enum DbCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Whether it is sound: SQLite's checks and our own. Exits with 7 when it is not.
+    /// Whether it is sound: SQLite's checks and our own, blob by blob. Exits with 7 when it is not.
     Check,
     /// Copy it as it is at one moment into a new file.
     Backup {

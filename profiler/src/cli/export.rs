@@ -1,4 +1,4 @@
-//! `profiler export`: a range of a database as folded stacks, a picture, a pprof file or a small database.
+//! `profiler export`: a range of a database as folded stacks, a picture, a page, a pprof file or a small database.
 
 use std::fs::File;
 use std::io::{self, BufWriter, StdoutLock, Write as _};
@@ -27,7 +27,7 @@ pub fn export(args: &ExportArgs) -> anyhow::Result<ExitCode> {
         slice::write(&database, range, &selector, &args.output)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let merged = merge(&database, range, &selector, args.demangle.into())?;
+    let merged = merge(&database, range, &selector, args.demangle.into(), format.max_nodes())?;
     if args.output == Path::new("-") {
         write_stdout(|out| write(&merged, format, out))?;
     } else {
@@ -44,6 +44,7 @@ pub fn format_of(path: &Path) -> Option<Format> {
     match path.extension()?.to_str()? {
         "folded" | "txt" => Some(Format::Folded),
         "svg" => Some(Format::Svg),
+        "html" => Some(Format::Html),
         "db" => Some(Format::Db),
         _ => None,
     }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::args::Format;
 use super::exit::NoSamples;
-use crate::export::{folded, pprof, svg};
+use crate::export::{folded, html, pprof, svg};
 use crate::profile::{Demangle, TimeRange, WallNanos};
 use crate::query::{self, Merged, Selector};
 use crate::store::Reader;
@@ -19,14 +19,30 @@ pub struct Part {
     span: TimeRange,
 }
 
-/// Merges a range; every node is kept.
+impl Format {
+    /// Nodes that an output of this format has at most.
+    pub const fn max_nodes(self) -> usize {
+        match self {
+            Self::Html => html::MAX_NODES,
+            _ => usize::MAX,
+        }
+    }
+}
+
+/// Merges a range; at most so many nodes are kept, the others stand in remainder nodes.
 ///
 /// # Errors
 /// The database cannot be read; [`NoSamples`] when nothing matches.
-pub fn merge(database: &Path, range: TimeRange, selector: &Selector, demangle: Demangle) -> anyhow::Result<Part> {
+pub fn merge(
+    database: &Path,
+    range: TimeRange,
+    selector: &Selector,
+    demangle: Demangle,
+    max_nodes: usize,
+) -> anyhow::Result<Part> {
     let mut reader = Reader::open(database)?;
     reader.set_demangle(demangle);
-    let merged = query::flame_graph(&mut reader, range, selector, usize::MAX)?;
+    let merged = query::flame_graph(&mut reader, range, selector, max_nodes)?;
     let span = query::totals(&mut reader)?.span;
     if merged.tree.nodes.first().is_none_or(|root| root.total == 0) {
         let kept = span.map_or_else(
@@ -53,6 +69,13 @@ pub fn write(part: &Part, format: Format, out: impl std::io::Write) -> std::io::
         Format::Folded => folded::write(&merged.tree, out),
         Format::Db => Err(std::io::Error::other("a database is no stream: see cli/slice.rs")),
         Format::Svg => svg::write(&merged.tree, &svg::Caption::default(), out),
+        Format::Html => {
+            let caption = html::Caption {
+                title: "CPU flame graph".into(),
+                about: format!("{} to {}", time(span.from), time(span.to)),
+            };
+            html::write(&merged.tree, merged.nanos_per_sample, &caption, out)
+        }
         Format::Pprof => {
             pprof::write(&merged.tree, span.from.0, span.to.0.saturating_sub(span.from.0), merged.nanos_per_sample, out)
         }

@@ -46,7 +46,7 @@ impl Output {
         }
         let format = format_of(path).ok_or_else(|| {
             Usage(format!(
-                "{}: name the output .folded, .svg, .pb.gz or .db, the extension chooses the format",
+                "{}: name the output .folded, .svg, .html, .pb.gz or .db, the extension chooses the format",
                 path.display()
             ))
         })?;
@@ -107,12 +107,14 @@ pub fn record(args: RecordArgs) -> anyhow::Result<ExitCode> {
         match output {
             Output::Database(path) => eprintln!("wrote {0}; `profiler serve {0}` shows it", path.display()),
             Output::File(path, format) => {
-                let merged = merge(&place.database, EVERYTHING, &Selector::default(), args.demangle.into())?;
+                let (demangle, most) = (args.demangle.into(), format.max_nodes());
+                let merged = merge(&place.database, EVERYTHING, &Selector::default(), demangle, most)?;
                 write_file(path, |out| write(&merged, *format, out))?;
                 eprintln!("wrote {}", path.display());
             }
             Output::Stdout => {
-                let merged = merge(&place.database, EVERYTHING, &Selector::default(), args.demangle.into())?;
+                let merged =
+                    merge(&place.database, EVERYTHING, &Selector::default(), args.demangle.into(), usize::MAX)?;
                 write_stdout(|out| write(&merged, Format::Folded, out))?;
             }
         }

@@ -4,6 +4,7 @@
 //! counts written equals the root's total, and names from other processes cannot break the format.
 
 pub mod folded;
+pub mod html;
 pub mod pprof;
 pub mod svg;
 
