@@ -2,7 +2,8 @@
 //!
 //! Everything is SIMULATED (see `host.rs`, `shapes.rs`) and goes through the store's own write interface. Three hosts live
 //! for a day, and the second goes on to thirty days. `SCALE=0.01` shortens all times; the goals below are judged at 1 only.
-//! `HOSTS="64 CPUs x 97"` runs those with this in their names; `KEEP=folder` keeps their days there.
+//! `HOSTS="64 CPUs x 97"` runs those with this in their names; `KEEP=folder` keeps their days there, and asks about one that is kept
+//! without making it again.
 //!
 //! `make bench-store`, or `cargo run --release --example bench_store`. Exits with 1 when a goal is missed.
 
@@ -134,8 +135,16 @@ fn main() -> anyhow::Result<ExitCode> {
 fn run(kind: Kind, size: Goal, long: bool, scale: Scale, folder: &Path, report: &mut Report) -> anyhow::Result<()> {
     println!("\n{}, {} samples a window", kind.name, kind.samples());
     let database = folder.join("history.db");
-    let (mut store, _) = Store::open(&database)?;
     let mut host = Host::new(kind);
+    let kept = std::env::var_os("KEEP").map(|keep| Path::new(&keep).join(format!("{}.db", kind.name)));
+    if let Some(kept) = kept.as_ref().filter(|kept| kept.exists()) {
+        std::fs::copy(kept, &database)?;
+        (0..scale.day).for_each(|_| drop(host.next_window()));
+        let windows = host.windows();
+        ingest::meanwhile(&database, &mut host, || ask_day(kind, &database, windows, scale, report))?.0?;
+        return Ok(std::fs::remove_file(&database)?);
+    }
+    let (mut store, _) = Store::open(&database)?;
     let mut rivals = Rivals::new(folder, scale)?;
     forget_peak()?;
     let effort = ingest::fill(&mut store, &mut host, scale.day, |window| rivals.see(window))?;
@@ -146,8 +155,8 @@ fn run(kind: Kind, size: Goal, long: bool, scale: Scale, folder: &Path, report: 
     report.add(format!("{name}: slowest window"), effort.slowest.as_secs_f64() * 1e3, "ms", Goal::None);
     report.add(format!("{name}: peak memory, host included"), peak_mib()?, "MiB", Goal::None);
     store.close()?;
-    if let Some(keep) = std::env::var_os("KEEP") {
-        std::fs::copy(&database, Path::new(&keep).join(format!("{name}.db")))?;
+    if let Some(kept) = kept {
+        std::fs::copy(&database, kept)?;
     }
 
     let bytes = database.metadata()?.len() as f64 / effort.samples as f64;
@@ -161,26 +170,14 @@ fn run(kind: Kind, size: Goal, long: bool, scale: Scale, folder: &Path, report: 
     let windows = host.windows();
     let path = database.clone();
     let ask = |report: &mut Report| -> anyhow::Result<()> {
-        let mut asker = Asker::new(&path, windows, kind.samples(), scale.rounds)?;
-        forget_peak()?;
-        report.add(format!("{name}: first question, whole day"), asker.first()?, "ms", Goal::None);
-        if windows >= 2 * 360 {
-            let aligned = asker.aligned(24)?;
-            report.add(format!("{name}: whole hours up to a day, p50"), aligned.percentile(50), "ms", Goal::None);
-            report.add(format!("{name}: whole hours up to a day, p95"), aligned.percentile(95), "ms", ALIGNED_DAY);
-        }
-        let any = asker.any(windows)?;
-        report.add(format!("{name}: any start, end and filter, p50"), any.percentile(50), "ms", Goal::None);
-        report.add(format!("{name}: any start, end and filter, p95"), any.percentile(95), "ms", ANY_RANGE);
-        let beside = asker.beside()?;
-        report.add(format!("{name}: top, timeline, labels of a day, p95"), beside.percentile(95), "ms", Goal::None);
+        ask_day(kind, &path, windows, scale, report)?;
         if let Some(theirs) = rivals.merge(folder)? {
+            let mut asker = Asker::new(&path, windows, kind.samples(), scale.rounds)?;
             let hour = asker.last(rivals.minutes.len() as u64 * 6)?.percentile(50);
             let minutes = rivals.minutes.len();
             report.add(format!("{name}: {minutes} min by go tool pprof"), theirs * 1e3, "ms", Goal::None);
             report.add(format!("{name}: times faster than go tool pprof"), theirs * 1e3 / hour, "x", Goal::None);
         }
-        report.add(format!("{name}: peak memory, host and writer included"), peak_mib()?, "MiB", Goal::None);
         Ok(())
     };
     ingest::meanwhile(&database, &mut host, || ask(report))?.0?;
@@ -211,6 +208,26 @@ fn run(kind: Kind, size: Goal, long: bool, scale: Scale, folder: &Path, report: 
         ingest::meanwhile(&database, &mut host, || ask(report))?.0?;
     }
     Ok(std::fs::remove_file(&database)?)
+}
+
+/// Questions about a day, while a writer is at work.
+fn ask_day(kind: Kind, database: &Path, windows: u64, scale: Scale, report: &mut Report) -> anyhow::Result<()> {
+    let name = kind.name;
+    let mut asker = Asker::new(database, windows, kind.samples(), scale.rounds)?;
+    forget_peak()?;
+    report.add(format!("{name}: first question, whole day"), asker.first()?, "ms", Goal::None);
+    if windows >= 2 * 360 {
+        let aligned = asker.aligned(24)?;
+        report.add(format!("{name}: whole hours up to a day, p50"), aligned.percentile(50), "ms", Goal::None);
+        report.add(format!("{name}: whole hours up to a day, p95"), aligned.percentile(95), "ms", ALIGNED_DAY);
+    }
+    let any = asker.any(windows)?;
+    report.add(format!("{name}: any start, end and filter, p50"), any.percentile(50), "ms", Goal::None);
+    report.add(format!("{name}: any start, end and filter, p95"), any.percentile(95), "ms", ANY_RANGE);
+    let beside = asker.beside()?;
+    report.add(format!("{name}: top, timeline, labels of a day, p95"), beside.percentile(95), "ms", Goal::None);
+    report.add(format!("{name}: peak memory, host and writer included"), peak_mib()?, "MiB", Goal::None);
+    Ok(())
 }
 
 /// The same windows as others keep them: some of them, evenly spread, since a file a window depends on no other.
