@@ -472,7 +472,15 @@ function disassembly(shown: FlameGraph, query: URLSearchParams): Disassembly {
     };
   });
   const binary = query.get("binary") ?? "/usr/bin/app";
-  return { ...lines, binary, build_id: "5d2f0a61c8e94b7735b1", available: true, reason: null, instructions };
+  return {
+    ...lines,
+    binary,
+    build_id: "5d2f0a61c8e94b7735b1",
+    available: true,
+    reason: null,
+    hidden_instructions: 0,
+    instructions,
+  };
 }
 
 function binaries(shown: FlameGraph): Binaries {
@@ -484,6 +492,7 @@ function binaries(shown: FlameGraph): Binaries {
       {
         path: "/opt/vendor/libcodec.so.4",
         build_id: "8a1fe09b7c",
+        program: null,
         samples_self: share(0.04),
         frames: 40,
         named: 9,
@@ -495,6 +504,7 @@ function binaries(shown: FlameGraph): Binaries {
       {
         path: "/usr/bin/postgres",
         build_id: "c0ffee1234",
+        program: null,
         samples_self: share(0.5),
         frames: 900,
         named: 900,
@@ -506,15 +516,17 @@ function binaries(shown: FlameGraph): Binaries {
       {
         path: "[kernel]",
         build_id: null,
+        program: null,
         samples_self: share(0.2),
         frames: 300,
         named: 300,
-        inlined_frames: null,
+        inlined_frames: 0,
         sources: sources({ kallsyms: "/proc/kallsyms" }),
         reason: null,
         remedy: null,
       },
     ],
+    hidden_rows: 0,
   };
 }
 

@@ -26,63 +26,13 @@ export type Labels = Written<Schemas["Labels"]>;
 export type LabelValues = Written<Schemas["LabelValues"]>;
 export type Status = Written<Schemas["Status"]>;
 export type Recording = Written<Schemas["Recording"]>;
+export type Source = Written<Schemas["Source"]>;
+export type SourceText = Written<Schemas["SourceText"]>;
+export type Disassembly = Written<Schemas["Disassembly"]>;
+export type Instruction = Written<Schemas["Instruction"]>;
+export type Binaries = Written<Schemas["Binaries"]>;
+export type Binary = Written<Schemas["Binary"]>;
 
-/** Weights by line of the file that a function is in. */
-export interface Source {
-  function: string;
-  file: string | null;
-  /** Where the text was found; null when it was not. */
-  found: string | null;
-  /** Why not. */
-  reason: string | null;
-  total: number;
-  first_line: number;
-  lines: SourceLine[];
-}
-export interface SourceLine {
-  line: number;
-  /** Null without the file. */
-  text: string | null;
-  self: number;
-  total: number;
-}
-/** Weights by instruction of a function. */
-export interface Disassembly {
-  function: string;
-  binary: string | null;
-  build_id: string | null;
-  available: boolean;
-  /** Why there are none. */
-  reason: string | null;
-  total: number;
-  instructions: Instruction[];
-}
-export interface Instruction {
-  address: number;
-  bytes: string;
-  text: string;
-  file: string | null;
-  line: number | null;
-  self: number;
-  total: number;
-}
-/** How well the code of each file is named. */
-export interface Binaries {
-  binaries: Binary[];
-}
-export interface Binary {
-  path: string;
-  build_id: string | null;
-  samples_self: number;
-  frames: number;
-  named: number;
-  inlined_frames?: number | null;
-  /** Where names were looked for, and where they were found. */
-  sources: { source: string; found: string | null }[];
-  reason: string | null;
-  /** A command. */
-  remedy: string | null;
-}
 /** Whether naming has begun again. */
 export interface Symbolize {
   started: boolean;

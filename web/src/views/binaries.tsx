@@ -22,7 +22,7 @@ export function Binaries() {
     <Card
       title="Binaries"
       wide
-      figure={`${formatShare(named, frames)} of places named`}
+      figure={`${formatShare(named, frames)} of frames named`}
       good={named >= frames * 0.98}
       about="Every file with samples in view, what lacks names first: where names were looked for, and what would help."
     >
@@ -44,22 +44,25 @@ export function Binaries() {
           </thead>
           <tbody>
             {rows.slice(0, SHOWN).map((row) => (
-              <Row key={`${row.path} ${row.build_id}`} row={row} samples={samples} />
+              <Row key={`${row.path} ${row.build_id} ${row.program}`} row={row} samples={samples} />
             ))}
           </tbody>
         </table>
       </div>
-      {rows.length > SHOWN && <p class="quiet">and {formatCount(rows.length - SHOWN)} more with fewer samples</p>}
+      {rows.length + answer.hidden_rows > SHOWN && (
+        <p class="quiet">and {formatCount(rows.length + answer.hidden_rows - SHOWN)} more with fewer samples</p>
+      )}
     </Card>
   );
 }
 
 function Row({ row, samples }: { row: Binary; samples: number }) {
-  const { path, build_id, samples_self, frames, named, inlined_frames, sources, reason, remedy } = row;
+  const { path, build_id, program, samples_self, frames, named, inlined_frames, sources, reason, remedy } = row;
   return (
     <tr>
       <th scope="row" title={build_id === null ? path : `${path}\nbuild id ${build_id}`}>
-        {baseName(path)} {build_id !== null && <code class="quiet">{build_id.slice(0, 8)}</code>}
+        {program === null ? baseName(path) : `${baseName(program)} ${path}`}{" "}
+        {build_id !== null && <code class="quiet">{build_id.slice(0, 8)}</code>}
       </th>
       <td class="number">
         {formatShare(samples_self, samples)} <span class="quiet">{formatCount(samples_self)}</span>
@@ -131,11 +134,7 @@ function SymbolizeAgain({ unnamed }: { unnamed: number }) {
         Look for names again
       </button>{" "}
       <span class="quiet" role="status">
-        {said.value !== ""
-          ? said.value
-          : unnamed > 0
-            ? `After debug files were installed: ${formatCount(unnamed)} places have no name.`
-            : ""}
+        {said.value !== "" ? said.value : unnamed > 0 ? "For when debug files were installed since." : ""}
       </span>
     </p>
   );

@@ -6,7 +6,7 @@
 import { type ReadonlySignal, signal, useComputed, useSignal } from "@preact/signals";
 import type { ComponentChildren } from "preact";
 import { useEffect, useRef } from "preact/hooks";
-import type { Instruction, SourceLine } from "../api/contract";
+import type { Instruction, SourceText } from "../api/contract";
 import { hottest, nextHottest, sameFile } from "../model/code";
 import { formatFunction } from "../model/function";
 import { baseName, formatCount, formatShare } from "../model/units";
@@ -102,8 +102,8 @@ function Lines() {
       chosen={chosen}
       linked={NONE}
       choose={(i) => navigate({ line: rows.peek()[i].line }, "replace")}
-      mark={(row: SourceLine) => String(row.line)}
-      text={(row: SourceLine) => row.text ?? ""}
+      mark={(row: SourceText) => String(row.line)}
+      text={(row: SourceText) => row.text ?? ""}
       note={() => null}
     />
   );
