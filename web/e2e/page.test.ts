@@ -257,6 +257,10 @@ describe("the page", () => {
     await person.page.waitForTimeout(200);
     expect(await person.page.evaluate(() => document.documentElement.scrollWidth)).toBe(390);
     expect((await person.page.locator(".flame-sticky canvas").boundingBox())?.width).toBe(390);
+    // A fixed range has a longer text.
+    await person.visit(`?from=${Date.now() - 3_600_000}&to=${Date.now()}`);
+    await person.page.waitForSelector(".panel-content canvas, .empty h2");
+    expect(await person.page.evaluate(() => document.documentElement.scrollWidth)).toBe(390);
     for (const menu of await person.page.locator(".menu summary").all()) {
       await menu.click();
       expect(await person.page.evaluate(() => document.documentElement.scrollWidth)).toBe(390);

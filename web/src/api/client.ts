@@ -57,6 +57,8 @@ export interface Scope {
   from: Instant;
   to: Instant;
   filter: string;
+  /** What is shown of names (`state/view.ts`); left out: all. */
+  demangle?: string;
 }
 
 /** Longer than any honest query; the server has a deadline of its own. */
@@ -117,7 +119,9 @@ export const fetchHeatMap = async (
   scope: Scope,
   size: { columns: number; rows: number },
   signal: AbortSignal,
-): Promise<HeatMap> => checkHeatMap(await ask<HeatMap>("heatmap", { ...scope, ...size }, signal));
+): Promise<HeatMap> =>
+  // It has no names, and takes none.
+  checkHeatMap(await ask<HeatMap>("heatmap", { ...scope, demangle: undefined, ...size }, signal));
 
 /** Both sides, cut down together: what one has, the other has too. */
 export const fetchDiff = async (base: Scope, scope: Scope, signal: AbortSignal): Promise<DecodedDiff> => {

@@ -6,7 +6,7 @@ import { type CallTree, nodeName, pathTo } from "./call-tree";
 import { functionRows, weigh } from "./function";
 import { neighbours, sandwich } from "./sandwich";
 import { frameMask, parseSearch, searchTree } from "./search";
-import { NOT_TIDIED, plainName, type Tidy, tidyTree } from "./tidy";
+import { NOT_TIDIED, type Tidy, tidyTree } from "./tidy";
 
 /** Stacks with few names, so that recursion, shared prefixes and equal stacks are common. */
 function randomStacks(seed: number): string[][] {
@@ -93,7 +93,6 @@ describe.each(ROUNDS)("whatever the profile (%i)", (seed) => {
     const mapped = (change: (stack: string[]) => string[]) => folded(stacks.map((s) => change(s.map(bare))));
     expect(tidied({ hide: ['"a"', '"web"'] })).toEqual(mapped((s) => s.filter((f) => f !== "a" && f !== "web")));
     expect(tidied({ fold: ['"b"'] })).toEqual(mapped((s) => (s.includes("b") ? s.slice(0, s.indexOf("b") + 1) : s)));
-    expect(tidied({ generics: true })).toEqual(mapped((s) => s.map(plainName)));
     expect(tidied({ recursion: true })).toEqual(
       mapped((stack) => {
         const kept: string[] = [];
@@ -106,18 +105,4 @@ describe.each(ROUNDS)("whatever the profile (%i)", (seed) => {
       }),
     );
   });
-});
-
-/** Type arguments go; what only looks like them stays. */
-test("names lose their type arguments and nothing else", () => {
-  const cases: [string, string][] = [
-    ["Vec<T>::push", "Vec::push"],
-    ["<alloc::vec::Vec<T> as core::iter::Extend<T>>::extend", "<alloc::vec::Vec as core::iter::Extend>::extend"],
-    ["core::iter::Iterator::fold::<u8, fn(u8) -> u8>", "core::iter::Iterator::fold"],
-    ["std::operator<< <char>", "std::operator<< "],
-    ["Foo::operator->", "Foo::operator->"],
-    ["a < b", "a < b"],
-    ["main", "main"],
-  ];
-  for (const [name, plain] of cases) expect(plainName(name), name).toBe(plain);
 });

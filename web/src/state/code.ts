@@ -2,27 +2,14 @@
 
 import { computed } from "@preact/signals";
 import { hottest, instructionsOf } from "../model/code";
-import { type FunctionId, functionOf, isCode } from "../model/function";
-import { plainName } from "../model/tidy";
+import { type FunctionId, isCode } from "../model/function";
 import { chosenFunction } from "./flame";
-import { flame, questions, view } from "./store";
+import { questions, view } from "./store";
 
-/** Names that were tidied are given back their type arguments: of the one with the most samples. */
+/** Null when nothing is chosen that has code. */
 export const codeFunction = computed<FunctionId | null>(() => {
   const chosen = chosenFunction.value;
-  const whole = flame.value?.tree ?? null;
-  if (chosen === null || !isCode(chosen.kind)) return null;
-  if (!view.value.tidy.generics || whole === null) return chosen;
-  const { frames } = whole;
-  const weight = new Map<number, number>();
-  for (let i = 0; i < whole.size; i++) {
-    const frame = whole.frame[i];
-    if (frames.kind[frame] === chosen.kind && plainName(frames.strings[frames.name[frame]]) === chosen.name) {
-      weight.set(frame, (weight.get(frame) ?? 0) + whole.total[i]);
-    }
-  }
-  const heaviest = [...weight].sort((a, b) => b[1] - a[1])[0];
-  return heaviest === undefined ? chosen : functionOf(frames, heaviest[0]);
+  return chosen === null || !isCode(chosen.kind) ? null : chosen;
 });
 
 export const source = computed(() => questions.source.state.value);

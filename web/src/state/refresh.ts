@@ -174,7 +174,7 @@ function spanOf(about: Scope): number {
 }
 
 function keyOf(about: Scope): string {
-  return `${about.from} ${about.to} ${about.filter}`;
+  return `${about.from} ${about.to} ${about.filter} ${about.demangle}`;
 }
 
 function schedule(): void {
@@ -190,7 +190,7 @@ function schedule(): void {
 }
 
 /**
- * A database served without a recorder ends in the past: open at its newest hour instead of at an empty one. A young one fills
+ * A database served without a recorder ends in the past: open at its newest hour, or all of it, instead of at an empty one. A young one fills
  * a small part of the hour: open at the shortest preset that holds all of it.
  */
 function placeFirstView(): void {
@@ -202,7 +202,7 @@ function placeFirstView(): void {
     // Decided when there is something.
     placed = newest !== null || !openedWithoutRange;
   } else if (status.recording === null) {
-    navigate({ from: newest - 3_600_000, to: newest }, "replace");
+    navigate({ from: Math.max(oldest, newest - 3_600_000), to: newest }, "replace");
   } else if (view.peek().from === DEFAULT_VIEW.from) {
     navigate({ from: presetFor(newest - oldest, "now-1h") }, "replace");
   }

@@ -101,8 +101,9 @@ export const connection = signal<{ lost: false } | { lost: true; retryAt: number
 
 /** The selection, or else the whole range: what flame graph, table and downloads are about. */
 export const scope = computed<Scope>(() => {
-  const { brush, from, to, filter } = view.value;
-  return brush === null ? { from, to, filter } : { ...brush, filter };
+  const { brush, from, to, filter, names } = view.value;
+  const about = names === "full" ? { filter } : { filter, demangle: names };
+  return brush === null ? { from, to, ...about } : { ...brush, ...about };
 });
 
 /** The same in ms, as answered, or as asked while nothing is answered. */

@@ -2,7 +2,17 @@ import { describe, expect, test } from "vitest";
 import { COLOR_MODES } from "../model/coloring";
 import { formatFunction } from "../model/function";
 import { randomNumbers } from "../testing/synthetic";
-import { CODE_PARTS, DEFAULT_VIEW, isLive, readView, SORT_COLUMNS, TABS, type ViewState, writeView } from "./view";
+import {
+  CODE_PARTS,
+  DEFAULT_VIEW,
+  isLive,
+  NAMINGS,
+  readView,
+  SORT_COLUMNS,
+  TABS,
+  type ViewState,
+  writeView,
+} from "./view";
 
 describe("the view in the address", () => {
   /** A clean page has a clean address. */
@@ -26,8 +36,9 @@ describe("the view in the address", () => {
       rootBelow: true,
       sort: { by: "name", ascending: true },
       color: "package",
-      tidy: { hide: ["/a&b/", "kind:kernel"], fold: ['"x"'], recursion: true, generics: true, plumbing: true },
+      tidy: { hide: ["/a&b/", "kind:kernel"], fold: ['"x"'], recursion: true, plumbing: true },
       fn: "2|/usr/bin/a|src/a.rs|operator|<int>",
+      names: "simple",
       code: "assembly",
       line: 120,
       group: "unit",
@@ -60,10 +71,10 @@ describe("the view in the address", () => {
           hide: pick([], ["a"], ["a", "é&"]),
           fold: pick([], ["/(/"]),
           recursion: pick(true, false),
-          generics: pick(true, false),
           plumbing: pick(true, false),
         },
         fn: pick(null, formatFunction({ name: "a|b", kind: 3, binary: null, file: null })),
+        names: pick(...NAMINGS),
         code: pick(...CODE_PARTS),
         line: pick(null, 1, 99_999),
         group: pick(null, "thread"),

@@ -15,6 +15,9 @@ export const TABS = ["flame", "tree", "table", "sandwich", "diff", "heatmap", "s
 export type Tab = (typeof TABS)[number];
 export const CODE_PARTS = ["both", "lines", "assembly"] as const;
 export type CodePart = (typeof CODE_PARTS)[number];
+/** What is shown of names: all, without parameters and type arguments, or as the linker has them. */
+export const NAMINGS = ["full", "simple", "none"] as const;
+export type Naming = (typeof NAMINGS)[number];
 export const SORT_COLUMNS = ["self", "total", "name", "binary"] as const;
 export type SortColumn = (typeof SORT_COLUMNS)[number];
 
@@ -49,6 +52,7 @@ export interface ViewState {
   sort: { by: SortColumn; ascending: boolean };
   color: ColorMode;
   tidy: Tidy;
+  names: Naming;
   /** The chosen function (`model/function.ts`); what the sandwich is about. */
   fn: string | null;
   /** Of the chosen function's code. */
@@ -78,6 +82,7 @@ export const DEFAULT_VIEW: ViewState = {
   sort: { by: "self", ascending: false },
   color: "kind",
   tidy: NOT_TIDIED,
+  names: "full",
   fn: null,
   code: "both",
   line: null,
@@ -113,6 +118,7 @@ export function readView(query: string): ViewState {
     sort: by === undefined ? DEFAULT_VIEW.sort : { by, ascending: sort?.[1] !== "-" },
     color: COLOR_MODES.find((mode) => mode === p.get("color")) ?? DEFAULT_VIEW.color,
     tidy: readTidy(p),
+    names: NAMINGS.find((naming) => naming === p.get("names")) ?? DEFAULT_VIEW.names,
     fn: parseFunction(fn) === null ? null : fn,
     code: CODE_PARTS.find((part) => part === p.get("code")) ?? DEFAULT_VIEW.code,
     line: /^[1-9]\d{0,8}$/.test(p.get("line") ?? "") ? Number(p.get("line")) : null,
@@ -144,7 +150,6 @@ function readTidy(p: URLSearchParams): Tidy {
     hide: rules("hide"),
     fold: rules("fold"),
     recursion: flags.includes("recursion"),
-    generics: flags.includes("generics"),
     plumbing: flags.includes("plumbing"),
   };
 }
@@ -168,8 +173,9 @@ export function writeView(view: ViewState): string {
   const { tidy, baseline } = view;
   for (const rule of tidy.hide) p.append("hide", rule);
   for (const rule of tidy.fold) p.append("fold", rule);
-  const flags = (["recursion", "generics", "plumbing"] as const).filter((flag) => tidy[flag]);
+  const flags = (["recursion", "plumbing"] as const).filter((flag) => tidy[flag]);
   if (flags.length > 0) p.set("tidy", flags.join(","));
+  if (view.names !== DEFAULT_VIEW.names) p.set("names", view.names);
   if (view.fn !== null) p.set("fn", view.fn);
   if (view.code !== DEFAULT_VIEW.code) p.set("code", view.code);
   if (view.line !== null) p.set("line", String(view.line));

@@ -16,6 +16,7 @@ import type { CodePart } from "../state/view";
 import { FunctionPicker } from "./function-picker";
 import { reveal, useSight } from "./virtual-rows";
 
+const LOADING = "Loading …";
 const ROW = 20;
 const HEAD = 28;
 
@@ -44,7 +45,9 @@ export function Code() {
   return (
     <div class="code-view">
       <div class="filling">
-        <strong class="name">{chosen.name}</strong>
+        <strong class="name" title={chosen.name}>
+          {chosen.name}
+        </strong>
         <span>
           total <b>{formatShare(total, flame.value?.samples ?? 0)}</b>{" "}
           <span class="quiet">{formatCount(total)} samples</span>
@@ -147,7 +150,7 @@ function Assembly() {
 
 function trouble(asked: typeof source.value | typeof assembly.value): string {
   const { failure } = asked;
-  if (failure === null) return "Loading …";
+  if (failure === null) return LOADING;
   if (failure.kind === "refused") return `${failure.problem.title}. ${failure.problem.detail}`;
   return failure.kind === "malformed" ? failure.message : "The profiler does not answer.";
 }
@@ -216,7 +219,9 @@ function CodeTable<R extends Row>(props: {
           </button>
         )}
       </header>
-      {props.reason !== null && <p class="code-reason">{props.reason}</p>}
+      {props.reason !== null && (
+        <p class={props.reason === LOADING ? "code-reason quiet" : "code-reason"}>{props.reason}</p>
+      )}
       {list.length > 0 && (
         <section
           class="code-scroller"

@@ -115,7 +115,7 @@ function Shortfalls(props: { rows: Shortfall[]; all: number; remedy: (reason: st
         <tbody>
           {rows.slice(0, SHOWN).map((row) => (
             <tr key={`${row.reason} ${row.binary}`}>
-              <th scope="row">{row.reason.replace(/^\[|\]$/g, "")}</th>
+              <th scope="row">{row.reason.replace(/^\[(stack cut short: )?|\]$/g, "")}</th>
               <td title={row.binary ?? ""}>{row.binary === null ? "–" : baseName(row.binary)}</td>
               <td class="number">
                 {formatShare(row.samples, all)} <span class="quiet">{formatCount(row.samples)}</span>

@@ -3,20 +3,31 @@
 import type { Tidy } from "../model/tidy";
 import { changesNothing, NOT_TIDIED } from "../model/tidy";
 import { navigate, view } from "../state/store";
+import { NAMINGS, type Naming } from "../state/view";
 import { CloseIcon, TidyIcon } from "./icons";
 import { Menu } from "./menu";
 
-const PRESETS: readonly { flag: "plumbing" | "recursion" | "generics"; label: string; what: string }[] = [
+const PRESETS: readonly { flag: "plumbing" | "recursion"; label: string; what: string }[] = [
   { flag: "plumbing", label: "Hide plumbing", what: "entry points, dispatch and trampolines of the usual runtimes" },
   { flag: "recursion", label: "Merge recursion", what: "a function below itself joins its first occurrence" },
-  { flag: "generics", label: "Drop type arguments", what: "Vec<u8>::push and Vec<u16>::push become Vec::push" },
 ];
 
+const NAMES: Readonly<Record<Naming, string>> = {
+  full: "in full",
+  simple: "short: no parameters, no type arguments",
+  none: "as the linker has them",
+};
+
+/** Chosen frames have other names then: what was chosen by name is let go. */
+function rename(names: Naming): void {
+  navigate({ names, zoom: null, fn: null });
+}
+
 export function TidyMenu() {
-  const { tidy } = view.value;
+  const { tidy, names } = view.value;
   const set = (change: Partial<Tidy>) => navigate({ tidy: { ...tidy, ...change } });
   const rules = tidy.hide.length + tidy.fold.length;
-  const active = PRESETS.filter(({ flag }) => tidy[flag]).length + rules;
+  const active = PRESETS.filter(({ flag }) => tidy[flag]).length + rules + (names === "full" ? 0 : 1);
   return (
     <Menu
       label="Tidy: hide and fold frames"
@@ -42,6 +53,16 @@ export function TidyMenu() {
           </span>
         </label>
       ))}
+      <label class="choice">
+        Names{" "}
+        <select value={names} onChange={(event) => rename(event.currentTarget.value as Naming)}>
+          {NAMINGS.map((naming) => (
+            <option key={naming} value={naming}>
+              {NAMES[naming]}
+            </option>
+          ))}
+        </select>
+      </label>
       <form
         class="rule-form"
         onSubmit={(event) => {

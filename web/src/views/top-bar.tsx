@@ -97,7 +97,10 @@ function RangePicker() {
 
 function rangeText(from: string | number, to: string | number): string {
   const text = (instant: string | number) => (typeof instant === "number" ? formatMoment(instant) : instant);
-  return `${text(from)} – ${text(to)}`;
+  const [start, end] = [text(from), text(to)];
+  const [day, time] = end.split(" ");
+  // A day is said once.
+  return `${start} – ${time !== undefined && start.startsWith(day) ? time : end}`;
 }
 
 function AbsoluteRange() {
