@@ -1,5 +1,7 @@
 //! The thread that answers: takes requests in, asks the child, gives answers out.
 
+use std::collections::HashMap;
+use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, OnceLock};
@@ -12,7 +14,7 @@ use super::found;
 use super::names::{Mapped, NamesWorker};
 use super::packages::Packages;
 use super::pending::{Job, Pending};
-use crate::profile::{Binary, BinaryKind, NameSource, NameStatus, Symbolized, UnknownReason};
+use crate::profile::{Binary, BinaryKey, BinaryKind, NameSource, NameStatus, Symbolized, UnknownReason};
 use crate::store::LocationId;
 
 /// Most requests that wait: a start-up on a busy host has about 10,000 locations. 64 bytes each.
@@ -21,6 +23,11 @@ const MAX_WAITING: usize = 65_536;
 const MAX_BATCHES: usize = 16;
 /// A child that nobody asks is let go, and its memory with it.
 const IDLE: Duration = Duration::from_secs(10);
+/// A runtime tells of code some time after it runs it: what its file does not know yet is asked for again after these times.
+const JIT_AGAIN: [Duration; 4] =
+    [Duration::from_secs(1), Duration::from_secs(4), Duration::from_secs(10), Duration::from_secs(30)];
+/// Most locations that wait for that.
+const MAX_LATER: usize = 4096;
 /// How often it is looked whether a debug file has come.
 const DOWNLOAD: Duration = Duration::from_millis(500);
 /// After a child could not be started, nothing is tried for this long.
@@ -107,6 +114,8 @@ impl Symbolizer {
             answers,
             shared: shared.clone(),
             pending: Pending::default(),
+            later: HashMap::new(),
+            tries: HashMap::new(),
             packages: Packages::default(),
             dropped: 0,
         };
@@ -165,6 +174,10 @@ struct Service<F> {
     answers: F,
     shared: Arc<Shared>,
     pending: Pending,
+    /// Locations of code that a living program has not told of yet: when to ask again, and how often that was done.
+    later: HashMap<LocationId, (Instant, usize, Request)>,
+    /// How often those of them that are asked for now were asked for before.
+    tries: HashMap<LocationId, usize>,
     packages: Packages,
     /// Requests given up without an answer.
     dropped: usize,
@@ -175,9 +188,10 @@ impl<F: Fn(Answers)> Service<F> {
     fn run(&mut self, batches: &Receiver<Vec<Request>>) -> usize {
         let mut open = true;
         let mut paused: Option<Instant> = None;
-        while open || self.pending.len() > 0 {
+        while open || self.pending.len() > 0 || !self.later.is_empty() {
             let now = Instant::now();
             let hurry = self.shared.deadline.get().copied();
+            self.ask_again(now, hurry.is_some());
             if hurry.is_some_and(|deadline| deadline <= now) {
                 break;
             }
@@ -186,7 +200,13 @@ impl<F: Fn(Answers)> Service<F> {
             let wait = match self.pending.wait(now) {
                 Some(rest) if hurry.is_none() => rest.max(pause).min(IDLE),
                 Some(_) => pause,
-                None => IDLE,
+                None => self
+                    .later
+                    .values()
+                    .map(|(at, ..)| at.saturating_duration_since(now))
+                    .min()
+                    .unwrap_or(IDLE)
+                    .min(IDLE),
             };
             open = open && self.take_in(batches, wait);
             if paused.is_some_and(|until| until > Instant::now()) {
@@ -206,7 +226,36 @@ impl<F: Fn(Answers)> Service<F> {
                 None => {}
             }
         }
-        self.pending.len() + self.dropped
+        self.pending.len() + self.later.len() + self.dropped
+    }
+
+    /// Takes up what has waited long enough.
+    fn ask_again(&mut self, now: Instant, hurry: bool) {
+        for (location, (_, tries, request)) in self.later.extract_if(|_, (at, ..)| hurry || *at <= now) {
+            self.tries.insert(location, tries);
+            self.pending.add(request);
+        }
+    }
+
+    /// Takes those out whose program may still tell of them; gives the rest with their answers.
+    fn not_yet(&mut self, requests: Vec<Request>, results: Vec<Symbolized>) -> (Vec<Request>, Vec<Symbolized>) {
+        let now = Instant::now();
+        let mut alive: HashMap<u32, bool> = HashMap::new();
+        let mut kept = (Vec::new(), Vec::new());
+        for (request, result) in requests.into_iter().zip(results) {
+            let tries = self.tries.remove(&request.location).unwrap_or(0);
+            let again = JIT_AGAIN.get(tries).filter(|_| self.later.len() < MAX_LATER);
+            if let (Some(wait), BinaryKey::Jit { pid, .. }) = (again, &request.binary.key)
+                && result == Symbolized::Unknown(UnknownReason::NotFound)
+                && *alive.entry(*pid).or_insert_with(|| Path::new(&format!("/proc/{pid}")).exists())
+            {
+                self.later.insert(request.location, (now + *wait, tries + 1, request));
+            } else {
+                kept.0.push(request);
+                kept.1.push(result);
+            }
+        }
+        kept
     }
 
     /// Takes in what comes within `wait`; `false` when nothing can come any more.
@@ -215,7 +264,10 @@ impl<F: Fn(Answers)> Service<F> {
         loop {
             match next {
                 Ok(batch) => {
-                    let again = batch.into_iter().filter(|request| !self.pending.add(request.clone())).count();
+                    let waits = |request: &Request| {
+                        self.later.contains_key(&request.location) || !self.pending.add(request.clone())
+                    };
+                    let again = batch.into_iter().filter(waits).count();
                     self.shared.waiting.fetch_sub(again, Ordering::Relaxed);
                 }
                 Err(RecvTimeoutError::Timeout) => return true,
@@ -255,13 +307,16 @@ impl<F: Fn(Answers)> Service<F> {
             (BinaryKind::Anonymous, _) => self.worker.of_jit(key, root.as_deref(), &offsets, deadline),
         };
         self.pending.took(key, begin.elapsed(), Instant::now());
-        self.shared.waiting.fetch_sub(taken, Ordering::Relaxed);
         let Some(results) = results else {
+            self.shared.waiting.fetch_sub(taken, Ordering::Relaxed);
             self.dropped += taken;
             return false;
         };
         let status = self.status(&job.binary, &results);
-        let names = job.requests.iter().map(|request| request.location).zip(results).collect();
+        let (requests, results) =
+            if deadline.is_none() { self.not_yet(job.requests, results) } else { (job.requests, results) };
+        self.shared.waiting.fetch_sub(requests.len(), Ordering::Relaxed);
+        let names = requests.iter().map(|request| request.location).zip(results).collect();
         (self.answers)(Answers { binary: job.binary, status, names });
         true
     }

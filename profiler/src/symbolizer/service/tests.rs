@@ -343,3 +343,57 @@ fn file_offset_of(address: u64) -> u64 {
     });
     offset.unwrap()
 }
+
+/// A sample of code that its runtime tells of later gets its name then: the program lives, and is asked again. Of a program that has ended
+/// the answer is final at once.
+#[test]
+fn code_told_of_late_is_named_late() {
+    let started = crate::sys::clock::boot_now().0 / 10_000_000;
+    let mut sleeper = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
+    let map = format!("/tmp/perf-{}.map", sleeper.id());
+    std::fs::write(&map, "1000 10 early\n").unwrap();
+    let jit = |pid: u32| {
+        let start = crate::profile::StartTicks(started.saturating_sub(500));
+        let user = rustix::process::geteuid().as_raw();
+        let key = BinaryKey::Jit { boot_id: String::new(), pid, start, inside: sleeper.id(), user };
+        let (kind, path) = (BinaryKind::Anonymous, "[anon]".to_owned());
+        Arc::new(Binary { key, kind, path, build_id: None, file: None, root: None, refused: false })
+    };
+    let (sender, answers) = channel();
+    let symbolizer = Symbolizer::start_with(real_child(), None, move |batch| sender.send(batch).unwrap()).unwrap();
+    let request = |location, binary: &Arc<Binary>, offset| Request {
+        location: LocationId(location),
+        binary: binary.clone(),
+        offset,
+        weight: 1,
+    };
+    let (alive, dead) = (jit(sleeper.id()), jit(u32::MAX >> 1));
+    let batch = vec![request(1, &alive, 0x1001), request(2, &alive, 0x2001), request(3, &dead, 0x2001)];
+    assert_eq!(symbolizer.request(batch.clone()), 0);
+    let mut names = std::collections::BTreeMap::new();
+    let next = |names: &mut std::collections::BTreeMap<i64, String>| {
+        for (LocationId(location), answer) in answers.recv_timeout(Duration::from_secs(60)).unwrap().names {
+            let text = match answer {
+                Symbolized::Named(symbols) => symbols[0].name.clone(),
+                Symbolized::Unknown(reason) => format!("{reason:?}"),
+            };
+            names.insert(location, text);
+        }
+    };
+    while names.len() < 2 {
+        next(&mut names);
+    }
+    assert_eq!(names, [(1, "early".to_owned()), (3, "NotFound".to_owned())].into());
+    std::fs::write(&map, "1000 10 early\n2000 10 late\n").unwrap();
+    // The store asks in every window for what has no answer: it waits once.
+    assert_eq!(symbolizer.request(vec![batch[1].clone()]), 0);
+    while !names.contains_key(&2) {
+        next(&mut names);
+    }
+    assert_eq!(names[&2], "late");
+    assert_eq!(symbolizer.finish(Duration::from_secs(60)), 0);
+    assert_eq!(answers.iter().count(), 0, "answered once");
+    sleeper.kill().unwrap();
+    sleeper.wait().unwrap();
+    std::fs::remove_file(map).unwrap();
+}
