@@ -59,6 +59,10 @@ pub(super) struct Section {
     pub kind: u32,
     pub offset: u64,
     pub len: u64,
+    /// Where it is loaded; 0 when it is not.
+    pub address: u64,
+    /// Bytes of one entry, where it has entries of one size.
+    pub entry: u64,
     /// Once unpacked; `None` when it is compressed and says nothing that makes sense.
     pub unpacked: Option<u64>,
     /// Where its header lies.
@@ -111,6 +115,14 @@ impl Contents {
         self.segments.iter().find(covers).copied()
     }
 
+    /// The loaded section that an address lies in.
+    pub fn section_at(&self, address: u64) -> Option<&Section> {
+        let covers = |section: &&Section| {
+            section.address != 0 && address.checked_sub(section.address).is_some_and(|at| at < section.len)
+        };
+        self.sections.iter().find(covers)
+    }
+
     /// A section by its name.
     pub fn section(&self, name: &[u8]) -> Option<&Section> {
         self.sections.iter().find(|section| section.name == name && section.kind != elf::SHT_NOBITS)
@@ -130,6 +142,8 @@ fn read<Elf: FileHeader<Endian = Endianness>>(cache: &ReadCache<Bounded<'_>>) ->
         kind: section.sh_type(endian),
         offset: section.sh_offset(endian).into(),
         len: section.sh_size(endian).into(),
+        address: section.sh_addr(endian).into(),
+        entry: section.sh_entsize(endian).into(),
         unpacked: unpacked::<Elf>(section, endian, cache),
         header: begin.saturating_add(index as u64 * size_of::<Elf::SectionHeader>() as u64),
         names: strings.is_some_and(|strings| strings.0 == index),

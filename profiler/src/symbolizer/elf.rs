@@ -15,6 +15,7 @@ use super::contents::{Contents, Facts};
 use super::copy::{copy_naming_parts, unpack_debug_data};
 use super::demangle::function;
 use super::dwarf::{self, Second};
+use super::plt::stubs;
 use crate::profile::{NameSources, SourceLine, Symbol, Symbolized, UnknownReason};
 use crate::unwind::{GoFunction, go_functions};
 
@@ -48,6 +49,12 @@ pub(super) fn symbolize_file(sources: &Sources<'_>, offsets: &[u64]) -> Vec<Symb
     main.facts = main.facts.only(sources.allowed);
     let addresses: Vec<Option<u64>> = offsets.iter().map(|offset| main.address_of(*offset)).collect();
     let mut names = unknown(UnknownReason::NotFound);
+    // What no symbol covers, and the one before must not name.
+    for (name, stub) in names.iter_mut().zip(stubs(sources.main.0, &main, &addresses)) {
+        if let Some(stub) = stub {
+            *name = Symbolized::Named(vec![Symbol { name: stub, ..Symbol::default() }]);
+        }
+    }
     // Asks a source for what no better one has named; says whether it could be read.
     let mut fill = |source: &dyn Fn(&[u64]) -> Option<Vec<Symbolized>>| {
         let wanted = |at: &usize| addresses[*at].is_some() && !is_named(&names[*at]);
@@ -71,7 +78,7 @@ pub(super) fn symbolize_file(sources: &Sources<'_>, offsets: &[u64]) -> Vec<Symb
             .filter(|pair| Contents::of(pair.0).is_some_and(|contents| copy(sources, *pair, &contents).is_some()))
         {
             Some((_, shared)) => fill(&|addresses| dwarf::symbolize(debug, Second::Shared(shared), addresses)),
-            None => fill(&|addresses| symbolize(&memfd_path(debug), addresses, true)),
+            None => fill(&|addresses| symbolize(&memfd_path(debug), &main, addresses, true)),
         };
     }
     if main.facts.debug_info && sources.debug_info {
@@ -81,18 +88,18 @@ pub(super) fn symbolize_file(sources: &Sources<'_>, offsets: &[u64]) -> Vec<Symb
         if let Some((_, package)) = package {
             fill(&|addresses| dwarf::symbolize(sources.main.1, Second::Package(package), addresses));
         }
-        fill(&|addresses| symbolize(&path, addresses, true));
+        fill(&|addresses| symbolize(&path, &main, addresses, true));
     }
-    let readable = fill(&|addresses| symbolize(&path, addresses, false));
+    let readable = fill(&|addresses| symbolize(&path, &main, addresses, false));
     if let Some((debug, _)) = &debug {
-        fill(&|addresses| symbolize(&memfd_path(debug), addresses, false));
+        fill(&|addresses| symbolize(&memfd_path(debug), &main, addresses, false));
     }
     if main.facts.go && sources.debug_info {
         fill(&|addresses| go_names(sources.main.0, addresses));
     }
     if main.facts.debug_data && sources.debug_info && unpack_debug_data(sources.main.0, &main, sources.spare).is_some()
     {
-        fill(&|addresses| symbolize(&memfd_path(sources.spare), addresses, false));
+        fill(&|addresses| symbolize(&memfd_path(sources.spare), &main, addresses, false));
     }
     // A file without `.symtab` exports a few of its functions at most: the rest have no symbol at all.
     let known = [Some(&main.facts), debug.as_ref().map(|(_, facts)| facts)];
@@ -135,7 +142,7 @@ fn is_named(name: &Symbolized) -> bool {
 
 /// `None` when blazesym cannot make anything of the file. A panic of its parser is caught here, so that a file with broken debug
 /// information still gets the names of its symbol table; what cannot be caught ends the child.
-fn symbolize(path: &Path, addresses: &[u64], debug_info: bool) -> Option<Vec<Symbolized>> {
+fn symbolize(path: &Path, main: &Contents, addresses: &[u64], debug_info: bool) -> Option<Vec<Symbolized>> {
     let attempt = AssertUnwindSafe(|| {
         let symbolizer = Symbolizer::builder()
             .enable_auto_reload(false)
@@ -147,19 +154,35 @@ fn symbolize(path: &Path, addresses: &[u64], debug_info: bool) -> Option<Vec<Sym
         let mut elf = Elf::new(path);
         elf.debug_syms = debug_info;
         let found = symbolizer.symbolize(&Source::Elf(elf), Input::VirtOffset(addresses)).ok()?;
-        Some(found.iter().map(named).collect())
+        Some(found.iter().map(|found| named(found, main)).collect())
     });
     catch_unwind(attempt).ok().flatten()
 }
 
 /// blazesym's answer in our words.
-fn named(found: &Found<'_>) -> Symbolized {
+fn named(found: &Found<'_>, main: &Contents) -> Symbolized {
     match found {
+        Found::Sym(sym) if !reaches(sym, main) => Symbolized::Unknown(UnknownReason::NotFound),
         Found::Sym(sym) if sym.name.is_empty() => Symbolized::Unknown(UnknownReason::NotFound),
         Found::Sym(sym) => Symbolized::Named(symbols(sym)),
         Found::Unknown(Reason::MissingSyms) => Symbolized::Unknown(UnknownReason::NoSymbols),
         Found::Unknown(Reason::IgnoredError) => Symbolized::Unknown(UnknownReason::BadFile),
         Found::Unknown(_) => Symbolized::Unknown(UnknownReason::NotFound),
+    }
+}
+
+/// Whether a symbol reaches as far as the address that it was found for. One without a size reaches to the end of its section at most:
+/// `_init` must not name what the linker put behind it. Debug information knows where its functions are, in several parts too.
+fn reaches(sym: &Sym<'_>, main: &Contents) -> bool {
+    if sym.code_info.is_some() || !sym.inlined.is_empty() {
+        return true;
+    }
+    match sym.size {
+        Some(size) if size > 0 => sym.offset < size,
+        _ => match (main.section_at(sym.addr), main.section_at(sym.addr.saturating_add(sym.offset as u64))) {
+            (Some(begin), Some(here)) => begin.address == here.address,
+            (begin, here) => begin.is_none() && here.is_none(),
+        },
     }
 }
 

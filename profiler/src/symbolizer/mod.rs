@@ -30,6 +30,7 @@ mod memfd;
 mod names;
 mod packages;
 mod pending;
+mod plt;
 mod sandbox;
 mod self_test;
 mod service;
