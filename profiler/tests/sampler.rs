@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use profiler::profile::{RawSample, SampleEvent};
 use profiler::sampler::{Cgroup, Frequency, Sampler, SamplerOptions, Target};
+use profiler::symbolizer::{NamesWorker, WorkerCommand};
 use profiler::sys::clock::boot_now;
 
 /// A shell that runs a line, gone when dropped.
@@ -184,4 +185,25 @@ fn tiny_stack_maps_lose_nothing_and_mix_nothing() {
     }
     let in_kernel = run.samples.iter().filter(|sample| !sample.kernel.is_empty()).count();
     assert!(in_kernel > 100, "{in_kernel} samples in the kernel");
+}
+
+/// Our own programs in the kernel are shown as ours, by their tags; what others have loaded is not.
+#[test]
+fn our_own_programs_are_named_as_ours() {
+    let sampler = Sampler::start(options(97, Target::All), boot_now()).unwrap();
+    let kallsyms = std::fs::read_to_string("/proc/kallsyms").unwrap();
+    // `ffffffffc0200abc t bpf_prog_6deef7357e7b4530_sample\t[bpf]`
+    let programs: Vec<u64> = kallsyms
+        .lines()
+        .filter(|line| line.contains(" bpf_prog_") && line.contains("_sample\t"))
+        .map(|line| u64::from_str_radix(line.split(' ').next().unwrap(), 16).unwrap())
+        .collect();
+    assert!(!programs.is_empty(), "the kernel's JIT shows no program: is net.core.bpf_jit_kallsyms 0?");
+    let mut worker =
+        NamesWorker::new(WorkerCommand { program: env!("CARGO_BIN_EXE_profiler").into(), ..WorkerCommand::default() });
+    let names = format!("{:?}", worker.of_kernel(&programs, None).unwrap());
+    assert!(names.contains("\"sample [profiler]\""), "{names}");
+    drop(sampler);
+    let kallsyms_later = format!("{:?}", worker.of_kernel(&programs, None).unwrap());
+    assert!(!kallsyms_later.contains("[profiler]"), "{kallsyms_later}");
 }

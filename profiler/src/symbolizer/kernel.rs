@@ -2,7 +2,7 @@
 //! 5 MB for 120,000 symbols.
 //!
 //! Each line is an address, a type, a name, and the module in brackets if there is one (`man 5 proc_kallsyms`); `[bpf]` is an eBPF
-//! program, `[__builtin__ftrace]` a trampoline. Symbols have no length: one reaches to the next, of whatever type, and the last
+//! program (whose, the parent knows: `own_programs.rs`), `[__builtin__ftrace]` a trampoline. Symbols have no length: one reaches to the next, of whatever type, and the last
 //! one of the kernel's text to its end. A kernel that hides its addresses says 0 for all.
 
 use std::io::{BufRead, BufReader, Read};
@@ -98,11 +98,6 @@ impl Table {
             return not_found;
         }
         let name = match module {
-            // `bpf_prog_6deef7357e7b4530_sample`: the tag is a hash of the program.
-            Some("bpf") => match name.strip_prefix("bpf_prog_").and_then(|rest| rest.split_once('_')) {
-                Some((_, program)) => format!("{program} [bpf]"),
-                None => format!("{name} [bpf]"),
-            },
             Some("__builtin__ftrace") => format!("{name} [ftrace]"),
             Some(module) => format!("{name} [{module}]"),
             None => name.to_owned(),
@@ -161,7 +156,7 @@ ffffffffc0700000 t ftrace_trampoline\t[__builtin__ftrace]
             "second",
             "NotFound",
             "read_page [ext4]",
-            "sample [bpf]",
+            "bpf_prog_6deef7357e7b4530_sample [bpf]",
             "bpf_prog_6deef7357e7b4530 [bpf]",
             "ftrace_trampoline [ftrace]",
         ];

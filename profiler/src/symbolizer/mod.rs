@@ -28,6 +28,7 @@ mod kernel;
 mod lane;
 mod memfd;
 mod names;
+mod own_programs;
 mod packages;
 mod pending;
 mod plt;

@@ -15,6 +15,7 @@ use super::found::{self, path_of};
 use super::jit_files::{self, JitFile};
 use super::lane::{FileContent, Lane, LaneError, Trust};
 use super::memfd::fixed_memfd;
+use super::own_programs::{mark, own_tags};
 use super::wire::{Kind, MAX_OFFSETS, Reply};
 use super::worker::MAX_FILE;
 use crate::profile::{BinaryKey, BuildId, FoundSource, NameSource, Symbolized, UnknownReason};
@@ -353,6 +354,8 @@ impl NamesWorker {
                 }
             }
         }
+        let own = own_tags();
+        results.iter_mut().for_each(|name| mark(name, &own));
         let hidden = |name: &Symbolized| *name == Symbolized::Unknown(UnknownReason::KernelHidden);
         let shown = !results.first().is_some_and(hidden);
         self.found = found::one(NameSource::Kallsyms, shown.then(|| KALLSYMS.to_owned()));
