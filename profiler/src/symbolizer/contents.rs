@@ -30,6 +30,8 @@ pub struct Facts {
     pub split: bool,
     /// Name of the file with the debug information, without a folder.
     pub link: Option<String>,
+    /// The checksum that this file has (CRC-32 of all of it).
+    pub link_checksum: Option<u32>,
     /// Path and build id of the file with what several files' debug information has in common.
     pub shared: Option<(String, Vec<u8>)>,
 }
@@ -84,6 +86,7 @@ pub(super) struct Segment {
 #[derive(Debug)]
 pub(super) struct Contents {
     pub facts: Facts,
+    big_endian: bool,
     /// For which processor (`e_machine`).
     pub machine: u16,
     pub sections: Vec<Section>,
@@ -162,7 +165,8 @@ fn read<Elf: FileHeader<Endian = Endianness>>(cache: &ReadCache<Bounded<'_>>) ->
     ];
     let (sections, segments) = (sections.collect(), segments.collect());
     let machine = header.e_machine(endian);
-    let mut contents = Contents { facts: Facts::default(), machine, sections, segments, headers };
+    let big_endian = endian == Endianness::Big;
+    let mut contents = Contents { facts: Facts::default(), big_endian, machine, sections, segments, headers };
     contents.facts = facts(&contents, cache);
     Some(contents)
 }
@@ -176,6 +180,13 @@ fn facts(contents: &Contents, cache: &ReadCache<Bounded<'_>>) -> Facts {
         let end = bytes.iter().position(|byte| *byte == 0)?;
         Some((std::str::from_utf8(&bytes[..end]).ok()?.to_owned(), bytes[end + 1..].to_vec()))
     };
+    let link = text(".gnu_debuglink").filter(|(name, _)| !name.contains('/') && !name.is_empty());
+    // The name and its zero are filled up to four bytes; the checksum is in the order of the file. (`info gdb`, "Separate Debug Files".)
+    let checksum = link.as_ref().and_then(|(name, rest)| {
+        let at = (name.len() + 1).next_multiple_of(4) - (name.len() + 1);
+        let bytes = rest.get(at..at + 4)?.try_into().ok()?;
+        Some(if contents.big_endian { u32::from_be_bytes(bytes) } else { u32::from_le_bytes(bytes) })
+    });
     Facts {
         debug_info: has(".debug_info") || has(".zdebug_info"),
         symtab: has_kind(elf::SHT_SYMTAB),
@@ -183,8 +194,8 @@ fn facts(contents: &Contents, cache: &ReadCache<Bounded<'_>>) -> Facts {
         debug_data: has(".gnu_debugdata"),
         split: has(".debug_addr"),
         go: has(".gopclntab") || has(".data.rel.ro.gopclntab"),
-        // The rest is a checksum: the build id is compared instead.
-        link: text(".gnu_debuglink").map(|(name, _)| name).filter(|name| !name.contains('/') && !name.is_empty()),
+        link: link.map(|(name, _)| name),
+        link_checksum: checksum,
         shared: text(".gnu_debugaltlink").filter(|(path, id)| !path.is_empty() && (8..=20).contains(&id.len())),
     }
 }

@@ -5,11 +5,11 @@
 //!    the same);
 //! 2. the name in `.gnu_debuglink`: beside the file, in `.debug/` beside it, below `/usr/lib/debug`.
 //!
-//! A file found is used only when it has the same build id, and belongs to root or to the owner of the file it is about: otherwise
+//! A file found is used only when it has the same build id (of a binary without one, the checksum that its link tells), and belongs to root or to the owner of the file it is about: otherwise
 //! one user could name another's frames. (`info gdb`, "Separate Debug Files".)
 
 use std::fs::File;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use super::contents::Facts;
@@ -17,6 +17,8 @@ use crate::process::{build_id_of, open_file_in_root};
 use crate::profile::BuildId;
 
 const DEBUG: &str = "/usr/lib/debug";
+/// Largest file whose checksum is made, each time that names are asked for: a quarter of a second.
+const MAX_SUMMED: u64 = 256 << 20;
 
 /// Opens the debug file of a binary.
 pub(super) fn debug_file(
@@ -26,13 +28,18 @@ pub(super) fn debug_file(
     owner: u32,
     facts: &Facts,
 ) -> Option<File> {
-    let build_id = build_id?;
-    let by_id = by_build_id(&build_id);
     let folder = Path::new(path).parent()?;
     let by_link = facts.link.iter().flat_map(|name| {
         let below = folder.strip_prefix("/").unwrap_or(folder);
         [folder.join(name), folder.join(".debug").join(name), Path::new(DEBUG).join(below).join(name)]
     });
+    let Some(build_id) = build_id else {
+        let checksum = facts.link_checksum?;
+        let mut theirs =
+            by_link.filter(|candidate| candidate != Path::new(path)).filter_map(|path| open_theirs(root, &path, owner));
+        return theirs.find(|file| checksum_of(file) == Some(checksum));
+    };
+    let by_id = by_build_id(&build_id);
     let mut inside = std::iter::once(by_id.clone()).chain(by_link).filter(|candidate| candidate != Path::new(path));
     let host = || root.and_then(|_| open(None, &by_id, &build_id, owner));
     inside.find_map(|candidate| open(root, &candidate, &build_id, owner)).or_else(host)
@@ -63,6 +70,21 @@ fn by_build_id(build_id: &BuildId) -> PathBuf {
 
 fn open(root: Option<&File>, path: &Path, build_id: &BuildId, owner: u32) -> Option<File> {
     open_theirs(root, path, owner).filter(|file| build_id_of(file) == Some(*build_id))
+}
+
+/// CRC-32 of a file, as zlib has it; `None` of a huge one.
+fn checksum_of(file: &File) -> Option<u32> {
+    let (mut sum, mut buffer, mut at) = (crc32fast::Hasher::new(), vec![0; 256 << 10], 0);
+    loop {
+        let read = file.read_at(&mut buffer, at).ok()?;
+        sum.update(&buffer[..read]);
+        at += read as u64;
+        match read {
+            0 => return Some(sum.finalize()),
+            _ if at > MAX_SUMMED => return None,
+            _ => {}
+        }
+    }
 }
 
 /// What belongs to root or to the owner.
@@ -117,6 +139,25 @@ mod tests {
             std::fs::write(&place, &debug).unwrap();
             assert_eq!(found(), Some(std::fs::metadata(&place).unwrap().ino()), "{}", place.display());
         }
+    }
+
+    /// A binary without a build id has the debug file with the checksum that its link tells, and no other.
+    #[test]
+    fn a_checksum_stands_in_for_a_build_id() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("app.c"), "int main(void) { return 0; }").unwrap();
+        let script = "cc -g -Wl,--build-id=none -o app app.c && objcopy --only-keep-debug app app.debug && strip app
+                      objcopy --add-gnu-debuglink=app.debug app";
+        assert!(Command::new("sh").current_dir(&dir).args(["-ec", script]).status().unwrap().success());
+        let app = File::open(dir.path().join("app")).unwrap();
+        assert_eq!(build_id_of(&app), None);
+        let facts = crate::symbolizer::contents::Contents::of(&app).unwrap().facts;
+        let found = || debug_file(Some(&File::open(dir.path()).unwrap()), "/app", None, 0, &facts).is_some();
+        assert!(found());
+        let mut bytes = std::fs::read(dir.path().join("app.debug")).unwrap();
+        *bytes.last_mut().unwrap() ^= 1;
+        std::fs::write(dir.path().join("app.debug"), bytes).unwrap();
+        assert!(!found(), "another file of that name");
     }
 
     /// What has another build id, another owner, lies outside of the root or is no regular file is not used.

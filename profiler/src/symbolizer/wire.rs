@@ -9,7 +9,7 @@
 //! question  id:4 kind:1 sources:2 offset:8 ..         id is not 0
 //! answer    id:4 leaving:1 reply
 //! reply     1 result ..   or   2 bytes:8   or   3 code:1   or   4 nobody:1 landlock:1 seccomp:1   or   5 attempt:1 ..
-//!           or   6 flags:1 link:2+n path:2+n build-id:2+n   or   7 machine:2 piece ..
+//!           or   6 flags:1 checksum:4 link:2+n path:2+n build-id:2+n   or   7 machine:2 piece ..
 //! result    1 symbols:1 symbol ..   or   reason:1 (2 and up, the numbers of UnknownReason)
 //! piece     offset:8 address:8 bytes:4+n
 //! symbol    flags:1 name:2+n [raw:2+n] [file:2+n] [line:4]      flags: 1 inlined, 2 has a file, 4 a line, 8 a linker's name
@@ -265,8 +265,11 @@ fn decode_code(body: &mut &[u8]) -> Option<CodeBytes> {
 }
 
 fn encode_facts(body: &mut Vec<u8>, facts: &Facts) {
-    let flags = [facts.debug_info, facts.symtab, facts.dynsym, facts.debug_data, facts.go, facts.split];
+    let checksum = facts.link_checksum;
+    let flags =
+        [facts.debug_info, facts.symtab, facts.dynsym, facts.debug_data, facts.go, facts.split, checksum.is_some()];
     body.push(flags.iter().enumerate().fold(0, |bits, (n, flag)| bits | u8::from(*flag) << n));
+    body.extend(checksum.unwrap_or(0).to_le_bytes());
     let (path, build_id) = facts.shared.clone().unwrap_or_default();
     for bytes in [facts.link.as_deref().unwrap_or_default().as_bytes(), path.as_bytes(), &build_id] {
         let bytes = &bytes[..bytes.len().min(MAX_TEXT)];
@@ -278,6 +281,7 @@ fn encode_facts(body: &mut Vec<u8>, facts: &Facts) {
 /// The texts are paths to be opened, not to be shown: they stay as they are.
 fn decode_facts(body: &mut &[u8]) -> Option<Facts> {
     let flags = take(body, 1)?[0];
+    let checksum = take_u32(body)?;
     let mut bytes = || {
         let len = u16::from_le_bytes(take(body, 2)?.try_into().ok()?);
         take(body, usize::from(len))
@@ -292,6 +296,7 @@ fn decode_facts(body: &mut &[u8]) -> Option<Facts> {
         go: flags & 16 != 0,
         split: flags & 32 != 0,
         link: text(link).filter(|name| !name.contains('/')),
+        link_checksum: (flags & 64 != 0).then_some(checksum),
         shared: text(path).map(|path| (path, build_id.to_vec())),
     })
 }
@@ -405,13 +410,26 @@ mod tests {
             (0..Attempt::ALL.len()).prop_map(|n| Reply::Escaped(Attempt::ALL[n..].to_vec())),
             (
                 any::<[bool; 6]>(),
+                any::<Option<u32>>(),
                 proptest::option::of("[a-z.]{1,20}"),
                 proptest::option::of(("[a-z/]{1,20}", any::<[u8; 20]>()))
             )
-                .prop_map(|([debug_info, symtab, dynsym, debug_data, go, split], link, shared)| {
-                    let shared = shared.map(|(path, id)| (path, id.to_vec()));
-                    Reply::Facts(Facts { debug_info, symtab, dynsym, debug_data, go, split, link, shared })
-                }),
+                .prop_map(
+                    |([debug_info, symtab, dynsym, debug_data, go, split], link_checksum, link, shared)| {
+                        let shared = shared.map(|(path, id)| (path, id.to_vec()));
+                        Reply::Facts(Facts {
+                            debug_info,
+                            symtab,
+                            dynsym,
+                            debug_data,
+                            go,
+                            split,
+                            link,
+                            link_checksum,
+                            shared,
+                        })
+                    }
+                ),
         ]
     }
 
