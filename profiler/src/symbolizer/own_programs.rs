@@ -61,7 +61,7 @@ mod tests {
             ("bpf_dispatcher_xdp [bpf]", "bpf_dispatcher_xdp [bpf]"),
             ("bpf_prog_6deef7357e7b4530_x", "bpf_prog_6deef7357e7b4530_x"),
         ] {
-            let mut name = Symbolized::Named(vec![Symbol { name: symbol.to_owned(), source: None, inlined: false }]);
+            let mut name = Symbolized::Named(vec![Symbol { name: symbol.to_owned(), ..Symbol::default() }]);
             mark(&mut name, &own);
             let Symbolized::Named(symbols) = name else { unreachable!("named above") };
             assert_eq!(symbols[0].name, expected);
