@@ -90,7 +90,7 @@ pub struct SamplingArgs {
     /// Most kernel memory for unwind tables; the files used longest ago go first.
     #[arg(long, value_name = "SIZE", default_value = "256MiB", env = "PROFILER_UNWIND_MEMORY")]
     pub unwind_memory: ByteSize,
-    /// Where unwind tables are kept for the next start [default: /var/cache/profiler as root, else below $XDG_CACHE_HOME].
+    /// Where unwind tables and names are kept for the next start [default: /var/cache/profiler as root, else below $XDG_CACHE_HOME].
     #[arg(long, value_name = "FOLDER", env = "PROFILER_CACHE")]
     pub cache: Option<PathBuf>,
     /// Ask these servers for debug files that are not here: build ids of what runs here are sent to them. Without a value, those of

@@ -10,7 +10,7 @@ use super::args::{EventArg, NamingArgs, SamplingArgs, UnwindArg};
 use super::exit::Usage;
 use crate::profile::SampleEvent;
 use crate::sampler::{Cgroup, Frequency, SamplerOptions, Target, choose_event};
-use crate::symbolizer::{Debuginfod, WorkerCommand};
+use crate::symbolizer::{Debuginfod, NamesWorker, WorkerCommand};
 
 /// Where `run` keeps its history: `/var/lib/profiler` for root, else the user's data folder.
 #[must_use]
@@ -28,7 +28,7 @@ pub fn cache(args: &SamplingArgs) -> PathBuf {
 ///
 /// # Errors
 /// There is none, or nowhere to keep what it gives.
-fn debuginfod(args: &SamplingArgs) -> anyhow::Result<Option<Arc<Debuginfod>>> {
+pub fn debuginfod(args: &SamplingArgs) -> anyhow::Result<Option<Arc<Debuginfod>>> {
     let Some(servers) = &args.debuginfod else { return Ok(None) };
     let theirs = std::env::var("DEBUGINFOD_URLS").unwrap_or_default();
     let servers = if servers.trim().is_empty() { &theirs } else { servers };
@@ -71,27 +71,11 @@ pub fn target(pids: &[u32], cgroup: Option<&Path>) -> anyhow::Result<Target> {
     Ok(Target::Pids(pids.to_vec()))
 }
 
-/// The child that names.
+/// What names, with names of earlier runs in a folder of the cache's.
 #[must_use]
-pub fn names_child(args: &NamingArgs) -> WorkerCommand {
-    WorkerCommand { sources: args.names, ..WorkerCommand::default() }
-}
-
-/// How places are named.
-#[derive(Clone, Debug)]
-pub struct Naming {
-    /// The child that names.
-    pub child: WorkerCommand,
-    /// Servers to ask for debug files.
-    pub debuginfod: Option<Arc<Debuginfod>>,
-}
-
-/// How a recording's places are named.
-///
-/// # Errors
-/// No server to ask, or nowhere to keep what it gives.
-pub fn naming(args: &SamplingArgs) -> anyhow::Result<Naming> {
-    Ok(Naming { child: names_child(&args.naming), debuginfod: debuginfod(args)? })
+pub fn names_worker(args: &NamingArgs, cache: Option<&Path>) -> NamesWorker {
+    let command = WorkerCommand { sources: args.names, ..WorkerCommand::default() };
+    NamesWorker::new(command).keeping_in(cache.map(|cache| cache.join("names")).as_deref())
 }
 
 /// Options of the sampler.

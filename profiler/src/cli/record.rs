@@ -75,15 +75,16 @@ pub fn record(args: RecordArgs) -> anyhow::Result<ExitCode> {
         _ => host::target(&args.pids, args.cgroup.as_deref())?,
     };
     let sampler = host::sampler_options(&args.sampling, target)?;
-    let naming = host::naming(&args.sampling)?;
+    let debuginfod = host::debuginfod(&args.sampling)?;
     let recorder = Recorder::start(RecorderOptions {
         sampler,
         window: args.sampling.window,
         database: place.database.clone(),
         retention: None,
         unwind_memory: args.sampling.unwind_memory.as_u64(),
-        unwind_cache: Some(host::cache(&args.sampling)),
-        naming,
+        cache: Some(host::cache(&args.sampling)),
+        naming: args.sampling.naming.clone(),
+        debuginfod,
     })
     .context("failed to start sampling")?;
     place.holds = Holds::Nothing;

@@ -16,7 +16,8 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use profiler_ebpf::Counters;
 
-use super::host::Naming;
+use super::args::NamingArgs;
+use super::host;
 use super::notice::{self, set_aside_notice};
 use super::unwinding::{self, Ready, Unwinding, Worker};
 use super::window_queue::WindowQueue;
@@ -30,6 +31,7 @@ use crate::profile::{
 use crate::sampler::{Sampler, SamplerOptions};
 use crate::server::{LiveStatus, SharedLive};
 use crate::store::Store;
+use crate::symbolizer::Debuginfod;
 use crate::sys::clock::{boot_now, wall_now};
 use crate::unwind::{Loader, Unwinder};
 
@@ -68,10 +70,12 @@ pub struct RecorderOptions {
     pub retention: Option<Retention>,
     /// Most kernel memory of the unwind tables, in bytes.
     pub unwind_memory: u64,
-    /// Where unwind rows are kept for the next start.
-    pub unwind_cache: Option<PathBuf>,
-    /// How places are named.
-    pub naming: Naming,
+    /// Where unwind rows and names are kept for the next start.
+    pub cache: Option<PathBuf>,
+    /// How to name.
+    pub naming: NamingArgs,
+    /// Servers to ask for debug files.
+    pub debuginfod: Option<Arc<Debuginfod>>,
 }
 
 /// A running pipeline.
@@ -101,7 +105,7 @@ impl Recorder {
         table.scan(boot_now());
         let mut unwinding = match sampler.take_unwind_maps() {
             Some(maps) => {
-                let cache = options.unwind_cache.as_deref().and_then(unwinding::open_cache);
+                let cache = options.cache.as_deref().and_then(unwinding::open_cache);
                 let loader = Loader::start(Worker::default(), cache)
                     .context("failed to start the thread that loads unwind rows")?;
                 Some(Unwinding::new(Unwinder::new(maps, options.unwind_memory, loader), mode))
@@ -126,7 +130,7 @@ impl Recorder {
             cpus: sampler.cpus(),
             since: wall_now(),
             window: options.window,
-            name_sources: options.naming.child.sources,
+            name_sources: options.naming.names,
             notices,
             ..LiveStatus::default()
         });
@@ -135,7 +139,11 @@ impl Recorder {
         let (boot_id, window) = (boot_id()?, options.window);
         let writing = {
             let (queue, live, retention) = (Arc::clone(&queue), live.clone(), options.retention);
-            let work = move || writer::run(store, &queue, &live, retention, options.naming);
+            let names = move || {
+                host::names_worker(&options.naming, options.cache.as_deref())
+                    .with_debuginfod(options.debuginfod.clone())
+            };
+            let work = move || writer::run(store, &queue, &live, retention, &names);
             thread::Builder::new().name("writer".into()).spawn(work)?
         };
         let sampling = {

@@ -23,15 +23,16 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     let target = host::target(&args.pids, args.cgroup.as_deref())?;
     let sampler = host::sampler_options(&args.sampling, target)?;
     let retention = Some(Retention { age: args.keep, bytes: args.keep_size.as_u64() });
-    let naming = host::naming(&args.sampling)?;
+    let debuginfod = host::debuginfod(&args.sampling)?;
     let recorder = Recorder::start(RecorderOptions {
         sampler,
         window: args.sampling.window,
         database: database.clone(),
         retention,
         unwind_memory: args.sampling.unwind_memory.as_u64(),
-        unwind_cache: Some(host::cache(&args.sampling)),
-        naming,
+        cache: Some(host::cache(&args.sampling)),
+        naming: args.sampling.naming.clone(),
+        debuginfod,
     })
     .with_context(|| format!("failed to start sampling into {}", database.display()))?;
     let live = recorder.live.clone();

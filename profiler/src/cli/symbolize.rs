@@ -46,7 +46,7 @@ pub fn symbolize(args: &SymbolizeArgs) -> anyhow::Result<ExitCode> {
             error
         }
     })?;
-    let mut worker = NamesWorker::new(host::names_child(&args.naming));
+    let mut worker = host::names_worker(&args.naming, None);
     let mut finder = FileFinder::default();
     let (mut renamed, mut asked) = (Vec::new(), 0_u64);
     for id in store.unnamed_binaries(args.all)? {

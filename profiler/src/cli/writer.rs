@@ -6,13 +6,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 
-use super::host::Naming;
 use super::notice::{self, set_aside_notice};
 use super::window_queue::{Ledger, WindowQueue, Work};
 use crate::profile::{LossCause, Window};
 use crate::server::SharedLive;
 use crate::store::{Keep, LOG_ALARM_BYTES, Store, StoreError, Unnamed};
-use crate::symbolizer::{Answers, FileFinder, Request, Symbolizer};
+use crate::symbolizer::{Answers, FileFinder, NamesWorker, Request, Symbolizer};
 use crate::sys::clock::wall_now;
 
 /// How often to look at the age and size of the database.
@@ -44,11 +43,11 @@ pub fn run(
     queue: &Arc<WindowQueue>,
     live: &SharedLive,
     retention: Option<Retention>,
-    naming: Naming,
+    names: &dyn Fn() -> NamesWorker,
 ) -> anyhow::Result<()> {
-    let symbolizer = symbolizer(queue, &naming)?;
+    let symbolizer = symbolizer(queue, names)?;
     let mut writer =
-        Writer { store, symbolizer, naming, live, given_up: Ledger::default(), refused: None, begun_anew: None };
+        Writer { store, symbolizer, names, live, given_up: Ledger::default(), refused: None, begun_anew: None };
     let mut upkeep = Upkeep::new(retention);
     let mut again = NameAgain::default();
     let mut last_windows: Option<Instant> = None;
@@ -190,10 +189,9 @@ impl Upkeep {
     }
 }
 
-fn symbolizer(queue: &Arc<WindowQueue>, naming: &Naming) -> anyhow::Result<Symbolizer> {
+fn symbolizer(queue: &Arc<WindowQueue>, names: &dyn Fn() -> NamesWorker) -> anyhow::Result<Symbolizer> {
     let answers = Arc::clone(queue);
-    let Naming { child, debuginfod } = naming.clone();
-    Ok(Symbolizer::start_with(child, debuginfod, move |names| answers.push_names(names))?)
+    Ok(Symbolizer::start_with(names(), move |names| answers.push_names(names))?)
 }
 
 /// On failure they stay unnamed in the database, and are asked for again when they are sampled again.
@@ -207,8 +205,8 @@ fn write_names(store: &mut Store, answers: &Answers) {
 struct Writer<'a> {
     store: Store,
     symbolizer: Symbolizer,
-    /// How places are named.
-    naming: Naming,
+    /// What the symbolizer asks.
+    names: &'a dyn Fn() -> NamesWorker,
     live: &'a SharedLive,
     /// Windows that the store refused for good.
     given_up: Ledger,
@@ -228,7 +226,7 @@ impl Writer<'_> {
 
     /// Sets the damaged database aside and goes on with a new one. Windows wait in the queue meanwhile.
     fn begin_anew(self, queue: &Arc<WindowQueue>) -> anyhow::Result<Self> {
-        let Writer { store, symbolizer: old, naming, live, given_up, .. } = self;
+        let Writer { store, symbolizer: old, names, live, given_up, .. } = self;
         let database = store.path().to_owned();
         let aside = store.set_aside()?;
         // Names that are under way are for rows of the old database; how many they are does not matter any more.
@@ -250,8 +248,8 @@ impl Writer<'_> {
                 }
             }
         };
-        let symbolizer = symbolizer(queue, &naming)?;
-        Ok(Writer { store, symbolizer, naming, live, given_up, refused: None, begun_anew: Some(Instant::now()) })
+        let symbolizer = symbolizer(queue, names)?;
+        Ok(Writer { store, symbolizer, names, live, given_up, refused: None, begun_anew: Some(Instant::now()) })
     }
 
     /// Stores a window; returns it when it should be tried again.

@@ -24,6 +24,7 @@ mod elf;
 mod found;
 mod jit_files;
 mod jit_map;
+mod kept_names;
 mod kernel;
 mod lane;
 mod memfd;

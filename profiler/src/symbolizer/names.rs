@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::os::fd::AsFd;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,6 +14,7 @@ use super::debug_files::{debug_file, package, shared_file};
 use super::debuginfod::Debuginfod;
 use super::found::{self, path_of};
 use super::jit_files::{self, JitFile};
+use super::kept_names::{KeptNames, Key};
 use super::lane::{FileContent, Lane, LaneError, Trust};
 use super::memfd::fixed_memfd;
 use super::own_programs::{mark, own_tags};
@@ -59,6 +61,8 @@ pub struct NamesWorker {
     facts: HashMap<FileContent, Arc<Facts>>,
     patient: Patient,
     debuginfod: Option<Arc<Debuginfod>>,
+    /// Names of earlier runs.
+    kept: Option<KeptNames>,
     /// What the last question found where.
     found: Vec<FoundSource>,
 }
@@ -68,7 +72,14 @@ impl NamesWorker {
     #[must_use]
     pub fn new(command: WorkerCommand) -> Self {
         let patient = Patient::new("debug-opener", OPENING);
-        Self { lane: Lane::new(command), facts: HashMap::new(), patient, debuginfod: None, found: Vec::new() }
+        Self {
+            lane: Lane::new(command),
+            facts: HashMap::new(),
+            patient,
+            debuginfod: None,
+            kept: None,
+            found: Vec::new(),
+        }
     }
 
     /// Uses what servers give, too.
@@ -99,8 +110,19 @@ impl NamesWorker {
         matches!(self.patient.run(here), Ok(false))
     }
 
+    /// Keeps names in a folder for the next start, if there is one; goes without where that cannot be.
+    #[must_use]
+    pub fn keeping_in(mut self, folder: Option<&Path>) -> Self {
+        self.kept = folder.and_then(|folder| {
+            let opened = KeptNames::open(folder, self.lane.command.sources);
+            opened.inspect_err(|error| tracing::info!(folder = %folder.display(), %error, "names are not kept")).ok()
+        });
+        self
+    }
+
     /// Lets an idle child go, and its memory with it.
     pub fn let_go(&mut self) {
+        self.kept.iter_mut().for_each(KeptNames::write_down);
         self.lane.let_go();
     }
 
@@ -129,6 +151,52 @@ impl NamesWorker {
         let Some(content) = FileContent::of(mapped.file).filter(|content| content.size() <= MAX_FILE) else {
             return Some(vec![Symbolized::Unknown(UnknownReason::FileRefused); offsets.len()]);
         };
+        let key = mapped.build_id.filter(|_| mapped.debug.is_none());
+        let key = key.map(|build_id| Key { build_id, len: content.size(), owner: content.owner() });
+        let Some(key) = key.filter(|_| self.kept.is_some()) else {
+            return self.ask(mapped, content, offsets, deadline);
+        };
+        let is_good = self.is_kept_good(&key, mapped, &content, deadline);
+        let kept = self.kept.as_ref().filter(|_| is_good);
+        let mut names: Vec<_> = offsets.iter().map(|offset| kept.and_then(|kept| kept.name(*offset))).collect();
+        let missing: Vec<u64> =
+            offsets.iter().zip(&names).filter(|(_, name)| name.is_none()).map(|(offset, _)| *offset).collect();
+        if !missing.is_empty() {
+            let answers = self.ask(mapped, content, &missing, deadline)?;
+            if let Some(kept) = &mut self.kept {
+                kept.put(&key, &self.found, missing.into_iter().zip(answers.iter().cloned()));
+            }
+            let unnamed = names.iter_mut().filter(|name| name.is_none());
+            unnamed.zip(answers).for_each(|(name, answer)| *name = Some(answer));
+        }
+        names.into_iter().collect()
+    }
+
+    /// Whether what is kept of a file is as good as what would be found now. With debug information nothing better can come; without,
+    /// it may have come since.
+    fn is_kept_good(
+        &mut self,
+        key: &Key,
+        mapped: &Mapped<'_>,
+        content: &FileContent,
+        deadline: Option<Instant>,
+    ) -> bool {
+        let Some(found) = self.kept.as_mut().and_then(|kept| kept.found(key)).map(<[_]>::to_vec) else { return false };
+        if found.iter().any(|found| found.source == NameSource::Dwarf && found.found.is_some()) {
+            self.found = found;
+            return true;
+        }
+        self.elsewhere(mapped, content, deadline).is_ok() && self.found == found
+    }
+
+    /// The same of a child.
+    fn ask(
+        &mut self,
+        mapped: &Mapped<'_>,
+        content: FileContent,
+        offsets: &[u64],
+        deadline: Option<Instant>,
+    ) -> Option<Vec<Symbolized>> {
         let mut results = Vec::with_capacity(offsets.len());
         while results.len() < offsets.len() {
             let rest = &offsets[results.len()..];

@@ -9,7 +9,6 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::child::WorkerCommand;
-use super::debuginfod::Debuginfod;
 use super::found;
 use super::names::{Mapped, NamesWorker};
 use super::packages::Packages;
@@ -91,26 +90,22 @@ impl Symbolizer {
     ///
     /// # Errors
     /// The thread cannot be started.
-    pub fn start(
-        debuginfod: Option<Arc<Debuginfod>>,
-        answers: impl Fn(Answers) + Send + 'static,
-    ) -> Result<Self, SymbolizerError> {
-        Self::start_with(WorkerCommand::default(), debuginfod, answers)
+    pub fn start(answers: impl Fn(Answers) + Send + 'static) -> Result<Self, SymbolizerError> {
+        Self::start_with(NamesWorker::new(WorkerCommand::default()), answers)
     }
 
-    /// Starts it with another child program.
+    /// Starts it with this to ask.
     ///
     /// # Errors
     /// The thread cannot be started.
     pub fn start_with(
-        command: WorkerCommand,
-        debuginfod: Option<Arc<Debuginfod>>,
+        worker: NamesWorker,
         answers: impl Fn(Answers) + Send + 'static,
     ) -> Result<Self, SymbolizerError> {
         let (queue, batches) = sync_channel(MAX_BATCHES);
         let shared = Arc::new(Shared::default());
         let mut service = Service {
-            worker: NamesWorker::new(command).with_debuginfod(debuginfod),
+            worker,
             answers,
             shared: shared.clone(),
             pending: Pending::default(),

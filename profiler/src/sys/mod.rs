@@ -1,6 +1,7 @@
 //! All unsafe code and foreign calls that no library wraps. Safe types go out; nothing here knows what a sample is.
 
 pub mod attempt;
+pub mod cache_folder;
 pub mod clock;
 pub mod memory;
 pub mod patient;

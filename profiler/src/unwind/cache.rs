@@ -1,35 +1,20 @@
 //! Images on disk, so that the next start need not compile them: one file each, named by build id and length of what it was
 //! compiled from (a stripped copy has the same id, and other tables).
-//!
-//! Nothing here is needed: what cannot be read, is damaged or of another version is as if it were not there, and removed. Files are
-//! written beside and renamed. Above its limit the cache forgets what was not used for longest; "used" is the file's time of
-//! change, set by the kernel's clock. The folder is ours alone (0700, files 0600): whoever can write there decides our stacks.
 
-use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::SystemTime;
-
-use rustix::fs::{Timespec, Timestamps, UTIME_NOW, UTIME_OMIT};
+use std::io;
+use std::path::Path;
 
 use super::Image;
 use crate::profile::BuildId;
+use crate::sys::cache_folder::CacheFolder;
 
 /// End of an image's name.
 const SUFFIX: &str = ".rows";
-/// Beginning of the name of a file that is being written.
-const UNFINISHED: &str = ".new-";
-/// Most files looked at when room is made.
-const MAX_FILES: usize = 100_000;
 
 /// A folder of images.
 #[derive(Debug)]
 pub struct Cache {
-    folder: PathBuf,
-    max_bytes: u64,
-    written: AtomicU64,
+    folder: CacheFolder,
 }
 
 impl Cache {
@@ -38,37 +23,12 @@ impl Cache {
     /// # Errors
     /// It is somebody else's, or cannot be made.
     pub fn open(folder: &Path, max_bytes: u64) -> io::Result<Self> {
-        DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-        let found = fs::symlink_metadata(folder)?;
-        if !found.is_dir() || found.uid() != rustix::process::geteuid().as_raw() {
-            let message = format!("{} is not a folder of ours; remove it or name another", folder.display());
-            return Err(io::Error::new(io::ErrorKind::PermissionDenied, message));
-        }
-        if found.mode() & 0o077 != 0 {
-            fs::set_permissions(folder, Permissions::from_mode(0o700))?;
-        }
-        // What an earlier run left half written.
-        for entry in fs::read_dir(folder)?.take(MAX_FILES).flatten() {
-            if entry.file_name().to_string_lossy().starts_with(UNFINISHED) {
-                let _ = fs::remove_file(entry.path());
-            }
-        }
-        let cache = Self { folder: folder.to_owned(), max_bytes, written: AtomicU64::new(0) };
-        cache.make_room()?;
-        Ok(cache)
+        Ok(Self { folder: CacheFolder::open(folder, SUFFIX, max_bytes)? })
     }
 
     /// The image of a file with this build id and length, if it is here.
     pub fn get(&self, id: &BuildId, file_len: u64) -> Option<Image> {
-        let path = self.path_of(id, file_len);
-        let mut file = OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW).open(&path).ok()?;
-        let image = read(&mut file).and_then(|bytes| Image::decode(&bytes).ok());
-        match image {
-            // A cache that cannot note what is used forgets something else; no more.
-            Some(_) => drop(rustix::fs::futimens(&file, &USED_NOW)),
-            None => drop(fs::remove_file(&path)),
-        }
-        image
+        self.folder.get(&name_of(id, file_len), Image::MAX_ENCODED as u64, |bytes| Image::decode(&bytes).ok())
     }
 
     /// Keeps an encoded image, and forgets others if that makes too many.
@@ -76,69 +36,26 @@ impl Cache {
     /// # Errors
     /// It could not be written; the cache is as before.
     pub fn put(&self, id: &BuildId, file_len: u64, encoded: &[u8]) -> io::Result<()> {
-        if encoded.len() as u64 > self.max_bytes {
-            return Ok(());
-        }
-        let number = self.written.fetch_add(1, Ordering::Relaxed);
-        let unfinished = self.folder.join(format!("{UNFINISHED}{}-{number}", std::process::id()));
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&unfinished)?;
-        let done = file.write_all(encoded).and_then(|()| fs::rename(&unfinished, self.path_of(id, file_len)));
-        if done.is_err() {
-            let _ = fs::remove_file(&unfinished);
-        }
-        done?;
-        self.make_room()
+        self.folder.put(&name_of(id, file_len), encoded)
     }
 
-    fn path_of(&self, id: &BuildId, file_len: u64) -> PathBuf {
-        self.folder.join(format!("{id}-{file_len:x}{SUFFIX}"))
-    }
-
-    /// Bytes of all images, and what was used longest ago is removed until they are few enough.
-    fn make_room(&self) -> io::Result<()> {
-        let mut images: Vec<(SystemTime, u64, PathBuf)> = Vec::new();
-        for entry in fs::read_dir(&self.folder)?.take(MAX_FILES).flatten() {
-            // Somebody else may remove files meanwhile: another profiler.
-            let Ok(found) = entry.metadata() else { continue };
-            if entry.file_name().to_string_lossy().ends_with(SUFFIX) && found.is_file() {
-                images.push((found.modified()?, found.len(), entry.path()));
-            }
-        }
-        let mut bytes: u64 = images.iter().map(|(_, len, _)| len).sum();
-        images.sort_unstable();
-        for (_, len, path) in images {
-            if bytes <= self.max_bytes {
-                break;
-            }
-            fs::remove_file(path).or_else(|error| match error.kind() {
-                io::ErrorKind::NotFound => Ok(()),
-                _ => Err(error),
-            })?;
-            bytes -= len;
-        }
-        Ok(())
+    #[cfg(test)]
+    fn path_of(&self, id: &BuildId, file_len: u64) -> std::path::PathBuf {
+        self.folder.path_of(&name_of(id, file_len))
     }
 }
 
-const USED_NOW: Timestamps = Timestamps {
-    last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT },
-    last_modification: Timespec { tv_sec: 0, tv_nsec: UTIME_NOW },
-};
-
-/// The whole file, if an image can be so long.
-fn read(file: &mut File) -> Option<Vec<u8>> {
-    let found = file.metadata().ok()?;
-    if !found.is_file() || found.len() > Image::MAX_ENCODED as u64 {
-        return None;
-    }
-    let mut bytes = Vec::with_capacity(found.len() as usize);
-    file.take(Image::MAX_ENCODED as u64).read_to_end(&mut bytes).ok()?;
-    Some(bytes)
+fn name_of(id: &BuildId, file_len: u64) -> String {
+    format!("{id}-{file_len:x}")
 }
 
 #[cfg(test)]
 mod tests {
     #![expect(clippy::unwrap_used, reason = "tests")]
+
+    use std::fs::{self, File, Permissions};
+    use std::os::unix::fs::PermissionsExt;
+    use std::time::SystemTime;
 
     use tempfile::TempDir;
 

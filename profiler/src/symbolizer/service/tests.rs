@@ -51,7 +51,8 @@ fn own_vdso() -> Binary {
 /// Asks for all, and gives the answers in the order of the requests.
 fn ask(command: WorkerCommand, requests: &[(&Arc<Binary>, u64)]) -> Vec<Symbolized> {
     let (sender, answers) = channel();
-    let symbolizer = Symbolizer::start_with(command, None, move |batch| sender.send(batch).unwrap()).unwrap();
+    let symbolizer =
+        Symbolizer::start_with(NamesWorker::new(command), move |batch| sender.send(batch).unwrap()).unwrap();
     let batch = requests.iter().enumerate().map(|(n, (binary, offset))| Request {
         location: LocationId(n as i64),
         binary: (*binary).clone(),
@@ -165,7 +166,8 @@ fn a_program_that_does_not_say_hello_is_no_child() {
     let command = WorkerCommand { program: "/bin/true".into(), args: Vec::new(), ..WorkerCommand::default() };
     assert!(WorkerChild::spawn(&command).is_err());
     let (sender, answers) = channel();
-    let symbolizer = Symbolizer::start_with(command, None, move |batch| sender.send(batch).unwrap()).unwrap();
+    let symbolizer =
+        Symbolizer::start_with(NamesWorker::new(command), move |batch| sender.send(batch).unwrap()).unwrap();
     let request = Request { location: LocationId(1), binary: ourselves(), offset: 0, weight: 1 };
     assert_eq!(symbolizer.request(vec![request]), 0);
     assert_eq!(symbolizer.finish(Duration::from_millis(300)), 1);
@@ -177,7 +179,7 @@ fn a_program_that_does_not_say_hello_is_no_child() {
 fn a_full_queue_says_what_found_no_room() {
     let command = WorkerCommand { patience: Duration::from_millis(200), ..obedient_child() };
     let hang = binary("hang", file_of(b"HANG!"));
-    let symbolizer = Symbolizer::start_with(command, None, |_| {}).unwrap();
+    let symbolizer = Symbolizer::start_with(NamesWorker::new(command), |_| {}).unwrap();
     let request = |n| Request { location: LocationId(n), binary: hang.clone(), offset: 0, weight: n as u64 };
     let too_many = MAX_WAITING as i64 + 100;
     assert_eq!(symbolizer.request((0..too_many).map(request).collect()), 100);
@@ -247,6 +249,53 @@ fn debug_information_that_kills_does_not_cost_the_symbol_table() {
     assert_eq!((symbols[0].name.as_str(), &symbols[0].source), ("main", &None));
 }
 
+/// Names are there after a restart without any child, with what was found where; what was not asked before is asked of one. A debug
+/// file that has come since is used.
+#[test]
+fn names_are_kept_for_the_next_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let make = "printf 'int main(void) { return 0; }\\nint other(void) { return 1; }' > app.c
+        cc -g -Wl,--build-id -o whole app.c; objcopy --only-keep-debug whole app.debug; objcopy --strip-debug whole app
+        objcopy --add-gnu-debuglink=app.debug app; mv app.debug later";
+    let made = std::process::Command::new("sh").current_dir(&folder).args(["-ec", make]).status().unwrap();
+    assert!(made.success());
+    let symbol = |program: &str, name: &str| {
+        let table = std::process::Command::new("nm").arg(folder.path().join(program)).output().unwrap();
+        let table = String::from_utf8(table.stdout).unwrap();
+        let line = table.lines().find(|line| line.ends_with(&format!(" T {name}"))).unwrap().to_owned();
+        u64::from_str_radix(&line[..16], 16).unwrap()
+    };
+    let cache = folder.path().join("cache");
+    let ask = |child: WorkerCommand, program: &str, offset: u64| {
+        let path = folder.path().join(program);
+        let file = File::open(&path).unwrap();
+        let build_id = crate::process::build_id_of(&file);
+        let mapped = Mapped { file: &file, path: path.to_str().unwrap(), build_id, root: None, debug: None };
+        let mut worker = NamesWorker::new(child).keeping_in(Some(&cache));
+        let answer = worker.of_file(&mapped, &[offset], None).map(|mut names| names.remove(0));
+        (answer, worker.take_found())
+    };
+    let nobody = || WorkerCommand { program: "/nonexistent".into(), ..real_child() };
+    let (main, other) = (symbol("whole", "main"), symbol("whole", "other"));
+    let first = ask(real_child(), "whole", main);
+    assert!(matches!(&first.0, Some(Symbolized::Named(symbols)) if symbols[0].source.is_some()), "{first:?}");
+    assert_eq!(ask(nobody(), "whole", main), first, "no child is needed");
+    assert_eq!(ask(nobody(), "whole", other).0, None, "not asked before");
+    assert!(ask(real_child(), "whole", other).0.is_some());
+    assert_eq!(ask(nobody(), "whole", main), first, "both are kept");
+    // Without debug information: as long as none comes.
+    let source = |answer: Option<Symbolized>| match answer {
+        Some(Symbolized::Named(symbols)) => symbols[0].source.is_some(),
+        other => panic!("{other:?}"),
+    };
+    for _ in 0..2 {
+        assert!(!source(ask(real_child(), "app", main).0));
+    }
+    std::fs::rename(folder.path().join("later"), folder.path().join("app.debug")).unwrap();
+    assert!(source(ask(real_child(), "app", main).0), "a debug file has come");
+    assert!(source(ask(nobody(), "app", main).0));
+}
+
 /// What is switched off is neither used nor looked for, and the reason tells of it.
 #[test]
 fn what_is_switched_off_names_nothing() {
@@ -277,7 +326,8 @@ fn a_stripped_program_of_the_host_leads_to_its_package() {
     let file = File::open(&path).unwrap();
     let binary = binary(path.to_str().unwrap(), file);
     let (sender, answers) = channel();
-    let symbolizer = Symbolizer::start_with(real_child(), None, move |batch| sender.send(batch).unwrap()).unwrap();
+    let symbolizer =
+        Symbolizer::start_with(NamesWorker::new(real_child()), move |batch| sender.send(batch).unwrap()).unwrap();
     let request = Request { location: LocationId(1), binary, offset: 0x3000, weight: 1 };
     assert_eq!(symbolizer.request(vec![request]), 0);
     assert_eq!(symbolizer.finish(Duration::from_secs(60)), 0);
@@ -360,7 +410,8 @@ fn code_told_of_late_is_named_late() {
         Arc::new(Binary { key, kind, path, build_id: None, file: None, root: None, refused: false })
     };
     let (sender, answers) = channel();
-    let symbolizer = Symbolizer::start_with(real_child(), None, move |batch| sender.send(batch).unwrap()).unwrap();
+    let symbolizer =
+        Symbolizer::start_with(NamesWorker::new(real_child()), move |batch| sender.send(batch).unwrap()).unwrap();
     let request = |location, binary: &Arc<Binary>, offset| Request {
         location: LocationId(location),
         binary: binary.clone(),
