@@ -11,7 +11,7 @@ use super::codec::Profile;
 use super::stack_page::{self, NODES, StackNode};
 use super::{RowMap, StackId, StoreError};
 
-/// Rows with a place, of one hour: 4 KiB.
+/// Rows with a place, of one hour.
 const MOST: usize = 300;
 /// What an hour number counts, in nanoseconds.
 const HOUR: i64 = 3_600_000_000_000;

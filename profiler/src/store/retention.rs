@@ -2,7 +2,7 @@
 //!
 //! Ten-second detail goes first, then five minutes, hours, days: each step makes the next coarser roll-up the finest one of its
 //! time and deletes what it was made of, in one transaction. Only what has been rolled up loses its parts. When the file is too
-//! large, the oldest of the finest goes first, because that is most of the file: a year by the day is 3 % of its ten-second windows.
+//! large, the oldest of the finest goes first, because that is most of the file.
 //!
 //! Each call does a bounded number of steps, so that a window waiting to be written waits little and a wrong clock cannot erase
 //! a history in one stroke: what is old is judged by the clock and by the windows, whichever says younger.
