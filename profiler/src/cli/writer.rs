@@ -191,7 +191,7 @@ impl Upkeep {
 
 fn symbolizer(queue: &Arc<WindowQueue>, names: &dyn Fn() -> NamesWorker) -> anyhow::Result<Symbolizer> {
     let answers = Arc::clone(queue);
-    Ok(Symbolizer::start_with(names(), move |names| answers.push_names(names))?)
+    Ok(Symbolizer::start(names(), move |names| answers.push_names(names))?)
 }
 
 /// On failure they stay unnamed in the database, and are asked for again when they are sampled again.

@@ -86,22 +86,11 @@ struct Shared {
 }
 
 impl Symbolizer {
-    /// Starts it, with servers to ask for debug files, if any. Answers are handed to `answers`, on the thread, a binary's at a time.
+    /// Starts it, with this to ask. Answers are handed to `answers`, on the thread, a binary's at a time.
     ///
     /// # Errors
     /// The thread cannot be started.
-    pub fn start(answers: impl Fn(Answers) + Send + 'static) -> Result<Self, SymbolizerError> {
-        Self::start_with(NamesWorker::new(WorkerCommand::default()), answers)
-    }
-
-    /// Starts it with this to ask.
-    ///
-    /// # Errors
-    /// The thread cannot be started.
-    pub fn start_with(
-        worker: NamesWorker,
-        answers: impl Fn(Answers) + Send + 'static,
-    ) -> Result<Self, SymbolizerError> {
+    pub fn start(worker: NamesWorker, answers: impl Fn(Answers) + Send + 'static) -> Result<Self, SymbolizerError> {
         let (queue, batches) = sync_channel(MAX_BATCHES);
         let shared = Arc::new(Shared::default());
         let mut service = Service {

@@ -51,8 +51,7 @@ fn own_vdso() -> Binary {
 /// Asks for all, and gives the answers in the order of the requests.
 fn ask(command: WorkerCommand, requests: &[(&Arc<Binary>, u64)]) -> Vec<Symbolized> {
     let (sender, answers) = channel();
-    let symbolizer =
-        Symbolizer::start_with(NamesWorker::new(command), move |batch| sender.send(batch).unwrap()).unwrap();
+    let symbolizer = Symbolizer::start(NamesWorker::new(command), move |batch| sender.send(batch).unwrap()).unwrap();
     let batch = requests.iter().enumerate().map(|(n, (binary, offset))| Request {
         location: LocationId(n as i64),
         binary: (*binary).clone(),
@@ -166,8 +165,7 @@ fn a_program_that_does_not_say_hello_is_no_child() {
     let command = WorkerCommand { program: "/bin/true".into(), args: Vec::new(), ..WorkerCommand::default() };
     assert!(WorkerChild::spawn(&command).is_err());
     let (sender, answers) = channel();
-    let symbolizer =
-        Symbolizer::start_with(NamesWorker::new(command), move |batch| sender.send(batch).unwrap()).unwrap();
+    let symbolizer = Symbolizer::start(NamesWorker::new(command), move |batch| sender.send(batch).unwrap()).unwrap();
     let request = Request { location: LocationId(1), binary: ourselves(), offset: 0, weight: 1 };
     assert_eq!(symbolizer.request(vec![request]), 0);
     assert_eq!(symbolizer.finish(Duration::from_millis(300)), 1);
@@ -179,7 +177,7 @@ fn a_program_that_does_not_say_hello_is_no_child() {
 fn a_full_queue_says_what_found_no_room() {
     let command = WorkerCommand { patience: Duration::from_millis(200), ..obedient_child() };
     let hang = binary("hang", file_of(b"HANG!"));
-    let symbolizer = Symbolizer::start_with(NamesWorker::new(command), |_| {}).unwrap();
+    let symbolizer = Symbolizer::start(NamesWorker::new(command), |_| {}).unwrap();
     let request = |n| Request { location: LocationId(n), binary: hang.clone(), offset: 0, weight: n as u64 };
     let too_many = MAX_WAITING as i64 + 100;
     assert_eq!(symbolizer.request((0..too_many).map(request).collect()), 100);
@@ -327,7 +325,7 @@ fn a_stripped_program_of_the_host_leads_to_its_package() {
     let binary = binary(path.to_str().unwrap(), file);
     let (sender, answers) = channel();
     let symbolizer =
-        Symbolizer::start_with(NamesWorker::new(real_child()), move |batch| sender.send(batch).unwrap()).unwrap();
+        Symbolizer::start(NamesWorker::new(real_child()), move |batch| sender.send(batch).unwrap()).unwrap();
     let request = Request { location: LocationId(1), binary, offset: 0x3000, weight: 1 };
     assert_eq!(symbolizer.request(vec![request]), 0);
     assert_eq!(symbolizer.finish(Duration::from_secs(60)), 0);
@@ -411,7 +409,7 @@ fn code_told_of_late_is_named_late() {
     };
     let (sender, answers) = channel();
     let symbolizer =
-        Symbolizer::start_with(NamesWorker::new(real_child()), move |batch| sender.send(batch).unwrap()).unwrap();
+        Symbolizer::start(NamesWorker::new(real_child()), move |batch| sender.send(batch).unwrap()).unwrap();
     let request = |location, binary: &Arc<Binary>, offset| Request {
         location: LocationId(location),
         binary: binary.clone(),
