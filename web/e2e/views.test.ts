@@ -132,7 +132,11 @@ describe("the graph", () => {
     // Names are the server's: shorter ones are another question, of the same samples.
     await person.page.mouse.move(5, 5);
     const all = await person.details();
-    await person.answerTo(() => person.page.locator(".tidy").getByLabel("Names").selectOption("simple"), "demangle", /simple/);
+    await person.answerTo(
+      () => person.page.locator(".tidy").getByLabel("Names").selectOption("simple"),
+      "demangle",
+      /simple/,
+    );
     await person.param("names", /simple/);
     await expect.poll(() => person.details()).toBe(all);
   });

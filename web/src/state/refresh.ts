@@ -68,10 +68,14 @@ export function startRefreshing(): void {
       base,
     ]);
   });
+  let begun = false;
   effect(() => {
     void wanted.value;
-    queueMicrotask(() => void refresh("changed"));
+    if (begun) queueMicrotask(() => void refresh("changed"));
   });
+  // At once, not when the modules that draw have run and drawn: that is 50 ms later, and the answer could be there.
+  begun = true;
+  void refresh("changed");
   deepenOnZoom();
   document.addEventListener("visibilitychange", () => {
     if (!document.hidden) void refresh("tick");

@@ -1,7 +1,7 @@
 /** A flame graph on the page: the canvas in its scroller, minimap, pointer, tooltip. What it shows is a `Pane`'s affair. */
 
 import { effect, type Signal, useComputed, useSignal } from "@preact/signals";
-import { useEffect, useLayoutEffect, useRef } from "preact/hooks";
+import { useLayoutEffect, useRef } from "preact/hooks";
 import { FlameCanvas, type FlameScene, ROW_HEIGHT } from "../render/flame-canvas";
 import { Minimap, type MinimapPart } from "../render/minimap";
 import { currentPane, factsOf, type Pane } from "../state/pane";
@@ -28,7 +28,8 @@ export function FlamePane({ pane }: { pane: Pane }) {
   const tooltip = useRef<HTMLDivElement>(null);
   const pointer = useSignal<{ x: number; y: number } | null>(null);
 
-  useEffect(() => {
+  // With the first layout: an effect after the paint would show an empty canvas for a frame or two.
+  useLayoutEffect(() => {
     const parts = Object.fromEntries(Object.entries(refs).map(([name, ref]) => [name, ref.current]));
     if (Object.values(parts).some((part) => part === null)) return;
     return mountFlame(pane, parts as unknown as Parts, pointer);
@@ -162,10 +163,13 @@ function mountFlame(pane: Pane, parts: Parts, pointer: Signal<{ x: number; y: nu
     ring.style.width = `${Math.max(box.width - 1, 2)}px`;
     ring.style.height = `${box.height}px`;
   };
+  let sized = "";
   const resize = (): void => {
     const width = scroller.clientWidth;
     const height = scroller.clientHeight;
-    if (width === 0 || height === 0) return;
+    const size = `${width} ${height} ${devicePixelRatio}`;
+    if (width === 0 || height === 0 || size === sized) return;
+    sized = size;
     drawing.resize(width, height, devicePixelRatio);
     canvas.style.width = `${width}px`;
     canvas.style.height = `${height}px`;
@@ -239,6 +243,7 @@ function mountFlame(pane: Pane, parts: Parts, pointer: Signal<{ x: number; y: nu
     void pane.hovered.value;
     placeRing();
   });
+  resize();
   const watcher = new ResizeObserver(resize);
   watcher.observe(scroller);
   const stopRatio = onRatioChange(resize);
