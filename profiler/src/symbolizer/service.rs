@@ -8,7 +8,6 @@ use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use super::child::WorkerCommand;
 use super::found;
 use super::names::{Mapped, NamesWorker};
 use super::packages::Packages;

@@ -104,6 +104,7 @@ const NAMELESS: readonly (readonly [string, string])[] = [
   ["without a file", "JIT code: let the runtime write /tmp/perf-PID.map (node --perf-basic-prof, python -X perf)."],
   ["kptr_restrict", "sysctl kernel.kptr_restrict=1, with the profiler running as root."],
   ["symbolizer failed", "The file made the symbolizer stop; please report it. Its samples are counted all the same."],
+  ["switched off", "Start the profiler without that part of --names, then run: profiler symbolize."],
 ];
 
 export function remedyForNameless(reason: string): string {
