@@ -81,8 +81,6 @@ bench-query: build ## what questions about a simulated busy day cost, in time an
 	cargo run --release --locked -p profiler --example query_cost
 
 bench-names: build ## what naming 10,000 addresses costs, at first and second sight, beside blazesym alone, llvm-symbolizer, addr2line (1 to 5 minutes; FILE=binary with debug information)
-
-bench-names: build ## what naming 10,000 addresses costs, beside blazesym alone (about 1 minute; FILE=binary with debug information)
 	cargo build --locked -p profiler --bin profiler
 	cargo run --release --locked -p profiler --example names_cost -- target/release/profiler $(or $(FILE),target/debug/profiler)
 

@@ -163,7 +163,10 @@ impl NamesWorker {
             offsets.iter().zip(&names).filter(|(_, name)| name.is_none()).map(|(offset, _)| *offset).collect();
         if !missing.is_empty() {
             let answers = self.ask(mapped, content, &missing, deadline)?;
-            if let Some(kept) = &mut self.kept {
+            // Names of a file that has harmed its child are not all it has, and may be had another time.
+            if let Some(kept) = &mut self.kept
+                && self.lane.distrust(&content).is_none()
+            {
                 kept.put(&key, &self.found, missing.into_iter().zip(answers.iter().cloned()));
             }
             let unnamed = names.iter_mut().filter(|name| name.is_none());

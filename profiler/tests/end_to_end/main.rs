@@ -13,3 +13,4 @@ mod privileges;
 mod record;
 mod run;
 mod shares;
+mod storm;

@@ -245,6 +245,14 @@ fn debug_information_that_kills_does_not_cost_the_symbol_table() {
     let answers = ask(real_child(), &[(&bomb, offset)]);
     let Symbolized::Named(symbols) = &answers[0] else { panic!("{answers:?}") };
     assert_eq!((symbols[0].name.as_str(), &symbols[0].source), ("main", &None));
+    // Less than it has is not kept for later.
+    let cache = dir.path().join("cache");
+    let mut worker = NamesWorker::new(real_child()).keeping_in(Some(&cache));
+    let build_id = crate::profile::BuildId::new(&[7]);
+    let found = worker.of_file(&Mapped { build_id, ..mapped(bomb.file.as_ref().unwrap()) }, &[offset], None);
+    assert!(matches!(&found.unwrap()[0], Symbolized::Named(_)));
+    worker.let_go();
+    assert_eq!(std::fs::read_dir(&cache).unwrap().count(), 0);
 }
 
 /// Names are there after a restart without any child, with what was found where; what was not asked before is asked of one. A debug
