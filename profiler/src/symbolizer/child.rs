@@ -101,14 +101,13 @@ impl WorkerChild {
         let answer = self.receive(deadline)?;
         let fits = match &answer.reply {
             Reply::Names(results) => {
-                matches!(kind, Kind::Elf | Kind::ElfWithPackage | Kind::ElfSymbolsOnly | Kind::Kernel | Kind::Jit)
-                    && results.len() <= offsets.len()
-                    && (offsets.is_empty() || !results.is_empty())
+                kind.asks_for_names() && results.len() <= offsets.len() && (offsets.is_empty() || !results.is_empty())
             }
             Reply::Written(_) | Reply::Refused(_) => kind == Kind::UnwindRows,
             Reply::Escaped(_) => kind == Kind::SelfTest,
             Reply::Facts(_) => kind == Kind::Inspect,
             Reply::Code(_) => kind == Kind::Code,
+            Reply::Units(_) => kind == Kind::Units,
             Reply::Hello(_) => false,
         };
         if answer.id == question.id && fits { Ok(answer) } else { Err(io::ErrorKind::InvalidData.into()) }

@@ -62,6 +62,18 @@ pub(super) fn package(root: Option<&File>, path: &str, owner: u32) -> Option<Fil
     open_theirs(root, Path::new(&format!("{path}.dwp")), owner)
 }
 
+/// Opens files of split debug information: where they were compiled to, else beside the file. The number of their unit tells whether they
+/// are the right ones.
+pub(super) fn unit_files(root: Option<&File>, path: &str, owner: u32, files: &[(String, String)]) -> Vec<File> {
+    let beside = Path::new(path).parent().unwrap_or(Path::new("/"));
+    let open = |(folder, file): &(String, String)| {
+        let compiled = Path::new("/").join(folder).join(file);
+        let name = Path::new(file).file_name()?;
+        open_theirs(root, &compiled, owner).or_else(|| open_theirs(root, &beside.join(name), owner))
+    };
+    files.iter().filter_map(open).collect()
+}
+
 fn by_build_id(build_id: &BuildId) -> PathBuf {
     let id = build_id.to_string();
     let (first, rest) = id.split_at(2);

@@ -16,7 +16,7 @@ use super::copy::{copy_naming_parts, unpack_debug_data};
 use super::demangle::function;
 use super::dwarf::{self, Second};
 use super::plt::stubs;
-use crate::profile::{NameSources, SourceLine, Symbol, Symbolized, UnknownReason};
+use crate::profile::{NameSource, NameSources, SourceLine, Symbol, Symbolized, UnknownReason};
 use crate::unwind::{GoFunction, go_functions};
 
 /// A file and an empty memfd for its copy.
@@ -35,6 +35,8 @@ pub(super) struct Sources<'a> {
     pub shared: Option<Pair<'a>>,
     /// The package of its split debug information.
     pub package: Option<Pair<'a>>,
+    /// Files of its split debug information.
+    pub units: &'a [File],
     /// False when debug information has harmed a child before.
     pub debug_info: bool,
     /// What names may come from.
@@ -50,7 +52,8 @@ pub(super) fn symbolize_file(sources: &Sources<'_>, offsets: &[u64]) -> Vec<Symb
     let addresses: Vec<Option<u64>> = offsets.iter().map(|offset| main.address_of(*offset)).collect();
     let mut names = unknown(UnknownReason::NotFound);
     // What no symbol covers, and the one before must not name.
-    for (name, stub) in names.iter_mut().zip(stubs(sources.main.0, &main, &addresses)) {
+    let stubs = stubs(sources.main.0, &main, &addresses);
+    for (name, stub) in names.iter_mut().zip(stubs).filter(|_| sources.allowed.has(NameSource::Dynsym)) {
         if let Some(stub) = stub {
             *name = Symbolized::Named(vec![Symbol { name: stub, ..Symbol::default() }]);
         }
@@ -87,6 +90,9 @@ pub(super) fn symbolize_file(sources: &Sources<'_>, offsets: &[u64]) -> Vec<Symb
             .filter(|pair| Contents::of(pair.0).is_some_and(|contents| copy(sources, *pair, &contents).is_some()));
         if let Some((_, package)) = package {
             fill(&|addresses| dwarf::symbolize(sources.main.1, Second::Package(package), addresses));
+        }
+        if !sources.units.is_empty() {
+            fill(&|addresses| dwarf::symbolize(sources.main.1, Second::Units(sources.units), addresses));
         }
         fill(&|addresses| symbolize(&path, &main, addresses, true));
     }
@@ -290,6 +296,7 @@ int main(void) {
                 debug: Some((&debug.0, &debug.1)),
                 shared: shared.as_ref().map(|shared| (&shared.0, &shared.1)),
                 package: None,
+                units: &[],
                 debug_info: true,
                 allowed: NameSources::ALL,
             };
@@ -327,7 +334,8 @@ int main(void) {
         let package = package.exists().then(|| opened(&package));
         let package = package.as_ref().map(|(file, copy)| (file, copy));
         let main = (&file, &copy);
-        let sources = Sources { main, spare: &spare, debug: None, shared: None, package, debug_info: true, allowed };
+        let sources =
+            Sources { main, spare: &spare, debug: None, shared: None, package, units: &[], debug_info: true, allowed };
         symbolize_file(&sources, offsets)
     }
 

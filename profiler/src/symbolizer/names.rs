@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use super::child::WorkerCommand;
 use super::code::CodeBytes;
 use super::contents::Facts;
-use super::debug_files::{debug_file, package, shared_file};
+use super::debug_files::{debug_file, package, shared_file, unit_files};
 use super::debuginfod::Debuginfod;
 use super::found::{self, path_of};
 use super::jit_files::{self, JitFile};
@@ -52,6 +52,16 @@ impl Mapped<'_> {
     fn root_again(&self) -> Option<File> {
         self.root.and_then(|root| root.try_clone().ok())
     }
+}
+
+/// The debug information of a file that lies in others.
+struct Elsewhere {
+    /// How to ask for names with it.
+    kind: Kind,
+    /// Debug files and packages, each with memory for a copy; or files of units, without.
+    files: Vec<File>,
+    /// For so many of the offsets, from the first on.
+    covered: usize,
 }
 
 /// Asks a child of its own.
@@ -203,19 +213,19 @@ impl NamesWorker {
         let mut results = Vec::with_capacity(offsets.len());
         while results.len() < offsets.len() {
             let rest = &offsets[results.len()..];
-            let asked = self.elsewhere(mapped, &content, deadline).and_then(|(packed, elsewhere)| {
-                let kind = match (self.lane.distrust(&content), packed) {
-                    (None, false) => Kind::Elf,
-                    (None, true) => Kind::ElfWithPackage,
-                    (Some(Trust::SymbolsOnly), _) => Kind::ElfSymbolsOnly,
-                    (Some(Trust::Nothing), _) => return Ok(None),
+            let asked = self.elsewhere(mapped, &content, rest, deadline).and_then(|elsewhere| {
+                let kind = match self.lane.distrust(&content) {
+                    None => elsewhere.kind,
+                    Some(Trust::SymbolsOnly) => Kind::ElfSymbolsOnly,
+                    Some(Trust::Nothing) => return Ok(None),
                 };
+                let rest = &rest[..rest.len().min(elsewhere.covered)];
                 let memory = [content.size(), SPARE].map(fixed_memfd);
                 let [copy, spare] = memory.map(|memory| memory.map_err(LaneError::NoChild));
                 let (copy, spare) = (copy?, spare?);
                 let mut files = vec![mapped.file.as_fd(), copy.as_fd(), spare.as_fd()];
-                // A package is of no use for symbols only.
-                let of_use = elsewhere.iter().filter(|_| !(packed && kind == Kind::ElfSymbolsOnly));
+                // Split debug information is of no use for symbols only.
+                let of_use = elsewhere.files.iter().filter(|_| kind == elsewhere.kind || elsewhere.kind == Kind::Elf);
                 files.extend(of_use.map(AsFd::as_fd));
                 let patience = self.lane.patience(deadline);
                 Ok(Some(self.lane.ask(kind, Some(&content), &files, rest, patience)?))
@@ -289,15 +299,17 @@ impl NamesWorker {
         Ok(facts)
     }
 
-    /// The debug information that lies in other files, each with memory for a copy, and whether it is a package of split debug
-    /// information. A debug file that harms the child when it is looked at is left out, as if it were not there.
+    /// The debug information that lies in other files. A debug file that harms the child when it is looked at is left out, as if it were
+    /// not there.
     fn elsewhere(
         &mut self,
         mapped: &Mapped<'_>,
         content: &FileContent,
+        offsets: &[u64],
         deadline: Option<Instant>,
-    ) -> Result<(bool, Vec<File>), LaneError> {
-        let nothing = Ok((false, Vec::new()));
+    ) -> Result<Elsewhere, LaneError> {
+        let all = |kind, files| Ok(Elsewhere { kind, files, covered: offsets.len() });
+        let nothing = all(Kind::Elf, Vec::new());
         if self.lane.distrust(content) == Some(Trust::Nothing) {
             return nothing;
         }
@@ -315,9 +327,24 @@ impl NamesWorker {
         if facts.debug_info && facts.split && allowed.has(NameSource::Dwo) {
             let find = move || package(root.as_ref(), &path, owner);
             let found = self.patient.run(find).ok().flatten().and_then(with_memory);
-            let path = found.as_ref().and_then(|[package, _]| path_of(package));
-            self.found = found::of_file((mapped.path, &main), None, None, path);
-            return Ok((found.is_some(), found.into_iter().flatten().collect()));
+            if let Some(found) = found {
+                self.found = found::of_file((mapped.path, &main), None, None, path_of(&found[0]));
+                return all(Kind::ElfWithPackage, found.into());
+            }
+            if self.lane.distrust(content).is_some() {
+                return nothing;
+            }
+            let patience = self.lane.patience(deadline);
+            let offsets = &offsets[..offsets.len().min(MAX_OFFSETS)];
+            let reply = self.lane.ask(Kind::Units, Some(content), &[mapped.file.as_fd()], offsets, patience)?;
+            let Reply::Units(units) = reply else { return nothing };
+            let covered = units.covered.max(1) as usize;
+            let (path, root) = (mapped.path.to_owned(), mapped.root_again());
+            let find = move || unit_files(root.as_ref(), &path, owner, &units.files);
+            let files = self.patient.run(find).unwrap_or_default();
+            self.found = found::of_file((mapped.path, &main), None, None, files.first().and_then(path_of));
+            let kind = if files.is_empty() { Kind::Elf } else { Kind::ElfWithUnits };
+            return Ok(Elsewhere { kind, files, covered });
         }
         let here_too = allowed.has(NameSource::DebugFile);
         let downloads = self.debuginfod.clone();
@@ -352,7 +379,7 @@ impl NamesWorker {
             debug_files.for_each(|found| found.found = None);
             self.found.push(FoundSource { source: NameSource::Debuginfod, found: Some(path) });
         }
-        Ok((false, [debug, memory].into_iter().chain(shared.into_iter().flatten()).collect()))
+        all(Kind::Elf, [debug, memory].into_iter().chain(shared.into_iter().flatten()).collect())
     }
 
     /// Names for code that a program wrote, one for each address, from the file in which its runtime tells of it. `None` as above.

@@ -10,13 +10,16 @@
 //! answer    id:4 leaving:1 reply
 //! reply     1 result ..   or   2 bytes:8   or   3 code:1   or   4 nobody:1 landlock:1 seccomp:1   or   5 attempt:1 ..
 //!           or   6 flags:1 checksum:4 link:2+n path:2+n build-id:2+n   or   7 machine:2 piece ..
+//!           or   8 covered:4 unit ..
 //! result    1 symbols:1 symbol ..   or   reason:1 (2 and up, the numbers of UnknownReason)
+//! unit      folder:2+n path:2+n
 //! piece     offset:8 address:8 bytes:4+n
 //! symbol    flags:1 name:2+n [raw:2+n] [file:2+n] [line:4]      flags: 1 inlined, 2 has a file, 4 a line, 8 a linker's name
 //! ```
 
 use super::code::{CodeBytes, MAX_BYTES, MAX_PIECES, Piece};
 use super::contents::Facts;
+use super::dwarf::{MAX_UNITS, Units};
 use super::sandbox::{Confinement, Layer};
 use super::self_test::Attempt;
 use crate::profile::{NameSources, SourceLine, Symbol, Symbolized, UnknownReason, printable};
@@ -37,6 +40,7 @@ const HELLO: u8 = 4;
 const ESCAPED: u8 = 5;
 const FACTS: u8 = 6;
 const CODE: u8 = 7;
+const UNITS: u8 = 8;
 
 const NAMED: u8 = 1;
 const INLINED: u8 = 1;
@@ -45,7 +49,7 @@ const HAS_LINE: u8 = 4;
 const HAS_RAW: u8 = 8;
 
 /// Most descriptors of one question.
-pub(super) const MAX_FILES: usize = 7;
+pub(super) const MAX_FILES: usize = 3 + MAX_UNITS;
 
 /// What is to be parsed, and with which descriptors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,10 +75,15 @@ pub(super) enum Kind {
     ElfWithPackage = 8,
     /// The code of functions. Descriptors: the file. Answered by code.
     Code = 9,
+    /// Where the split debug information of some offsets lies. Descriptors: the file. Answered by units.
+    Units = 10,
+    /// The file, with split debug information of some units. Descriptors: as [`Self::Elf`] without a debug file, then a file for each unit.
+    /// Answered by names.
+    ElfWithUnits = 11,
 }
 
 impl Kind {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 11] = [
         Self::Elf,
         Self::ElfSymbolsOnly,
         Self::Kernel,
@@ -84,7 +93,16 @@ impl Kind {
         Self::Jit,
         Self::ElfWithPackage,
         Self::Code,
+        Self::Units,
+        Self::ElfWithUnits,
     ];
+}
+
+impl Kind {
+    /// Whether it is answered by names.
+    pub fn asks_for_names(self) -> bool {
+        !matches!(self, Self::UnwindRows | Self::SelfTest | Self::Inspect | Self::Code | Self::Units)
+    }
 }
 
 /// A question to the child.
@@ -145,6 +163,8 @@ pub(super) enum Reply {
     Facts(Facts),
     /// The code of functions.
     Code(CodeBytes),
+    /// Where split debug information lies.
+    Units(Units),
 }
 
 /// The child's answer.
@@ -196,6 +216,14 @@ impl Answer {
                 body.push(CODE);
                 encode_code(&mut body, code);
             }
+            Reply::Units(units) => {
+                body.push(UNITS);
+                body.extend(units.covered.to_le_bytes());
+                units.files.iter().for_each(|(folder, path)| {
+                    encode_path(&mut body, folder.as_bytes());
+                    encode_path(&mut body, path.as_bytes());
+                });
+            }
         }
         body
     }
@@ -230,10 +258,35 @@ impl Answer {
             }
             FACTS => Reply::Facts(decode_facts(&mut body)?),
             CODE => Reply::Code(decode_code(&mut body)?),
+            UNITS => Reply::Units(decode_units(&mut body)?),
             _ => return None,
         };
         body.is_empty().then_some(Self { id, leaving, reply })
     }
+}
+
+fn decode_units(body: &mut &[u8]) -> Option<Units> {
+    let mut units = Units { covered: take_u32(body)?, files: Vec::new() };
+    while !body.is_empty() {
+        if units.files.len() == MAX_UNITS {
+            return None;
+        }
+        let [folder, path] = [decode_path(body)?, decode_path(body)?];
+        units.files.push((String::from_utf8(folder.to_vec()).ok()?, String::from_utf8(path.to_vec()).ok()?));
+    }
+    Some(units)
+}
+
+/// A path to be opened, not to be shown: it stays as it is.
+fn encode_path(body: &mut Vec<u8>, path: &[u8]) {
+    let path = &path[..path.len().min(MAX_TEXT)];
+    body.extend((path.len() as u16).to_le_bytes());
+    body.extend(path);
+}
+
+fn decode_path<'a>(body: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let len = u16::from_le_bytes(take(body, 2)?.try_into().ok()?);
+    take(body, usize::from(len))
 }
 
 fn encode_code(body: &mut Vec<u8>, code: &CodeBytes) {
@@ -272,21 +325,14 @@ fn encode_facts(body: &mut Vec<u8>, facts: &Facts) {
     body.extend(checksum.unwrap_or(0).to_le_bytes());
     let (path, build_id) = facts.shared.clone().unwrap_or_default();
     for bytes in [facts.link.as_deref().unwrap_or_default().as_bytes(), path.as_bytes(), &build_id] {
-        let bytes = &bytes[..bytes.len().min(MAX_TEXT)];
-        body.extend((bytes.len() as u16).to_le_bytes());
-        body.extend(bytes);
+        encode_path(body, bytes);
     }
 }
 
-/// The texts are paths to be opened, not to be shown: they stay as they are.
 fn decode_facts(body: &mut &[u8]) -> Option<Facts> {
     let flags = take(body, 1)?[0];
     let checksum = take_u32(body)?;
-    let mut bytes = || {
-        let len = u16::from_le_bytes(take(body, 2)?.try_into().ok()?);
-        take(body, usize::from(len))
-    };
-    let (link, path, build_id) = (bytes()?, bytes()?, bytes()?);
+    let [link, path, build_id] = [decode_path(body)?, decode_path(body)?, decode_path(body)?];
     let text = |bytes: &[u8]| std::str::from_utf8(bytes).ok().filter(|text| !text.is_empty()).map(str::to_owned);
     Some(Facts {
         debug_info: flags & 1 != 0,
@@ -407,6 +453,8 @@ mod tests {
                     };
                     Reply::Code(CodeBytes { machine, pieces: pieces.into_iter().map(piece).collect() })
                 }),
+            (any::<u32>(), proptest::collection::vec(("[a-z/]{0,9}", "[a-z/.]{0,9}"), 0..MAX_UNITS))
+                .prop_map(|(covered, files)| Reply::Units(Units { covered, files })),
             (0..Attempt::ALL.len()).prop_map(|n| Reply::Escaped(Attempt::ALL[n..].to_vec())),
             (
                 any::<[bool; 6]>(),

@@ -14,6 +14,7 @@ use rustix::process::{Resource, Rlimit};
 
 use super::code::code_of;
 use super::contents::Contents;
+use super::dwarf::{Units, units_of};
 use super::elf::{Sources, symbolize_file};
 use super::jit_map;
 use super::kernel::KernelSymbols;
@@ -61,7 +62,8 @@ pub fn worker_main(compile_rows: CompileRows) -> Result<(), WorkerError> {
     let mut kernel = KernelSymbols::default();
     answer_with(|question, files| match (question.kind, files) {
         (Kind::Kernel, [kallsyms]) => Ok(Reply::Names(kernel.symbolize(kallsyms, &question.offsets))),
-        (Kind::Elf | Kind::ElfSymbolsOnly | Kind::ElfWithPackage, files) => names(question, files),
+        (Kind::Elf | Kind::ElfSymbolsOnly | Kind::ElfWithPackage | Kind::ElfWithUnits, files) => names(question, files),
+        (Kind::Units, [file]) => Ok(Reply::Units(units(file, &question.offsets))),
         (Kind::Inspect, [file]) => {
             Ok(Reply::Facts(Contents::of(file).map(|contents| contents.facts).unwrap_or_default()))
         }
@@ -76,10 +78,21 @@ pub fn worker_main(compile_rows: CompileRows) -> Result<(), WorkerError> {
 fn names(question: &Question, files: &[File]) -> Result<Reply, WorkerError> {
     let ([main, copy, spare], rest) = files.split_first_chunk().ok_or(WorkerError::BadQuestion)?;
     let pair = |at: usize| Some((rest.get(at)?, rest.get(at + 1)?));
-    let (packed, debug_info) = (question.kind == Kind::ElfWithPackage, question.kind != Kind::ElfSymbolsOnly);
-    let [debug, shared, package] = if packed { [None, None, pair(0)] } else { [pair(0), pair(2), None] };
-    let sources = Sources { main: (main, copy), spare, debug, shared, package, debug_info, allowed: question.sources };
+    let debug_info = question.kind != Kind::ElfSymbolsOnly;
+    let ([debug, shared, package], units) = match question.kind {
+        Kind::ElfWithPackage => ([None, None, pair(0)], &[][..]),
+        Kind::ElfWithUnits => ([None; 3], rest),
+        _ => ([pair(0), pair(2), None], &[][..]),
+    };
+    let sources =
+        Sources { main: (main, copy), spare, debug, shared, package, units, debug_info, allowed: question.sources };
     Ok(Reply::Names(symbolize_file(&sources, &question.offsets)))
+}
+
+fn units(file: &File, offsets: &[u64]) -> Units {
+    let Some(contents) = Contents::of(file) else { return Units { covered: offsets.len() as u32, files: Vec::new() } };
+    let addresses: Vec<Option<u64>> = offsets.iter().map(|offset| contents.address_of(*offset)).collect();
+    units_of(file, &addresses)
 }
 
 /// Writes the unwind rows of a file, in a form that is the unwinder's, or refuses with a code of its own. The file is foreign:
