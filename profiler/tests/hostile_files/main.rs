@@ -38,6 +38,18 @@ fn ask(worker: &mut NamesWorker, file: &File, offsets: &[u64]) -> Vec<Symbolized
     names
 }
 
+/// Whether the child cuts code out of a file, and that it says so in time, of executable bytes only, within its limits.
+fn code(worker: &mut NamesWorker, file: &File, offsets: &[u64]) -> bool {
+    let begin = Instant::now();
+    let found = worker.code_of(file, offsets, begin + LONGEST);
+    assert!(begin.elapsed() < LONGEST, "{:?}", begin.elapsed());
+    found.is_ok_and(|code| {
+        assert!(code.pieces.len() <= offsets.len());
+        assert!(code.pieces.iter().map(|piece| piece.bytes.len()).sum::<usize>() <= 512 << 10);
+        !code.pieces.is_empty()
+    })
+}
+
 fn file_of(image: &[u8]) -> File {
     let memfd = rustix::fs::memfd_create(c"hostile", rustix::fs::MemfdFlags::CLOEXEC).unwrap();
     let mut file = File::from(memfd);

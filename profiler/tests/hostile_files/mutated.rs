@@ -5,7 +5,7 @@ use std::time::Instant;
 use profiler::profile::{Symbolized, UnknownReason};
 
 use super::image::{program, section_headers};
-use super::{Random, ask, file_of, resident, rounds, worker};
+use super::{Random, ask, code, file_of, resident, rounds, worker};
 
 /// Growth of our own memory that is let pass: 20 MiB.
 const GROWTH: u64 = 20 << 20;
@@ -14,14 +14,21 @@ const GROWTH: u64 = 20 << 20;
 /// what it was. Children may die; how many is printed.
 #[test]
 fn damaged_files_harm_nobody() {
-    let images = [program(&[]), program(&["-gz=zlib"]), program(&["-gdwarf-4", "-no-pie"])];
+    let images = [
+        program(&[]),
+        program(&["-gz=zlib"]),
+        program(&["-gdwarf-4", "-no-pie"]),
+        program(&["-gdwarf-5", "-gsplit-dwarf"]),
+    ];
     let (mut worker, mut random, total) = (worker(), Random::new(), rounds("NAMES_MUTATED", 3000));
-    let (mut failed, mut named) = (0, 0);
+    let (mut failed, mut named, mut cut) = (0, 0, 0);
     let (begin, mut before) = (Instant::now(), 0);
     for round in 0..total {
         let image = damage(&images[random.below(images.len())], &mut random);
         let offsets = [0x1000, 0x1060, 0x1140 + random.next() % 64, random.next() % 0x4000];
-        for name in ask(&mut worker, &file_of(&image), &offsets) {
+        let file = file_of(&image);
+        cut += usize::from(code(&mut worker, &file, &offsets));
+        for name in ask(&mut worker, &file, &offsets) {
             failed += u64::from(name == Symbolized::Unknown(UnknownReason::SymbolizerFailed));
             named += u64::from(matches!(name, Symbolized::Named(_)));
         }
@@ -38,6 +45,7 @@ fn damaged_files_harm_nobody() {
         "{total} damaged files at {rate:.0}/s: {named} names, {failed} failed answers; our memory grew by {grown} bytes"
     );
     assert!(grown < GROWTH, "{grown}");
+    assert!(cut as u64 > total / 2, "the damage is so large that no code is cut out: {cut}");
     assert!(named > total / 2, "the damage is so large that nothing is tested: {named}");
     // After all that a good file has its names.
     let names = ask(&mut worker, &file_of(&images[0]), &[0x1140]);
