@@ -166,7 +166,7 @@ impl NamesWorker {
         let Some(key) = key.filter(|_| self.kept.is_some()) else {
             return self.ask(mapped, content, offsets, deadline);
         };
-        let is_good = self.is_kept_good(&key, mapped, &content, deadline);
+        let is_good = self.is_kept_good(&key, mapped, &content, offsets, deadline);
         let kept = self.kept.as_ref().filter(|_| is_good);
         let mut names: Vec<_> = offsets.iter().map(|offset| kept.and_then(|kept| kept.name(*offset))).collect();
         let missing: Vec<u64> =
@@ -192,14 +192,17 @@ impl NamesWorker {
         key: &Key,
         mapped: &Mapped<'_>,
         content: &FileContent,
+        offsets: &[u64],
         deadline: Option<Instant>,
     ) -> bool {
         let Some(found) = self.kept.as_mut().and_then(|kept| kept.found(key)).map(<[_]>::to_vec) else { return false };
-        if found.iter().any(|found| found.source == NameSource::Dwarf && found.found.is_some()) {
+        let has =
+            |source, here: bool| found.iter().any(|found| found.source == source && found.found.is_some() == here);
+        if has(NameSource::Dwarf, true) && !has(NameSource::Dwo, false) {
             self.found = found;
             return true;
         }
-        self.elsewhere(mapped, content, deadline).is_ok() && self.found == found
+        self.elsewhere(mapped, content, offsets, deadline).is_ok() && self.found == found
     }
 
     /// The same of a child.

@@ -8,6 +8,7 @@ use std::os::fd::AsFd;
 use std::sync::mpsc::channel;
 
 use super::super::child::WorkerChild;
+use super::super::child::WorkerCommand;
 use super::super::memfd::fixed_memfd;
 use super::super::wire::{Kind, Reply};
 use super::super::worker::tests::{obedient_child, real_child};
