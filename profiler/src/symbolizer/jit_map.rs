@@ -200,6 +200,31 @@ mod tests {
         assert_eq!(names(map, &addresses), expected);
     }
 
+    /// CPython's own lines, as `python3.12 -X perf` and 3.13 wrote them: function and file, whatever stands in the function's name.
+    #[test]
+    fn a_map_of_cpython_is_read() {
+        let map = b"7f93a1ab6cb0 b py::<module>:/srv/hot.py\n7f93a1ab6cc0 b py::Shop:/srv/hot.py\n\
+            7f93a1ab6ce0 b py::Shop.serve:/srv/hot.py\n7f93a1ab6cf0 b py::Shop.serve.<locals>.<genexpr>:/srv/hot.py\n\
+            7f93a1ab6d00 b py::_find_and_load:<frozen importlib._bootstrap>\n";
+        let addresses = [0x7f93_a1ab_6cb5, 0x7f93_a1ab_6cba, 0x7f93_a1ab_6cbb, 0x7f93_a1ab_6cf7, 0x7f93_a1ab_6d07];
+        let found = symbolize(&file_of(map), &addresses);
+        let place = |answer: &Symbolized| match answer {
+            Symbolized::Named(symbols) => {
+                let file = symbols[0].source.as_ref().map(|source| source.file.as_str());
+                format!("{} {}", symbols[0].name, file.unwrap_or("-"))
+            }
+            Symbolized::Unknown(reason) => format!("{reason:?}"),
+        };
+        let expected = [
+            "<module> /srv/hot.py",
+            "<module> /srv/hot.py",
+            "NotFound",
+            "Shop.serve.<locals>.<genexpr> /srv/hot.py",
+            "_find_and_load <frozen importlib._bootstrap>",
+        ];
+        assert_eq!(found.iter().map(place).collect::<Vec<_>>(), expected);
+    }
+
     /// A line without end is passed over, and what follows is read.
     #[test]
     fn a_line_without_end_is_passed_over() {
