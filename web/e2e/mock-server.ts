@@ -18,7 +18,7 @@ import type {
   Problem,
   Source,
   Status,
-  Symbolize,
+  Symbolizing,
   Timeline,
   Top,
 } from "../src/api/contract";
@@ -168,7 +168,7 @@ function answer(
       json(binaries(shown));
       break;
     case "symbolize":
-      json({ started: true, unnamed: 35 } satisfies Symbolize);
+      json({ started: true, unnamed: 35 } satisfies Symbolizing);
       break;
     case "labels":
       json({ labels: ["comm", "pid", "exe", "thread", "container", "unit"] });

@@ -182,6 +182,14 @@ describe("the page", () => {
     for (const line of lines.slice(0, 100)) expect(line).toMatch(/^.+ \d+$/);
   });
 
+  test("lists every file with its names on the quality tab, and has them looked for again", async () => {
+    await person.page.getByRole("tab", { name: "Quality" }).click();
+    const card = person.page.locator(".card.wide");
+    await expect.poll(() => card.locator("tbody tr").count()).toBeGreaterThan(0);
+    await card.getByRole("button", { name: "Look for names again" }).click();
+    await expect.poll(() => card.locator("[role=status]").innerText()).toMatch(/Looking again for|Nothing to be done/);
+  });
+
   test("lists the functions in a table that sorts, filters and leads back to the graph", async () => {
     await person.page.getByRole("tab", { name: "Table" }).click();
     await person.page.waitForSelector("table.top tbody .function");

@@ -19,7 +19,7 @@ import type {
   Problem,
   Source,
   Status,
-  Symbolize,
+  Symbolizing,
   Timeline,
   Top,
 } from "./contract";
@@ -158,7 +158,8 @@ export const fetchBinaries = async (scope: Scope, signal: AbortSignal): Promise<
   checkBinaries(await ask<Binaries>("binaries", scope, signal));
 
 /** Has what has no name looked up again. */
-export const symbolize = (signal: AbortSignal): Promise<Symbolize> => ask<Symbolize>("symbolize", {}, signal, "POST");
+export const symbolize = (signal: AbortSignal): Promise<Symbolizing> =>
+  ask<Symbolizing>("symbolize", {}, signal, "POST");
 
 /** Address of a download: an export, or an answer as it is. */
 export function downloadAddress(path: "export/folded" | "export/svg" | "flamegraph" | "top", scope: Scope): string {

@@ -32,11 +32,6 @@ export type Disassembly = Written<Schemas["Disassembly"]>;
 export type Instruction = Written<Schemas["Instruction"]>;
 export type Binaries = Written<Schemas["Binaries"]>;
 export type Binary = Written<Schemas["Binary"]>;
-
-/** Whether naming has begun again. */
-export interface Symbolize {
-  started: boolean;
-  unnamed: number;
-}
+export type Symbolizing = Written<Schemas["Symbolizing"]>;
 /** Every error answer: RFC 9457. */
 export type Problem = Written<Schemas["Problem"]>;

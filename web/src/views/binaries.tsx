@@ -5,7 +5,7 @@ import { AnsweredError, symbolize } from "../api/client";
 import type { Binary } from "../api/contract";
 import { baseName, formatCount, formatShare } from "../model/units";
 import { retryNow } from "../state/refresh";
-import { flame, questions } from "../state/store";
+import { flame, questions, status } from "../state/store";
 import { CopyButton } from "./copy-button";
 import { Card } from "./quality";
 
@@ -110,6 +110,14 @@ const SOURCES: Readonly<Record<string, string>> = {
 
 /** What a person installed since is found only when it is looked for again. */
 function SymbolizeAgain({ unnamed }: { unnamed: number }) {
+  // Where only a database is served nobody can look.
+  if (status.value?.recording == null) {
+    return <CopyButton text={`profiler symbolize --db ${status.value?.database.path ?? "FILE"}`} />;
+  }
+  return <AgainButton unnamed={unnamed} />;
+}
+
+function AgainButton({ unnamed }: { unnamed: number }) {
   const said = useSignal("");
   const busy = useSignal(false);
   const again = async (): Promise<void> => {
