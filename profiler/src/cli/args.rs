@@ -60,6 +60,8 @@ pub enum Command {
     Export(ExportArgs),
     /// Ask the database in SQL: read-only, within limits. The tables are described in docs/sql.md.
     Sql(SqlArgs),
+    /// Say how well each binary is named: where names were found, why others are missing, what helps.
+    Names(NamesArgs),
     /// Name again what had no name: debug packages may have come since, or a file is given by hand.
     Symbolize(SymbolizeArgs),
     /// Look after a database: what it holds, whether it is sound, a backup, less of it. A running profiler goes on meanwhile.
@@ -341,6 +343,26 @@ pub enum SqlFormat {
     Json,
     /// With a line of names.
     Csv,
+}
+
+/// `names`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct NamesArgs {
+    /// The database [default: where `run` keeps it].
+    #[arg(long, value_name = "FILE", env = "PROFILER_DB")]
+    pub db: Option<PathBuf>,
+    /// Start: now-1h, 2026-11-22T10:00:00Z, or Unix time.
+    #[arg(long, value_name = "TIME", default_value = "now-1h")]
+    pub from: String,
+    /// End, in the same forms.
+    #[arg(long, value_name = "TIME", default_value = "now")]
+    pub to: String,
+    /// Label selector, such as '{comm="postgres"}'.
+    #[arg(long, value_name = "SELECTOR", default_value = "")]
+    pub filter: String,
+    /// Most binaries, those with the most frames without a name first.
+    #[arg(long, value_name = "N", default_value_t = 30)]
+    pub limit: usize,
 }
 
 /// `symbolize`.

@@ -9,6 +9,7 @@ mod doctor;
 mod exit;
 mod export;
 mod host;
+mod names;
 mod notice;
 mod open_range;
 mod owner;
@@ -43,6 +44,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         Command::Serve(args) => serve::serve(&args),
         Command::Export(args) => export::export(&args),
         Command::Sql(args) => sql::sql(&args),
+        Command::Names(args) => names::names(&args),
         Command::Symbolize(args) => symbolize::symbolize(&args),
         Command::Db(args) => db::db(&args),
         Command::Doctor(args) => doctor::doctor(&args),

@@ -44,6 +44,9 @@ fn names_come_with_symbols_that_come_later() {
     recorded(&["-F", "199", "-d", "2", "-p", &running.pid().to_string(), "-o", database.to_str().unwrap()]);
     drop(running);
     assert_eq!(named(&database), 0.0, "without symbols");
+    let told = Command::new(PROFILER).args(["names", "--db"]).arg(&database).output().unwrap();
+    let told = String::from_utf8(told.stdout).unwrap();
+    assert!(told.contains(&*app.to_string_lossy()) && told.contains("the file is stripped"), "{told}");
     let copy = |name: &str| {
         let copy = folder.path().join(name);
         fs::copy(&database, &copy).unwrap();

@@ -1,0 +1,100 @@
+//! `profiler names`: how well each binary of a range is named, and what helps.
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use super::args::NamesArgs;
+use super::exit::NoSamples;
+use super::export::write_stdout;
+use super::host;
+use crate::profile::printable;
+use crate::query::{self, NamedBinary};
+use crate::store::Reader;
+use crate::sys::clock::wall_now;
+
+/// Widest path shown.
+const WIDTH: usize = 100;
+
+/// Runs the command.
+///
+/// # Errors
+/// Bad selector or range, no samples, the database cannot be had.
+pub fn names(args: &NamesArgs) -> anyhow::Result<ExitCode> {
+    let selector = query::parse_selector(&args.filter)?;
+    let range = query::parse_range(&args.from, &args.to, wall_now())?;
+    let database = args.db.clone().unwrap_or_else(host::default_database);
+    let found = query::binaries(&mut Reader::open(&database)?, range, &selector, args.limit)?;
+    if found.rows.is_empty() {
+        anyhow::bail!(NoSamples("no samples match".into()));
+    }
+    write_stdout(|out| table(&found.rows, out))?;
+    if found.hidden_rows > 0 {
+        eprintln!("{} more binaries; --limit shows more", found.hidden_rows);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn table(rows: &[NamedBinary], mut out: impl Write) -> io::Result<()> {
+    let path = |row: &NamedBinary| match &row.program {
+        Some(program) => printable(format!("{} of {program}", row.path).as_bytes(), WIDTH),
+        None => printable(row.path.as_bytes(), WIDTH),
+    };
+    let width = rows.iter().map(|row| path(row).chars().count()).max().unwrap_or(0);
+    writeln!(out, "  named     frames  {:width$}  from", "binary")?;
+    for row in rows {
+        let share = if row.frames == 0 { 100.0 } else { row.named as f64 * 100.0 / row.frames as f64 };
+        let from: Vec<&str> =
+            row.sources.iter().filter(|source| source.found.is_some()).map(|source| source.source.name()).collect();
+        writeln!(out, "{share:5.1} %{:11}  {:width$}  {}", row.frames, path(row), from.join(" "))?;
+        if let Some(reason) = row.reason {
+            let remedy = row.remedy.as_ref().map_or(String::new(), |remedy| format!(": {remedy}"));
+            writeln!(out, "{:20}{reason}{}", "", printable(remedy.as_bytes(), 4096))?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+    use crate::profile::{FoundSource, NameSource};
+
+    /// The share, where names came from, and below it why the rest has none and what helps; nothing that moves the cursor.
+    #[test]
+    fn a_binary_is_told_of_in_one_or_two_lines() {
+        let full = NamedBinary {
+            path: "/bin/x\u{1b}[2J".into(),
+            build_id: None,
+            program: None,
+            samples_self: 5,
+            frames: 8,
+            named: 8,
+            inlined_frames: 0,
+            sources: vec![
+                FoundSource { source: NameSource::Dwarf, found: Some("/bin/x".into()) },
+                FoundSource { source: NameSource::Dwz, found: None },
+            ],
+            reason: None,
+            remedy: None,
+        };
+        let poor = NamedBinary {
+            path: "[anon]".into(),
+            program: Some("/usr/bin/node".into()),
+            named: 2,
+            sources: Vec::new(),
+            reason: Some("memory without a file (JIT code)"),
+            remedy: Some("node --perf-basic-prof".into()),
+            ..full.clone()
+        };
+        let mut text = Vec::new();
+        table(&[poor, full], &mut text).unwrap();
+        let text = String::from_utf8(text).unwrap();
+        let lines: Vec<&str> = text.lines().map(str::trim_end).collect();
+        assert_eq!(lines[1], " 25.0 %          8  [anon] of /usr/bin/node");
+        assert_eq!(lines[2].trim(), "memory without a file (JIT code): node --perf-basic-prof");
+        assert!(lines[3].starts_with("100.0 %          8  /bin/x") && lines[3].ends_with("  dwarf"), "{text}");
+        assert!(!text.contains('\u{1b}'));
+    }
+}
