@@ -14,9 +14,11 @@ mod source;
 pub use disassembly::{Disassembly, Instruction};
 pub use source::{Line, Source, SourceRoot};
 
+use std::sync::Arc;
+
 #[cfg(doc)]
 use crate::query;
-use crate::symbolizer::{NamesWorker, WorkerCommand};
+use crate::symbolizer::{Debuginfod, NamesWorker, WorkerCommand};
 use crate::sys::patient::Patient;
 
 /// How long a file may take to open or to be read: it may lie on a file system that does not answer.
@@ -35,5 +37,12 @@ impl Annotator {
     #[must_use]
     pub fn new(command: WorkerCommand, roots: Vec<SourceRoot>) -> Self {
         Self { worker: NamesWorker::new(command), patient: Patient::new("annotator", PATIENCE), roots }
+    }
+
+    /// Takes lines from the debug files that servers gave, too; asks for none.
+    #[must_use]
+    pub fn with_debuginfod(mut self, debuginfod: Option<Arc<Debuginfod>>) -> Self {
+        self.worker = self.worker.with_debuginfod(debuginfod);
+        self
     }
 }

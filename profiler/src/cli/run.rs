@@ -10,7 +10,8 @@ use super::recorder::{Recorder, RecorderOptions};
 use super::serve::server_options;
 use super::stop::Stop;
 use super::writer::Retention;
-use crate::server;
+use crate::server::{self, ServerOptions};
+use crate::symbolizer::WorkerCommand;
 
 /// Runs the command.
 ///
@@ -32,11 +33,13 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
         unwind_memory: args.sampling.unwind_memory.as_u64(),
         cache: Some(host::cache(&args.sampling)),
         naming: args.sampling.naming.clone(),
-        debuginfod,
+        debuginfod: debuginfod.clone(),
     })
     .with_context(|| format!("failed to start sampling into {}", database.display()))?;
     let live = recorder.live.clone();
-    let bound = match server::bind(server_options(&args.listen, database.clone())) {
+    let worker = WorkerCommand { sources: args.sampling.naming.names, ..WorkerCommand::default() };
+    let options = ServerOptions { worker, debuginfod, ..server_options(&args.listen, database.clone()) };
+    let bound = match server::bind(options) {
         Ok(bound) => bound,
         Err(error) => {
             recorder.finish()?;

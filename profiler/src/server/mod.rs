@@ -41,7 +41,7 @@ use self::readers::Readers;
 use crate::annotate::{Annotator, SourceRoot};
 use crate::profile::WallNanos;
 use crate::store::StoreError;
-use crate::symbolizer::WorkerCommand;
+use crate::symbolizer::{Debuginfod, WorkerCommand};
 
 /// A request's head must be here by then.
 const HEAD_DEADLINE: Duration = Duration::from_secs(5);
@@ -78,6 +78,8 @@ pub struct ServerOptions {
     pub source_roots: Vec<SourceRoot>,
     /// The child that reads foreign files.
     pub worker: WorkerCommand,
+    /// Debug files that servers gave.
+    pub debuginfod: Option<Arc<Debuginfod>>,
     /// The wall clock.
     pub clock: fn() -> WallNanos,
 }
@@ -94,6 +96,7 @@ impl ServerOptions {
             query_deadline: Duration::from_secs(10),
             source_roots: Vec::new(),
             worker: WorkerCommand::default(),
+            debuginfod: None,
             clock,
         }
     }
@@ -234,6 +237,7 @@ impl Bound {
             status_readers.report_damage(live);
         });
         let annotator = Annotator::new(self.options.worker, self.options.source_roots);
+        let annotator = annotator.with_debuginfod(self.options.debuginfod);
         let state = Data::new(State {
             readers: self.readers,
             status_readers: Arc::new(status_readers),
