@@ -58,7 +58,8 @@ impl Raw {
     /// With its samples: `given` are those that it has given.
     pub(super) fn open(self, given: Option<Profile>) -> Result<RollupRow, StoreError> {
         let whole = match given {
-            Some(given) => given,
+            Some(given) if given.groups == self.groups()? => given,
+            Some(_) => return Err(StoreError::BadRow("a roll-up has other samples than its directory says")),
             None => Profile::decode(&self.directory, &self.stacks)?,
         };
         let split = self.split.map(|blob| Split::decode(&blob, &whole)).transpose()?;
