@@ -4,9 +4,10 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 folder=$(mktemp -d)
 load=()
-trap 'kill "${load[@]}" "$profiler" 2>/dev/null || true; wait 2>/dev/null || true; rm -rf "$folder"' EXIT
-scripts/as-root.sh "${PROFILER:-target/release/profiler}" run --listen 127.0.0.1:0 --db "$folder/demo.db" --window 1s 2>"$folder/log" &
-profiler=$!
+profiler=${PROFILER:-target/release/profiler} server=
+trap 'kill "${load[@]}" "$server" 2>/dev/null || true; wait 2>/dev/null || true; rm -rf "$folder"' EXIT
+scripts/as-root.sh "$profiler" run --listen 127.0.0.1:0 --db "$folder/demo.db" --window 1s 2>"$folder/log" &
+server=$!
 for fixture in ratio syscalls; do cc -O0 -g -o "$folder/$fixture" "profiler/tests/fixtures/$fixture.c"; done
 repeat() { while :; do "$@"; sleep 0.3; done; }
 first() { (repeat "$@" >/dev/null 2>&1) & load+=($!); }
@@ -20,6 +21,14 @@ sleep 40
 kill "$early" 2>/dev/null || true
 first timeout 3 "$folder/ratio"
 sleep 40
+# Served, not sampled on: the pictures are of the workload, not of taking them.
+kill "${load[@]}" 2>/dev/null || true
+kill -INT "$server"
+wait "$server" || true
+load=()
+scripts/as-root.sh "$profiler" serve --listen 127.0.0.1:0 "$folder/demo.db" 2>"$folder/log" &
+server=$!
+for _ in $(seq 50); do grep -q '^open' "$folder/log" && break; sleep 0.2; done
 url=$(sed -n 's/^open \(http:[^ ]*\).*/\1/p' "$folder/log")
 [ -n "$url" ] || { cat "$folder/log" >&2; exit 1; }
 mkdir -p docs/screenshots
