@@ -180,6 +180,23 @@ describe("the page", () => {
     const lines = text.trimEnd().split("\n");
     expect(lines.length).toBeGreaterThan(0);
     for (const line of lines.slice(0, 100)) expect(line).toMatch(/^.+ \d+$/);
+    if (real === undefined) return;
+    for (const [what, kind, begins] of [
+      [/^Page/, "html", "<!doctype html>"],
+      [/^pprof/, "pb.gz", "\x1f\x8b"],
+    ] as const) {
+      await person.page.locator("summary[aria-label=Download]").click();
+      const [file] = await Promise.all([
+        person.page.waitForEvent("download"),
+        person.page.getByRole("link", { name: what }).click(),
+      ]);
+      expect(file.suggestedFilename()).toMatch(new RegExp(`\\.${kind}$`));
+      expect(
+        readFileSync(await file.path(), "latin1")
+          .slice(0, begins.length)
+          .toLowerCase(),
+      ).toBe(begins);
+    }
   });
 
   test("lists every file with its names on the quality tab, and has them looked for again", async () => {

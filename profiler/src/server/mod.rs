@@ -12,6 +12,7 @@ mod assets;
 #[cfg(test)]
 mod contract;
 mod error;
+mod exports;
 mod from_query;
 mod gate;
 mod hosts;

@@ -1,12 +1,7 @@
 //! The endpoints: parse the query string, ask the database, answer. Their attributes are the OpenAPI document.
 
-use std::io;
-use std::pin::Pin;
-use std::task::{Context, Poll};
-
-use actix_web::body::{BodySize, MessageBody};
 use actix_web::http::StatusCode;
-use actix_web::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
+use actix_web::http::header::CONTENT_TYPE;
 use actix_web::web::{Bytes, Data, Path, Query, QueryConfig};
 use actix_web::{HttpResponse, get, post};
 use serde::{Deserialize, Serialize};
@@ -17,17 +12,15 @@ use super::api::{self, AreaParams, DiffParams, FlameGraphParams, HeatMapParams, 
 use super::error::Failure;
 use super::live::Cost;
 use super::metrics::{self, Scrape};
-use super::{State, annotate, from_query};
-use crate::export::folded::{Lines, Marks};
-use crate::export::svg::{self, Caption};
-use crate::profile::{CallTree, Demangle, TimeRange};
+use super::{State, annotate, exports, from_query};
+use crate::profile::{Demangle, TimeRange};
 use crate::query::{self, Area, By, Grid, Selector, Shape, View};
 use crate::store::Reader;
 
 /// A limit that an endpoint takes when none is asked for, and the most it gives.
 pub struct Limits {
-    usual: u32,
-    most: u32,
+    pub(super) usual: u32,
+    pub(super) most: u32,
 }
 
 const TIMELINE_SERIES: Limits = Limits { usual: 10, most: 100 };
@@ -36,10 +29,6 @@ const TIMELINE_POINTS: Limits = Limits { usual: 600, most: 5_000 };
 const FLAME_GRAPH_NODES: Limits = Limits { usual: 100_000, most: 200_000 };
 const BINARIES: Limits = Limits { usual: 200, most: 1_000 };
 pub const TOP_ROWS: Limits = Limits { usual: 200, most: 10_000 };
-/// Lines are written as they are sent, so only the tree is held: 24 MB and the names for a million nodes.
-const FOLDED_NODES: Limits = Limits { usual: 1_000_000, most: 1_000_000 };
-/// inferno holds all lines and all frames at once, and browsers draw slowly beyond this.
-const SVG_NODES: Limits = Limits { usual: 10_000, most: 50_000 };
 
 /// Answers that any question about a range can get instead of the one it wants.
 #[derive(IntoResponses)]
@@ -101,8 +90,8 @@ pub fn configure(config: &mut ServiceConfig<'_>) {
         .service(labels)
         .service(label_values);
     annotate::configure(config);
-    config.service(export_folded).service(export_svg).service(status);
-    config.service(document).service(scrape).service(healthz);
+    exports::configure(config);
+    config.service(status).service(document).service(scrape).service(healthz);
 }
 
 /// A question about a range, parsed.
@@ -112,7 +101,8 @@ pub struct Question {
     /// Whose.
     pub selector: Selector,
     limit: usize,
-    filter: String,
+    /// The selector, as it was given.
+    pub filter: String,
     /// What is shown of names.
     pub demangle: Demangle,
 }
@@ -141,7 +131,11 @@ impl Question {
         })
     }
 
-    fn call_tree(&self, reader: &mut Reader) -> Result<query::Merged, Failure> {
+    /// The call tree of it, cut to the limit.
+    ///
+    /// # Errors
+    /// Those of [`query::flame_graph`].
+    pub fn call_tree(&self, reader: &mut Reader) -> Result<query::Merged, Failure> {
         reader.set_demangle(self.demangle);
         Ok(query::flame_graph(reader, self.range, &self.selector, self.limit)?)
     }
@@ -384,52 +378,6 @@ async fn label_values(
     Ok(json(StatusCode::OK, state.readers.ask(ask).await?))
 }
 
-/// Folded stacks, one line a stack: `process;frame;frame count`.
-#[utoipa::path(
-    tag = "export",
-    params(RangeParams),
-    responses((status = 200, body = String, content_type = "text/plain", description = "The lines."), Problems)
-)]
-#[get("/api/v1/export/folded")]
-async fn export_folded(state: Data<State>, params: Query<RangeParams>) -> Result<HttpResponse, Failure> {
-    let question = Question::parse(params.into_inner(), &FOLDED_NODES, &state)?;
-    let range = question.range;
-    let merged = state.readers.ask(move |reader: &mut _| question.call_tree(reader)).await?;
-    let body = FoldedBody { tree: merged.tree, lines: Lines::new(Marks::None) };
-    Ok(HttpResponse::Ok()
-        .insert_header((CONTENT_TYPE, "text/plain; charset=utf-8"))
-        .insert_header((CONTENT_DISPOSITION, attachment(range, "folded")))
-        .body(body))
-}
-
-/// A flame graph as an SVG file that stands alone.
-#[utoipa::path(
-    tag = "export",
-    params(RangeParams),
-    responses((status = 200, body = String, content_type = "image/svg+xml", description = "The picture."), Problems)
-)]
-#[get("/api/v1/export/svg")]
-async fn export_svg(state: Data<State>, params: Query<RangeParams>) -> Result<HttpResponse, Failure> {
-    let question = Question::parse(params.into_inner(), &SVG_NODES, &state)?;
-    let range = question.range;
-    let ask = move |reader: &mut _| {
-        let merged = question.call_tree(reader)?;
-        let samples = merged.tree.nodes.first().map_or(0, |root| root.total);
-        let filter = if question.filter.is_empty() { "everything" } else { &question.filter };
-        let caption = Caption {
-            title: "CPU".into(),
-            subtitle: format!("{} to {}, {filter}, {samples} samples.", utc(range.from), utc(range.to)),
-        };
-        let mut picture = Vec::new();
-        svg::write(&merged.tree, &caption, &mut picture).map_err(|error| Failure::Internal(error.into()))?;
-        Ok(picture)
-    };
-    Ok(HttpResponse::Ok()
-        .insert_header((CONTENT_TYPE, "image/svg+xml"))
-        .insert_header((CONTENT_DISPOSITION, attachment(range, "svg")))
-        .body(state.readers.ask(ask).await?))
-}
-
 /// What is sampling, what was taken, stored and lost, and how large the database is.
 #[utoipa::path(tag = "server", responses((status = 200, body = api::Status, description = "The figures."), Problems))]
 #[get("/api/v1/status")]
@@ -510,43 +458,10 @@ pub fn json(code: StatusCode, body: Bytes) -> HttpResponse {
     HttpResponse::build(code).content_type("application/json").body(body)
 }
 
-/// `attachment; filename="profile-20261101T120000Z-20261101T130000Z.folded"`.
-fn attachment(range: TimeRange, extension: &str) -> String {
-    format!("attachment; filename=\"profile-{}-{}.{extension}\"", utc(range.from), utc(range.to))
-}
-
-/// `20261101T120000Z`.
-fn utc(time: crate::profile::WallNanos) -> String {
-    jiff::Timestamp::from_millisecond(time.as_millis())
-        .map_or_else(|_| "unknown".into(), |time| time.strftime("%Y%m%dT%H%M%SZ").to_string())
-}
-
 /// The file and its write-ahead log; what is not there counts nothing.
 fn database_bytes(database: &std::path::Path) -> u64 {
     let mut log = database.as_os_str().to_owned();
     log.push("-wal");
     let size = |path: &std::path::Path| std::fs::metadata(path).map_or(0, |file| file.len());
     size(database) + size(log.as_ref())
-}
-
-/// Folded lines, made a piece at a time as the client takes them.
-struct FoldedBody {
-    tree: CallTree,
-    lines: Lines,
-}
-
-impl MessageBody for FoldedBody {
-    type Error = io::Error;
-
-    fn size(&self) -> BodySize {
-        BodySize::Stream
-    }
-
-    fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
-        const PIECE: usize = 64 << 10;
-        let this = &mut *self;
-        let mut piece = String::new();
-        while piece.len() < PIECE && this.lines.next(&this.tree, &mut piece) {}
-        Poll::Ready((!piece.is_empty()).then(|| Ok(Bytes::from(piece))))
-    }
 }

@@ -169,6 +169,34 @@ fn the_svg_is_a_file_with_names_as_text() {
     assert!(answer.body.contains("exec: &lt;b&gt;") && !answer.body.contains("<b>"));
 }
 
+/// A page and a profile are files to save, under the range's name; names cannot end the page's script.
+#[test]
+fn a_page_and_a_pprof_are_files() {
+    let server = server();
+    let page = server.get("/api/v1/export/html");
+    assert_eq!(page.header("content-type"), Some("text/html; charset=utf-8"), "{page:?}");
+    assert!(page.header("content-disposition").unwrap().ends_with(".html\""));
+    assert!(page.body.contains("\\u003cb>") && !page.body.contains("<b>"), "{}", page.body);
+    let pprof = server.ask("HEAD", "/api/v1/export/pprof", "");
+    assert_eq!(pprof.status, 200, "{pprof:?}");
+    assert_eq!(pprof.header("content-type"), Some("application/vnd.google.protobuf+gzip"));
+    assert!(pprof.header("content-disposition").unwrap().ends_with(".pb.gz\""));
+}
+
+/// Grouped by a label the graph has the same samples, a level deeper; what is spent below a node keeps every total.
+#[test]
+fn a_graph_can_be_grouped_and_spent_below_a_node() {
+    let server = server();
+    let plain = server.get("/api/v1/flamegraph").json();
+    let grouped = server.get("/api/v1/flamegraph?group=unit").json();
+    assert_eq!(column(&grouped, "total")[..2], [column(&plain, "total")[0]; 2], "all of it has no unit: {grouped}");
+    assert!(grouped["strings"].as_array().unwrap().contains(&"[no unit]".into()));
+    let deepest = |graph: &serde_json::Value| column(graph, "depth").into_iter().max();
+    assert_eq!(deepest(&grouped), deepest(&plain).map(|depth| depth + 1));
+    // Of no node: spent on everything.
+    assert_eq!(server.get("/api/v1/flamegraph?below=3-00000000000000").json()["nodes"], plain["nodes"]);
+}
+
 /// The numbers of a column.
 fn column(graph: &serde_json::Value, name: &str) -> Vec<u64> {
     graph["nodes"][name].as_array().unwrap().iter().map(|value| value.as_u64().unwrap()).collect()

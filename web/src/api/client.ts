@@ -161,8 +161,11 @@ export const fetchBinaries = async (scope: Scope, signal: AbortSignal): Promise<
 export const symbolize = (signal: AbortSignal): Promise<Symbolizing> =>
   ask<Symbolizing>("symbolize", {}, signal, "POST");
 
+/** What can be downloaded. */
+export type Download = `export/${"folded" | "svg" | "html" | "pprof"}` | "flamegraph" | "top";
+
 /** Address of a download: an export, or an answer as it is. */
-export function downloadAddress(path: "export/folded" | "export/svg" | "flamegraph" | "top", scope: Scope): string {
+export function downloadAddress(path: Download, scope: Scope): string {
   return address(path, scope);
 }
 

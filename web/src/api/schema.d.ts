@@ -89,6 +89,40 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/export/html": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** A flame graph as one page that opens from a file and asks for nothing. */
+        get: operations["export_html"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/export/pprof": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** A profile as pprof has it, gzipped: for `go tool pprof` and what reads its format. */
+        get: operations["export_pprof"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/export/svg": {
         parameters: {
             query?: never;
@@ -1348,6 +1382,200 @@ export interface operations {
                 };
                 content: {
                     "text/plain": string;
+                };
+            };
+            /** @description A parameter is wrong: `bad_selector`, `bad_time_range`, `unknown_label`, `limit_out_of_range`, `bad_parameter`. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A page of another site asks: `cross_site`. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The Host header is not one of ours: `wrong_host`. */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The answer would take too much memory: `query_too_large`. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A defect: `internal`. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `database_unreadable`, or `busy` with a Retry-After header. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The deadline passed: `query_too_large`. */
+            504: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    export_html: {
+        parameters: {
+            query?: {
+                /** @description Start: `now-1h`, RFC 3339, or Unix time in s or ms. Default `now-1h`. */
+                from?: string;
+                /** @description End, in the same forms. Default `now`. */
+                to?: string;
+                /** @description Label selector, such as `{comm="postgres", container=~"web-.*"}`. Default: everything. */
+                filter?: string;
+                /**
+                 * @description Flame graph: most nodes to send (default 100000). Timeline: most points (default 600). Top and label values: most
+                 *     rows (default 200). Exports: most nodes (default 1000000 folded, 10000 SVG).
+                 */
+                limit?: number;
+                /** @description What is shown of names: `full` (default), `simple` (no parameters, no generic arguments), or `none` (the linker's). */
+                demangle?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The page. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/html": string;
+                };
+            };
+            /** @description A parameter is wrong: `bad_selector`, `bad_time_range`, `unknown_label`, `limit_out_of_range`, `bad_parameter`. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A page of another site asks: `cross_site`. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The Host header is not one of ours: `wrong_host`. */
+            421: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The answer would take too much memory: `query_too_large`. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A defect: `internal`. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `database_unreadable`, or `busy` with a Retry-After header. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The deadline passed: `query_too_large`. */
+            504: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    export_pprof: {
+        parameters: {
+            query?: {
+                /** @description Start: `now-1h`, RFC 3339, or Unix time in s or ms. Default `now-1h`. */
+                from?: string;
+                /** @description End, in the same forms. Default `now`. */
+                to?: string;
+                /** @description Label selector, such as `{comm="postgres", container=~"web-.*"}`. Default: everything. */
+                filter?: string;
+                /**
+                 * @description Flame graph: most nodes to send (default 100000). Timeline: most points (default 600). Top and label values: most
+                 *     rows (default 200). Exports: most nodes (default 1000000 folded, 10000 SVG).
+                 */
+                limit?: number;
+                /** @description What is shown of names: `full` (default), `simple` (no parameters, no generic arguments), or `none` (the linker's). */
+                demangle?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The profile. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/vnd.google.protobuf+gzip": number[];
                 };
             };
             /** @description A parameter is wrong: `bad_selector`, `bad_time_range`, `unknown_label`, `limit_out_of_range`, `bad_parameter`. */

@@ -182,6 +182,8 @@ function DownloadMenu() {
 const DOWNLOADS = [
   { path: "export/folded", file: "profile.folded", name: "Folded stacks", what: "text, one stack a line" },
   { path: "export/svg", file: "profile.svg", name: "Flame graph", what: "SVG, opens anywhere" },
+  { path: "export/html", file: "profile.html", name: "Page", what: "HTML, stands alone, zoom and search" },
+  { path: "export/pprof", file: "profile.pb.gz", name: "pprof", what: "for go tool pprof and others" },
   { path: "flamegraph", file: "flamegraph.json", name: "Call tree", what: "JSON, in columns" },
   { path: "top", file: "top.json", name: "Functions", what: "JSON, self and total" },
 ] as const;
