@@ -9,6 +9,7 @@ use std::sync::mpsc::channel;
 
 use super::super::child::WorkerChild;
 use super::super::child::WorkerCommand;
+use super::super::lane::{FileContent, Trust};
 use super::super::memfd::fixed_memfd;
 use super::super::wire::{Kind, Reply};
 use super::super::worker::tests::{obedient_child, real_child};
@@ -296,6 +297,28 @@ fn names_are_kept_for_the_next_start() {
     std::fs::rename(folder.path().join("later"), folder.path().join("app.debug")).unwrap();
     assert!(source(ask(real_child(), "app", main).0), "a debug file has come");
     assert!(source(ask(nobody(), "app", main).0));
+}
+
+/// Once a file's debug information has harmed a child, less than it has is found: that is not kept for the next start.
+#[test]
+fn what_a_harmed_child_left_out_is_not_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let us = ourselves();
+    let file = us.file.as_ref().unwrap();
+    let here = file_offset_of(what_a_harmed_child_left_out_is_not_kept as *const () as u64);
+    let build_id = crate::profile::BuildId::new(&[7]);
+    let kept = |harmed: bool| {
+        let cache = folder.path().join(harmed.to_string());
+        let mut worker = NamesWorker::new(real_child()).keeping_in(Some(&cache));
+        if harmed {
+            worker.lane.blame(FileContent::of(file).unwrap(), Trust::SymbolsOnly);
+        }
+        let names = worker.of_file(&Mapped { build_id, ..mapped(file) }, &[here], None).unwrap();
+        assert!(matches!(names[0], Symbolized::Named(_)), "{names:?}");
+        worker.let_go();
+        std::fs::read_dir(&cache).unwrap().count()
+    };
+    assert_eq!((kept(true), kept(false)), (0, 1));
 }
 
 /// What is switched off is neither used nor looked for, and the reason tells of it.
