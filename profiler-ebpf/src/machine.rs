@@ -22,6 +22,9 @@ pub trait Machine {
 
     /// Takes over the registers that a signal frame saved.
     fn interrupted(words: &[u64; WINDOW_WORDS], registers: &mut Registers);
+
+    /// Bytes of stack that the function takes down before it returns, where that is all that the code at hand does.
+    fn taken_down(code: u64) -> Option<u64>;
 }
 
 /// x86-64. System V ABI, AMD64 supplement, 3.6.2; `struct sigcontext_64` of the kernel's uapi/asm/sigcontext.h.
@@ -48,6 +51,14 @@ impl Machine for X86_64 {
         registers.lr = 0;
         registers.all = 1;
     }
+
+    /// `add rsp, imm8; ret`, 48 83 c4 ib c3. CPython's trampolines (`-X perf`) go on so after their call, and keep no frame pointer
+    /// (Python/asm_trampoline.S).
+    #[inline(always)]
+    fn taken_down(code: u64) -> Option<u64> {
+        let bytes = code >> 24 & 0xff;
+        (code & 0xff_00ff_ffff == 0xc3_00c4_8348 && bytes & 0x87 == 0).then_some(bytes)
+    }
 }
 
 /// aarch64. DWARF for the Arm 64-bit Architecture, 4.1; `struct rt_sigframe` and `struct sigcontext` of the kernel.
@@ -70,5 +81,11 @@ impl Machine for Aarch64 {
         registers.general.copy_from_slice(&words[..32]);
         [registers.fp, registers.lr, registers.sp, registers.ip] = [words[29], words[30], words[31], words[32]];
         registers.all = 1;
+    }
+
+    /// Who makes code for it keeps frame pointers.
+    #[inline(always)]
+    fn taken_down(_: u64) -> Option<u64> {
+        None
     }
 }

@@ -251,6 +251,16 @@ fn without_rule<M: Machine, T: Tables + Memory>(walk: &mut Walk, found: Found, w
         return Err(StackEnd::RowsNotLoaded);
     }
     let lost = if found.is(Code::Jit) { StackEnd::JitFramePointerLost } else { StackEnd::NoUnwindRows };
+    if found.is(Code::Jit)
+        && walk.registers.all == 0
+        && let Ok(code) = walk.word(world, walk.registers.ip)
+        && let Some(bytes) = M::taken_down(code)
+    {
+        let cfa = walk.registers.sp.wrapping_add(bytes + 8);
+        let return_address = walk.word(world, cfa.wrapping_sub(8))?;
+        walk.by_frame_pointer = 0;
+        return walk.go::<M>(return_address, cfa, walk.registers.fp);
+    }
     if walk.mode != UnwindMode::Auto as u32 {
         return Err(lost);
     }

@@ -8,7 +8,8 @@ use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::StoreError;
 use super::migrate::{APPLICATION_ID, VERSION};
@@ -126,16 +127,26 @@ pub(super) fn create(path: &Path) -> Result<(), StoreError> {
     made.map(drop).map_err(|source| StoreError::File { doing: "create", path: path.into(), source })
 }
 
+/// How long another writer may take to let go of the lock: one that has just ended, or a child of ours between `fork` and `exec`, which
+/// has the descriptor until then.
+const LOCK_PATIENCE: Duration = Duration::from_secs(1);
+/// Between two tries.
+const LOCK_PAUSE: Duration = Duration::from_millis(10);
+
 /// Takes the writer's lock: `flock` on `NAME.lock`, which the kernel lets go of when this process ends in any way. The
 /// file stays: deleting it would let two writers lock two files of one name.
 pub(super) fn lock(path: &Path) -> Result<File, StoreError> {
     let name = beside(path, ".lock");
     let failed = |source| StoreError::File { doing: "lock", path: name.clone(), source };
     let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&name).map_err(failed)?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(StoreError::Locked(path.into())),
-        Err(TryLockError::Error(source)) => Err(failed(source)),
+    let deadline = Instant::now() + LOCK_PATIENCE;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) if Instant::now() < deadline => thread::sleep(LOCK_PAUSE),
+            Err(TryLockError::WouldBlock) => return Err(StoreError::Locked(path.into())),
+            Err(TryLockError::Error(source)) => return Err(failed(source)),
+        }
     }
 }
 

@@ -138,7 +138,9 @@ fn javascript_has_its_functions_names() {
         const end = Date.now() + 3000; while (Date.now() < end) hotFunction(1e5);";
     fs::write(&script, source).unwrap();
     let out = folder.path().join("out.folded");
-    let node = ["--", "node", "--perf-basic-prof", script.to_str().unwrap()];
+    // It leaves a log of its own where it is started, unless it is told to write that elsewhere.
+    let log = format!("--logfile={}", folder.path().join("v8.log").display());
+    let node = ["--", "node", "--perf-basic-prof", "--no-logfile-per-isolate", &log, script.to_str().unwrap()];
     recorded(&[&["-F", "499", "-o", out.to_str().unwrap()][..], &node].concat());
     let stacks = folded(&fs::read_to_string(out).unwrap());
     let own = |stack: &str| stack.starts_with("node;");

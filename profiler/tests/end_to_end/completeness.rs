@@ -176,6 +176,27 @@ fn a_handler_on_an_alternate_stack_leads_to_what_it_interrupted() {
     });
 }
 
+/// CPython's trampolines (`-X perf`) have neither rows nor frame pointers: what follows their call says where their caller is.
+#[test]
+fn trampolines_made_at_run_time_lead_to_their_caller() {
+    let folder = tempfile::tempdir().unwrap();
+    compile(folder.path(), "gcc -O2 -fomit-frame-pointer -o trampoline", "trampoline.c");
+    let stacks = stacks(&folder.path().join("trampoline"), &[]);
+    // What came before the tables brings its stack along, but not the code that it ran.
+    let complete = only(&stacks, is_complete);
+    let (whole, all) = (complete.values().sum::<u64>(), stacks.values().sum::<u64>());
+    assert!(whole * 10 > all * 9, "{whole} of {all} stacks are complete: {stacks:#?}");
+    let stacks = complete;
+    assert_share(&stacks, "begin at the entry", |stack| begins_at_entry(stack, "trampoline"));
+    let inner = only(&stacks, |stack| stack.last().is_some_and(|leaf| leaf == "inner"));
+    let samples = inner.values().sum::<u64>();
+    assert!(samples > 100, "{samples} samples below the trampoline");
+    assert_share(&inner, "lead through the trampoline to its caller", |stack| {
+        let outer = stack.iter().position(|frame| frame == "outer");
+        outer.is_some_and(|outer| outer > 0 && stack[outer - 1] == "main" && stack.len() == outer + 3)
+    });
+}
+
 /// Code that is mapped while the program is being sampled.
 #[test]
 fn a_library_loaded_later_has_whole_stacks() {
