@@ -89,12 +89,8 @@ pub struct SamplingArgs {
     /// How user stacks are walked.
     #[arg(long, value_enum, default_value_t = UnwindArg::Auto)]
     pub unwind: UnwindArg,
-    /// Most kernel memory for unwind tables; the files used longest ago go first.
-    #[arg(long, value_name = "SIZE", default_value = "256MiB", env = "PROFILER_UNWIND_MEMORY")]
-    pub unwind_memory: ByteSize,
-    /// Where unwind tables and names are kept for the next start [default: /var/cache/profiler as root, else below $XDG_CACHE_HOME].
-    #[arg(long, value_name = "FOLDER", env = "PROFILER_CACHE")]
-    pub cache: Option<PathBuf>,
+    #[command(flatten)]
+    pub tables: UnwindArgs,
     /// Ask these servers for debug files that are not here: build ids of what runs here are sent to them. Without a value, those of
     /// DEBUGINFOD_URLS.
     #[arg(long, value_name = "URLS", num_args = 0..=1, require_equals = true, default_missing_value = "", env = "PROFILER_DEBUGINFOD")]
@@ -110,6 +106,17 @@ pub struct SamplingArgs {
     /// Length of a window: what a kill -9 or a power cut can lose.
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = window, hide = true)]
     pub window: Duration,
+}
+
+/// Memory and disk of the unwind tables.
+#[derive(Clone, Debug, clap::Args)]
+pub struct UnwindArgs {
+    /// Most kernel memory for unwind tables; the files used longest ago go first.
+    #[arg(long, value_name = "SIZE", default_value = "256MiB", env = "PROFILER_UNWIND_MEMORY")]
+    pub unwind_memory: ByteSize,
+    /// Where unwind tables and names are kept for the next start [default: /var/cache/profiler as root, else below $XDG_CACHE_HOME].
+    #[arg(long, value_name = "FOLDER", env = "PROFILER_CACHE")]
+    pub cache: Option<PathBuf>,
 }
 
 /// How to name.
@@ -420,6 +427,8 @@ pub enum DbCommand {
 /// `doctor`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct DoctorArgs {
+    #[command(flatten)]
+    pub unwind: UnwindArgs,
     /// As JSON.
     #[arg(long)]
     pub json: bool,

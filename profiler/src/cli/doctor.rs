@@ -1,19 +1,20 @@
 //! `profiler doctor`: what this host offers for profiling, what is missing, and the command that fixes it.
 
-use std::fs;
+use std::fs::{self, Metadata};
 use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use bytesize::ByteSize;
 use profiler_ebpf::tables::UnwindMode;
 use rustix::fs::Access;
 use rustix::process::{Resource, getrlimit};
 use serde::Serialize;
 
-use super::args::DoctorArgs;
+use super::args::{DoctorArgs, UnwindArgs};
 use super::export::write_stdout;
-use super::host::default_database;
+use super::host::{cache, default_database};
 use crate::profile::SampleEvent;
 use crate::sampler::{
     DEFAULT_HZ, Frequency, Sampler, SamplerError, SamplerOptions, Target, WalkLoop, check_pid_namespace, choose_event,
@@ -63,7 +64,7 @@ impl Check {
 /// # Errors
 /// Standard output is closed.
 pub fn doctor(args: &DoctorArgs) -> anyhow::Result<ExitCode> {
-    let checks = checks();
+    let checks = checks(&args.unwind);
     write_stdout(|out| {
         if args.json {
             serde_json::to_writer_pretty(&mut *out, &checks)?;
@@ -95,7 +96,7 @@ fn print(check: &Check, out: &mut impl Write) -> io::Result<()> {
     }
 }
 
-fn checks() -> Vec<Check> {
+fn checks(unwind: &UnwindArgs) -> Vec<Check> {
     let status = read("/proc/self/status");
     vec![
         kernel(&read("/proc/sys/kernel/osrelease")),
@@ -111,6 +112,7 @@ fn checks() -> Vec<Check> {
         kernel_symbols(&read("/proc/sys/kernel/kptr_restrict")),
         cgroup2(&read("/proc/self/mountinfo")),
         programs(),
+        unwind_tables(unwind.unwind_memory, &cache(unwind)),
         sandbox(SelfTest::run(&WorkerCommand::default())),
         database(&default_database()),
     ]
@@ -319,6 +321,16 @@ fn programs() -> Check {
     }
 }
 
+/// What the unwind tables may take, and what of them is there for the next start.
+fn unwind_tables(limit: ByteSize, folder: &Path) -> Check {
+    let files = fs::read_dir(folder).into_iter().flatten().filter_map(|entry| entry.ok()?.metadata().ok());
+    let (files, bytes) =
+        files.filter(Metadata::is_file).fold((0, 0), |(files, bytes), file| (files + 1, bytes + file.len()));
+    let kept = format!("{} of {files} files are kept in {}", ByteSize(bytes).display().iec(), folder.display());
+    let limit = limit.display().iec();
+    Check::ok("unwind tables", format!("up to {limit} of kernel memory (--unwind-memory); {kept}"))
+}
+
 /// Another proof: a child that parses foreign files tries to do what it must not.
 fn sandbox(found: io::Result<SelfTest>) -> Check {
     const NAME: &str = "symbolizer sandbox";
@@ -370,6 +382,7 @@ fn database(path: &Path) -> Check {
 
 #[cfg(test)]
 mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
     use super::*;
 
     /// Below 5.15 the walk cannot run; the line says so and what to do.
@@ -382,6 +395,21 @@ mod tests {
             assert_eq!(check.verdict, Verdict::Fail, "{release}");
             assert!(check.fix.is_some_and(|fix| fix.contains("5.15")));
         }
+    }
+
+    /// The limit, and what lies in the folder itself.
+    #[test]
+    fn kept_unwind_tables_are_counted() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join("names")).unwrap();
+        fs::write(folder.path().join("a.rows"), [0; 1536]).unwrap();
+        let told = |folder: &Path| unwind_tables(ByteSize::mib(256), folder).finding;
+        let finding = told(folder.path());
+        assert!(
+            finding.starts_with("up to 256.0 MiB of kernel memory (--unwind-memory); 1.5 KiB of 1 files"),
+            "{finding}"
+        );
+        assert!(told(Path::new("/nowhere")).contains("0 B of 0 files"));
     }
 
     /// A place that cannot be written is told of before anything is recorded.

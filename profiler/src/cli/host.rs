@@ -6,7 +6,7 @@ use std::sync::Arc;
 use profiler_ebpf::tables::UnwindMode;
 use rustix::process::{Resource, Rlimit, geteuid, getrlimit, setrlimit};
 
-use super::args::{EventArg, NamingArgs, SamplingArgs, UnwindArg};
+use super::args::{EventArg, NamingArgs, SamplingArgs, UnwindArg, UnwindArgs};
 use super::exit::Usage;
 use crate::profile::SampleEvent;
 use crate::sampler::{Cgroup, Frequency, SamplerOptions, Target, choose_event};
@@ -20,7 +20,7 @@ pub fn default_database() -> PathBuf {
 
 /// Where unwind rows are kept for the next start: `/var/cache/profiler` for root, else the user's cache folder.
 #[must_use]
-pub fn cache(args: &SamplingArgs) -> PathBuf {
+pub fn cache(args: &UnwindArgs) -> PathBuf {
     args.cache.clone().unwrap_or_else(|| folder("/var/cache", "XDG_CACHE_HOME", ".cache").join("profiler"))
 }
 
@@ -32,7 +32,7 @@ pub fn debuginfod(args: &SamplingArgs) -> anyhow::Result<Option<Arc<Debuginfod>>
     let Some(servers) = &args.debuginfod else { return Ok(None) };
     let theirs = std::env::var("DEBUGINFOD_URLS").unwrap_or_default();
     let servers = if servers.trim().is_empty() { &theirs } else { servers };
-    Ok(Some(Debuginfod::start(servers, &cache(args).join("debuginfod"))?))
+    Ok(Some(Debuginfod::start(servers, &cache(&args.tables).join("debuginfod"))?))
 }
 
 /// Root's folder, or the user's: by the variable (XDG Base Directory Specification), or below their home.

@@ -81,8 +81,8 @@ pub fn record(args: RecordArgs) -> anyhow::Result<ExitCode> {
         window: args.sampling.window,
         database: place.database.clone(),
         retention: None,
-        unwind_memory: args.sampling.unwind_memory.as_u64(),
-        cache: Some(host::cache(&args.sampling)),
+        unwind_memory: args.sampling.tables.unwind_memory.as_u64(),
+        cache: Some(host::cache(&args.sampling.tables)),
         naming: args.sampling.naming.clone(),
         debuginfod,
     })

@@ -30,8 +30,8 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
         window: args.sampling.window,
         database: database.clone(),
         retention,
-        unwind_memory: args.sampling.unwind_memory.as_u64(),
-        cache: Some(host::cache(&args.sampling)),
+        unwind_memory: args.sampling.tables.unwind_memory.as_u64(),
+        cache: Some(host::cache(&args.sampling.tables)),
         naming: args.sampling.naming.clone(),
         debuginfod: debuginfod.clone(),
     })
