@@ -165,6 +165,21 @@ fn a_plt_entry_counts_what_it_has_pushed() {
     }
 }
 
+/// `add rsp, 8; ret` behind the call in code made at run time: one word is taken down, then comes the return address.
+#[test]
+fn a_trampolines_code_says_where_its_caller_is() {
+    const ADD_8_AND_RETURN: u64 = 0xc3_08c4_8348;
+    let through = |code: u64| {
+        // The fifth word is the code that the first one returns to.
+        let stack = [at(4), 1, row(0), 0, code];
+        let drawing = Drawing::new(&[end(), cfa(RSP, 8)], &stack).with(at(4) - 8, at(5), Mapping::JIT);
+        drawing.walk(in_row(1))
+    };
+    let frames = vec![row(1), at(4) - 1, row(0) - 1];
+    assert_eq!(seen(&through(ADD_8_AND_RETURN)), (frames, StackEnd::Complete));
+    assert_eq!(seen(&through(ADD_8_AND_RETURN + 1)).1, StackEnd::JitFramePointerLost);
+}
+
 /// gcc realigns the stack and keeps where it was in a word below rbp: the CFA is read from there.
 #[test]
 fn a_realigned_stack_is_found_through_memory() {

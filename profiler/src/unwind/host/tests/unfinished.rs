@@ -60,6 +60,20 @@ fn a_sample_of_an_unknown_process_is_walked_from_its_leaf() {
     }
 }
 
+/// The stack that came along has an end, and other stacks (a signal's handler returns to one) did not come: the one is lost, the
+/// other was too early.
+#[test]
+fn a_stack_that_did_not_come_along_was_too_early() {
+    let at_register = || Drawing::new(&[cfa(10, 8)], &[7, 8]);
+    let with = |general| {
+        let mut registers = in_row(0);
+        registers.general[10] = general;
+        finished(at_register(), registers, not_loaded).end
+    };
+    assert_eq!(with(at(2)), StackEnd::StackUnreadable, "the word behind the last one");
+    assert_eq!(with(STACK + 2 * MEMORY_PAGE), StackEnd::RowsNotLoaded);
+}
+
 /// A caller that is in no mapping now is none: what led there was wrong.
 #[test]
 fn a_caller_that_is_still_unmapped_is_lost() {
