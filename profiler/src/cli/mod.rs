@@ -13,6 +13,7 @@ mod names;
 mod notice;
 mod open_range;
 mod owner;
+mod pace;
 mod record;
 mod recorder;
 mod run;

@@ -19,6 +19,7 @@ use profiler_ebpf::Counters;
 use super::args::NamingArgs;
 use super::host;
 use super::notice::{self, set_aside_notice};
+use super::pace::{POLL, POLL_IN_HASTE, Pace};
 use super::unwinding::{self, Ready, Unwinding, Worker};
 use super::window_queue::WindowQueue;
 use super::writer::{self, Retention};
@@ -35,10 +36,6 @@ use crate::symbolizer::Debuginfod;
 use crate::sys::clock::{boot_now, wall_now};
 use crate::unwind::{Loader, Unwinder};
 
-/// Time between two passes over the rings: a person does not notice it, and nobody is woken for a single sample.
-const POLL: Duration = Duration::from_millis(100);
-/// The same after a process without unwind tables was met, as soon as its sample has settled, and while rows are on their way.
-const POLL_WHEN_WOKEN: Duration = Duration::from_millis(25);
 /// Never more often than this, however many processes are new.
 const LEAST_POLL: Duration = Duration::from_millis(20);
 /// A sample is in the ring buffer this long after its time stamp, unless the CPU itself was held up.
@@ -256,7 +253,7 @@ impl Sampling {
 
     fn run(mut self, stop: &AtomicBool, queue: &WindowQueue) -> anyhow::Result<()> {
         let mut nap = Nap::begin();
-        let mut woken = false;
+        let (mut woken, mut pace) = (false, Pace::new(Instant::now()));
         for poll in 0_u64.. {
             if stop.load(Ordering::Relaxed) {
                 return self.finish(queue);
@@ -286,8 +283,15 @@ impl Sampling {
             nap = Nap::begin();
             // Who was met is given tables when its samples have settled, not a whole poll later; and so are rows that come.
             let hurry = woken || self.unwinding.as_ref().is_some_and(Unwinding::is_loading);
-            let most = if hurry { POLL_WHEN_WOKEN } else { POLL };
-            woken = self.sampler.wait(LEAST_POLL, most);
+            let begin = Instant::now();
+            woken = if pace.may_hurry(begin) {
+                self.sampler.wait(LEAST_POLL, if hurry { POLL_IN_HASTE } else { POLL })
+            } else {
+                // Who is met meanwhile is told of all the same, by the next wait.
+                thread::sleep(POLL);
+                false
+            };
+            pace.slept(begin.elapsed());
         }
         Ok(())
     }
