@@ -17,6 +17,8 @@ use rustix::fs::{Timespec, Timestamps, UTIME_NOW, UTIME_OMIT};
 const UNFINISHED: &str = ".new-";
 /// Most files looked at when room is made.
 const MAX_FILES: usize = 100_000;
+/// Files written between two looks at the folder, when it seems to have room: another profiler may write to it too.
+const WRITES_PER_LOOK: u64 = 256;
 
 /// Numbers for unfinished files of this process: several caches may share a folder.
 static WRITTEN: AtomicU64 = AtomicU64::new(0);
@@ -27,6 +29,8 @@ pub struct CacheFolder {
     folder: PathBuf,
     suffix: &'static str,
     max_bytes: u64,
+    /// Bytes of all files at the last look, and what has been written since.
+    bytes: AtomicU64,
 }
 
 impl CacheFolder {
@@ -50,7 +54,7 @@ impl CacheFolder {
                 let _ = fs::remove_file(entry.path());
             }
         }
-        let cache = Self { folder: folder.to_owned(), suffix, max_bytes };
+        let cache = Self { folder: folder.to_owned(), suffix, max_bytes, bytes: AtomicU64::new(0) };
         cache.make_room()?;
         Ok(cache)
     }
@@ -84,7 +88,13 @@ impl CacheFolder {
             let _ = fs::remove_file(&unfinished);
         }
         done?;
-        self.make_room()
+        // Asking after thousands of files costs more than writing one.
+        let len = content.len() as u64;
+        if self.bytes.fetch_add(len, Ordering::Relaxed) + len > self.max_bytes || number.is_multiple_of(WRITES_PER_LOOK)
+        {
+            self.make_room()?;
+        }
+        Ok(())
     }
 
     /// Where a file lies.
@@ -115,6 +125,7 @@ impl CacheFolder {
             })?;
             bytes -= len;
         }
+        self.bytes.store(bytes, Ordering::Relaxed);
         Ok(())
     }
 }
