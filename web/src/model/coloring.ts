@@ -20,7 +20,7 @@ export interface LegendEntry {
   ink: number;
   /** Search that matches its frames; null when there is none (what is left over). */
   search: string | null;
-  /** Samples that ended in its frames. */
+  /** Samples that ended in its frames; of the notes, where none ends, what stands below them. */
   self: number;
 }
 
@@ -35,7 +35,7 @@ export function colorFrames(tree: CallTree, mode: ColorMode): Coloring {
   const self = new Float64Array(name.length);
   const used = new Uint8Array(name.length);
   for (let i = 0; i < tree.size; i++) {
-    self[tree.frame[i]] += tree.self[i];
+    self[tree.frame[i]] += kind[tree.frame[i]] === FrameKind.Note ? tree.total[i] : tree.self[i];
     used[tree.frame[i]] = 1;
   }
   const shades = Uint8Array.from(name, (n) => textHash(strings[n]) % SHADES);

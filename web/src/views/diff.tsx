@@ -11,6 +11,7 @@ import { theme } from "../state/theme";
 import type { Baseline } from "../state/view";
 import { FlamePane } from "./flame-pane";
 import { DiffLegend } from "./legend-bar";
+import { Menu } from "./menu";
 
 export function Diff() {
   const compared = diff.value;
@@ -111,10 +112,9 @@ function BaselineForm({ set }: { set: (change: Partial<Baseline>) => void }) {
   const { from, to, filter } = baselineScope.value;
   const local = (instant: string | number) => toLocalInput(typeof instant === "number" ? instant : Date.now());
   return (
-    <details class="menu">
-      <summary class="button small">choose …</summary>
+    <Menu label="Choose the earlier span" faceClass="button small" face="choose …">
       <form
-        class="menu-panel absolute-range"
+        class="absolute-range"
         onSubmit={(event) => {
           event.preventDefault();
           const form = new FormData(event.currentTarget);
@@ -150,7 +150,7 @@ function BaselineForm({ set }: { set: (change: Partial<Baseline>) => void }) {
           Compare
         </button>
       </form>
-    </details>
+    </Menu>
   );
 }
 

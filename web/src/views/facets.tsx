@@ -34,7 +34,7 @@ export function Facets() {
         const chosen = chosenValues(view.value.filter, label);
         const active = chosen.included.length + chosen.excluded.length;
         return (
-          <section class="facet" key={label} data-label={label}>
+          <section class={open ? "facet open" : "facet"} key={label} data-label={label}>
             <h2>
               <button
                 type="button"

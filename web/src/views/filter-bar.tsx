@@ -114,7 +114,7 @@ export function FilterBar() {
           aria-activedescendant={pointed.value >= 0 ? `offer-${pointed.value}` : undefined}
           aria-invalid={problem !== null}
           aria-describedby={problem === null ? undefined : "filter-problem"}
-          placeholder={'Filter, such as {comm="postgres", container=~"web-.*"}'}
+          placeholder={'Filter, such as {comm="postgres"}'}
           spellcheck={false}
           autocomplete="off"
           autocapitalize="off"

@@ -61,7 +61,7 @@ export function LegendBar() {
               type="button"
               aria-pressed={entry.search !== null && entry.search === search}
               disabled={entry.search === null}
-              title={`${formatShare(entry.self, all)} of the samples ended in ${entry.label}. Click to highlight, Alt+click to hide`}
+              title={`${formatShare(entry.self, all)} of the samples ${entry.label === "cut short" ? "have a stack that is" : "ended in"} ${entry.label}. Click to highlight, Alt+click to hide`}
               onClick={(event) => {
                 const rule = entry.search;
                 if (rule === null) return;

@@ -206,14 +206,13 @@ export class TimelineChart {
   /** Stripes where nothing was recorded. */
   private drawGaps(u: uPlot, color: string): void {
     if (this.data === null) return;
-    const { knownUntil } = this.data;
     const { from_ms, step_ms, buckets } = this.data.timeline;
     const { ctx, bbox } = u;
     ctx.save();
     ctx.beginPath();
     let any = false;
     for (let i = 0; i < buckets.busy_cores.length; ) {
-      if (buckets.busy_cores[i] !== null || from_ms + i * step_ms >= knownUntil) {
+      if (!isGap(this.data, i)) {
         i++;
         continue;
       }
@@ -362,16 +361,41 @@ export class TimelineChart {
 
 const steps: uPlot.Series.PathBuilder = uPlot.paths.stepped?.({ align: 1 }) ?? (() => null);
 
-/** Bucket starts, and the end of the last bucket so that it is as wide as the others; then the series in their order. */
+/**
+ * Each bucket's start and its end, a millisecond early, so that every bucket is as wide as the others, the last before a gap
+ * too; then the series in their order.
+ */
 function columnsOf({ timeline: { from_ms, step_ms, buckets }, edges }: ChartData): uPlot.AlignedData {
-  const count = buckets.samples.length;
-  const times = Array.from({ length: count + 1 }, (_, i) => from_ms + i * step_ms);
-  const closed = (column: (number | null)[]) => [...column, column[count - 1] ?? null];
+  const times = buckets.samples.flatMap((_, i) => [from_ms + i * step_ms, from_ms + (i + 1) * step_ms - 1]);
+  const closed = (column: (number | null)[]) => column.flatMap((value) => [value, value]);
   const cut = buckets.busy_cores.map((cores, i) =>
     cores === null || buckets.samples[i] === 0 ? cores : (cores * buckets.incomplete[i]) / buckets.samples[i],
   );
   const stacked = edges === null ? [buckets.busy_cores] : [...edges].reverse();
   return [times, closed(buckets.utilisation), ...stacked.map(closed), closed(cut)];
+}
+
+/** Whether bucket `i` was not recorded, and not only is not there yet. */
+function isGap({ timeline: { from_ms, step_ms, buckets }, knownUntil }: ChartData, i: number): boolean {
+  return buckets.busy_cores[i] === null && from_ms + i * step_ms < knownUntil;
+}
+
+/** Which marks there are to explain. */
+export interface ChartMarks {
+  cut: boolean;
+  lost: boolean;
+  gap: boolean;
+  began: boolean;
+}
+
+export function marksOf(data: ChartData): ChartMarks {
+  const { incomplete, lost, busy_cores } = data.timeline.buckets;
+  return {
+    cut: incomplete.some((n) => n > 0),
+    lost: lost.some((n) => n > 0),
+    gap: busy_cores.some((_, i) => isGap(data, i)),
+    began: beginnings(data).length > 0,
+  };
 }
 
 /** When recording began, and each first bucket after a gap. */

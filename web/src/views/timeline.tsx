@@ -1,6 +1,6 @@
 /** The timeline: what was busy when, read out under the pointer, and the brush that says what the graph below is about. */
 
-import { effect, useSignal } from "@preact/signals";
+import { computed, effect, useSignal } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
 import type { Timeline as Answer } from "../api/contract";
 import { brushAfter } from "../model/brush-keys";
@@ -21,7 +21,7 @@ import { announcement, navigate, questions, status, timeline, view } from "../st
 import { isDark } from "../state/theme";
 import { LABEL_NAMES } from "./facets";
 import { CloseIcon, ZoomInIcon, ZoomOutIcon } from "./icons";
-import { type ChartColors, TimelineChart } from "./timeline-chart";
+import { type ChartColors, type ChartData, marksOf, TimelineChart } from "./timeline-chart";
 
 const LIGHT: ChartColors = {
   busy: "#2f6fd0",
@@ -54,6 +54,21 @@ function bandColors(theme: FlameTheme): string[] {
   return [...fills, theme.inks[categoryInk(CATEGORIES)].fill];
 }
 
+const chartData = computed<ChartData | null>(() => {
+  const answer = timeline.value;
+  if (answer === null) return null;
+  const { recording, database } = status.value ?? { recording: null, database: null };
+  const stacked = bands.value;
+  return {
+    timeline: answer,
+    coresMax: coresMax(answer),
+    knownUntil: recording === null ? Number.POSITIVE_INFINITY : (database?.newest_ms ?? 0),
+    edges: stacked === null ? null : edgesOf(stacked),
+    leftOver: stacked?.at(-1)?.value === null,
+    began: recording?.since_ms ?? null,
+  };
+});
+
 export function Timeline() {
   const host = useRef<HTMLDivElement>(null);
   const bucket = useSignal(-1);
@@ -68,22 +83,7 @@ export function Timeline() {
     });
     const stopDrawing = effect(() => {
       const colors = isDark.value ? DARK : LIGHT;
-      const answer = timeline.value;
-      if (answer === null) return;
-      const { recording, database } = status.value ?? { recording: null, database: null };
-      const knownUntil = recording === null ? Number.POSITIVE_INFINITY : (database?.newest_ms ?? 0);
-      const stacked = bands.value;
-      chart.update(
-        {
-          timeline: answer,
-          coresMax: coresMax(answer),
-          knownUntil,
-          edges: stacked === null ? null : edgesOf(stacked),
-          leftOver: stacked?.at(-1)?.value === null,
-          began: recording?.since_ms ?? null,
-        },
-        colors,
-      );
+      if (chartData.value !== null) chart.update(chartData.value, colors);
     });
     const stopBrush = effect(() => chart.showBrush(view.value.brush));
     const watcher = new ResizeObserver(() => chart.resize());
@@ -162,9 +162,12 @@ function zoomOut(): void {
   navigate({ from: Math.round(start - half), to: end + half >= now ? "now" : Math.round(end + half) });
 }
 
+/** Explains what there is to see: a mark that the range does not have is left out. */
 function Key() {
   const colors = isDark.value ? DARK : LIGHT;
   const stacked = bands.value;
+  const data = chartData.value;
+  const marks = data === null ? null : marksOf(data);
   return (
     <p class="key">
       {stacked === null ? (
@@ -180,21 +183,29 @@ function Key() {
           </span>
         ))
       )}
-      <span>
-        <i class="swatch cut" /> cut short
-      </span>
-      <span>
+      <span title="Of all processors of the host, in per cent on the right">
         <i class="swatch line" /> host
       </span>
-      <span>
-        <i class="swatch lost" /> lost
-      </span>
-      <span>
-        <i class="swatch gap" /> not recorded
-      </span>
-      <span>
-        <i class="swatch began" /> began
-      </span>
+      {marks?.cut && (
+        <span title="Samples whose stack is not whole: the quality tab says why">
+          <i class="swatch cut" /> cut short
+        </span>
+      )}
+      {marks?.lost && (
+        <span title="Samples were lost: the quality tab says why">
+          <i class="swatch lost" /> lost
+        </span>
+      )}
+      {marks?.gap && (
+        <span>
+          <i class="swatch gap" /> not recorded
+        </span>
+      )}
+      {marks?.began && (
+        <span title="Recording began, or went on after a gap">
+          <i class="swatch began" /> began
+        </span>
+      )}
     </p>
   );
 }
