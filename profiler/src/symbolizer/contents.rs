@@ -193,7 +193,8 @@ fn facts(contents: &Contents, cache: &ReadCache<Bounded<'_>>) -> Facts {
         dynsym: has_kind(elf::SHT_DYNSYM),
         debug_data: has(".gnu_debugdata"),
         split: has(".debug_addr"),
-        go: has(".gopclntab") || has(".data.rel.ro.gopclntab"),
+        // Linkers other than Go's put the table among other data.
+        go: [".gopclntab", ".data.rel.ro.gopclntab", ".go.buildinfo", ".note.go.buildid"].into_iter().any(has),
         link: link.map(|(name, _)| name),
         link_checksum: checksum,
         shared: text(".gnu_debugaltlink").filter(|(path, id)| !path.is_empty() && (8..=20).contains(&id.len())),

@@ -128,12 +128,15 @@ fn copy(sources: &Sources<'_>, (file, copy): Pair<'_>, contents: &Contents) -> O
 
 /// From Go's own table, which programs stripped of all else still have.
 fn go_names(file: &File, addresses: &[u64]) -> Option<Vec<Symbolized>> {
-    let name = |function: Option<GoFunction>| match function {
-        Some(GoFunction { name, file, line }) => {
-            let source = file.map(|file| SourceLine { file, line });
-            Symbolized::Named(vec![Symbol { name, source, ..Symbol::default() }])
-        }
-        None => Symbolized::Unknown(UnknownReason::NotFound),
+    let symbol = |GoFunction { name, file, line }: GoFunction| {
+        let source = file.map(|file| SourceLine { file, line });
+        Symbol { name, source, inlined: true, ..Symbol::default() }
+    };
+    let name = |functions: Vec<GoFunction>| {
+        let mut symbols: Vec<Symbol> = functions.into_iter().map(symbol).collect();
+        let Some(last) = symbols.last_mut() else { return Symbolized::Unknown(UnknownReason::NotFound) };
+        last.inlined = false;
+        Symbolized::Named(symbols)
     };
     Some(go_functions(file, addresses)?.into_iter().map(name).collect())
 }
@@ -212,6 +215,8 @@ fn source_line(info: &CodeInfo<'_>) -> SourceLine {
 #[cfg(test)]
 mod tests {
     #![expect(clippy::unwrap_used, reason = "tests")]
+
+    mod go;
 
     use std::path::PathBuf;
     use std::process::Command;
@@ -514,34 +519,6 @@ int main(void) {
              objcopy --add-section .gnu_debugdata=mini.xz program");
         let name = Symbol { name: "outer".to_owned(), raw: None, source: None, inlined: false };
         assert_eq!(program.names(start), Symbolized::Named(vec![name]));
-    }
-
-    /// A Go program stripped of its symbols and debug information keeps the names, files and lines of its functions: at a function's
-    /// first instruction they are what the debug information said.
-    #[test]
-    fn a_stripped_go_program_keeps_its_names() {
-        let dir = tempfile::tempdir().unwrap();
-        let source = "package main\n\n//go:noinline\nfunc hot(n int) int {\n\tif n < 2 {\n\t\treturn n\n\t}\n\treturn hot(n-1) + hot(n-2)\n}\n\nfunc main() {\n\tprintln(hot(5))\n}\n";
-        std::fs::write(dir.path().join("app.go"), source).unwrap();
-        let build = "GOCACHE=$PWD/cache GO111MODULE=off go build -o program app.go";
-        run(Command::new("sh").current_dir(&dir).args(["-ec", build]));
-        let program = Program { path: dir.path().join("program"), dir };
-        let table = run(Command::new("nm").arg("-S").arg(&program.path));
-        let starts = |line: &str| {
-            let name = line.split(' ').nth(3).filter(|name| name.starts_with("main.") || name.starts_with("strconv."));
-            name.and_then(|_| u64::from_str_radix(line.split(' ').next()?, 16).ok())
-        };
-        let starts: Vec<u64> =
-            table.lines().filter(|line| line.contains(" T ") || line.contains(" t ")).filter_map(starts).collect();
-        assert!(starts.len() > 1, "{table}");
-        let names = || starts.iter().map(|start| describe(&program.names(*start)).pop().unwrap()).collect::<Vec<_>>();
-        let expected = names();
-        program.sh("strip program");
-        assert_eq!(names(), expected);
-        assert!(
-            expected.iter().any(|(name, place)| name == "main.hot" && place.ends_with("/app.go:4")),
-            "{expected:?}"
-        );
     }
 
     /// Random damage to a file with debug information never panics out of here. (What aborts is the child's business.)

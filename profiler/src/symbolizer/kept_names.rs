@@ -30,7 +30,7 @@ const MAX_FILE: u64 = 16 << 20;
 /// "prfn".
 const MAGIC: [u8; 4] = *b"prfn";
 /// Another number for whatever names otherwise, or is laid out otherwise.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 /// What is written down at the latest.
 const MAX_NEW: usize = 16 << 10;
 

@@ -12,17 +12,20 @@ use profiler_ebpf::tables::{Cfa, RULE_END, RULE_NONE, RULE_UNSUPPORTED, Rule, Sa
 
 use super::CompileError;
 use super::elf::{Elf, Machine, Section, u32_at, u64_at};
+use super::go_module::{self, Module};
 use super::rows::{Rows, RuleTable};
 use super::stats::{Cause, Stats};
 
 /// Most bytes of the table: Kubernetes' largest has 25 MiB.
-const MAX_TABLE: u64 = 128 << 20;
+pub(super) const MAX_TABLE: u64 = 128 << 20;
 /// Most steps of one function; the runtime's `init` functions have thousands.
 pub(super) const MAX_STEPS: usize = 100_000;
 
 /// Where things are in the table.
 #[derive(Clone, Copy)]
 pub(super) struct Layout {
+    /// Go's minor version, of those that laid the table out anew.
+    pub(super) version: u32,
     pub(super) functions: usize,
     /// Address of the first function; entries count from there, or are addresses themselves (Go 1.16 and 1.17).
     pub(super) text: Option<u64>,
@@ -159,20 +162,22 @@ pub(super) fn layout(elf: &Elf<'_>, address: u64, bytes: &[u8]) -> Result<Option
     // Since 1.18 the address of the code comes between the two counts and the offsets.
     let offsets = if version >= 18 { 32 } else { 24 };
     let field = |at: usize| usize::try_from(u64_at(bytes, at)).unwrap_or(usize::MAX).min(bytes.len());
+    let (names, units) = (field(offsets), field(offsets + 8));
     Ok(Some(Layout {
+        version,
         functions: field(8),
-        text: if version >= 18 { Some(text(elf, address, u64_at(bytes, 24))?) } else { None },
-        names: field(offsets),
-        units: field(offsets + 8),
+        text: if version >= 18 { Some(text(elf, address, u64_at(bytes, 24), names, units)?) } else { None },
+        names,
+        units,
         files: field(offsets + 16),
         steps: field(offsets + 24),
         table: field(offsets + 32),
     }))
 }
 
-/// Where Go's code begins. The header says it, but in position-independent files a relocation does, and newer versions of Go left
-/// the field empty: then the code is the section's.
-fn text(elf: &Elf<'_>, table: u64, said: u64) -> Result<u64, CompileError> {
+/// Where Go's code begins. The header says it, but in position-independent files a relocation does, and newer versions of Go leave the
+/// field empty: then the module's description says it. The section begins with other code where another linker than Go's made it.
+fn text(elf: &Elf<'_>, table: u64, said: u64, names: usize, units: usize) -> Result<u64, CompileError> {
     if said != 0 {
         return Ok(said);
     }
@@ -183,7 +188,9 @@ fn text(elf: &Elf<'_>, table: u64, said: u64) -> Result<u64, CompileError> {
             return Ok(u64_at(entry, 16));
         }
     }
-    Ok(elf.section(".text").map_or(0, |text: &Section| text.address))
+    let module = Module::find(elf, table, names, units).and_then(|module| module.word(go_module::TEXT));
+    let section = || elf.section(".text").map_or(0, |text: &Section| text.address);
+    Ok(module.filter(|text| *text != 0).unwrap_or_else(section))
 }
 
 struct Table<'a> {

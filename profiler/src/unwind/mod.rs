@@ -15,6 +15,8 @@ mod compile;
 mod dwarf;
 mod elf;
 mod go;
+mod go_inlined;
+mod go_module;
 mod go_names;
 pub mod host;
 mod image;

@@ -117,3 +117,18 @@ fn relocations_say_where_the_code_is() {
     ];
     check(&compile(&file_of(&elf(X86_64, &[], &sections))).unwrap(), Machine::X86_64);
 }
+
+/// Newer versions of Go leave the header's field empty; where another linker put its own code first, the module's description says
+/// where Go's begins.
+#[test]
+fn the_module_says_where_the_code_is() {
+    let table = table(0xffff_fff1, 1, 0, &FUNCTIONS);
+    let mut module = vec![0_u8; 400];
+    let part = |at: usize| 0x50_0000 + u64_at(&table, at);
+    for (at, word) in [(0, 0x50_0000), (8, part(32)), (32, part(40)), (176, CODE)] {
+        module[8 + at..16 + at].copy_from_slice(&u64::to_le_bytes(word));
+    }
+    let sections =
+        [(".gopclntab", 0x50_0000, table), (".noptrdata", 0x60_0000, module), (".text", CODE - 4096, Vec::new())];
+    check(&compile(&file_of(&elf(X86_64, &[], &sections))).unwrap(), Machine::X86_64);
+}
