@@ -62,6 +62,10 @@ test-truth: setup-test ## the walk against gdb at 1,190 random stops of seven pr
 	cargo build --release --locked -p profiler --example truth
 	@scripts/as-root.sh scripts/truth.sh
 
+test-names-truth: build setup-test ## names against gdb at 1,000 random addresses of ten running Debian programs, inlined functions too (about 2 minutes, root; SEED=7 draws others)
+	cargo build --release --locked -p profiler --example names_truth
+	@scripts/as-root.sh scripts/names-truth.sh
+
 lint: setup setup-web web ## formatting, clippy, the web linter, the paths that ARCHITECTURE.md names
 	cargo fmt --all --check && cargo clippy --locked --workspace --all-targets -- -D warnings
 	cd web && npm run --silent lint

@@ -1,0 +1,117 @@
+//! Names against gdb: the same functions, at the same addresses? The comparing half of `scripts/names-truth.sh`.
+//!
+//! `names_truth PROFILER FOLDER` reads what `scripts/names-truth.py` wrote (a `PROGRAM.jsonl` each: file, offset, gdb's functions), asks
+//! PROFILER's child at the same places as the profiler asks, and compares, inlined functions and their order included. Prints a table
+//! and every difference. Fails when more than one address in a hundred differs.
+
+#![expect(clippy::unwrap_used, reason = "a measurement that cannot go on may stop")]
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use profiler::process::build_id_of;
+use profiler::profile::{Symbol, Symbolized};
+use profiler::symbolizer::{Mapped, NamesWorker, WorkerCommand};
+use serde::Deserialize;
+
+/// Share of addresses whose names must be the same.
+const GOAL: f64 = 0.99;
+/// Fewer are no comparison.
+const LEAST: usize = 10;
+
+/// What gdb said.
+#[derive(Deserialize)]
+struct Place {
+    path: String,
+    offset: u64,
+    /// The linker's name and the one that gdb shows, innermost inlined function first.
+    names: Vec<(String, String)>,
+}
+
+#[derive(Default)]
+struct Count {
+    addresses: usize,
+    inlined: usize,
+    same: usize,
+}
+
+fn main() -> ExitCode {
+    let args: Vec<PathBuf> = std::env::args_os().skip(1).map(PathBuf::from).collect();
+    let [program, folder] = &args[..] else { panic!("names_truth PROFILER FOLDER") };
+    // The child is started in another folder.
+    let program = program.canonicalize().unwrap();
+    let mut worker = NamesWorker::new(WorkerCommand { program, ..WorkerCommand::default() });
+    let mut all = Count::default();
+    println!("{:<14} {:>9} {:>9} {:>9}", "program", "addresses", "inlined", "the same");
+    for path in recordings(folder) {
+        let count = compare(&mut worker, &path);
+        let name = path.file_stem().unwrap().to_string_lossy().into_owned();
+        println!("{name:<14} {:>9} {:>9} {:>9}", count.addresses, count.inlined, count.same);
+        all.addresses += count.addresses;
+        all.inlined += count.inlined;
+        all.same += count.same;
+    }
+    let share = all.same as f64 / all.addresses as f64;
+    println!("{:<14} {:>9} {:>9} {:>9}  {:.2} %", "all", all.addresses, all.inlined, all.same, share * 100.0);
+    ExitCode::from(u8::from(all.addresses < LEAST || share < GOAL))
+}
+
+fn recordings(folder: &Path) -> Vec<PathBuf> {
+    let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let mut files: Vec<PathBuf> = files.filter(|path| path.extension().is_some_and(|end| end == "jsonl")).collect();
+    files.sort();
+    files
+}
+
+fn compare(worker: &mut NamesWorker, recording: &Path) -> Count {
+    let mut files: BTreeMap<String, Vec<Place>> = BTreeMap::new();
+    for line in std::fs::read_to_string(recording).unwrap().lines() {
+        let place: Place = serde_json::from_str(line).unwrap();
+        files.entry(place.path.clone()).or_default().push(place);
+    }
+    let mut count = Count::default();
+    for (path, places) in files {
+        let file = File::open(&path).unwrap();
+        let mapped = Mapped { file: &file, path: &path, build_id: build_id_of(&file), root: None, debug: None };
+        let offsets: Vec<u64> = places.iter().map(|place| place.offset).collect();
+        let found = worker.of_file(&mapped, &offsets, None).unwrap();
+        for (place, found) in places.iter().zip(found) {
+            count.addresses += 1;
+            count.inlined += usize::from(place.names.len() > 1);
+            if is_same(&place.names, &found) {
+                count.same += 1;
+            } else {
+                let gdb: Vec<&str> = place.names.iter().map(|(_, shown)| shown.as_str()).collect();
+                println!("  {path}+{:#x}: gdb {gdb:?}, we {}", place.offset, describe(&found));
+            }
+        }
+    }
+    count
+}
+
+/// The same functions in the same order, by the linker's name or by the one that is shown.
+fn is_same(gdb: &[(String, String)], found: &Symbolized) -> bool {
+    let Symbolized::Named(symbols) = found else { return false };
+    let same = |(linker, shown): &(String, String), symbol: &Symbol| {
+        symbol.raw.as_ref() == Some(linker) || bare(&symbol.name) == bare(shown)
+    };
+    gdb.len() == symbols.len() && gdb.iter().zip(symbols).all(|(gdb, symbol)| same(gdb, symbol))
+}
+
+fn describe(found: &Symbolized) -> String {
+    match found {
+        Symbolized::Named(symbols) => {
+            format!("{:?}", symbols.iter().map(|symbol| symbol.name.as_str()).collect::<Vec<_>>())
+        }
+        Symbolized::Unknown(reason) => reason.describe().to_owned(),
+    }
+}
+
+/// A name without what demanglers write differently (parameters, template arguments, versions), and without the part of the function
+/// that the compiler split off, which gdb leaves out.
+fn bare(name: &str) -> &str {
+    let name = name.split(['(', '<', '@']).next().unwrap_or(name);
+    [".part.", ".constprop.", ".isra.", ".cold"].iter().fold(name, |name, part| name.split(part).next().unwrap_or(name))
+}
