@@ -13,6 +13,7 @@ pub fn tree(text: &str) -> CallTree {
         let (kind, name) = match name.split_once(':') {
             Some(("k", name)) => (FrameKind::Kernel, name),
             Some(("i", name)) => (FrameKind::Inlined, name),
+            Some(("j", name)) => (FrameKind::Jit, name),
             Some(("u", name)) => (FrameKind::Unknown, name),
             Some(("n", name)) => (FrameKind::Note, name),
             Some(("r", name)) => (FrameKind::Remainder, name),

@@ -15,7 +15,7 @@ pub enum Marks {
     /// Names alone.
     #[default]
     None,
-    /// `_[k]` after kernel frames and `_[i]` after inlined ones: flame graph tools colour by them and hide them.
+    /// `_[k]` after kernel frames, `_[i]` after inlined and `_[j]` after JIT-compiled ones: flame graph tools colour by them and hide them.
     KernelAndInlined,
 }
 
@@ -105,6 +105,7 @@ fn mark(frame: &Frame, marks: Marks) -> &'static str {
     match (marks, frame.kind) {
         (Marks::KernelAndInlined, FrameKind::Kernel) => "_[k]",
         (Marks::KernelAndInlined, FrameKind::Inlined) => "_[i]",
+        (Marks::KernelAndInlined, FrameKind::Jit) => "_[j]",
         _ => "",
     }
 }
@@ -197,11 +198,13 @@ bash 1",
 sh 0
   main 1
     i:inl 2
+  j:eval 4
   k:vfs_read 3",
         );
         insta::assert_snapshot!(folded(&tree, Marks::KernelAndInlined), @r"
         sh;main 1
         sh;main;inl_[i] 2
+        sh;eval_[j] 4
         sh;vfs_read_[k] 3
         ");
     }

@@ -22,6 +22,8 @@ pub enum FrameKind {
     Note = 6,
     /// Stands for nodes too small to send.
     Remainder = 7,
+    /// A function that the program wrote while it ran, and told the name of.
+    Jit = 8,
 }
 
 /// Index into [`CallTree::frames`].

@@ -109,6 +109,7 @@ const fn kind(kind: FrameKind) -> &'static str {
     match kind {
         FrameKind::Kernel => "kernel",
         FrameKind::Inlined => "inlined",
+        FrameKind::Jit => "jit",
         FrameKind::Unknown => "unknown",
         FrameKind::Root | FrameKind::Process | FrameKind::User | FrameKind::Note | FrameKind::Remainder => "user",
     }

@@ -270,7 +270,7 @@ pub struct FlameGraph {
 pub struct FrameColumns {
     /// Name, in `strings`.
     pub name: Vec<u32>,
-    /// 0 root, 1 process, 2 user, 3 kernel, 4 inlined, 5 unknown, 6 note (why a stack is cut short), 7 remainder.
+    /// 0 root, 1 process, 2 user, 3 kernel, 4 inlined, 5 unknown, 6 note (why a stack is cut short), 7 remainder, 8 JIT.
     pub kind: Vec<u8>,
     /// Path of the binary, in `strings`, or -1.
     pub binary: Vec<i64>,

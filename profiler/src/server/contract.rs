@@ -98,6 +98,7 @@ postgres 0
     k:do_syscall_64 0
       k:vfs_read 25
     u:[libpq.so.5+0x1f2c] 9
+    j:JS:~serve 6
 sh 0
   n:[frame pointer lost] 0
     read_line 10

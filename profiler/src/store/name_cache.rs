@@ -143,6 +143,7 @@ impl NameCache {
                     let kind = match kind {
                         _ if row.get(7)? => FrameKind::Inlined,
                         BinaryKind::Kernel => FrameKind::Kernel,
+                        BinaryKind::Anonymous => FrameKind::Jit,
                         _ => FrameKind::User,
                     };
                     let raw: u32 = row.get(8)?;

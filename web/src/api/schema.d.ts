@@ -575,7 +575,7 @@ export interface components {
             binary: number[];
             /** @description Source file, in `strings`, or -1. */
             file: number[];
-            /** @description 0 root, 1 process, 2 user, 3 kernel, 4 inlined, 5 unknown, 6 note (why a stack is cut short), 7 remainder. */
+            /** @description 0 root, 1 process, 2 user, 3 kernel, 4 inlined, 5 unknown, 6 note (why a stack is cut short), 7 remainder, 8 JIT. */
             kind: number[];
             /** @description Source line, or 0. */
             line: number[];

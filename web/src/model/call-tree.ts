@@ -16,11 +16,12 @@ export const FrameKind = {
   Unknown: 5,
   Note: 6,
   Remainder: 7,
+  Jit: 8,
 } as const;
 export type FrameKind = (typeof FrameKind)[keyof typeof FrameKind];
 
 /** How many kinds there are. */
-export const KIND_COUNT = 8;
+export const KIND_COUNT = 9;
 
 /** What each kind is called in searches and in the legend. */
 export const KIND_NAMES: readonly string[] = [
@@ -32,6 +33,7 @@ export const KIND_NAMES: readonly string[] = [
   "no symbol",
   "cut short",
   "too small to send",
+  "JIT",
 ];
 
 /** Distinct frames, as columns that point into `strings` (-1: none). */

@@ -44,6 +44,7 @@ const FILLS: readonly (readonly [string, string])[] = [
   ["#c4c9d1", "#525a66"], // unknown
   ["#f7dc86", "#6b540a"], // note
   ["#e3e6ea", "#333a44"], // remainder
+  ["#b9dc6e", "#4a6412"], // JIT
 ];
 
 /** Categories with a colour of their own; one more stands for all others. */

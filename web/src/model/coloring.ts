@@ -88,10 +88,24 @@ function kindLegend(kind: Uint8Array, self: Float64Array, used: Uint8Array): Leg
     sums[kind[f]] += self[f];
     present[kind[f]] = 1;
   }
-  return KIND_NAMES.map((label, k) => ({ label, ink: kindInk(k), search: `kind:${label}`, self: sums[k] })).filter(
-    (_, k) => k > FrameKind.Process && present[k] === 1,
-  );
+  return LEGEND_ORDER.filter((k) => present[k] === 1).map((k) => ({
+    label: KIND_NAMES[k],
+    ink: kindInk(k),
+    search: `kind:${KIND_NAMES[k]}`,
+    self: sums[k],
+  }));
 }
+
+/** Code first, what is not known of it last. */
+const LEGEND_ORDER: readonly FrameKind[] = [
+  FrameKind.User,
+  FrameKind.Kernel,
+  FrameKind.Inlined,
+  FrameKind.Jit,
+  FrameKind.Unknown,
+  FrameKind.Note,
+  FrameKind.Remainder,
+];
 
 function categoryLegend(
   mode: "package" | "binary",

@@ -101,9 +101,9 @@ export function largestNode(tree: CallTree, mask: Uint8Array): number {
   return best;
 }
 
+const CODE: readonly number[] = [FrameKind.User, FrameKind.Kernel, FrameKind.Inlined, FrameKind.Unknown, FrameKind.Jit];
+
 /** Whether a frame is a function at all: code, named or not. */
 export function isCode(kind: number): boolean {
-  return (
-    kind === FrameKind.User || kind === FrameKind.Kernel || kind === FrameKind.Inlined || kind === FrameKind.Unknown
-  );
+  return CODE.includes(kind);
 }

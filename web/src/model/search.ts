@@ -66,7 +66,7 @@ export function searchTest(query: SearchQuery): (searched: Searched) => boolean 
 function fieldTest(field: SearchField, value: string): (searched: Searched) => boolean {
   switch (field) {
     case "kind":
-      return ({ kind }) => KIND_NAMES[kind] === value;
+      return ({ kind }) => KIND_NAMES[kind]?.toLowerCase() === value.toLowerCase();
     case "binary":
       return ({ binary }) => binary?.includes(value) === true;
     case "package":

@@ -7,8 +7,8 @@
  * c     read[k]
  * ```
  *
- * The first line says where the columns start. A name may end in a kind: `[p]` process, `[k]` kernel, `[i]` inlined, `[?]`
- * unknown, `[n]` note, `[r]` remainder; without one it is a user function. Samples with the same stack are merged and
+ * The first line says where the columns start. A name may end in a kind: `[p]` process, `[k]` kernel, `[i]` inlined, `[j]`
+ * JIT, `[?]` unknown, `[n]` note, `[r]` remainder; without one it is a user function. Samples with the same stack are merged and
  * siblings ordered as the server does: by falling total, then name.
  */
 
@@ -20,6 +20,7 @@ const KINDS: Record<string, FrameKind> = {
   p: FrameKind.Process,
   k: FrameKind.Kernel,
   i: FrameKind.Inlined,
+  j: FrameKind.Jit,
   "?": FrameKind.Unknown,
   n: FrameKind.Note,
   r: FrameKind.Remainder,
