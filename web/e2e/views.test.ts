@@ -295,7 +295,7 @@ describe("the other views", () => {
 
   test("a diff compares with the span before, and with any other", async () => {
     await person.page.keyboard.press("d");
-    await expect.poll(() => person.page.locator(".sides").innerText()).toMatch(/Before [\d:]+ – /);
+    await expect.poll(() => person.page.locator(".sides").innerText()).toMatch(/Before [\d: -]+ – /);
     await person.page.getByRole("button", { name: "1 h earlier" }).click();
     await person.param("base", /^\d+-\d+$/);
     await person.page.getByLabel("absolute").check();
@@ -304,10 +304,43 @@ describe("the other views", () => {
     await person.param("base", null);
   });
 
+  test("a diff has both its spans on one timeline, where Shift and a drag choose the earlier one", async () => {
+    await person.page.keyboard.press("d");
+    await person.page.locator(".sides").getByRole("button", { name: "halves" }).click();
+    await person.param("base", /^\d+-\d+$/);
+    await person.param("brush", /^\d+-\d+$/);
+    await expect.poll(() => person.page.locator(".changes").count()).toBe(1);
+    expect(await person.page.locator(".brush").evaluateAll((all) => all.map((one) => one.hidden))).toEqual([
+      false,
+      false,
+    ]);
+    const [base, brush] = [person.params().get("base"), person.params().get("brush")];
+    await person.page.keyboard.down("Shift");
+    await person.brush(0.02, 0.45);
+    await person.page.keyboard.up("Shift");
+    await expect.poll(() => person.params().get("base")).not.toBe(base);
+    expect(person.params().get("brush")).toBe(brush);
+    // Elsewhere Shift means nothing, and what was compared is not in the way.
+    await person.page.keyboard.press("1");
+    await expect.poll(() => person.page.locator(".brush.base").isHidden()).toBe(true);
+  });
+
+  test.each(["sandwich", "source"])("%s offers the heaviest functions before one is chosen", async (tab) => {
+    await person.visit(`?tab=${tab}`);
+    const first = person.page.locator(".heaviest .link").first();
+    const name = await first.innerText();
+    await first.focus();
+    await person.page.keyboard.press("Enter");
+    await expect.poll(() => person.page.locator(".filling .name").innerText()).toBe(name);
+  });
+
   test("a heat map selects a span, and its graph is of that span", async () => {
     await person.page.keyboard.press("6");
     const map = person.page.locator(".heat-canvas canvas");
     await map.waitFor();
+    // Both axes say what they are.
+    expect(await person.page.locator(".heat-columns span").first().innerText()).toMatch(/\d\d:\d\d/);
+    expect(await person.page.locator(".heat-rows").innerText()).toMatch(/^\+0\s+\+[\d.]+ m?(s|in)/);
     const box = await map.boundingBox();
     if (box === null) throw new Error("no heat map");
     const [asked] = await Promise.all([
@@ -414,6 +447,8 @@ describe("labels and links", () => {
     const filter = person.page.getByRole("combobox", { name: "Filter by labels" });
     await filter.fill("{co");
     await person.page.getByRole("option", { name: /^comm/ }).click();
+    // The values stand there at once; another operator can be had.
+    await expect.poll(() => person.page.getByRole("option").filter({ hasText: name }).count()).toBeGreaterThan(0);
     await person.page.getByRole("option", { name: /^= / }).click();
     await person.page.getByRole("option").filter({ hasText: name }).first().click();
     await person.page.keyboard.type("}");

@@ -10,15 +10,19 @@ import { tidyTree } from "../model/tidy";
 import { resolveInstant } from "../model/time-range";
 import { searchQuery } from "./flame";
 import type { Pane } from "./pane";
-import { flame, navigate, questions, scope, timeline, view } from "./store";
+import { flame, navigate, questions, scope, status, timeline, view } from "./store";
 
 /** What the shown profile is compared with, in ms; the span before the shown one unless a person chose. */
-export const baselineScope = computed<Scope>(() => {
-  const { baseline } = view.value;
-  const { from, to, filter } = scope.value;
-  const span = baseline.range ?? before(from, to);
-  return { ...span, filter: baseline.filter ?? filter };
+export const baselineSpan = computed(() => {
+  const { from, to } = scope.value;
+  return view.value.baseline.range ?? before(from, to);
 });
+
+/** The same with its filter. */
+export const baselineScope = computed<Scope>(() => ({
+  ...baselineSpan.value,
+  filter: view.value.baseline.filter ?? scope.value.filter,
+}));
 
 /** As long as the span, just before it. A span that moves with the clock is where the timeline's answer put it. */
 function before(from: Scope["from"], to: Scope["to"]): { from: number; to: number } {
@@ -26,6 +30,18 @@ function before(from: Scope["from"], to: Scope["to"]): { from: number; to: numbe
   const start = resolveInstant(from, now);
   const end = resolveInstant(to, now);
   return { from: start - (end - start), to: start };
+}
+
+/** Compares the later half of what is shown with the earlier one: both are on the timeline then. */
+export function compareHalves(): void {
+  const { oldest_ms: oldest, newest_ms: newest } = status.peek()?.database ?? { oldest_ms: null, newest_ms: null };
+  const whole = timeline.peek();
+  if (whole === null) return;
+  const from = Math.max(whole.from_ms, oldest ?? 0);
+  const to = Math.min(whole.to_ms, newest ?? whole.to_ms);
+  const middle = Math.round((from + to) / 2);
+  if (middle <= from || to <= middle) return;
+  navigate({ brush: { from: middle, to }, baseline: { ...view.peek().baseline, range: { from, to: middle } } });
 }
 
 export const diff = computed<Diff | null>(() => {

@@ -4,6 +4,8 @@
  */
 
 import { effect, signal } from "@preact/signals";
+import { parseFunction } from "../model/function";
+import { formatClock, formatDate, formatMoment } from "../model/units";
 import { view } from "./store";
 import { readView, writeView } from "./view";
 
@@ -34,14 +36,20 @@ export function forgetView(name: string): void {
   keep(SAVED_KEY, savedViews.peek());
 }
 
-/** In a few words: what is shown. */
+/** In a few words: what is shown, of when, of what. */
 export function describeView(address: string): string {
-  const { tab, filter, search, from, to, brush } = readView(address);
+  const { tab, filter, search, from, to, brush, fn } = readView(address);
+  const span = brush ?? (typeof from === "number" && typeof to === "number" ? { from, to } : null);
+  const about = tab === "sandwich" || tab === "source" ? (parseFunction(fn ?? "")?.name ?? null) : null;
   const when =
-    brush !== null ? "a selection" : typeof from === "number" ? "a fixed range" : from.replace("now-", "last ");
+    span === null
+      ? typeof from === "number"
+        ? `since ${formatMoment(from)}`
+        : `last ${from.replace("now-", "")}`
+      : `${formatDate(span.from).slice(5)} ${formatClock(span.from)} – ${formatClock(span.to)}`;
   return [
-    tab,
-    typeof to === "number" && brush === null ? "until a fixed time" : when,
+    `${tab[0].toUpperCase()}${tab.slice(1)}${about === null ? "" : ` of ${about}`}`,
+    when,
     filter,
     search && `search ${search}`,
   ]

@@ -13,7 +13,7 @@ import { baseName, formatCount, formatShare } from "../model/units";
 import { assembly, codeFunction, codeLine, lineInstructions, source } from "../state/code";
 import { flame, navigate, view } from "../state/store";
 import type { CodePart } from "../state/view";
-import { FunctionPicker } from "./function-picker";
+import { FunctionChoice, FunctionPicker } from "./function-picker";
 import { reveal, useSight } from "./virtual-rows";
 
 const LOADING = "Loading …";
@@ -36,7 +36,7 @@ export function Code() {
           Choose a function: here, with <kbd>a</kbd> on a frame of the graph, or in the table. Each line shows what it
           took.
         </p>
-        <FunctionPicker />
+        <FunctionChoice />
       </div>
     );
   }

@@ -28,7 +28,8 @@ export function DetailsLine() {
   const chosen = pane.selected.value;
   const node = pane.hovered.value >= 0 ? pane.hovered.value : chosen >= 0 ? chosen : focused;
   const facts = factsOf(pane, node);
-  if (facts === null) return <div class="details" />;
+  const nothingBefore = facts !== null && facts.diff !== null && facts.diff.allBefore === 0;
+  if (facts === null || nothingBefore) return <div class="details" />;
   return (
     <div class="details" data-testid="details">
       <span class="swatch" style={{ background: theme.value.inks[kindInk(facts.kind)].fill }} />

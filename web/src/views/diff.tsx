@@ -5,7 +5,7 @@ import { diffInk } from "../model/color";
 import { formatFunction, functionOf } from "../model/function";
 import { fromLocalInput, toLocalInput } from "../model/time-range";
 import { baseName, formatCount, formatInterval, formatPoints, formatShare } from "../model/units";
-import { baselineScope, changes, diff, diffPane } from "../state/diff";
+import { baselineScope, changes, compareHalves, diff, diffPane } from "../state/diff";
 import { flame, navigate, questions, timeline, view } from "../state/store";
 import { theme } from "../state/theme";
 import type { Baseline } from "../state/view";
@@ -29,11 +29,18 @@ export function Diff() {
                 : "Nothing to compare with"}
           </h2>
           {!loading && (
-            <p>
-              {failure?.kind === "refused"
-                ? `${failure.problem.title}. ${failure.problem.detail}`
-                : "No sample was recorded in the earlier span. Choose another one above."}
-            </p>
+            <>
+              <p>
+                {failure?.kind === "refused"
+                  ? `${failure.problem.title}. ${failure.problem.detail}`
+                  : "No sample was recorded in the earlier span. Choose another one above, or with Shift and a drag on the timeline."}
+              </p>
+              <div class="actions">
+                <button type="button" class="button primary" onClick={compareHalves}>
+                  Compare the halves of this range
+                </button>
+              </div>
+            </>
           )}
         </div>
       ) : (
@@ -42,7 +49,7 @@ export function Diff() {
           <Changes />
         </div>
       )}
-      <DiffLegend />
+      {compared !== null && compared.before[0] > 0 && <DiffLegend />}
     </div>
   );
 }
@@ -81,6 +88,15 @@ function Sides() {
         onClick={() => set({ range: null })}
       >
         just before
+      </button>
+      <button
+        type="button"
+        class="button small"
+        aria-pressed={baseline.range !== null && baseline.range.to === shown?.fromMs}
+        title="The earlier half of the range of the timeline with the later one"
+        onClick={compareHalves}
+      >
+        halves
       </button>
       {SHIFTS.map(({ label, ms }) => (
         <button
@@ -162,7 +178,9 @@ function Changes() {
   const rows = changes.value.filter((row) => row.verdict !== "noise").slice(0, SHOWN);
   return (
     <section class="changes" aria-label="Functions that changed most">
-      <h2>Self time that changed most</h2>
+      <h2>
+        Self time that changed most <span class="quiet">in % of all</span>
+      </h2>
       {rows.length === 0 && <p class="quiet">No function changed by more than chance.</p>}
       <ul>
         {rows.map((row) => {

@@ -4,9 +4,10 @@ import { useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
 import { formatMoment, formatSpan } from "../model/units";
 import { type EmptyReason, whyEmpty } from "../model/why-empty";
+import { rangeOf } from "../state/range";
 import { retryNow } from "../state/refresh";
 import { failure, filterProblem, flame, navigate, questions, scopeMillis, status, view } from "../state/store";
-import { DEFAULT_VIEW, type Tab } from "../state/view";
+import type { Tab } from "../state/view";
 import { CopyButton } from "./copy-button";
 
 const HOUR_MS = 3_600_000;
@@ -22,11 +23,7 @@ export function emptyState(tab: Tab) {
       <Message title="The question is too large">
         <p>{why.problem.detail} A shorter range or a narrower filter has an answer.</p>
         <div class="actions">
-          <button
-            type="button"
-            class="button primary"
-            onClick={() => navigate({ from: "now-15m", to: "now", brush: null })}
-          >
+          <button type="button" class="button primary" onClick={() => navigate({ ...rangeOf("now-15m"), brush: null })}>
             Show the last 15 minutes
           </button>
           <button type="button" class="button" onClick={retryNow}>
@@ -199,11 +196,7 @@ function RemoveFilter() {
 
 function ShowLastHour() {
   return (
-    <button
-      type="button"
-      class="button"
-      onClick={() => navigate({ from: DEFAULT_VIEW.from, to: "now", brush: null, live: true })}
-    >
+    <button type="button" class="button" onClick={() => navigate({ ...rangeOf("now-1h"), brush: null, live: true })}>
       Show the last hour
     </button>
   );

@@ -24,6 +24,13 @@ export const LABEL_NAMES: Readonly<Record<string, string>> = {
 /** Without a value: what that means. */
 const NONE: Readonly<Record<string, string>> = { container: "(no container)", unit: "(no unit)" };
 
+/** Its last part, and its folder where another file is called the same. */
+function fileName(path: string, all: readonly { value: string }[]): string {
+  const name = baseName(path);
+  const same = all.filter(({ value }) => baseName(value) === name).length;
+  return same < 2 ? name : path.split("/").slice(-2).join("/");
+}
+
 export function Facets() {
   const labels = questions.labels.state.value.answer?.labels ?? ["comm"];
   const { facets } = view.value;
@@ -85,7 +92,7 @@ function Values({ label }: { label: string }) {
       <ul>
         {shown.map(({ value, samples }) => {
           const state = included.includes(value) ? "included" : excluded.includes(value) ? "excluded" : "";
-          const text = value === "" ? (NONE[label] ?? "(none)") : label === "exe" ? baseName(value) : value;
+          const text = value === "" ? (NONE[label] ?? "(none)") : label === "exe" ? fileName(value, values) : value;
           return (
             <li key={value} class={`facet-row ${state}`}>
               <button

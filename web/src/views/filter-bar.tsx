@@ -21,6 +21,21 @@ interface Offer {
   note: string;
 }
 
+/** The values of a label with the most samples, after an operator that they bring along. */
+function valueOffers(label: string, typed: string, operator: string): Offer[] {
+  const values = facetQuestions.value.get(label)?.state.value.answer?.values ?? [];
+  const sum = values.reduce((total, v) => total + v.samples, 0);
+  const wanted = typed.toLowerCase();
+  return values
+    .filter(({ value }) => value !== "" && value.toLowerCase().includes(wanted))
+    .slice(0, OFFERED)
+    .map(({ value, samples }) => ({
+      text: value,
+      insert: `${operator}"${value.replace(/[\\"]/g, "\\$&")}"`,
+      note: formatShare(samples, sum),
+    }));
+}
+
 export function FilterBar() {
   const input = useRef<HTMLInputElement>(null);
   const typed = useSignal<{ text: string; caret: number } | null>(null);
@@ -46,19 +61,13 @@ export function FilterBar() {
         ["=~", "matches the whole expression"],
         ["!~", "does not match"],
       ] as const;
-      return notes.map(([text, note]) => ({ text, insert: `${text}"`, note }));
+      const operators = notes.map(([text, note]) => ({ text, insert: `${text}"`, note }));
+      // The operator stands there already: most want a value next.
+      const written = typed.value?.text.slice(at.from, at.to) ?? "";
+      const complete = notes.some(([text]) => text === written);
+      return complete ? [...valueOffers(at.label, "", written), ...operators] : operators;
     }
-    const values = facetQuestions.value.get(at.label)?.state.value.answer?.values ?? [];
-    const sum = values.reduce((total, v) => total + v.samples, 0);
-    const wanted = at.typed.toLowerCase();
-    return values
-      .filter(({ value }) => value !== "" && value.toLowerCase().includes(wanted))
-      .slice(0, OFFERED)
-      .map(({ value, samples }) => ({
-        text: value,
-        insert: `"${value.replace(/[\\"]/g, "\\$&")}"`,
-        note: formatShare(samples, sum),
-      }));
+    return valueOffers(at.label, at.typed, "");
   });
   const look = (): void => {
     const element = input.current;
@@ -66,7 +75,7 @@ export function FilterBar() {
     typed.value = { text: element.value, caret: element.selectionStart ?? element.value.length };
     pointed.value = -1;
     const at = place.peek();
-    if (at?.what === "value") askForValues(at.label);
+    if (at !== null && at.what !== "label") askForValues(at.label);
   };
   const take = (offer: Offer): void => {
     const element = input.current;

@@ -1,13 +1,40 @@
 /** Chooses a function by typing a part of its name; offers the ones with the most samples first. */
 
 import { useComputed, useSignal } from "@preact/signals";
-import { type FunctionId, formatFunction, functionOf, isCode } from "../model/function";
+import { type FunctionId, formatFunction, functionOf, functionRows, isCode } from "../model/function";
+import { baseName, formatShare } from "../model/units";
 import { tree } from "../state/flame";
 import { navigate } from "../state/store";
 
 const OFFERED = 30;
 
-export function FunctionPicker() {
+/** As many of the heaviest as are offered before a person types. */
+const HEAVIEST = 8;
+
+/** Where no function is chosen yet: the picker, and the ones that most would choose. */
+export function FunctionChoice() {
+  const rows = useComputed(() => (tree.value === null ? [] : functionRows(tree.value).slice(0, HEAVIEST)));
+  const all = tree.value?.total[0] ?? 0;
+  return (
+    <>
+      <FunctionPicker hint="Name of a function …" />
+      <ul class="heaviest" aria-label="Functions with the most self time">
+        {rows.value.map((row) => (
+          <li class="neighbour" key={formatFunction(row)}>
+            <span class="bar" style={{ width: `${(row.self / Math.max(all, 1)) * 100}%` }} />
+            <span class="share">{formatShare(row.self, all)}</span>
+            <button type="button" class="link" title={row.name} onClick={() => navigate({ fn: formatFunction(row) })}>
+              {row.name}
+            </button>
+            <span class="quiet">{row.binary === null ? "" : baseName(row.binary)}</span>
+          </li>
+        ))}
+      </ul>
+    </>
+  );
+}
+
+export function FunctionPicker({ hint = "Another function …" }: { hint?: string }) {
   const typed = useSignal("");
   const offered = useComputed<FunctionId[]>(() => {
     const at = tree.value;
@@ -42,7 +69,7 @@ export function FunctionPicker() {
         class="text"
         list="functions"
         aria-label="Choose a function"
-        placeholder="Another function …"
+        placeholder={hint}
         value={typed.value}
         onInput={(event) => {
           typed.value = event.currentTarget.value;

@@ -7,7 +7,7 @@ import { useComputed, useSignal, useSignalEffect } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
 import { mix } from "../model/color";
 import { boxOf, cellAt, cellMs, type HeatBox, type HeatGrid, hullOf, timeOf } from "../model/heat-cells";
-import { formatCount, formatInterval, formatMillis, formatMoment } from "../model/units";
+import { formatClock, formatCount, formatInterval, formatMillis, formatMoment } from "../model/units";
 import { drawHeat } from "../render/heat-canvas";
 import { mainPane } from "../state/pane";
 import { announcement, navigate, questions, view } from "../state/store";
@@ -131,8 +131,8 @@ export function HeatMap() {
     <div class="heat">
       <div class="heat-head">
         <span>
-          Each column is <b>{grid === undefined ? "" : span(cellMs(grid) * grid.rows)}</b>, each cell{" "}
-          <b>{grid === undefined ? "" : span(cellMs(grid))}</b>, from top to bottom
+          Each column is <b>{grid === undefined ? "" : span(columnMs(grid))}</b> from top to bottom, each cell{" "}
+          <b>{grid === undefined ? "" : span(cellMs(grid))}</b>
         </span>
         <span class="ramp" aria-hidden="true">
           0{" "}
@@ -147,33 +147,47 @@ export function HeatMap() {
         <span class="read-out">{read(cursor.value)}</span>
         <Selected box={chosen.value} grid={grid} />
       </div>
-      <div class="heat-canvas">
-        {/* biome-ignore lint/a11y/noInteractiveElementToNoninteractiveRole: it takes keys like an application does */}
-        <canvas
-          ref={canvas}
-          tabIndex={0}
-          role="application"
-          aria-roledescription="heat map"
-          aria-label="Heat map of samples. Arrow keys move, Shift and arrows select, Enter shows the flame graph of the selection."
-          onPointerDown={(event) => {
-            if (event.button !== 0) return;
-            event.currentTarget.setPointerCapture(event.pointerId);
-            cursor.value = hit(event);
-            anchor.value = cursor.peek();
-          }}
-          onPointerMove={(event) => {
-            const cell = hit(event);
-            if (cell !== null || anchor.peek() === null) cursor.value = cell;
-          }}
-          onPointerUp={finish}
-          onPointerCancel={() => {
-            anchor.value = null;
-          }}
-          onPointerLeave={() => {
-            if (anchor.peek() === null) cursor.value = null;
-          }}
-          onKeyDown={onKey}
-        />
+      <div class="heat-plot">
+        <p class="heat-rows" aria-hidden="true">
+          {grid !== undefined &&
+            [0, 0.5, 1].map((part) => <span key={part}>+{part === 0 ? 0 : span(columnMs(grid) * part)}</span>)}
+        </p>
+        <div class="heat-canvas">
+          {/* biome-ignore lint/a11y/noInteractiveElementToNoninteractiveRole: it takes keys like an application does */}
+          <canvas
+            ref={canvas}
+            tabIndex={0}
+            role="application"
+            aria-roledescription="heat map"
+            aria-label="Heat map of samples. Arrow keys move, Shift and arrows select, Enter shows the flame graph of the selection."
+            onPointerDown={(event) => {
+              if (event.button !== 0) return;
+              event.currentTarget.setPointerCapture(event.pointerId);
+              cursor.value = hit(event);
+              anchor.value = cursor.peek();
+            }}
+            onPointerMove={(event) => {
+              const cell = hit(event);
+              if (cell !== null || anchor.peek() === null) cursor.value = cell;
+            }}
+            onPointerUp={finish}
+            onPointerCancel={() => {
+              anchor.value = null;
+            }}
+            onPointerLeave={() => {
+              if (anchor.peek() === null) cursor.value = null;
+            }}
+            onKeyDown={onKey}
+          />
+        </div>
+        <p class="heat-columns" aria-hidden="true">
+          {grid !== undefined &&
+            columnTicks(grid).map(({ at, text }) => (
+              <span key={at} style={{ left: `${at * 100}%` }}>
+                {text}
+              </span>
+            ))}
+        </p>
       </div>
       {emptyState("flame") ?? (
         <>
@@ -183,6 +197,28 @@ export function HeatMap() {
       )}
     </div>
   );
+}
+
+function columnMs(grid: HeatGrid): number {
+  return cellMs(grid) * grid.rows;
+}
+
+const MOST_TICKS = 8;
+
+/** Some columns' beginnings, as shares of the width, with as much of the time as tells them apart. */
+function columnTicks(grid: HeatGrid): { at: number; text: string }[] {
+  const column = columnMs(grid);
+  const every = Math.max(1, Math.ceil(grid.columns / MOST_TICKS));
+  const text = (ms: number): string => {
+    if (column < 1_000) return `${formatClock(ms)}.${formatMillis(ms)}`;
+    if (grid.toMs - grid.fromMs > 86_400_000) return formatMoment(ms).slice(5, 16);
+    return column < 60_000 ? formatClock(ms) : formatClock(ms).slice(0, 5);
+  };
+  const ticks: { at: number; text: string }[] = [];
+  for (let at = 0; at < grid.columns; at += every) {
+    ticks.push({ at: at / grid.columns, text: text(timeOf(grid, at, 0)) });
+  }
+  return ticks;
 }
 
 function Selected({ box, grid }: { box: HeatBox | null; grid: HeatGrid | undefined }) {
@@ -209,6 +245,6 @@ function Selected({ box, grid }: { box: HeatBox | null; grid: HeatGrid | undefin
 }
 
 function span(ms: number): string {
-  if (ms < 1_000) return `${+ms.toFixed(1)} ms`;
+  if (ms < 950) return `${+ms.toFixed(1)} ms`;
   return ms < 120_000 ? `${+(ms / 1_000).toFixed(1)} s` : `${+(ms / 60_000).toFixed(1)} min`;
 }

@@ -9,6 +9,7 @@ const GROUPS: readonly { title: string; keys: readonly (readonly [string, string
       ["/  or  Ctrl F", "search"],
       ["n, N", "next and previous match"],
       ["1 … 8", "flame graph, tree, table, sandwich, diff, heat map, source, quality"],
+      ["d", "diff with the time before"],
       ["l", "follow the present"],
       ["i", "root at the top or at the bottom"],
       ["0", "zoom out completely"],
@@ -33,10 +34,20 @@ const GROUPS: readonly { title: string; keys: readonly (readonly [string, string
   {
     title: "In tree, heat map and timeline",
     keys: [
-      ["→  ←", "open, close or go to the caller"],
-      ["*", "open everything below"],
-      ["Shift arrows", "select cells; Enter shows their graph"],
-      ["←  →", "on the timeline: select; Enter zooms in"],
+      ["→  ←", "tree: open, close or go to the caller"],
+      ["*", "tree: open everything below"],
+      ["Shift arrows", "heat map: select cells; Enter shows their graph"],
+      ["←  →", "timeline: select; Shift moves the end, Enter zooms in"],
+    ],
+  },
+  {
+    title: "With the mouse",
+    keys: [
+      ["Click", "zoom into a frame; include a label's value"],
+      ["Right click", "all that can be done with the frame"],
+      ["Alt click", "leave a value out; hide what a colour stands for"],
+      ["Drag", "timeline and heat map: select; double click lets go"],
+      ["Shift drag", "timeline of a diff: what to compare with"],
     ],
   },
 ];
@@ -50,7 +61,7 @@ export function Help() {
   return (
     <dialog id="help" aria-labelledby="help-title">
       <div class="dialog-head">
-        <h2 id="help-title">Keyboard</h2>
+        <h2 id="help-title">Keyboard, mouse and search</h2>
         <button type="button" class="button icon-only" aria-label="Close" onClick={close}>
           <CloseIcon />
         </button>

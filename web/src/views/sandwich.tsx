@@ -6,7 +6,7 @@ import { chosenFunction, tree } from "../state/flame";
 import { calleesPane, callersPane, cut } from "../state/sandwich";
 import { flame, navigate } from "../state/store";
 import { FlamePane } from "./flame-pane";
-import { FunctionPicker } from "./function-picker";
+import { FunctionChoice, FunctionPicker } from "./function-picker";
 
 export function Sandwich() {
   const chosen = chosenFunction.value;
@@ -20,7 +20,7 @@ export function Sandwich() {
           Choose a function: here, with <kbd>f</kbd> on a frame of the graph, or in the table. All places where it was
           called are taken together.
         </p>
-        <FunctionPicker />
+        <FunctionChoice />
       </div>
     );
   }

@@ -44,7 +44,8 @@ export interface Interval {
 }
 
 export interface ChartEvents {
-  onBrush(interval: Interval | null): void;
+  /** `base`: it is what the brushed one is compared with. */
+  onBrush(interval: Interval | null, base: boolean): void;
   /** Bucket under the pointer, or -1. */
   onHover(bucket: number): void;
 }
@@ -60,15 +61,20 @@ export class TimelineChart {
   private pending: ChartData | null = null;
   private colors: ChartColors | null = null;
   private brush: Interval | null = null;
-  private drag: { anchor: number; startX: number; moved: boolean; pointer: number } | null = null;
+  /** What the brush is compared with; null where nothing is. */
+  private base: Interval | null = null;
+  private comparing = false;
+  private drag: { anchor: number; startX: number; moved: boolean; pointer: number; base: boolean } | null = null;
   private readonly overlay = document.createElement("div");
+  private readonly baseOverlay = document.createElement("div");
 
   constructor(
     private readonly host: HTMLElement,
     private readonly events: ChartEvents,
   ) {
     this.overlay.className = "brush";
-    this.overlay.hidden = true;
+    this.baseOverlay.className = "brush base";
+    this.overlay.hidden = this.baseOverlay.hidden = true;
   }
 
   /** Shows new data; during a drag it waits until the drag ends, so that time stands still under the pointer. */
@@ -92,6 +98,14 @@ export class TimelineChart {
   showBrush(interval: Interval | null): void {
     if (this.drag !== null) return;
     this.brush = interval;
+    this.place();
+  }
+
+  /** Shows what the brush is compared with, and lets Shift and a drag choose it; null: nothing is compared. */
+  showBase(interval: Interval | null): void {
+    this.comparing = interval !== null;
+    if (this.drag?.base === true) return;
+    this.base = interval;
     this.place();
   }
 
@@ -169,12 +183,12 @@ export class TimelineChart {
       this.data === null ? [[], [], [], []] : columnsOf(this.data),
       this.host,
     );
-    plot.over.append(this.overlay);
+    plot.over.append(this.baseOverlay, this.overlay);
     plot.over.addEventListener("pointerdown", (event) => this.down(event));
     plot.over.addEventListener("pointermove", (event) => this.move(event));
     plot.over.addEventListener("pointerup", (event) => this.up(event));
     plot.over.addEventListener("pointercancel", () => this.cancel());
-    plot.over.addEventListener("dblclick", () => this.events.onBrush(null));
+    plot.over.addEventListener("dblclick", () => this.events.onBrush(null, false));
     return plot;
   }
 
@@ -281,8 +295,10 @@ export class TimelineChart {
   private down(event: PointerEvent): void {
     if (event.button !== 0 || this.plot === null) return;
     const x = this.offset(event);
-    const grabbed = this.edgeNear(x);
-    this.drag = { anchor: grabbed ?? this.timeAt(x), startX: x, moved: grabbed !== null, pointer: event.pointerId };
+    const base = this.comparing && event.shiftKey;
+    const grabbed = base ? null : this.edgeNear(x);
+    const anchor = grabbed ?? this.timeAt(x);
+    this.drag = { anchor, startX: x, moved: grabbed !== null, pointer: event.pointerId, base };
     this.plot.over.setPointerCapture(event.pointerId);
   }
 
@@ -295,7 +311,9 @@ export class TimelineChart {
     }
     if (!this.drag.moved && Math.abs(x - this.drag.startX) < CLICK_PIXELS) return;
     this.drag.moved = true;
-    this.brush = this.interval(this.drag.anchor, this.timeAt(x));
+    const dragged = this.interval(this.drag.anchor, this.timeAt(x));
+    if (this.drag.base) this.base = dragged;
+    else this.brush = dragged;
     this.place();
   }
 
@@ -304,7 +322,8 @@ export class TimelineChart {
     if (drag === null) return;
     this.drag = null;
     this.plot?.over.releasePointerCapture(event.pointerId);
-    if (drag.moved && this.brush !== null && this.brush.to > this.brush.from) this.events.onBrush(this.brush);
+    const dragged = drag.base ? this.base : this.brush;
+    if (drag.moved && dragged !== null && dragged.to > dragged.from) this.events.onBrush(dragged, drag.base);
     this.catchUp();
   }
 
@@ -348,12 +367,21 @@ export class TimelineChart {
   }
 
   private place(): void {
-    const { plot, brush, overlay } = this;
-    overlay.hidden = plot === null || brush === null;
-    if (plot === null || brush === null) return;
+    this.placeOver(this.brush, this.overlay);
+    this.placeOver(this.base, this.baseOverlay);
+  }
+
+  private placeOver(interval: Interval | null, overlay: HTMLElement): void {
+    const { plot, data } = this;
+    const whole = data?.timeline;
+    // The first bucket may begin a little before the range: that much of an earlier span is not worth a mark.
+    const first = whole === undefined ? 0 : whole.from_ms + whole.step_ms;
+    const outside = whole === undefined || interval === null || interval.to < first || interval.from >= whole.to_ms;
+    overlay.hidden = plot === null || outside;
+    if (plot === null || outside) return;
     const limit = plot.over.clientWidth;
-    const left = Math.max(-2, Math.min(plot.valToPos(brush.from, "x"), limit));
-    const right = Math.max(0, Math.min(plot.valToPos(brush.to, "x"), limit + 2));
+    const left = Math.max(-2, Math.min(plot.valToPos(interval.from, "x"), limit));
+    const right = Math.max(0, Math.min(plot.valToPos(interval.to, "x"), limit + 2));
     overlay.style.left = `${left}px`;
     overlay.style.width = `${Math.max(right - left, 1)}px`;
   }

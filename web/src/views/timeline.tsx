@@ -16,6 +16,7 @@ import {
   formatShare,
   formatSpan,
 } from "../model/units";
+import { baselineSpan } from "../state/diff";
 import { bands } from "../state/stack";
 import { announcement, navigate, questions, status, timeline, view } from "../state/store";
 import { isDark } from "../state/theme";
@@ -76,7 +77,10 @@ export function Timeline() {
     const element = host.current;
     if (element === null) return;
     const chart = new TimelineChart(element, {
-      onBrush: (interval) => navigate({ brush: interval }),
+      onBrush: (interval, base) => {
+        const { baseline } = view.peek();
+        navigate(base ? { baseline: { ...baseline, range: interval } } : { brush: interval });
+      },
       onHover: (at) => {
         bucket.value = at;
       },
@@ -85,7 +89,10 @@ export function Timeline() {
       const colors = isDark.value ? DARK : LIGHT;
       if (chartData.value !== null) chart.update(chartData.value, colors);
     });
-    const stopBrush = effect(() => chart.showBrush(view.value.brush));
+    const stopBrush = effect(() => {
+      chart.showBrush(view.value.brush);
+      chart.showBase(view.value.tab === "diff" ? baselineSpan.value : null);
+    });
     const watcher = new ResizeObserver(() => chart.resize());
     watcher.observe(element);
     return () => {
@@ -258,11 +265,12 @@ function ReadOut({ answer, bucket }: { answer: Answer | null; bucket: number }) 
 }
 
 function Selection() {
-  const { brush } = view.value;
+  const { brush, tab } = view.value;
+  const comparing = tab === "diff";
   if (brush === null) {
     return (
       <p class="selection">
-        <span class="quiet hint">Drag to select a part</span>
+        <span class="quiet hint">{comparing ? "Drag: now. Shift and drag: before" : "Drag to select a part"}</span>
         <button type="button" class="button small" title="Show a longer range" onClick={zoomOut}>
           <ZoomOutIcon /> Zoom out
         </button>

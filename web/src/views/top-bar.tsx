@@ -4,6 +4,7 @@ import { useSignal } from "@preact/signals";
 import { downloadAddress } from "../api/client";
 import { fromLocalInput, PRESETS, toLocalInput } from "../model/time-range";
 import { formatMoment } from "../model/units";
+import { everything, isHistory, shownPreset, showPreset } from "../state/range";
 import { navigate, scope, scopeMillis, status, view } from "../state/store";
 import { nextTheme, themeChoice } from "../state/theme";
 import { DEFAULT_VIEW, isLive } from "../state/view";
@@ -62,7 +63,7 @@ function Host() {
 
 function RangePicker() {
   const { from, to } = view.value;
-  const preset = PRESETS.find((p) => p.from === from && to === "now");
+  const preset = shownPreset(view.value);
   return (
     <div class="range">
       {/* biome-ignore lint/a11y/useSemanticElements: a fieldset cannot be laid out as a row of joined buttons everywhere */}
@@ -73,7 +74,7 @@ function RangePicker() {
             key={p.from}
             title={p.title}
             aria-pressed={p === preset}
-            onClick={() => navigate({ from: p.from, to: "now", brush: null })}
+            onClick={() => showPreset(p.from)}
           >
             {p.label}
           </button>
@@ -106,6 +107,7 @@ function rangeText(from: string | number, to: string | number): string {
 function AbsoluteRange() {
   const problem = useSignal("");
   const { from, to } = scopeMillis(Date.now());
+  const kept = everything();
   return (
     <form
       class="absolute-range"
@@ -135,6 +137,19 @@ function AbsoluteRange() {
       <button type="submit" class="button primary">
         Show this range
       </button>
+      {kept !== null && typeof kept.from === "number" && (
+        <button
+          type="button"
+          class="button"
+          onClick={(event) => {
+            navigate({ ...kept, brush: null });
+            event.currentTarget.closest("details")?.removeAttribute("open");
+          }}
+        >
+          All that is kept, since {formatMoment(kept.from).slice(0, 16)}
+        </button>
+      )}
+      <p class="quiet">Times are in {Intl.DateTimeFormat().resolvedOptions().timeZone}.</p>
     </form>
   );
 }
@@ -142,13 +157,23 @@ function AbsoluteRange() {
 function LiveSwitch() {
   const live = isLive(view.value);
   const fixed = typeof view.value.to === "number";
+  const over = isHistory();
   return (
     <button
       type="button"
       class="button live"
       role="switch"
       aria-checked={live}
-      title={fixed ? "Follow the present (l)" : live ? "Stop following (l)" : "Follow the present (l)"}
+      disabled={over}
+      title={
+        over
+          ? "Nothing is recording: there is no present to follow"
+          : fixed
+            ? "Follow the present (l)"
+            : live
+              ? "Stop following (l)"
+              : "Follow the present (l)"
+      }
       onClick={toggleLive}
     >
       <span class="dot" />
@@ -159,6 +184,7 @@ function LiveSwitch() {
 
 /** Follows the present, or stops. From a fixed range it goes to the last hour. */
 export function toggleLive(): void {
+  if (isHistory()) return;
   const now = view.peek();
   if (typeof now.to === "number") navigate({ from: DEFAULT_VIEW.from, to: "now", brush: null, live: true });
   else navigate({ live: !now.live });
