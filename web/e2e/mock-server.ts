@@ -462,7 +462,7 @@ function disassembly(shown: FlameGraph, query: URLSearchParams): Disassembly {
     const line = 100 + Math.floor(i / 3);
     const weight = i % 3 === 1 ? weights.get(line) : undefined;
     return {
-      address: 0x41_2a00 + i * 4,
+      address: (0x41_2a00 + i * 4).toString(16),
       bytes: "488b4510",
       text: i % 3 === 0 ? "mov rax, [rbp+0x10]" : i % 3 === 1 ? "imul rax, rcx" : "call 0x40f220 <work>",
       file: lines.file,

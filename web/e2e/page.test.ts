@@ -211,7 +211,11 @@ describe("the page", () => {
   test("lists the functions in a table that sorts, filters and leads back to the graph", async () => {
     await person.page.getByRole("tab", { name: "Table" }).click();
     await person.page.waitForSelector("table.top tbody .function");
-    await person.page.getByRole("button", { name: "Total" }).click();
+    // By another figure it may be another thousand of functions: the server is asked for them.
+    await Promise.all([
+      person.page.waitForResponse((response) => new URL(response.url()).searchParams.get("sort") === "total"),
+      person.page.getByRole("button", { name: "Total" }).click(),
+    ]);
     await expect.poll(() => person.params().get("sort")).toBe("-total");
     const totals = await person.page.locator("table.top tbody td:nth-child(2) .share").allInnerTexts();
     const numbers = totals.map((text) => Number.parseFloat(text));

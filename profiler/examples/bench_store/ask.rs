@@ -127,7 +127,7 @@ impl Asker {
         self.time(|asker| {
             turn += 1;
             match turn % 3 {
-                0 => drop(query::top(&mut asker.reader, range, &selector, 200)?),
+                0 => drop(query::top(&mut asker.reader, range, &selector, query::TopOrder::Self_, 200)?),
                 1 => drop(query::timeline(&mut asker.reader, range, &selector, 600)?),
                 _ => drop(query::label_values(&mut asker.reader, range, &selector, "comm")?),
             }

@@ -48,7 +48,7 @@ pub use selector::{Selector, parse_selector};
 pub use slice::slice;
 pub use time::{parse_range, parse_time};
 pub use timeline::{Bucket, Series, Timeline, series, timeline};
-pub use top::{Top, TopRow, top};
+pub use top::{Top, TopOrder, TopRow, top};
 pub use totals::{Totals, totals};
 
 #[cfg(doc)]

@@ -18,7 +18,17 @@ pub struct TopRow {
     pub total: u64,
 }
 
-/// Functions by falling self, then total, then name.
+/// What the first rows of the table have most of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TopOrder {
+    /// Samples that ended in the function.
+    #[default]
+    Self_,
+    /// Samples with it on the stack: what waits for others to do the work is first.
+    Total,
+}
+
+/// Functions by falling self, then total, then name; or by total, then self.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Top {
     /// Samples in all; the sum of every row's self, hidden ones included.
@@ -35,7 +45,13 @@ pub struct Top {
 ///
 /// # Errors
 /// [`QueryError::Store`], [`QueryError::TooLarge`].
-pub fn top(reader: &mut Reader, range: TimeRange, selector: &Selector, max_rows: usize) -> Result<Top, QueryError> {
+pub fn top(
+    reader: &mut Reader,
+    range: TimeRange,
+    selector: &Selector,
+    by: TopOrder,
+    max_rows: usize,
+) -> Result<Top, QueryError> {
     let mut snapshot = reader.snapshot()?;
     let counts = merge(&mut snapshot, range, selector)?;
     let mut labels = Labels::new();
@@ -43,7 +59,11 @@ pub fn top(reader: &mut Reader, range: TimeRange, selector: &Selector, max_rows:
     let mut sums: Vec<Sum> = sums(&tree).into_iter().filter(|sum| sum.self_ > 0 || sum.shown.get().is_ok()).collect();
     let hidden_rows = sums.len().saturating_sub(max_rows) as u64;
     let by_name = order(&snapshot, &labels);
-    let before = |a: &Sum, b: &Sum| (b.self_, b.total).cmp(&(a.self_, a.total)).then_with(|| by_name(a.shown, b.shown));
+    let weight = |sum: &Sum| match by {
+        TopOrder::Self_ => (sum.self_, sum.total),
+        TopOrder::Total => (sum.total, sum.self_),
+    };
+    let before = |a: &Sum, b: &Sum| weight(b).cmp(&weight(a)).then_with(|| by_name(a.shown, b.shown));
     if max_rows < sums.len() {
         sums.select_nth_unstable_by(max_rows, before);
         sums.truncate(max_rows);

@@ -26,6 +26,26 @@ pub struct RangeParams {
     pub demangle: Option<String>,
 }
 
+/// Query parameters of `GET /api/v1/top`.
+#[derive(Clone, Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct TopParams {
+    /// Start: `now-1h`, RFC 3339, or Unix time in s or ms. Default `now-1h`.
+    pub from: Option<String>,
+    /// End, in the same forms. Default `now`.
+    pub to: Option<String>,
+    /// Label selector, such as `{comm="postgres", container=~"web-.*"}`. Default: everything.
+    pub filter: Option<String>,
+    /// Most rows (default 200).
+    #[param(minimum = 1)]
+    pub limit: Option<u32>,
+    /// What the first rows have most of: `self` (default) or `total`.
+    pub sort: Option<String>,
+    /// What is shown of names: `full` (default), `simple` (no parameters, no generic arguments), or `none` (the linker's).
+    pub demangle: Option<String>,
+}
+
 /// Query parameters of `GET /api/v1/timeline`.
 #[derive(Clone, Debug, Default, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
@@ -584,8 +604,8 @@ pub struct Disassembly {
 /// An instruction.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 pub struct Instruction {
-    /// The address that the linker gave it; its offset in the file when that was not read.
-    pub address: u64,
+    /// The address that the linker gave it, in hex, for numbers of JSON end at 2^53; its offset in the file when that was not read.
+    pub address: String,
     /// Its bytes, in hex.
     pub bytes: String,
     /// As an assembler writes it; empty when the binary was not read.

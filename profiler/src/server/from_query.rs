@@ -57,7 +57,7 @@ pub fn disassembly(function: String, code: &query::Code, read: annotate::Disasse
     let instruction = |instruction: annotate::Instruction| {
         let (file, line) = instruction.source.map_or((None, None), |source| (Some(source.file), source.line));
         api::Instruction {
-            address: instruction.address,
+            address: format!("{:x}", instruction.address),
             bytes: instruction.bytes.iter().map(|byte| format!("{byte:02x}")).collect(),
             text: instruction.text,
             file,

@@ -8,7 +8,9 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoResponses, OpenApi};
 use utoipa_actix_web::service_config::ServiceConfig;
 
-use super::api::{self, AreaParams, DiffParams, FlameGraphParams, HeatMapParams, Problem, RangeParams, TimelineParams};
+use super::api::{
+    self, AreaParams, DiffParams, FlameGraphParams, HeatMapParams, Problem, RangeParams, TimelineParams, TopParams,
+};
 use super::error::Failure;
 use super::live::Cost;
 use super::metrics::{self, Scrape};
@@ -285,14 +287,20 @@ async fn heatmap_flamegraph(state: Data<State>, params: Query<AreaParams>) -> Re
     Ok(json(StatusCode::OK, state.readers.ask(ask).await?))
 }
 
-/// Functions by falling self.
-#[utoipa::path(tag = "profiles", params(RangeParams), responses((status = 200, body = api::Top, description = "The rows."), Problems))]
+/// Functions by falling self, or total.
+#[utoipa::path(tag = "profiles", params(TopParams), responses((status = 200, body = api::Top, description = "The rows."), Problems))]
 #[get("/api/v1/top")]
-async fn top(state: Data<State>, params: Query<RangeParams>) -> Result<HttpResponse, Failure> {
-    let question = Question::parse(params.into_inner(), &TOP_ROWS, &state)?;
+async fn top(state: Data<State>, params: Query<TopParams>) -> Result<HttpResponse, Failure> {
+    let TopParams { from, to, filter, limit, sort, demangle } = params.into_inner();
+    let order = match sort.as_deref().unwrap_or("self") {
+        "self" => query::TopOrder::Self_,
+        "total" => query::TopOrder::Total,
+        _ => return Err(Failure::BadParameter("sort is self or total".into())),
+    };
+    let question = Question::parse(RangeParams { from, to, filter, limit, demangle }, &TOP_ROWS, &state)?;
     let ask = move |reader: &mut Reader| {
         reader.set_demangle(question.demangle);
-        let top = query::top(reader, question.range, &question.selector, question.limit)?;
+        let top = query::top(reader, question.range, &question.selector, order, question.limit)?;
         to_json(&from_query::top(top))
     };
     Ok(json(StatusCode::OK, state.readers.ask(ask).await?))

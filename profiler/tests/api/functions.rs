@@ -155,9 +155,13 @@ fn call(instructions: &[(u64, String)]) -> u64 {
 
 /// By key: self and total.
 fn weights(rows: &Value, key: &str) -> BTreeMap<u64, (u64, u64)> {
-    let number = |row: &Value, key: &str| row[key].as_u64().unwrap();
+    let number = |row: &Value, key: &str| row[key].as_u64().unwrap_or_else(|| hex(&row[key]));
     let rows = rows.as_array().unwrap().iter().filter(|row| number(row, "total") > 0);
     rows.map(|row| (number(row, key), (number(row, "self"), number(row, "total")))).collect()
+}
+
+fn hex(address: &Value) -> u64 {
+    u64::from_str_radix(address.as_str().unwrap(), 16).unwrap()
 }
 
 /// Instructions, bytes and lines are those of binutils, samples are where they were taken, and calls say whom they call.
@@ -182,15 +186,13 @@ fn a_function_is_disassembled_from_history() {
         assert_eq!((answer["available"].as_bool(), &answer["reason"]), (Some(true), &Value::Null), "{answer}");
         assert_eq!(answer["build_id"].as_str(), Some(program.build_id().to_string().as_str()));
         let rows = answer["instructions"].as_array().unwrap();
-        let found: Vec<(u64, String)> = rows
-            .iter()
-            .map(|row| (row["address"].as_u64().unwrap(), row["bytes"].as_str().unwrap().to_owned()))
-            .collect();
+        let found: Vec<(u64, String)> =
+            rows.iter().map(|row| (hex(&row["address"]), row["bytes"].as_str().unwrap().to_owned())).collect();
         assert_eq!(&found, expected, "{function}");
         assert_eq!(weights(&answer["instructions"], "address"), samples, "{function}");
         assert_eq!(answer["total"].as_u64(), Some(samples.values().map(|(_, total)| total).sum()), "{function}");
         for row in rows {
-            let at = format!("addr2line -e program {:#x}", row["address"].as_u64().unwrap());
+            let at = format!("addr2line -e program {:#x}", hex(&row["address"]));
             let line = format!("{}:{}", row["file"].as_str().unwrap(), row["line"]);
             assert_eq!(run(program.folder.path(), &at).split_whitespace().next().unwrap(), line);
         }

@@ -49,6 +49,7 @@ fn bad_questions_say_what_is_wrong() {
         ("/api/v1/top?limit=-1", 400, "bad_parameter"),
         ("/api/v1/top?limit=many", 400, "bad_parameter"),
         ("/api/v1/top?unknown=1", 400, "bad_parameter"),
+        ("/api/v1/top?sort=name", 400, "bad_parameter"),
         ("/api/v1/flamegraph?group=nothing", 400, "unknown_label"),
         ("/api/v1/flamegraph?below=main", 400, "bad_parameter"),
         ("/api/v1/flamegraph?mode=bottomup&below=1-00000000000000", 400, "bad_parameter"),

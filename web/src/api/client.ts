@@ -131,8 +131,8 @@ export const fetchDiff = async (base: Scope, scope: Scope, signal: AbortSignal):
   return decodeDiff(await ask<Diff>("diff", sides, signal));
 };
 
-export const fetchTop = async (scope: Scope, rows: number, signal: AbortSignal): Promise<Top> =>
-  checkTop(await ask<Top>("top", { ...scope, limit: rows }, signal));
+export const fetchTop = async (scope: Scope, sort: "self" | "total", rows: number, signal: AbortSignal): Promise<Top> =>
+  checkTop(await ask<Top>("top", { ...scope, sort, limit: rows }, signal));
 
 export const fetchLabelValues = async (label: string, scope: Scope, signal: AbortSignal): Promise<LabelValues> =>
   checkLabelValues(await ask<LabelValues>(`labels/${encodeURIComponent(label)}/values`, scope, signal));

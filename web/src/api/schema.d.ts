@@ -317,7 +317,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Functions by falling self. */
+        /** Functions by falling self, or total. */
         get: operations["top"];
         put?: never;
         post?: never;
@@ -644,11 +644,8 @@ export interface components {
         };
         /** @description An instruction. */
         Instruction: {
-            /**
-             * Format: int64
-             * @description The address that the linker gave it; its offset in the file when that was not read.
-             */
-            address: number;
+            /** @description The address that the linker gave it, in hex, for numbers of JSON end at 2^53; its offset in the file when that was not read. */
+            address: string;
             /** @description Its bytes, in hex. */
             bytes: string;
             /** @description Source file, of the innermost of inlined functions. */
@@ -2727,11 +2724,10 @@ export interface operations {
                 to?: string;
                 /** @description Label selector, such as `{comm="postgres", container=~"web-.*"}`. Default: everything. */
                 filter?: string;
-                /**
-                 * @description Flame graph: most nodes to send (default 100000). Timeline: most points (default 600). Top and label values: most
-                 *     rows (default 200). Exports: most nodes (default 1000000 folded, 10000 SVG).
-                 */
+                /** @description Most rows (default 200). */
                 limit?: number;
+                /** @description What the first rows have most of: `self` (default) or `total`. */
+                sort?: string;
                 /** @description What is shown of names: `full` (default), `simple` (no parameters, no generic arguments), or `none` (the linker's). */
                 demangle?: string;
             };

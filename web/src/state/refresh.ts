@@ -27,7 +27,7 @@ import { codeFunction } from "./code";
 import { deepened, deepenOnZoom } from "./deeper";
 import { baselineScope } from "./diff";
 import { connection, everyQuestion, facetQuestion, navigate, questions, scope, view } from "./store";
-import { DEFAULT_VIEW, isLive } from "./view";
+import { DEFAULT_VIEW, isLive, type ViewState } from "./view";
 
 const LIVE_MS = 5_000;
 /** While waiting for the first window. */
@@ -60,7 +60,7 @@ export function startRefreshing(): void {
       box,
       group,
       keyOf(scope.value),
-      tab === "table",
+      tab === "table" && topOrder(view.value),
       tab === "heatmap",
       tab === "quality",
       tab === "source" ? codeFunction.value : null,
@@ -127,7 +127,9 @@ async function refresh(why: "changed" | "tick"): Promise<void> {
     asked.push(unless(!narrowAgain, facetQuestion(label), keyOf(about), ask));
   }
   if (now.tab === "table") {
-    asked.push(unless(!narrowAgain, questions.top, keyOf(narrow), (signal) => fetchTop(narrow, TOP_ROWS, signal)));
+    const sort = topOrder(now);
+    const key = `${keyOf(narrow)} ${sort}`;
+    asked.push(unless(!narrowAgain, questions.top, key, (signal) => fetchTop(narrow, sort, TOP_ROWS, signal)));
   }
   if (now.tab === "heatmap") {
     asked.push(
@@ -157,6 +159,11 @@ async function refresh(why: "changed" | "tick"): Promise<void> {
   if (mine !== round) return;
   placeFirstView();
   schedule();
+}
+
+/** Which functions the table has where there are more than it can have: those with the most of what it is sorted by. */
+function topOrder({ sort }: ViewState): "self" | "total" {
+  return sort.by === "total" ? "total" : "self";
 }
 
 /** Asks, unless `keep` is set and the answer in hand is to the same key. */

@@ -141,7 +141,7 @@ function Assembly() {
         const { file, line } = rows.peek()[i];
         if (line !== null && sameFile(file, source.peek().answer?.file ?? null)) navigate({ line }, "replace");
       }}
-      mark={(row: Instruction) => row.address.toString(16)}
+      mark={(row: Instruction) => row.address}
       text={(row: Instruction) => row.text}
       note={(row: Instruction) => (row.line === null ? null : `${baseName(row.file ?? "")}:${row.line}`)}
     />

@@ -114,7 +114,8 @@ export function TopTable() {
             {rows.value.length === answer.rows.length
               ? `${formatCount(answer.rows.length)} functions`
               : `${formatCount(rows.value.length)} of ${formatCount(answer.rows.length)} functions match`}
-            {answer.hidden_rows > 0 && `; ${formatCount(answer.hidden_rows)} with less self time are left out`}
+            {answer.hidden_rows > 0 &&
+              `; ${formatCount(answer.hidden_rows)} with less ${view.value.sort.by === "total" ? "total" : "self"} time are left out`}
           </span>
         </div>
       </div>
