@@ -1,11 +1,15 @@
-/** Opens the page. */
+/**
+ * Opens the page. The questions are asked by a small script, at once; what draws is a larger one, which the browser fetches and
+ * compiles while they are answered.
+ */
 
-import "./state/start";
-import { render } from "preact";
 import "uplot/dist/uPlot.min.css";
 import "./styles/index.css";
-import { App } from "./views/app";
+import { firstAnswer, startRefreshing } from "./state/refresh";
 
-const root = document.getElementById("app");
-if (root === null) throw new Error("index.html has no #app");
-render(<App />, root);
+/** An answer that comes sooner is drawn with the page, at one go; without it the page shows that it waits. */
+const PATIENCE_MS = 150;
+
+const patience = new Promise((resolve) => setTimeout(resolve, PATIENCE_MS));
+startRefreshing();
+void Promise.all([import("./views/open"), Promise.race([firstAnswer(), patience])]).then(([{ open }]) => open());

@@ -39,14 +39,6 @@ describe("the call tree", () => {
     expect([...tree.start]).toEqual([0, 0, 0, 0, 0, 2, 2, 4]);
   });
 
-  /** Rows are what the hit test searches. */
-  test("lists the nodes of each row from left to right", () => {
-    const rows = Array.from({ length: tree.maxDepth + 1 }, (_, d) => [
-      ...tree.rowNodes.slice(tree.rowStart[d], tree.rowStart[d + 1]),
-    ]);
-    expect(rows).toEqual([[0], [1, 7], [2, 5], [3, 6], [4]]);
-  });
-
   /** Paths and children walk the same tree both ways. */
   test("walks up and down", () => {
     const d = nodeByNames(tree, "main", "a", "c", "d");

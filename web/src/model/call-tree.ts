@@ -72,9 +72,6 @@ export interface CallTree {
   height: Uint16Array;
   /** Samples to the left of the node, from the root's left edge. */
   start: Float64Array;
-  /** Nodes by row, left to right: row `d` is `rowNodes[rowStart[d]]` up to `rowNodes[rowStart[d + 1]]`. */
-  rowNodes: Uint32Array;
-  rowStart: Uint32Array;
   maxDepth: number;
 }
 
@@ -109,8 +106,6 @@ export function callTree(
     end: new Uint32Array(size).fill(size),
     height: new Uint16Array(size),
     start: new Float64Array(size),
-    rowNodes: new Uint32Array(size),
-    rowStart: new Uint32Array(0),
     maxDepth: 0,
   };
   const frameCount = frames.name.length;
@@ -139,18 +134,7 @@ export function callTree(
     const parent = tree.parent[i];
     tree.height[parent] = Math.max(tree.height[parent], tree.height[i] + 1);
   }
-  indexRows(tree);
   return tree;
-}
-
-/** Counting sort by depth; depth-first order within a row is left to right. */
-function indexRows(tree: CallTree): void {
-  const rowStart = new Uint32Array(tree.maxDepth + 2);
-  for (let i = 0; i < tree.size; i++) rowStart[tree.depth[i] + 1]++;
-  for (let d = 0; d <= tree.maxDepth; d++) rowStart[d + 1] += rowStart[d];
-  const cursor = rowStart.slice();
-  for (let i = 0; i < tree.size; i++) tree.rowNodes[cursor[tree.depth[i]]++] = i;
-  tree.rowStart = rowStart;
 }
 
 /** The frame of a node, in words. */

@@ -159,16 +159,16 @@ export function nodeAt(tree: CallTree, focus: number, width: number, row: number
     return node;
   }
   const sample = tree.start[focus] + (x / width) * tree.total[focus];
-  let low = tree.rowStart[row];
-  let high = tree.rowStart[row + 1];
-  while (low < high) {
-    const middle = (low + high) >>> 1;
-    if (tree.start[tree.rowNodes[middle]] <= sample) low = middle + 1;
-    else high = middle;
+  let node = focus;
+  while (tree.depth[node] < row) {
+    const last = tree.end[node];
+    let child = node + 1;
+    while (child < last && sample >= tree.start[child] + tree.total[child]) child = tree.end[child];
+    // To the right of the children is what the node has for itself.
+    if (child >= last || sample < tree.start[child]) return -1;
+    node = child;
   }
-  if (low === tree.rowStart[row]) return -1;
-  const node = tree.rowNodes[low - 1];
-  return sample < tree.start[node] + tree.total[node] && node >= focus && node < tree.end[focus] ? node : -1;
+  return node;
 }
 
 /** The highest node from `node` upwards that, when focused, makes `node` at least `wanted` pixels wide. */

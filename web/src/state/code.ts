@@ -3,8 +3,7 @@
 import { computed } from "@preact/signals";
 import { hottest, instructionsOf } from "../model/code";
 import { type FunctionId, isCode } from "../model/function";
-import { chosenFunction } from "./flame";
-import { questions, view } from "./store";
+import { chosenFunction, questions, view } from "./store";
 
 /** Null when nothing is chosen that has code. */
 export const codeFunction = computed<FunctionId | null>(() => {

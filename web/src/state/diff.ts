@@ -1,36 +1,14 @@
-/** The shown profile compared with another range or filter: the questions' scopes, the merged tree, its pane. */
+/** The shown profile compared with another range or filter: the merged tree, its pane. */
 
 import { computed, signal } from "@preact/signals";
-import type { Scope } from "../api/client";
 import type { CallTree } from "../model/call-tree";
 import { type Diff, diffInks, diffTrees, functionDiffs, nodeDiff } from "../model/diff";
 import { findPath, pathHash } from "../model/focus-path";
 import { frameMask } from "../model/search";
 import { tidyTree } from "../model/tidy";
-import { resolveInstant } from "../model/time-range";
 import { searchQuery } from "./flame";
 import type { Pane } from "./pane";
-import { flame, navigate, questions, scope, status, timeline, view } from "./store";
-
-/** What the shown profile is compared with, in ms; the span before the shown one unless a person chose. */
-export const baselineSpan = computed(() => {
-  const { from, to } = scope.value;
-  return view.value.baseline.range ?? before(from, to);
-});
-
-/** The same with its filter. */
-export const baselineScope = computed<Scope>(() => ({
-  ...baselineSpan.value,
-  filter: view.value.baseline.filter ?? scope.value.filter,
-}));
-
-/** As long as the span, just before it. A span that moves with the clock is where the timeline's answer put it. */
-function before(from: Scope["from"], to: Scope["to"]): { from: number; to: number } {
-  const now = timeline.value?.to_ms ?? Date.now();
-  const start = resolveInstant(from, now);
-  const end = resolveInstant(to, now);
-  return { from: start - (end - start), to: start };
-}
+import { flame, navigate, questions, status, timeline, view } from "./store";
 
 /** Compares the later half of what is shown with the earlier one: both are on the timeline then. */
 export function compareHalves(): void {

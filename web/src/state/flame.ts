@@ -7,18 +7,10 @@ import { computed, effect, signal } from "@preact/signals";
 import { type CallTree, isWithin, pathTo } from "../model/call-tree";
 import { type Coloring, colorFrames } from "../model/coloring";
 import { findPath, pathHash } from "../model/focus-path";
-import {
-  type FunctionId,
-  formatFunction,
-  framesOf,
-  functionOf,
-  isCode,
-  largestNode,
-  parseFunction,
-} from "../model/function";
+import { type FunctionId, formatFunction, framesOf, functionOf, isCode, largestNode } from "../model/function";
 import { matchedWithin, parseSearch, searchTree } from "../model/search";
 import { changesNothing, tidyTree } from "../model/tidy";
-import { flame, navigate, view } from "./store";
+import { chosenFunction, flame, navigate, view } from "./store";
 
 const tidy = computed(() => view.value.tidy);
 
@@ -100,8 +92,6 @@ effect(() => {
 
 // The chosen function.
 
-const fn = computed(() => view.value.fn);
-export const chosenFunction = computed<FunctionId | null>(() => (fn.value === null ? null : parseFunction(fn.value)));
 /** 1 for each frame of it; null when none is chosen. */
 export const chosenFrames = computed(() =>
   chosenFunction.value === null || tree.value === null ? null : framesOf(tree.value.frames, chosenFunction.value),

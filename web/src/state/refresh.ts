@@ -23,9 +23,9 @@ import { gridSize } from "../model/heat-cells";
 import { withoutLabel } from "../model/selector";
 import { MOST_BANDS } from "../model/stack";
 import { presetFor, resolveInstant } from "../model/time-range";
+import { baselineScope } from "./baseline";
 import { codeFunction } from "./code";
 import { deepened, deepenOnZoom } from "./deeper";
-import { baselineScope } from "./diff";
 import { connection, everyQuestion, facetQuestion, navigate, questions, scope, view } from "./store";
 import { DEFAULT_VIEW, isLive, type ViewState } from "./view";
 
@@ -82,6 +82,18 @@ export function startRefreshing(): void {
   });
 }
 
+/** Resolves when the flame graph has been answered for the first time, or refused. */
+export function firstAnswer(): Promise<void> {
+  return new Promise((resolve) => {
+    const stop = effect(() => {
+      if (questions.flame.state.value.loading) return;
+      resolve();
+      // Not within its own first run, when there is nothing to stop yet.
+      queueMicrotask(() => stop());
+    });
+  });
+}
+
 /** The values of a label, for completions; a facet that is open has them already. */
 export function askForValues(label: string): void {
   const about = withoutMatcher(scope.peek(), label);
@@ -111,13 +123,14 @@ async function refresh(why: "changed" | "tick"): Promise<void> {
   // What a brush selected is past and does not change.
   const narrowAgain = again && (now.brush === null || retrying);
   const by = now.by === null ? null : { label: now.by, series: MOST_BANDS };
+  // The graph first: it takes the server longest, and is what the page is opened for.
   const asked: Promise<void>[] = [
+    unless(!narrowAgain, questions.flame, `${keyOf(narrow)} ${JSON.stringify(now.box)} ${now.group}`, (signal) =>
+      fetchFlameGraph(narrow, now, null, signal).then((answer) => deepened(answer, narrow, now, signal)),
+    ),
     questions.status.ask("", fetchStatus),
     unless(!again, questions.timeline, `${keyOf(whole)} ${now.by}`, (signal) =>
       fetchTimeline(whole, TIMELINE_POINTS, by, signal),
-    ),
-    unless(!narrowAgain, questions.flame, `${keyOf(narrow)} ${JSON.stringify(now.box)} ${now.group}`, (signal) =>
-      fetchFlameGraph(narrow, now, null, signal).then((answer) => deepened(answer, narrow, now, signal)),
     ),
     unless(true, questions.labels, "", fetchLabels),
   ];

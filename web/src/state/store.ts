@@ -19,6 +19,7 @@ import type {
   Top,
 } from "../api/contract";
 import type { DecodedDiff, DecodedFlameGraph } from "../api/decode";
+import { type FunctionId, parseFunction } from "../model/function";
 import { resolveInstant } from "../model/time-range";
 import { type Failure, Question } from "./question";
 import { readView, type ViewState, writeView } from "./view";
@@ -60,6 +61,9 @@ window.addEventListener("popstate", () => {
   clearTimeout(pendingAddress);
   view.value = readView(location.search);
 });
+
+const fn = computed(() => view.value.fn);
+export const chosenFunction = computed<FunctionId | null>(() => (fn.value === null ? null : parseFunction(fn.value)));
 
 // What the server answered.
 

@@ -98,6 +98,7 @@ function mountFlame(pane: Pane, parts: Parts, pointer: Signal<{ x: number; y: nu
     content: drawing.contentHeight(now),
   });
   const paint = (): void => {
+    cancelAnimationFrame(frame);
     frame = 0;
     if (scene === null) return;
     spacer.style.height = `${drawing.contentHeight(scene)}px`;
@@ -128,7 +129,7 @@ function mountFlame(pane: Pane, parts: Parts, pointer: Signal<{ x: number; y: nu
     if (frame === null || frame.hidden === !wanted) return;
     frame.hidden = !wanted;
     scroller.style.right = wanted ? `${MINIMAP_WIDTH}px` : "";
-    resize();
+    fit();
   };
   /** After a zoom or a turn, the zoomed frame is brought near its edge; a refresh leaves the scroll alone. */
   const settleScroll = (now: FlameScene): void => {
@@ -164,19 +165,23 @@ function mountFlame(pane: Pane, parts: Parts, pointer: Signal<{ x: number; y: nu
     ring.style.height = `${box.height}px`;
   };
   let sized = "";
-  const resize = (): void => {
+  /** Makes the canvas as large as its place; whether that changed it, and it is blank now. */
+  const fit = (): boolean => {
     const width = scroller.clientWidth;
     const height = scroller.clientHeight;
     const size = `${width} ${height} ${devicePixelRatio}`;
-    if (width === 0 || height === 0 || size === sized) return;
+    if (width === 0 || height === 0 || size === sized) return false;
     sized = size;
     drawing.resize(width, height, devicePixelRatio);
     canvas.style.width = `${width}px`;
     canvas.style.height = `${height}px`;
     minimap.resize(MINIMAP_WIDTH, height, devicePixelRatio);
     setFlameWidth(width);
+    return true;
+  };
+  const resize = (): void => {
     // At once, not in the next frame: a resized canvas is blank until it is drawn.
-    if (scene !== null) paint();
+    if (fit() && scene !== null) paint();
   };
   const hit = (event: MouseEvent): number => {
     const bounds = canvas.getBoundingClientRect();

@@ -2,9 +2,9 @@
 
 import { baseName, formatCount, formatNanos, formatShare } from "../model/units";
 import { ROW_HEIGHT } from "../render/flame-canvas";
-import { chosenFunction, tree } from "../state/flame";
+import { tree } from "../state/flame";
 import { calleesPane, callersPane, cut } from "../state/sandwich";
-import { flame, navigate } from "../state/store";
+import { chosenFunction, flame, navigate } from "../state/store";
 import { FlamePane } from "./flame-pane";
 import { FunctionChoice, FunctionPicker } from "./function-picker";
 

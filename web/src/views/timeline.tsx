@@ -16,7 +16,7 @@ import {
   formatShare,
   formatSpan,
 } from "../model/units";
-import { baselineSpan } from "../state/diff";
+import { baselineSpan } from "../state/baseline";
 import { bands } from "../state/stack";
 import { announcement, navigate, questions, status, timeline, view } from "../state/store";
 import { isDark } from "../state/theme";

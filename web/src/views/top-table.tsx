@@ -7,9 +7,9 @@ import { type FunctionId, formatFunction, functionOf, functionRows, isCode } fro
 import { neighbours } from "../model/sandwich";
 import { type TopColumn, topRows } from "../model/top-rows";
 import { baseName, formatCount, formatNanos, formatShare } from "../model/units";
-import { chooseFunction, chosenFunction, searchQuery, tree } from "../state/flame";
+import { chooseFunction, searchQuery, tree } from "../state/flame";
 import { cut } from "../state/sandwich";
-import { flame, navigate, questions, view } from "../state/store";
+import { chosenFunction, flame, navigate, questions, view } from "../state/store";
 import { theme } from "../state/theme";
 import { reveal, useSight } from "./virtual-rows";
 
