@@ -81,15 +81,16 @@ bless: setup-web ## rewrite the golden files from what the code does now; read t
 bench: build setup-test ## own cost beside `perf record`, in one run (about 3 minutes, root)
 	@scripts/as-root.sh scripts/bench.sh
 
-bench-query: build ## what questions about a simulated busy day cost, in time and memory (about 3 minutes)
-	cargo run --release --locked -p profiler --example query_cost
-
 bench-names: build ## what naming 10,000 addresses costs, at first and second sight, beside blazesym alone, llvm-symbolizer, addr2line (1 to 5 minutes; FILE=binary with debug information)
 	cargo build --locked -p profiler --bin profiler
 	cargo run --release --locked -p profiler --example names_cost -- target/release/profiler $(or $(FILE),target/debug/profiler)
 
 fuzz-names: build setup-test ## a million damaged ELF files and 10,000 changing ones through the sandbox (about 15 minutes, root)
 	@NAMES_MUTATED=1000000 NAMES_TRUNCATED=10000 scripts/as-root.sh cargo test --release --locked -p profiler --test hostile_files -- --nocapture --test-threads=1
+
+fuzz: setup web ## coverage-guided fuzzing of the parsers of foreign bytes (about 10 minutes, FUZZ_SECONDS=60 each of four targets)
+	@scripts/setup.sh fuzz
+	@scripts/fuzz.sh
 
 bench-store: build ## a simulated 64-CPU host's day and month: size, speed, answers, beside pprof and plain rows (about 2 hours; SCALE=0.01: 4 min)
 	@scripts/setup.sh bench

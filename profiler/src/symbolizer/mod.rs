@@ -22,6 +22,8 @@ mod demangle;
 mod dwarf;
 mod elf;
 mod found;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod jit_files;
 mod jit_map;
 mod kept_names;
