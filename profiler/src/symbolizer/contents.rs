@@ -67,6 +67,8 @@ pub(super) struct Section {
     pub entry: u64,
     /// Once unpacked; `None` when it is compressed and says nothing that makes sense.
     pub unpacked: Option<u64>,
+    /// How it is compressed (`ch_type`), and the length of the header that says so; `None` when it is not.
+    pub packed: Option<(u32, u64)>,
     /// Where its header lies.
     pub header: u64,
     /// It holds the names of the sections.
@@ -86,7 +88,7 @@ pub(super) struct Segment {
 #[derive(Debug)]
 pub(super) struct Contents {
     pub facts: Facts,
-    big_endian: bool,
+    pub big_endian: bool,
     /// For which processor (`e_machine`).
     pub machine: u16,
     pub sections: Vec<Section>,
@@ -140,16 +142,20 @@ fn read<Elf: FileHeader<Endian = Endianness>>(cache: &ReadCache<Bounded<'_>>) ->
     let strings = header.section_strings_index(endian, cache).ok();
     let names = header.section_strings(endian, cache, table).ok();
     let begin: u64 = header.e_shoff(endian).into();
-    let sections = table.iter().enumerate().map(|(index, section)| Section {
-        name: names.and_then(|names| section.name(endian, names).ok()).unwrap_or_default().to_vec(),
-        kind: section.sh_type(endian),
-        offset: section.sh_offset(endian).into(),
-        len: section.sh_size(endian).into(),
-        address: section.sh_addr(endian).into(),
-        entry: section.sh_entsize(endian).into(),
-        unpacked: unpacked::<Elf>(section, endian, cache),
-        header: begin.saturating_add(index as u64 * size_of::<Elf::SectionHeader>() as u64),
-        names: strings.is_some_and(|strings| strings.0 == index),
+    let sections = table.iter().enumerate().map(|(index, section)| {
+        let (unpacked, packed) = unpacked::<Elf>(section, endian, cache);
+        Section {
+            name: names.and_then(|names| section.name(endian, names).ok()).unwrap_or_default().to_vec(),
+            kind: section.sh_type(endian),
+            offset: section.sh_offset(endian).into(),
+            len: section.sh_size(endian).into(),
+            address: section.sh_addr(endian).into(),
+            entry: section.sh_entsize(endian).into(),
+            unpacked,
+            packed,
+            header: begin.saturating_add(index as u64 * size_of::<Elf::SectionHeader>() as u64),
+            names: strings.is_some_and(|strings| strings.0 == index),
+        }
     });
     let loaded = program.iter().filter(|segment| segment.p_type(endian) == elf::PT_LOAD);
     let segments = loaded.map(|segment| Segment {
@@ -201,18 +207,21 @@ fn facts(contents: &Contents, cache: &ReadCache<Bounded<'_>>) -> Facts {
     }
 }
 
-/// What a section says its size is once unpacked; `None` when what it says makes no sense.
+/// What a section says its size is once unpacked, and how it is packed; no size when what it says makes no sense.
 fn unpacked<Elf: FileHeader<Endian = Endianness>>(
     section: &Elf::SectionHeader,
     endian: Endianness,
     cache: &ReadCache<Bounded<'_>>,
-) -> Option<u64> {
+) -> (Option<u64>, Option<(u32, u64)>) {
     let flags: u64 = section.sh_flags(endian).into();
     if flags & u64::from(elf::SHF_COMPRESSED) == 0 {
-        return Some(section.sh_size(endian).into());
+        return (Some(section.sh_size(endian).into()), None);
     }
-    let header: &Elf::CompressionHeader = cache.read_at(section.sh_offset(endian).into()).ok()?;
-    Some(header.ch_size(endian).into())
+    let header: Result<&Elf::CompressionHeader, ()> = cache.read_at(section.sh_offset(endian).into());
+    header.map_or((None, None), |header| {
+        let len = size_of::<Elf::CompressionHeader>() as u64;
+        (Some(header.ch_size(endian).into()), Some((header.ch_type(endian), len)))
+    })
 }
 
 /// Reads headers, and no more of them than is reasonable, whatever the file says about itself.

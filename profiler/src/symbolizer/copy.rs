@@ -18,7 +18,7 @@ use crate::profile::{NameSource, NameSources};
 /// Most bytes copied. Chromium's debug information has about 1 GiB.
 const MAX_COPIED: u64 = 1 << 30;
 /// Largest section after unpacking.
-const MAX_UNPACKED: u64 = 512 << 20;
+pub(super) const MAX_UNPACKED: u64 = 512 << 20;
 /// Bytes copied at a time.
 const CHUNK: usize = 256 << 10;
 /// Memory for unpacking `.gnu_debugdata`, in KiB; `xz -9` takes 65 MiB.

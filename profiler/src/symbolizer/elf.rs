@@ -1,18 +1,21 @@
-//! Names for file offsets of an ELF file, by blazesym. Runs in the child only.
+//! Names for file offsets of an ELF file. Runs in the child only.
 //!
-//! The files themselves are read, never mapped: blazesym, which maps, sees copies of what names code (`copy.rs`). The copies lead
-//! to no other file but each other, and the sandbox opens none.
+//! Debug information is read by `debug_info.rs`, that of several files by `dwarf.rs`, symbol tables by blazesym. The files themselves are
+//! read, never mapped: libraries that map see copies of what names code (`copy.rs`). The copies lead to no other file but each other,
+//! and the sandbox opens none.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::os::fd::AsRawFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 use blazesym::symbolize::source::{Elf, Source};
-use blazesym::symbolize::{CodeInfo, Input, Reason, Sym, Symbolized as Found, Symbolizer};
+use blazesym::symbolize::{Input, Reason, Sym, Symbolized as Found, Symbolizer};
 
 use super::contents::{Contents, Facts};
 use super::copy::{copy_naming_parts, unpack_debug_data};
+use super::debug_info::{Described, Sections, describe};
 use super::demangle::function;
 use super::dwarf::{self, Second};
 use super::plt::stubs;
@@ -45,70 +48,54 @@ pub(super) struct Sources<'a> {
 
 /// Names for each offset, in order.
 pub(super) fn symbolize_file(sources: &Sources<'_>, offsets: &[u64]) -> Vec<Symbolized> {
-    let unknown = |reason| vec![Symbolized::Unknown(reason); offsets.len()];
-    let Some(mut main) = Contents::of(sources.main.0) else { return unknown(UnknownReason::BadFile) };
+    let bad = || vec![Symbolized::Unknown(UnknownReason::BadFile); offsets.len()];
+    let Some(mut main) = Contents::of(sources.main.0) else { return bad() };
     let stripped = !main.facts.has_functions();
     main.facts = main.facts.only(sources.allowed);
-    let addresses: Vec<Option<u64>> = offsets.iter().map(|offset| main.address_of(*offset)).collect();
-    let mut names = unknown(UnknownReason::NotFound);
-    // What no symbol covers, and the one before must not name.
-    let stubs = stubs(sources.main.0, &main, &addresses);
-    for (name, stub) in names.iter_mut().zip(stubs).filter(|_| sources.allowed.has(NameSource::Dynsym)) {
-        if let Some(stub) = stub {
-            *name = Symbolized::Named(vec![Symbol { name: stub, ..Symbol::default() }]);
-        }
+    let mut names = Names::new(offsets.iter().map(|offset| main.address_of(*offset)).collect());
+    if sources.allowed.has(NameSource::Dynsym) {
+        // What no symbol covers, and the one before must not name.
+        names.take_stubs(stubs(sources.main.0, &main, &names.addresses));
     }
-    // Asks a source for what no better one has named; says whether it could be read.
-    let mut fill = |source: &dyn Fn(&[u64]) -> Option<Vec<Symbolized>>| {
-        let wanted = |at: &usize| addresses[*at].is_some() && !is_named(&names[*at]);
-        let unnamed: Vec<usize> = (0..names.len()).filter(wanted).collect();
-        let asked: Vec<u64> = unnamed.iter().filter_map(|at| addresses[*at]).collect();
-        let Some(found) = (if asked.is_empty() { Some(Vec::new()) } else { source(&asked) }) else { return false };
-        unnamed.iter().zip(found).filter(|(_, name)| is_named(name)).for_each(|(at, name)| names[*at] = name);
-        true
-    };
-    let debug = sources.debug.and_then(|pair| Some((pair, Contents::of(pair.0)?)));
-    let debug = debug.filter(|(pair, contents)| copy(sources, *pair, contents).is_some());
-    let debug = debug.map(|((_, copy), contents)| (copy, contents.facts.only(sources.allowed)));
-    let Some(path) = copy(sources, sources.main, &main) else { return unknown(UnknownReason::BadFile) };
+    let read = |pair: Pair<'_>| Contents::of(pair.0);
+    let copied = |pair: Pair<'_>, debug_info| copy(sources, pair, &read(pair)?, debug_info);
+    let with_lines = sources.debug_info;
+    let shared = sources.shared.filter(|_| with_lines);
+    let debug = sources.debug.and_then(|pair| {
+        let mut contents = read(pair)?;
+        contents.facts = contents.facts.only(sources.allowed);
+        Some((pair, copy(sources, pair, &contents, shared.is_some())?, contents))
+    });
+    let split = with_lines && (sources.package.is_some() || !sources.units.is_empty());
+    let Some(path) = copy(sources, sources.main, &main, split) else { return bad() };
     // From the one that tells most to the one that tells least.
-    if let Some((debug, facts)) = &debug
-        && facts.debug_info
-        && sources.debug_info
-    {
-        let shared = sources.shared.filter(|_| facts.shared.is_some());
-        match shared
-            .filter(|pair| Contents::of(pair.0).is_some_and(|contents| copy(sources, *pair, &contents).is_some()))
-        {
-            Some((_, shared)) => fill(&|addresses| dwarf::symbolize(debug, Second::Shared(shared), addresses)),
-            None => fill(&|addresses| symbolize(&memfd_path(debug), &main, addresses, true)),
+    if let Some((pair, _, contents)) = debug.as_ref().filter(|(_, _, debug)| with_lines && debug.facts.debug_info) {
+        match shared.filter(|shared| contents.facts.shared.is_some() && copied(*shared, true).is_some()) {
+            Some(shared) => names.fill(|addresses| dwarf::symbolize(pair.1, Second::Shared(shared.1), addresses)),
+            None => names.describe(pair.0, contents),
         };
     }
-    if main.facts.debug_info && sources.debug_info {
-        let package = sources
-            .package
-            .filter(|pair| Contents::of(pair.0).is_some_and(|contents| copy(sources, *pair, &contents).is_some()));
-        if let Some((_, package)) = package {
-            fill(&|addresses| dwarf::symbolize(sources.main.1, Second::Package(package), addresses));
+    if main.facts.debug_info && with_lines {
+        if let Some(package) = sources.package.filter(|pair| copied(*pair, true).is_some()) {
+            names.fill(|addresses| dwarf::symbolize(sources.main.1, Second::Package(package.1), addresses));
         }
         if !sources.units.is_empty() {
-            fill(&|addresses| dwarf::symbolize(sources.main.1, Second::Units(sources.units), addresses));
+            names.fill(|addresses| dwarf::symbolize(sources.main.1, Second::Units(sources.units), addresses));
         }
-        fill(&|addresses| symbolize(&path, &main, addresses, true));
+        names.describe(sources.main.0, &main);
     }
-    let readable = fill(&|addresses| symbolize(&path, &main, addresses, false));
-    if let Some((debug, _)) = &debug {
-        fill(&|addresses| symbolize(&memfd_path(debug), &main, addresses, false));
+    let readable = names.fill(|addresses| symbolize(&path, &main, addresses));
+    if let Some((_, path, _)) = &debug {
+        names.fill(|addresses| symbolize(path, &main, addresses));
     }
-    if main.facts.go && sources.debug_info {
-        fill(&|addresses| go_names(sources.main.0, addresses));
+    if main.facts.go && with_lines {
+        names.fill(|addresses| go_names(sources.main.0, addresses));
     }
-    if main.facts.debug_data && sources.debug_info && unpack_debug_data(sources.main.0, &main, sources.spare).is_some()
-    {
-        fill(&|addresses| symbolize(&memfd_path(sources.spare), &main, addresses, false));
+    if main.facts.debug_data && with_lines && unpack_debug_data(sources.main.0, &main, sources.spare).is_some() {
+        names.fill(|addresses| symbolize(&memfd_path(sources.spare), &main, addresses));
     }
     // A file without `.symtab` exports a few of its functions at most: the rest have no symbol at all.
-    let known = [Some(&main.facts), debug.as_ref().map(|(_, facts)| facts)];
+    let known = [Some(&main.facts), debug.as_ref().map(|(_, _, debug)| &debug.facts)];
     let complete = known.into_iter().flatten().any(Facts::has_functions);
     let why = match (readable, complete) {
         (false, _) => UnknownReason::BadFile,
@@ -116,13 +103,77 @@ pub(super) fn symbolize_file(sources: &Sources<'_>, offsets: &[u64]) -> Vec<Symb
         (true, false) if stripped => UnknownReason::NoSymbols,
         (true, false) => UnknownReason::SwitchedOff,
     };
-    names.iter_mut().filter(|name| !is_named(name)).for_each(|name| *name = Symbolized::Unknown(why));
-    names
+    names.or_unknown(why)
+}
+
+/// What has been found so far.
+struct Names {
+    addresses: Vec<Option<u64>>,
+    found: Vec<Option<Vec<Symbol>>>,
+    /// What debug information says of places whose function only a symbol names.
+    described: HashMap<usize, Described>,
+}
+
+impl Names {
+    fn new(addresses: Vec<Option<u64>>) -> Self {
+        let found = vec![None; addresses.len()];
+        Self { addresses, found, described: HashMap::new() }
+    }
+
+    fn take_stubs(&mut self, stubs: Vec<Option<String>>) {
+        for (found, name) in self.found.iter_mut().zip(stubs).filter(|(_, name)| name.is_some()) {
+            *found = name.map(|name| vec![Symbol { name, ..Symbol::default() }]);
+        }
+    }
+
+    /// What has no name: its place and address.
+    fn unnamed(&self) -> (Vec<usize>, Vec<u64>) {
+        let all = self.addresses.iter().zip(&self.found).enumerate();
+        all.filter_map(|(at, (address, found))| Some((at, (*address).filter(|_| found.is_none())?))).unzip()
+    }
+
+    /// Asks a source for what no better one has named; says whether it could be read.
+    fn fill(&mut self, source: impl FnOnce(&[u64]) -> Option<Vec<Symbolized>>) -> bool {
+        let (places, asked) = self.unnamed();
+        let Some(names) = (if asked.is_empty() { Some(Vec::new()) } else { source(&asked) }) else { return false };
+        for (at, name) in places.into_iter().zip(names) {
+            let Symbolized::Named(mut symbols) = name else { continue };
+            let described = if symbols.len() == 1 { self.described.remove(&at) } else { None };
+            self.found[at] = match described {
+                Some(described) => described.symbols(symbols.pop()),
+                None => Some(symbols),
+            };
+        }
+        true
+    }
+
+    /// Asks a file's debug information. A panic costs no more than that: the symbol table still names the code.
+    fn describe(&mut self, file: &File, contents: &Contents) -> bool {
+        let (places, asked) = self.unnamed();
+        if asked.is_empty() {
+            return true;
+        }
+        let attempt = || Some(describe(&Sections::read(file, contents)?, &asked));
+        let Some(found) = catch_unwind(AssertUnwindSafe(attempt)).ok().flatten() else { return false };
+        for (at, described) in places.into_iter().zip(found) {
+            if described.function.is_some() {
+                self.found[at] = described.symbols(None);
+            } else if described.source.is_some() {
+                self.described.entry(at).or_insert(described);
+            }
+        }
+        true
+    }
+
+    fn or_unknown(self, why: UnknownReason) -> Vec<Symbolized> {
+        let name = |found: Option<Vec<Symbol>>| found.map_or(Symbolized::Unknown(why), Symbolized::Named);
+        self.found.into_iter().map(name).collect()
+    }
 }
 
 /// Copies a file; gives the copy's path.
-fn copy(sources: &Sources<'_>, (file, copy): Pair<'_>, contents: &Contents) -> Option<PathBuf> {
-    copy_naming_parts(file, contents, copy, sources.debug_info, sources.allowed)?;
+fn copy(sources: &Sources<'_>, (file, copy): Pair<'_>, contents: &Contents, debug_info: bool) -> Option<PathBuf> {
+    copy_naming_parts(file, contents, copy, debug_info, sources.allowed)?;
     Some(memfd_path(copy))
 }
 
@@ -145,23 +196,19 @@ fn memfd_path(memfd: &File) -> PathBuf {
     format!("/proc/self/fd/{}", memfd.as_raw_fd()).into()
 }
 
-fn is_named(name: &Symbolized) -> bool {
-    matches!(name, Symbolized::Named(_))
-}
-
-/// `None` when blazesym cannot make anything of the file. A panic of its parser is caught here, so that a file with broken debug
-/// information still gets the names of its symbol table; what cannot be caught ends the child.
-fn symbolize(path: &Path, main: &Contents, addresses: &[u64], debug_info: bool) -> Option<Vec<Symbolized>> {
+/// From the symbol tables. `None` when blazesym cannot make anything of the file. A panic of its parser is caught here; what cannot be
+/// caught ends the child.
+fn symbolize(path: &Path, main: &Contents, addresses: &[u64]) -> Option<Vec<Symbolized>> {
     let attempt = AssertUnwindSafe(|| {
         let symbolizer = Symbolizer::builder()
             .enable_auto_reload(false)
-            .enable_code_info(debug_info)
-            .enable_inlined_fns(debug_info)
+            .enable_code_info(false)
+            .enable_inlined_fns(false)
             .enable_demangling(false)
             .set_debug_dirs(Some::<[&Path; 0]>([]))
             .build();
         let mut elf = Elf::new(path);
-        elf.debug_syms = debug_info;
+        elf.debug_syms = false;
         let found = symbolizer.symbolize(&Source::Elf(elf), Input::VirtOffset(addresses)).ok()?;
         Some(found.iter().map(|found| named(found, main)).collect())
     });
@@ -173,7 +220,7 @@ fn named(found: &Found<'_>, main: &Contents) -> Symbolized {
     match found {
         Found::Sym(sym) if !reaches(sym, main) => Symbolized::Unknown(UnknownReason::NotFound),
         Found::Sym(sym) if sym.name.is_empty() => Symbolized::Unknown(UnknownReason::NotFound),
-        Found::Sym(sym) => Symbolized::Named(symbols(sym)),
+        Found::Sym(sym) => Symbolized::Named(vec![function(&sym.name)]),
         Found::Unknown(Reason::MissingSyms) => Symbolized::Unknown(UnknownReason::NoSymbols),
         Found::Unknown(Reason::IgnoredError) => Symbolized::Unknown(UnknownReason::BadFile),
         Found::Unknown(_) => Symbolized::Unknown(UnknownReason::NotFound),
@@ -181,11 +228,8 @@ fn named(found: &Found<'_>, main: &Contents) -> Symbolized {
 }
 
 /// Whether a symbol reaches as far as the address that it was found for. One without a size reaches to the end of its section at most:
-/// `_init` must not name what the linker put behind it. Debug information knows where its functions are, in several parts too.
+/// `_init` must not name what the linker put behind it.
 fn reaches(sym: &Sym<'_>, main: &Contents) -> bool {
-    if sym.code_info.is_some() || !sym.inlined.is_empty() {
-        return true;
-    }
     match sym.size {
         Some(size) if size > 0 => sym.offset < size,
         _ => match (main.section_at(sym.addr), main.section_at(sym.addr.saturating_add(sym.offset as u64))) {
@@ -193,23 +237,6 @@ fn reaches(sym: &Sym<'_>, main: &Contents) -> bool {
             (begin, here) => begin.is_none() && here.is_none(),
         },
     }
-}
-
-/// blazesym lists inlined functions from the outermost in, each with the line where it calls the next; we list them from
-/// the innermost out, the function that stands in the file last.
-fn symbols(sym: &Sym<'_>) -> Vec<Symbol> {
-    let inlined = sym.inlined.iter().rev().map(|inlined| Symbol {
-        source: inlined.code_info.as_ref().map(source_line),
-        inlined: true,
-        ..function(&inlined.name)
-    });
-    let outer = Symbol { source: sym.code_info.as_deref().map(source_line), ..function(&sym.name) };
-    inlined.chain([outer]).collect()
-}
-
-fn source_line(info: &CodeInfo<'_>) -> SourceLine {
-    // Line 0 is DWARF for "no line".
-    SourceLine { file: info.to_path().to_string_lossy().into_owned(), line: info.line.filter(|line| *line > 0) }
 }
 
 #[cfg(test)]
@@ -507,7 +534,7 @@ int main(void) {
         let names = |address| program.names_with(address, "one", Some("shared"));
         assert_eq!((start..start + len).map(names).collect::<Vec<_>>(), expected);
         // Without it there are still the symbols.
-        assert!(is_named(&program.names_with(start, "one", None)));
+        assert!(matches!(program.names_with(start, "one", None), Symbolized::Named(_)));
     }
 
     /// `.gnu_debugdata`, the compressed symbol table of Fedora's programs, names what is not exported.

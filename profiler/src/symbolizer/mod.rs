@@ -17,6 +17,7 @@ mod code;
 mod contents;
 mod copy;
 mod debug_files;
+mod debug_info;
 mod debuginfod;
 mod demangle;
 mod dwarf;

@@ -24,10 +24,12 @@ use super::sandbox::{Confinement, Layer};
 use super::self_test::Attempt;
 use crate::profile::{NameSources, SourceLine, Symbol, Symbolized, UnknownReason, printable};
 
-/// Most offsets of one question: a crash costs the names of no more.
-pub(super) const MAX_OFFSETS: usize = 1024;
-/// Longest body of a frame. 1,024 locations of four frames with long names take 1 MiB.
-pub(super) const MAX_FRAME: usize = 4 * 1024 * 1024;
+/// Most offsets of one question: all that a start finds in one binary, as a rule, since each question goes through its debug information.
+pub(super) const MAX_OFFSETS: usize = 16 * 1024;
+/// Longest body of a frame. 10,000 places of three functions with long names take 6 MiB.
+pub(super) const MAX_FRAME: usize = 12 << 20;
+/// Most functions of one answer: what a child that lies can make of few bytes has a bound, too.
+const MAX_ANSWER_SYMBOLS: usize = 96 * 1024;
 /// Longest name and path, in bytes.
 pub(super) const MAX_TEXT: usize = 4096;
 /// Most functions at one location; inlining goes tens deep at most.
@@ -187,13 +189,15 @@ impl Answer {
         match &self.reply {
             Reply::Names(results) => {
                 body.push(NAMES);
+                let mut left = MAX_ANSWER_SYMBOLS;
                 for result in results {
                     let before = body.len();
-                    encode_result(&mut body, result);
-                    if body.len() > MAX_FRAME {
+                    let fits = left.checked_sub(encode_result(&mut body, result));
+                    let Some(fits) = fits.filter(|_| body.len() <= MAX_FRAME) else {
                         body.truncate(before);
                         break;
-                    }
+                    };
+                    left = fits;
                 }
             }
             Reply::Written(bytes) => {
@@ -234,12 +238,12 @@ impl Answer {
         let leaving = take(&mut body, 1)?[0] != 0;
         let reply = match take(&mut body, 1)?[0] {
             NAMES => {
-                let mut results = Vec::new();
+                let (mut results, mut left) = (Vec::new(), MAX_ANSWER_SYMBOLS);
                 while !body.is_empty() {
                     if results.len() == MAX_OFFSETS {
                         return None;
                     }
-                    results.push(decode_result(&mut body)?);
+                    results.push(decode_result(&mut body, &mut left)?);
                 }
                 Reply::Names(results)
             }
@@ -347,14 +351,18 @@ fn decode_facts(body: &mut &[u8]) -> Option<Facts> {
     })
 }
 
-fn encode_result(body: &mut Vec<u8>, result: &Symbolized) {
+/// Says how many functions it holds.
+fn encode_result(body: &mut Vec<u8>, result: &Symbolized) -> usize {
     let symbols = match result {
-        Symbolized::Named(symbols) if !symbols.is_empty() => symbols,
-        Symbolized::Named(_) => return body.push(UnknownReason::NotFound as u8),
-        Symbolized::Unknown(reason) => return body.push(*reason as u8),
+        Symbolized::Named(symbols) => &symbols[..],
+        Symbolized::Unknown(_) => &[],
     };
     // The last is the function that stands in the file: it is kept, the outermost of the inlined ones go.
-    let (last, inlined) = symbols.split_last().expect("not empty, checked above");
+    let Some((last, inlined)) = symbols.split_last() else {
+        let reason = if let Symbolized::Unknown(reason) = result { *reason } else { UnknownReason::NotFound };
+        body.push(reason as u8);
+        return 0;
+    };
     let inlined = &inlined[..inlined.len().min(MAX_SYMBOLS - 1)];
     body.extend([NAMED, inlined.len() as u8 + 1]);
     for symbol in inlined.iter().chain([last]) {
@@ -371,9 +379,10 @@ fn encode_result(body: &mut Vec<u8>, result: &Symbolized) {
         }
         line.iter().for_each(|line| body.extend(line.to_le_bytes()));
     }
+    inlined.len() + 1
 }
 
-fn decode_result(body: &mut &[u8]) -> Option<Symbolized> {
+fn decode_result(body: &mut &[u8], left: &mut usize) -> Option<Symbolized> {
     let tag = take(body, 1)?[0];
     if tag != NAMED {
         return UnknownReason::from_u8(tag).map(Symbolized::Unknown);
@@ -382,6 +391,7 @@ fn decode_result(body: &mut &[u8]) -> Option<Symbolized> {
     if count == 0 || count > MAX_SYMBOLS {
         return None;
     }
+    *left = left.checked_sub(count)?;
     let symbols = (0..count).map(|_| {
         let flags = take(body, 1)?[0];
         let name = decode_text(body)?;
@@ -511,10 +521,22 @@ mod tests {
     #[test]
     fn a_full_frame_holds_the_first_results() {
         let symbol = Symbol { name: "x".repeat(5000), raw: None, source: None, inlined: false };
-        let results = vec![Symbolized::Named(vec![symbol; 70]); 30];
+        let results = vec![Symbolized::Named(vec![symbol; 70]); 60];
         let body = Answer { id: 1, leaving: false, reply: Reply::Names(results) }.encode();
         assert!(body.len() <= MAX_FRAME);
         let Some(Reply::Names(kept)) = Answer::decode(&body).map(|answer| answer.reply) else { panic!("no names") };
         assert!(matches!(&kept[..], [Symbolized::Named(symbols), ..] if symbols.len() == MAX_SYMBOLS));
+    }
+
+    /// A few bytes for each function are many functions: an answer has no more than it may, and one that has is none.
+    #[test]
+    fn an_answer_has_a_bounded_number_of_functions() {
+        let result = Symbolized::Named(vec![Symbol { name: "x".into(), ..Symbol::default() }; MAX_SYMBOLS]);
+        let body = Answer { id: 1, leaving: false, reply: Reply::Names(vec![result.clone(); 2000]) }.encode();
+        let Some(Reply::Names(kept)) = Answer::decode(&body).map(|answer| answer.reply) else { panic!("no names") };
+        assert_eq!(kept.len(), MAX_ANSWER_SYMBOLS / MAX_SYMBOLS);
+        let mut more = body;
+        encode_result(&mut more, &result);
+        assert_eq!(Answer::decode(&more), None);
     }
 }

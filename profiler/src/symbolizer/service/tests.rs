@@ -133,6 +133,23 @@ fn no_file_is_blamed_for_the_end_of_an_idle_child() {
     assert_eq!(worker.lane.set_aside(), 0);
 }
 
+/// Going through a hundred megabytes of debug information leaves no large child behind: it gives them back, or goes. And an idle one goes.
+#[test]
+fn a_child_gives_memory_back_after_its_answer() {
+    let mut worker = NamesWorker::new(real_child());
+    let us = ourselves();
+    let here = file_offset_of(file_offset_of as *const () as u64);
+    let names = worker.of_file(&mapped(us.file.as_ref().unwrap()), &[here], None).unwrap();
+    assert!(matches!(&names[0], Symbolized::Named(symbols) if symbols[0].source.is_some()), "{names:?}");
+    let Some(pid) = worker.lane.child.as_ref().and_then(WorkerChild::pid) else { return };
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    let kilobytes: u64 = resident.trim().trim_end_matches(" kB").parse().unwrap();
+    assert!(kilobytes < 96 << 10, "{kilobytes} kB");
+    worker.let_go();
+    assert!(!std::path::Path::new(&format!("/proc/{pid}")).exists());
+}
+
 /// Files of two users are never parsed by the same child: the second could be named by whom the first has taken over. Root's
 /// files may follow nobody's.
 #[test]

@@ -1,0 +1,160 @@
+//! Debug information of C programs that cc makes, held against what the `addr2line` library says of it.
+
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use addr2line::gimli::{Dwarf, EndianSlice, Error, RunTimeEndian};
+use object::{Object, ObjectSection};
+use tempfile::TempDir;
+
+use super::super::contents::Contents;
+use super::*;
+
+/// Inlined functions side by side, in blocks, one in the other, and in a function that is in two parts; two units.
+const SOURCES: [(&str, &str); 2] = [
+    (
+        "inner.c",
+        "static volatile int sink;
+#define INLINED static inline __attribute__((always_inline))
+INLINED int leaf(int n) { for (int i = 0; i < n; i++) sink += i * 7 / (n + 3); return sink; }
+INLINED int middle(int n) {
+    int sum = leaf(n + 1);
+    { int other = leaf(n + 2); sum += other; }
+    { int third = 0; { third += leaf(sum); } sum += third; }
+    return sum;
+}
+__attribute__((cold, noinline)) void never(void) { sink = 0; }
+int outer(int n) {
+    int sum = middle(n + 2);
+    if (sum == 77) { never(); sum += leaf(1); }
+    for (int i = 0; i < n; i++) { int step = middle(i); sum += step; }
+    return sum;
+}
+",
+    ),
+    ("main.c", "int outer(int n);\nint main(int argc, char **argv) {\n    return outer(argc);\n}\n"),
+];
+
+fn sh(folder: &Path, script: &str) {
+    let output = Command::new("sh").current_dir(folder).args(["-ec", script]).output().unwrap();
+    assert!(output.status.success(), "{script}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+fn program(flags: &str) -> (TempDir, PathBuf) {
+    let dir = tempfile::tempdir().unwrap();
+    for (name, source) in SOURCES {
+        std::fs::write(dir.path().join(name), source).unwrap();
+    }
+    sh(dir.path(), &format!("cc -O2 {flags} -o program inner.c main.c"));
+    let path = dir.path().join("program");
+    (dir, path)
+}
+
+/// The addresses of `.text`, each byte.
+fn text(path: &Path) -> Vec<u64> {
+    let image = std::fs::read(path).unwrap();
+    let section =
+        object::File::parse(&*image).unwrap().section_by_name(".text").map(|text| (text.address(), text.size()));
+    let (begin, len) = section.unwrap();
+    (begin..begin + len).collect()
+}
+
+/// Each function with its place, the innermost first.
+type Frames = Vec<(String, String, u32)>;
+
+fn ours(path: &Path, addresses: &[u64]) -> Vec<Frames> {
+    let file = File::open(path).unwrap();
+    let sections = Sections::read(&file, &Contents::of(&file).unwrap()).unwrap();
+    let frame = |symbol: Symbol| {
+        let source = symbol.source.unwrap();
+        (symbol.name, source.file, source.line.unwrap_or(0))
+    };
+    let frames =
+        |described: Described| described.symbols(None).map_or(Vec::new(), |all| all.into_iter().map(frame).collect());
+    describe(&sections, addresses).into_iter().map(frames).collect()
+}
+
+fn theirs(path: &Path, addresses: &[u64]) -> Vec<Frames> {
+    let image = std::fs::read(path).unwrap();
+    let elf = object::File::parse(&*image).unwrap();
+    let section =
+        |name| elf.section_by_name(name).map_or(Default::default(), |section| section.uncompressed_data().unwrap());
+    let content: HashMap<&str, std::borrow::Cow<'_, [u8]>> = [
+        ".debug_abbrev",
+        ".debug_aranges",
+        ".debug_info",
+        ".debug_line",
+        ".debug_line_str",
+        ".debug_ranges",
+        ".debug_rnglists",
+        ".debug_str",
+    ]
+    .map(|name| (name, section(name)))
+    .into();
+    let dwarf = Dwarf::load(|id| {
+        let bytes = content.get(id.name()).map_or(&[][..], |bytes| bytes);
+        Ok::<_, Error>(EndianSlice::new(bytes, RunTimeEndian::Little))
+    });
+    let context = addr2line::Context::from_dwarf(dwarf.unwrap()).unwrap();
+    let frames = |address: &u64| {
+        let mut found = context.find_frames(*address).skip_all_loads().unwrap();
+        let mut frames = Frames::new();
+        while let Some(frame) = found.next().unwrap() {
+            let Some(function) = frame.function else { return Frames::new() };
+            let place = frame.location.unwrap();
+            let name = function.raw_name().unwrap().into_owned();
+            frames.push((name, place.file.unwrap().to_owned(), place.line.unwrap_or(0)));
+        }
+        frames
+    };
+    addresses.iter().map(frames).collect()
+}
+
+/// At every byte of the code, functions, inlined ones, files and lines are those of the library: in both versions that compilers write, packed by
+/// both methods, with and without the table that says which unit covers what.
+#[test]
+fn every_byte_has_the_functions_and_lines_of_addr2line() {
+    let mut deepest = 0;
+    for (flags, after) in [
+        ("-g", ""),
+        ("-gdwarf-4", ""),
+        ("-g -gz=zlib", ""),
+        ("-g", "objcopy --compress-debug-sections=zlib-gnu program"),
+        ("-g", "objcopy --compress-debug-sections=zstd program || true"),
+        ("-g", "objcopy --remove-section .debug_aranges program"),
+        ("-g -ffunction-sections -Wl,--gc-sections", ""),
+    ] {
+        let (dir, path) = program(flags);
+        sh(dir.path(), &format!("cp program plain; objcopy --decompress-debug-sections plain; {after}"));
+        let addresses = text(&path);
+        let found = ours(&path, &addresses);
+        assert_eq!(found, theirs(&dir.path().join("plain"), &addresses), "{flags} {after}");
+        deepest = deepest.max(found.iter().map(Vec::len).max().unwrap());
+        // What is asked makes no difference to the answer, nor does its order.
+        let (mut some, mut expected): (Vec<_>, Vec<_>) = addresses.into_iter().zip(found).step_by(7).unzip();
+        some.reverse();
+        expected.reverse();
+        assert_eq!(ours(&path, &some), expected);
+    }
+    assert_eq!(deepest, 3, "nothing was inlined: the test tests little");
+}
+
+/// A function that the linker has left out claims to begin at 0, and to reach into others that are at low addresses: they keep theirs.
+#[test]
+fn functions_that_were_left_out_name_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let long = "x = x * 3 + y; y = y * 5 + x; ".repeat(400);
+    let source = format!(
+        "volatile int x, y;\nvoid left_out(void) {{ {long} }}\nvoid kept(void) {{ x = 1; }}\nvoid begin(void) {{ kept(); for (;;) y = 2; }}\n"
+    );
+    std::fs::write(dir.path().join("low.c"), source).unwrap();
+    let flags = "-g -O1 -ffreestanding -nostdlib -static -fno-pie -no-pie -ffunction-sections";
+    sh(dir.path(), &format!("cc {flags} -Wl,--gc-sections,-e,begin,-Ttext=0x1000,--build-id=none -o program low.c"));
+    let path = dir.path().join("program");
+    let names: Vec<String> = ours(&path, &text(&path)).into_iter().flatten().map(|(name, ..)| name).collect();
+    assert!(names.iter().any(|name| name == "kept") && names.iter().any(|name| name == "begin"), "{names:?}");
+    assert!(names.iter().all(|name| name != "left_out"), "{names:?}");
+}
