@@ -3,11 +3,14 @@
 use std::fs::File;
 use std::io::{Seek, SeekFrom, Write};
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use profiler::profile::{Symbolized, UnknownReason};
+use profiler::symbolizer::{Mapped, NamesWorker, WorkerCommand};
 
 use super::image::{number, program, section_headers, section_of_type};
-use super::{ask, file_of, resident, worker};
+use super::{ask, command, file_of, resident, worker};
 
 const SHT_SYMTAB: usize = 2;
 const SHF_COMPRESSED: usize = 0x800;
@@ -56,18 +59,48 @@ fn a_section_that_lies_about_its_size_costs_the_debug_information() {
 /// hard. That costs this file its debug information, not its symbols, and no other file anything; what the child took is free again.
 #[test]
 fn a_child_that_wants_too_much_memory_ends_and_others_are_named() {
-    let (mut image, mut worker) = (program(&["-gz=zlib"]), worker());
+    // Time is not what ends it.
+    let mut worker = NamesWorker::new(WorkerCommand { patience: Duration::from_secs(60), ..command() });
+    let mut image = program(&["-gz=zlib"]);
     let (good, offsets) = (file_of(&program(&["-g"])), (0x1100..0x1200).step_by(8).collect::<Vec<_>>());
+    let named = |worker: &mut NamesWorker, file: &File| {
+        let mapped = Mapped { file, path: "/tmp/hostile", build_id: None, root: None, debug: None };
+        worker.of_file(&mapped, &offsets, None).unwrap()
+    };
     let lines = |name: &Symbolized| matches!(name, Symbolized::Named(symbols) if symbols[0].source.is_some());
-    let expected = ask(&mut worker, &good, &offsets);
+    let expected = named(&mut worker, &good);
     assert!(expected.iter().any(lines), "{expected:?}");
     // Each is as large as one may be; two are too large.
     assert!(spoil_compressed(&mut image, [ZSTD, 500 << 20], zeros_in_zstd(500 << 20)) >= 2);
-    let before = resident();
-    let names = ask(&mut worker, &file_of(&image), &offsets);
+    let (before, file) = (resident(), file_of(&image));
+    let done = AtomicBool::new(false);
+    let (names, largest) = std::thread::scope(|scope| {
+        let largest = scope.spawn(|| largest_child_until(&done));
+        let names = named(&mut worker, &file);
+        done.store(true, Ordering::Relaxed);
+        (names, largest.join().unwrap())
+    });
+    assert!((256 << 20..1100 << 20).contains(&largest), "{largest} bytes: it never wanted more, or it got more");
     assert!(names.iter().any(is_named) && !names.iter().any(lines), "{names:?}");
     assert!(resident() < before + (20 << 20), "our own memory");
-    assert_eq!(ask(&mut worker, &good, &offsets), expected);
+    assert_eq!(named(&mut worker, &good), expected);
+}
+
+/// The most that a child of ours has had resident, in bytes.
+fn largest_child_until(done: &AtomicBool) -> u64 {
+    let mut largest = 0;
+    while !done.load(Ordering::Relaxed) {
+        for thread in std::fs::read_dir("/proc/self/task").unwrap().flatten() {
+            let children = std::fs::read_to_string(thread.path().join("children")).unwrap_or_default();
+            for child in children.split_whitespace() {
+                let status = std::fs::read_to_string(format!("/proc/{child}/status")).unwrap_or_default();
+                let most = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB"));
+                largest = largest.max(most.map_or(0, |kilobytes| kilobytes.parse::<u64>().unwrap() << 10));
+            }
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    largest
 }
 
 /// Gives every compressed section another content, with the method and the length that its header says. Says how many there are.

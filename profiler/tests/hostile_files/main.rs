@@ -23,9 +23,13 @@ use profiler::symbolizer::{Mapped, NamesWorker, WorkerCommand};
 /// No file may hold us up for longer: its two chances (with debug information and without) and a margin.
 const LONGEST: Duration = Duration::from_secs(10);
 
-fn worker() -> NamesWorker {
+fn command() -> WorkerCommand {
     let program = PathBuf::from(env!("CARGO_BIN_EXE_profiler"));
-    NamesWorker::new(WorkerCommand { program, patience: Duration::from_secs(4), ..WorkerCommand::default() })
+    WorkerCommand { program, patience: Duration::from_secs(4), ..WorkerCommand::default() }
+}
+
+fn worker() -> NamesWorker {
+    NamesWorker::new(command())
 }
 
 /// What the child says of a file, and that it says so in time.
