@@ -19,7 +19,7 @@ use crate::profile::NameSources;
 /// A killed child is waited for this long; then a thread of its own does.
 const REAP: Duration = Duration::from_millis(200);
 
-/// 118 MB of debug information take 0.9 s; the child's own limit on CPU time is about the same.
+/// 57 MB of debug information take 0.3 s; the child's own limit on CPU time is about the same.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How to start the child: a program that calls [`super::worker_main`].

@@ -1,8 +1,8 @@
 //! Names from debug information that lies in several files: what `dwz` has moved to a second one, as in Debian's debug packages, and split
 //! debug information, in a package (`.dwp`) or beside its object files (`.dwo`). Runs in the child only.
 //!
-//! blazesym 0.2.7 reads dwz's second file, but leaves inlined functions that are described there without a name, and looks for packages by
-//! path only. The `addr2line` library does both. It reads into memory, at about twice the cost, so it is asked for these files only.
+//! The `addr2line` library knows how they belong together. It builds tables and holds sections twice, so it is asked for these files only:
+//! what lies in one file is `debug_info.rs`'s.
 
 use std::borrow::Cow;
 use std::cell::RefCell;

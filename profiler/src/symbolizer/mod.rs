@@ -4,7 +4,7 @@
 //! location once, through the function given to [`Symbolizer::start`]. Which locations need a name, and keeping the names, is
 //! the store's.
 //!
-//! Files are parsed by blazesym in a child process only: a hostile or changing file can abort its parser (allocation
+//! Files are parsed in a child process only: a hostile or changing file can abort its parser (allocation
 //! failure, SIGBUS on truncation), and no catching helps. A child that crashes, hangs or grows is killed and the file that did it
 //! set aside; the daemon goes on. Question and answer are plain bytes plus a few descriptors (`wire.rs`), so the child needs
 //! nothing of the file system but `/proc`. Unwind tables are compiled in such a child too, one of their own ([`RowsWorker`]).

@@ -222,7 +222,7 @@ impl NamesWorker {
                     Some(Trust::SymbolsOnly) => Kind::ElfSymbolsOnly,
                     Some(Trust::Nothing) => return Ok(None),
                 };
-                let rest = &rest[..rest.len().min(elsewhere.covered)];
+                let rest = &rest[..rest.len().min(elsewhere.covered).min(MAX_OFFSETS)];
                 let memory = [content.size(), SPARE].map(fixed_memfd);
                 let [copy, spare] = memory.map(|memory| memory.map_err(LaneError::NoChild));
                 let (copy, spare) = (copy?, spare?);
@@ -266,7 +266,7 @@ impl NamesWorker {
             return Err(UnknownReason::SymbolizerFailed);
         }
         let patience = self.lane.patience(Some(deadline));
-        let offsets = &offsets[..offsets.len().min(MAX_OFFSETS)];
+        let offsets = first(offsets);
         match self.lane.ask(Kind::Code, Some(&content), &[file.as_fd()], offsets, patience) {
             Ok(Reply::Code(code)) if code.machine != 0 => Ok(code),
             Ok(_) => Err(UnknownReason::BadFile),
@@ -338,7 +338,7 @@ impl NamesWorker {
                 return nothing;
             }
             let patience = self.lane.patience(deadline);
-            let offsets = &offsets[..offsets.len().min(MAX_OFFSETS)];
+            let offsets = first(offsets);
             let reply = self.lane.ask(Kind::Units, Some(content), &[mapped.file.as_fd()], offsets, patience)?;
             let Reply::Units(units) = reply else { return nothing };
             let covered = units.covered.max(1) as usize;
@@ -414,7 +414,7 @@ impl NamesWorker {
             if self.lane.distrust(&content).is_some() {
                 break;
             }
-            let (rest, patience) = (&addresses[results.len()..], self.lane.patience(deadline));
+            let (rest, patience) = (first(&addresses[results.len()..]), self.lane.patience(deadline));
             match self.lane.ask(Kind::Jit, Some(&content), &[file.as_fd()], rest, patience) {
                 Ok(Reply::Names(names)) => results.extend(names),
                 Ok(_) => return None,
@@ -444,7 +444,7 @@ impl NamesWorker {
         };
         let mut results = Vec::with_capacity(addresses.len());
         while results.len() < addresses.len() {
-            let (rest, patience) = (&addresses[results.len()..], self.lane.patience(deadline));
+            let (rest, patience) = (first(&addresses[results.len()..]), self.lane.patience(deadline));
             match self.lane.ask(Kind::Kernel, None, &[kallsyms.as_fd()], rest, patience) {
                 Ok(Reply::Names(names)) => results.extend(names),
                 Ok(_) => return None,
@@ -462,6 +462,11 @@ impl NamesWorker {
         self.found = found::one(NameSource::Kallsyms, shown.then(|| KALLSYMS.to_owned()));
         Some(results)
     }
+}
+
+/// As many as one question holds.
+fn first(offsets: &[u64]) -> &[u64] {
+    &offsets[..offsets.len().min(MAX_OFFSETS)]
 }
 
 fn no_child(error: &std::io::Error) -> Option<Vec<Symbolized>> {
