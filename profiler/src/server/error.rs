@@ -69,6 +69,9 @@ pub enum Failure {
     /// The browser says that another site's page asks.
     #[error("another site may not ask this server")]
     CrossSite,
+    /// The one thing that can be asked for is asked for by a page that is not at an address of ours.
+    #[error("only the profiler's own page may ask for this")]
+    OtherPage,
 }
 
 impl Failure {
@@ -126,6 +129,13 @@ impl Failure {
                 S::FORBIDDEN,
                 "cross_site",
                 "open this address in a tab of its own, or use a command-line client".into(),
+            ),
+            Self::OtherPage => (
+                S::FORBIDDEN,
+                "cross_site",
+                "behind a proxy, start the profiler with --allow-host and the name (and port) in the browser's address bar, \
+                 or have the proxy pass the Host header on"
+                    .into(),
             ),
         }
     }
@@ -213,6 +223,7 @@ mod tests {
             (Failure::Method, 405, "method_not_allowed"),
             (Failure::Body, 413, "body_not_accepted"),
             (Failure::CrossSite, 403, "cross_site"),
+            (Failure::OtherPage, 403, "cross_site"),
         ];
         for (failure, status, code) in table {
             let problem = failure.problem();

@@ -71,7 +71,7 @@ fn check(hosts: &HostNames, request: &ServiceRequest) -> Result<(), Failure> {
     }
     let headers = request.headers();
     if asks && !is_our_page(hosts, headers) {
-        return Err(Failure::CrossSite);
+        return Err(Failure::OtherPage);
     }
     let empty = headers.get(header::CONTENT_LENGTH).is_none_or(|length| length.as_bytes() == b"0");
     if !empty || headers.contains_key(header::TRANSFER_ENCODING) {
@@ -92,7 +92,9 @@ fn is_our_page(hosts: &HostNames, headers: &HeaderMap) -> bool {
     let origin = headers.get(header::ORIGIN).map(|origin| {
         let origin = origin.to_str().unwrap_or_default();
         let host = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
-        host.is_some_and(|host| hosts.allows(host) && headers.get(header::HOST).is_some_and(|named| named == host))
+        // The same name as in the request, or, where a proxy put its own there, the one that we were started with.
+        let same = |host: &str| hosts.allows(host) && headers.get(header::HOST).is_some_and(|named| named == host);
+        host.is_some_and(|host| same(host) || hosts.is_given(host))
     });
     matches!(site, None | Some(b"same-origin" | b"none")) && origin != Some(false)
 }

@@ -15,6 +15,8 @@ pub struct HostNames(Vec<Allowed>);
 struct Allowed {
     name: String,
     port: Option<u16>,
+    /// By `--allow-host`.
+    given: bool,
 }
 
 impl HostNames {
@@ -29,10 +31,10 @@ impl HostNames {
             std::net::IpAddr::V6(ip) => Some(format!("[{ip}]")),
         };
         let fixed = ["localhost", "127.0.0.1", "[::1]"].map(str::to_owned).into_iter().chain(own);
-        let mut names: Vec<_> = fixed.map(|name| Allowed { name, port: None }).collect();
+        let mut names: Vec<_> = fixed.map(|name| Allowed { name, port: None, given: false }).collect();
         for entry in extra {
             let (name, port) = split(entry).filter(|(name, _)| is_plausible(name)).ok_or_else(|| entry.clone())?;
-            names.push(Allowed { name: name.to_owned(), port });
+            names.push(Allowed { name: name.to_owned(), port, given: true });
         }
         Ok(Self(names))
     }
@@ -45,6 +47,18 @@ impl HostNames {
             allowed.name.eq_ignore_ascii_case(name) && (allowed.port.is_none() || allowed.port == port)
         };
         self.0.iter().any(fits)
+    }
+
+    /// Whether `--allow-host` names exactly this, port and all: where the page is for those who come by a proxy that does not pass
+    /// `Host` on. Loopback names are nobody's alone: on another port of them there is another page.
+    #[must_use]
+    pub fn is_given(&self, host: &str) -> bool {
+        let fits = |(name, port): (&str, Option<u16>)| {
+            self.0
+                .iter()
+                .any(|allowed| allowed.given && allowed.name.eq_ignore_ascii_case(name) && allowed.port == port)
+        };
+        split(host).is_some_and(fits)
     }
 }
 
@@ -138,6 +152,25 @@ mod tests {
             ("proxy.example:7117", false),
         ] {
             assert_eq!(names.allows(host), allowed, "{host:?}");
+        }
+    }
+
+    /// What `--allow-host` names is where the page is, that port of it and no other.
+    #[test]
+    fn the_page_is_where_allowed_hosts_say() {
+        let names = names(&["prof.example", "proxy.example:8443"]);
+        for (host, given) in [
+            ("prof.example", true),
+            ("PROF.example", true),
+            ("prof.example:8080", false),
+            ("proxy.example:8443", true),
+            ("proxy.example", false),
+            ("localhost", false),
+            ("127.0.0.1:7117", false),
+            ("evil.example", false),
+            ("", false),
+        ] {
+            assert_eq!(names.is_given(host), given, "{host:?}");
         }
     }
 

@@ -154,6 +154,24 @@ fn only_our_page_asks_for_names() {
         assert_eq!(answer.json(), serde_json::json!({"started": true, "unnamed": 2}), "{headers}");
         assert!(live.update(|live| std::mem::take(&mut live.name_again)), "{headers}");
     }
+    // Behind a proxy that asks in its own name, the page is at the name that was allowed, at no other and at no other port of it.
+    let proxied = Server::with(Some(live.clone()), |options| {
+        options.allow_hosts = vec!["prof.example".into()];
+        let (mut store, _) = profiler::store::Store::open(&options.database).unwrap();
+        store.write_window(&crate::profiles::window()).unwrap();
+    });
+    for (origin, status) in [
+        ("https://prof.example", 200),
+        ("https://prof.example:8443", 403),
+        ("https://x.prof.example", 403),
+        ("https://localhost", 403),
+    ] {
+        let headers = format!("Sec-Fetch-Site: same-origin\r\nOrigin: {origin}\r\n");
+        let answer = proxied.ask("POST", path, &headers);
+        assert_eq!(answer.status, status, "{origin}");
+        assert_eq!(live.update(|live| std::mem::take(&mut live.name_again)), status == 200, "{origin}");
+        assert!(status == 200 || answer.json()["detail"].as_str().unwrap().contains("--allow-host"), "{origin}");
+    }
     let body = server.ask("POST", path, "Content-Length: 5\r\n");
     assert_eq!(body.status, 413);
     let serving = Server::start();
