@@ -22,11 +22,11 @@ import type {
   Timeline,
   Top,
 } from "../src/api/contract";
-import { decodeFlameGraph } from "../src/api/decode";
+import { decodeDiff, decodeFlameGraph } from "../src/api/decode";
 import { findPath } from "../src/model/focus-path";
 import { parseSelector } from "../src/model/selector";
 import { parseInstant, resolveInstant } from "../src/model/time-range";
-import { cutBelow } from "../src/testing/cut";
+import { cutBelow, cutDiffBelow } from "../src/testing/cut";
 import { syntheticFlameGraph } from "../src/testing/synthetic";
 
 const POLICY =
@@ -134,9 +134,11 @@ function answer(
     case "diff": {
       const base = (name: string) => resolveInstant(parseInstant(query.get(name) ?? "now") ?? "now", now);
       const before = base("base_to") < now - 1_800_000 ? without(context.profile, "nginx") : context.profile;
-      json(
-        diff({ ...before, from_ms: base("base_from"), to_ms: base("base_to") }, { ...shown, from_ms: from, to_ms: to }),
-      );
+      const sides: Sides = [
+        { ...before, from_ms: base("base_from"), to_ms: base("base_to") },
+        { ...shown, from_ms: from, to_ms: to },
+      ];
+      json(diff(sides, query.get("below"), context.state.most));
       break;
     }
     case "heatmap":
@@ -269,8 +271,16 @@ function grouped(whole: Timeline, shown: FlameGraph, query: URLSearchParams): Ti
   return { ...whole, groups: { label, values: named.map(({ value }) => value), samples, others, hidden_values } };
 }
 
-/** Two profiles with the same frames as one tree. */
-function diff(before: FlameGraph, after: FlameGraph): Diff {
+type Sides = [FlameGraph, FlameGraph];
+
+/** Two profiles with the same frames as one tree, cut as the server does. */
+function diff([before, after]: Sides, below: string | null, most: number): Diff {
+  const whole = joinedSides(before, after);
+  const node = below === null ? 0 : Math.max(0, findPath(decodeDiff(whole).after.tree, below));
+  return cutDiffBelow(whole, most, node);
+}
+
+function joinedSides(before: FlameGraph, after: FlameGraph): Diff {
   interface Joined {
     frame: number;
     figures: [number, number, number, number];

@@ -211,6 +211,14 @@ describe("the graph", () => {
     await person.page.keyboard.press("0");
     await person.param("zoom", null);
     await expect.poll(() => person.details()).toBe(all);
+    // Nor are frames that are merged on the page in the way.
+    const earlier = asked();
+    await person.visit("?live=0&tidy=recursion");
+    await person.graph();
+    await person.click(2, 0.01);
+    await person.param("zoom", /^2-/);
+    await expect.poll(asked).toBe(earlier + 1);
+    await expect.poll(unsent).toBeLessThan(before);
   });
 
   test("has a menu for each frame, by mouse, by key and by button", async () => {
@@ -333,6 +341,54 @@ describe("the other views", () => {
     await expect.poll(() => person.page.locator(".filling .name").innerText()).toBe(name);
   });
 
+  test.runIf(real === undefined)(
+    "a diff fetches what was too small to send when one zooms in",
+    { timeout: 60_000 },
+    async () => {
+      person.server.most = 500;
+      const below = () => person.server.asked.filter((one) => /diff\?.*below=/.test(one)).length;
+      await person.visit("?live=0&tab=diff");
+      await person.graph();
+      // Of points all over the graph, those where something too small to send is.
+      const unsent = () =>
+        person.page.evaluate(async () => {
+          const canvas = document.querySelector(".flame-sticky canvas");
+          const box = canvas?.getBoundingClientRect() ?? new DOMRect();
+          let found = 0;
+          for (let i = 0; i < 60; i++) {
+            const [clientX, clientY] = [
+              box.left + (box.width * ((i % 12) + 0.5)) / 12,
+              box.top + (8 + (i % 5)) * 18 + 9,
+            ];
+            canvas?.dispatchEvent(
+              new PointerEvent("pointermove", { bubbles: true, pointerType: "mouse", clientX, clientY }),
+            );
+            await new Promise(requestAnimationFrame);
+            if (document.querySelector(".details .name")?.textContent?.includes("smaller frames")) found++;
+          }
+          return found;
+        });
+      // The answer is held back until what is there without it has been looked at.
+      let letGo = (): void => {};
+      const looked = new Promise<void>((resolve) => {
+        letGo = resolve;
+      });
+      await person.page.route(/diff\?.*below=/, (route) => looked.then(() => route.continue()));
+      await person.click(2, 0.3);
+      await person.param("zoom", /^2-/);
+      const before = await unsent();
+      expect(before).toBeGreaterThan(0);
+      expect(below()).toBe(0);
+      letGo();
+      await expect.poll(below).toBe(1);
+      await expect.poll(unsent, { timeout: 20_000 }).toBeLessThan(before);
+      // Not asked for again.
+      await person.page.keyboard.press("0");
+      await person.param("zoom", null);
+      expect(below()).toBe(1);
+    },
+  );
+
   test("a heat map selects a span, and its graph is of that span", async () => {
     await person.page.keyboard.press("6");
     const map = person.page.locator(".heat-canvas canvas");
@@ -361,6 +417,20 @@ describe("the other views", () => {
     await person.page.keyboard.press("Shift+ArrowDown");
     await person.page.keyboard.press("Enter");
     await person.param("box", /^\d+x\d+:\d+-\d+:\d+-\d+$/);
+    if (real === undefined) {
+      // What a function's lines took is of the box too.
+      const column = /:(\d+)-/.exec(person.params().get("box") ?? "")?.[1];
+      await person.page.keyboard.press("1");
+      await person.page.waitForSelector(".flame-sticky canvas");
+      await person.hoverFunction();
+      const [lines] = await Promise.all([
+        person.page.waitForRequest((request) => request.url().includes("api/v1/source?")),
+        person.page.keyboard.press("a"),
+      ]);
+      expect(new URL(lines.url()).searchParams.get("column_from")).toBe(column);
+      await person.page.keyboard.press("6");
+      await map.waitFor();
+    }
     await person.page.getByRole("button", { name: "Zoom in", exact: true }).click();
     await person.param("box", null);
   });

@@ -109,7 +109,7 @@ impl Asker {
                 TimeRange { from: host::wall(from), to: host::wall(from + length) }
             };
             let sides = [(day(), &selector), (day(), &selector)];
-            let diff = query::diff(&mut asker.reader, sides, By::Share, NODES)?;
+            let diff = query::diff(&mut asker.reader, sides, By::Share, None, NODES)?;
             let totals = diff.nodes.first().map_or([0; 2], |root| root.total);
             anyhow::ensure!(
                 totals == [length * asker.per_window; 2],

@@ -10,8 +10,9 @@
 //! absolute   z = (b t - a s) / sqrt(a s^2 + b t^2)             s, t = CPU time of a sample / recorded time   two Poisson rates
 //! ```
 
-use super::grow::{Named, grow, name};
+use super::grow::{Named, frame_of, grow, name};
 use super::merge::{Counts, merge};
+use super::path_hash::{PathHash, find};
 use super::tree::{Labels, Scale};
 use super::{QueryError, Selector};
 use crate::profile::{Frame, FrameId, TimeRange};
@@ -68,7 +69,8 @@ pub struct Diff {
     pub hidden_nodes: u64,
 }
 
-/// The difference of two questions, in at most `max_nodes` nodes: the heaviest of both sides together.
+/// The difference of two questions, in at most `max_nodes` nodes: the heaviest of both sides together; with `below`, of those above and
+/// below that node.
 ///
 /// # Errors
 /// [`QueryError::Store`], [`QueryError::TooLarge`].
@@ -76,6 +78,7 @@ pub fn diff(
     reader: &mut Reader,
     [before, after]: [(TimeRange, &Selector); 2],
     by: By,
+    below: Option<PathHash>,
     max_nodes: usize,
 ) -> Result<Diff, QueryError> {
     let mut snapshot = reader.snapshot()?;
@@ -86,7 +89,8 @@ pub fn diff(
     let tree = grow(&mut snapshot, &mut labels, counts)?;
     let totals = tree.totals();
     let scale = Scale(sides.map(|side| unit(&side, by) * WEIGHT));
-    let kept = tree.cut(totals, scale, max_nodes);
+    let below = below.and_then(|path| find(&tree, path, |shown| frame_of(&snapshot, &labels, shown)));
+    let kept = tree.cut_below(below, totals, scale, max_nodes);
     let Named { nodes, used, frames } = name(&mut snapshot, &labels, &kept, scale, counts)?;
     let nodes = nodes.iter().zip(used).map(|(node, frame)| DiffNode {
         depth: node.depth,
@@ -170,9 +174,9 @@ mod tests {
         let (_folder, mut reader) = reader(&[BEFORE, AFTER]);
         let all = Selector::default();
         for by in [By::Share, By::Time] {
-            let same = diff(&mut reader, [(range(0, 2), &all), (range(0, 2), &all)], by, 1000).unwrap();
+            let same = diff(&mut reader, [(range(0, 2), &all), (range(0, 2), &all)], by, None, 1000).unwrap();
             assert!(same.nodes.iter().all(|node| node.z == 0.0 && node.total[0] == node.total[1]));
-            let both = diff(&mut reader, [(range(0, 1), &all), (range(1, 2), &all)], by, 1000).unwrap();
+            let both = diff(&mut reader, [(range(0, 1), &all), (range(1, 2), &all)], by, None, 1000).unwrap();
             for (side, at) in [(0, range(0, 1)), (1, range(1, 2))] {
                 let own = flame_graph(&mut reader, at, &all, 1000).unwrap().tree;
                 let found = both.nodes.iter().filter(|node| node.total[side] > 0).count();
@@ -192,18 +196,49 @@ mod tests {
             *diff.nodes.iter().find(|node| node.frame.0 as usize == frame).unwrap()
         };
         let sides = [(range(0, 1), &all), (range(1, 2), &all)];
-        let share = diff(&mut reader, sides, By::Share, 1000).unwrap();
+        let share = diff(&mut reader, sides, By::Share, None, 1000).unwrap();
         assert_eq!(node(&share, "old").total, [100, 0]);
         assert!(node(&share, "old").z < -10.0 && node(&share, "new").z > 5.0);
         // 100 of 200 and 250 of 400: 0.125 / sqrt(350/600 * 250/600 * (1/200 + 1/400)).
         assert!((node(&share, "web").z - 2.928).abs() < 0.001, "{}", node(&share, "web").z);
-        let time = diff(&mut reader, sides, By::Time, 1000).unwrap();
+        let time = diff(&mut reader, sides, By::Time, None, 1000).unwrap();
         // (250 - 100) / sqrt(250 + 100)
         assert!((node(&time, "web").z - 8.018).abs() < 0.001);
         assert!(time.nodes[0].z > 8.0 && share.nodes[0].z == 0.0, "the whole: more load, the same share");
         let web = parse_selector(r#"comm="web""#).unwrap();
-        let selectors = diff(&mut reader, [(range(0, 2), &all), (range(0, 2), &web)], By::Share, 3).unwrap();
+        let selectors = diff(&mut reader, [(range(0, 2), &all), (range(0, 2), &web)], By::Share, None, 3).unwrap();
         assert_eq!(selectors.sides.map(|side| side.samples), [600, 350]);
         assert!(selectors.nodes.len() <= 3 && selectors.hidden_nodes > 0);
+    }
+
+    /// Asked for what is below a node, it is the same comparison cut elsewhere: figures and noise are those of the whole.
+    #[test]
+    fn a_cut_below_a_node_has_the_figures_of_the_whole() {
+        let (_folder, mut reader) = reader(&[BEFORE, AFTER]);
+        let all = Selector::default();
+        let sides = [(range(0, 1), &all), (range(1, 2), &all)];
+        let whole = diff(&mut reader, sides, By::Share, None, 1000).unwrap();
+        let name = |diff: &Diff, node: &DiffNode| diff.frames[node.frame.0 as usize].name.to_string();
+        let old = whole.nodes.iter().position(|node| name(&whole, node) == "old").unwrap();
+        let path = path_of(&whole, old);
+        let cut = diff(&mut reader, sides, By::Share, Some(path), 5).unwrap();
+        let rows = |diff: &Diff| -> Vec<_> {
+            diff.nodes.iter().map(|node| (node.depth, name(diff, node), node.total)).collect()
+        };
+        let (shown, all_rows) = (rows(&cut), rows(&whole));
+        // Alone the heaviest would be `web`; what is asked for is there with all below it.
+        assert!(
+            shown.contains(&(1, "old".into(), [100, 0])) && shown.contains(&(2, "main".into(), [100, 0])),
+            "{shown:?}"
+        );
+        assert!(shown.len() <= 5 && cut.hidden_nodes > 0, "{shown:?}");
+        let known = |row: &&(u32, String, [u64; 2])| all_rows.contains(row);
+        assert_eq!(shown.iter().filter(known).count(), shown.len() - 1, "all but the remainder: {shown:?}");
+    }
+
+    /// The path of a node at depth 1.
+    fn path_of(diff: &Diff, node: usize) -> PathHash {
+        let frame = |node: &DiffNode| &diff.frames[node.frame.0 as usize];
+        PathHash::of([frame(&diff.nodes[0]), frame(&diff.nodes[node])])
     }
 }

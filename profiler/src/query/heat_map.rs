@@ -4,8 +4,8 @@
 //! and 20 ms. Times are kept for a day or so; samples whose time is gone, or was never known, are counted apart.
 
 use super::flame_graph::{Merged, Shape, draw};
-use super::labels::samples_of;
-use super::merge::Counts;
+use super::labels::{Label, samples_of};
+use super::merge::{Counts, merge_by};
 use super::sieve::Sieve;
 use super::{QueryError, Selector};
 use crate::profile::TimeRange;
@@ -51,6 +51,36 @@ pub struct Area {
     pub columns: [u32; 2],
     /// First and last row.
     pub rows: [u32; 2],
+}
+
+/// Which samples of a question are meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Within {
+    /// Those of a range.
+    Range(TimeRange),
+    /// Those of a box of a heat map.
+    Box(Grid, Area),
+}
+
+impl Within {
+    /// What they add up to, by the values of a label, if one is given.
+    pub(super) fn counts(
+        self,
+        snapshot: &mut Snapshot<'_>,
+        selector: &Selector,
+        label: Option<Label>,
+    ) -> Result<Counts, QueryError> {
+        match self {
+            Self::Range(range) => merge_by(snapshot, range, selector, label),
+            Self::Box(grid, area) => counts_of_area(snapshot, grid, area, selector, label),
+        }
+    }
+}
+
+impl From<TimeRange> for Within {
+    fn from(range: TimeRange) -> Self {
+        Self::Range(range)
+    }
 }
 
 /// Samples by time.
@@ -105,14 +135,25 @@ pub fn flame_graph_of_area(
     shape: &Shape,
 ) -> Result<Merged, QueryError> {
     let mut snapshot = reader.snapshot()?;
+    let counts = counts_of_area(&mut snapshot, grid, area, selector, shape.label()?)?;
+    draw(&mut snapshot, &counts, shape)
+}
+
+fn counts_of_area(
+    snapshot: &mut Snapshot<'_>,
+    grid: Grid,
+    area: Area,
+    selector: &Selector,
+    label: Option<Label>,
+) -> Result<Counts, QueryError> {
     let mut sieve = Sieve::new(selector);
-    let mut counts = Counts::by(shape.label()?);
+    let mut counts = Counts::by(label);
     let inside = |cell: usize| {
         let (column, row) = ((cell / grid.rows as usize) as u32, (cell % grid.rows as usize) as u32);
         (area.columns[0]..=area.columns[1]).contains(&column) && (area.rows[0]..=area.rows[1]).contains(&row)
     };
     for piece in snapshot.windows_in(grid.range)? {
-        let (passes, _) = passing(&mut snapshot, &mut sieve, &piece)?;
+        let (passes, _) = passing(snapshot, &mut sieve, &piece)?;
         let mut found: Vec<(usize, u32, u64)> = Vec::new();
         snapshot.times(&piece, |group, stack, at| {
             if !passes[group] || !grid.cell(at).is_some_and(inside) {
@@ -125,10 +166,10 @@ pub fn flame_graph_of_area(
         })?;
         let groups = snapshot.groups(&piece)?;
         for (group, stack, samples) in found {
-            counts.add(&mut snapshot, piece.hz, &groups[group], stack, samples)?;
+            counts.add(snapshot, piece.hz, &groups[group], stack, samples)?;
         }
     }
-    draw(&mut snapshot, &counts, shape)
+    Ok(counts)
 }
 
 /// Which groups of a window pass, and their samples.
@@ -150,7 +191,7 @@ mod tests {
 
     use super::*;
     use crate::profile::{BootNanos, WallNanos};
-    use crate::query::parse_selector;
+    use crate::query::{FunctionIs, code, lines, parse_selector};
     use crate::store::drawing::{EPOCH, SECONDS, name_all, window};
     use crate::store::{Keep, Store};
 
@@ -176,6 +217,26 @@ mod tests {
     fn grid(from: u64, seconds: u64, columns: u32, rows: u32) -> Grid {
         let wall = |n: u64| WallNanos((EPOCH + n as i64) * 1_000_000_000);
         Grid { range: TimeRange { from: wall(from), to: wall(from + seconds) }, columns, rows }
+    }
+
+    /// What a function took in a box, by instruction and by line, is of the samples of the box alone.
+    #[test]
+    fn a_function_in_a_box_has_the_samples_of_the_box() {
+        let (folder, _store) = database(2);
+        let mut reader = Reader::open(&folder.path().join("x.db")).unwrap();
+        let all = Selector::default();
+        let main = FunctionIs { name: "main".into(), ..FunctionIs::default() };
+        let seconds = grid(0, 20, 20, 20);
+        let area = Area { columns: [0, 0], rows: [0, 7] };
+        let within = Within::Box(seconds, area);
+        let drawn = flame_graph_of_area(&mut reader, seconds, area, &all, &Shape::default()).unwrap();
+        let samples = drawn.tree.nodes[0].total;
+        assert_eq!(samples, 12);
+        assert_eq!(code(&mut reader, within, &all, &main).unwrap().unwrap().total, samples);
+        assert_eq!(lines(&mut reader, within, &all, &main).unwrap().unwrap().total, samples);
+        assert_eq!(lines(&mut reader, seconds.range, &all, &main).unwrap().unwrap().total, 2 * 124);
+        let nothing = Within::Box(seconds, Area { columns: [19, 19], rows: [1, 1] });
+        assert_eq!(lines(&mut reader, nothing, &all, &main).unwrap(), None);
     }
 
     /// Every sample is in the cell of its time, whether its window is packed or not, and a box has what its cells have.

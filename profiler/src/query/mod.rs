@@ -37,7 +37,7 @@ mod tree;
 pub use binaries::{NamedBinaries, NamedBinary, binaries};
 pub use diff::{By, Diff, DiffNode, Side, diff};
 pub use flame_graph::{Merged, Shape, View, flame_graph, flame_graph_from};
-pub use heat_map::{Area, Grid, HeatMap, MAX_CELLS, flame_graph_of_area, heat_map};
+pub use heat_map::{Area, Grid, HeatMap, MAX_CELLS, Within, flame_graph_of_area, heat_map};
 pub use labels::{LABELS, label_values};
 pub use note::{note, note_in, remedy};
 pub use path_hash::PathHash;

@@ -63,6 +63,15 @@ pub(super) fn find<'a, const N: usize>(
     None
 }
 
+#[cfg(test)]
+impl PathHash {
+    /// Of the frames from the root on.
+    pub(super) fn of<const N: usize>(frames: [&Frame; N]) -> Self {
+        let hash = frames.iter().fold(SEED, |hash, frame| hash.then(Hash::of(frame)));
+        Self { depth: N as u32 - 1, bits: hash.bits() }
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Hash {
     high: u32,

@@ -10,9 +10,10 @@ use std::collections::hash_map::Entry;
 use std::hash::Hash;
 use std::sync::Arc;
 
-use super::merge::{Counts, merge};
+use super::heat_map::Within;
+use super::merge::Counts;
 use super::{QueryError, Selector};
-use crate::profile::{Binary, Frame, TimeRange};
+use crate::profile::{Binary, Frame};
 use crate::store::{CachedFrame, FunctionId, Reader, RowMap, Snapshot, StackId, StoreError};
 
 /// Stacks looked up between two questions whether to go on.
@@ -72,18 +73,18 @@ pub struct Lines {
     pub places: Vec<Weight>,
 }
 
-/// Samples of a function by instruction; `None` when no sample of the range has the function.
+/// Samples of a function by instruction; `None` when no sample has the function.
 ///
 /// # Errors
 /// [`QueryError::Store`], [`QueryError::TooLarge`].
 pub fn code(
     reader: &mut Reader,
-    range: TimeRange,
+    within: impl Into<Within>,
     selector: &Selector,
     function: &FunctionIs,
 ) -> Result<Option<Code>, QueryError> {
     let mut snapshot = reader.snapshot()?;
-    let counts = merge(&mut snapshot, range, selector)?;
+    let counts = within.into().counts(&mut snapshot, selector, None)?;
     let here = |snapshot: &mut Snapshot<'_>, location: u32, frames: &[(CachedFrame, u32)]| {
         let found = frames.iter().any(|(frame, _)| function.fits(snapshot.frame(*frame)));
         let place = if found { Some(snapshot.place(location)?) } else { None };
@@ -103,18 +104,18 @@ pub fn code(
     Ok(Some(Code { binary: snapshot.binary(binary)?, total, places: sorted(places) }))
 }
 
-/// Samples of a function by line; `None` when no sample of the range has the function.
+/// Samples of a function by line; `None` when no sample has the function.
 ///
 /// # Errors
 /// [`QueryError::Store`], [`QueryError::TooLarge`].
 pub fn lines(
     reader: &mut Reader,
-    range: TimeRange,
+    within: impl Into<Within>,
     selector: &Selector,
     function: &FunctionIs,
 ) -> Result<Option<Lines>, QueryError> {
     let mut snapshot = reader.snapshot()?;
-    let counts = merge(&mut snapshot, range, selector)?;
+    let counts = within.into().counts(&mut snapshot, selector, None)?;
     let here = |snapshot: &mut Snapshot<'_>, _: u32, frames: &[(CachedFrame, u32)]| {
         let mut places = Vec::new();
         for (nth, (frame, line)) in frames.iter().enumerate() {

@@ -117,12 +117,8 @@ impl<const N: usize> Tree<N> {
         totals
     }
 
-    /// The nodes that stay when at most `max_nodes` may, remainders included (never below two): the heaviest.
-    pub(super) fn cut(self, totals: Vec<[u64; N]>, scale: Scale<N>, max_nodes: usize) -> Kept<N> {
-        self.cut_below(None, totals, scale, max_nodes)
-    }
-
-    /// The same, of the nodes above and below one of them alone: the others stay behind remainders, whatever their weight.
+    /// The nodes that stay when at most `max_nodes` may, remainders included (never below two): the heaviest; with `below`, those above
+    /// and below that node alone, while the others stay behind remainders, whatever their weight.
     pub(super) fn cut_below(
         self,
         node: Option<u32>,
@@ -379,7 +375,7 @@ mod tests {
 
     fn place(tree: Tree<2>, max_nodes: usize) -> (Vec<(Path, Placed<2>)>, u64) {
         let totals = tree.totals();
-        let kept = tree.cut(totals, EVEN, max_nodes);
+        let kept = tree.cut_below(None, totals, EVEN, max_nodes);
         let nodes = kept.place(EVEN, |a, b| a.cmp(&b));
         let mut path = Path::new();
         let walk = |node: &Placed<2>| {

@@ -15,7 +15,7 @@ use utoipa_actix_web::service_config::ServiceConfig;
 
 use super::api::{self, DisassemblyParams, Problem, RangeParams, SourceParams};
 use super::error::Failure;
-use super::routes::{Problems, Question, TOP_ROWS, json, to_json};
+use super::routes::{Problems, Question, TOP_ROWS, json, to_json, within};
 use super::{State, from_query};
 use crate::annotate::Annotator;
 use crate::query::{self, FunctionIs};
@@ -77,13 +77,16 @@ pub fn configure(config: &mut ServiceConfig<'_>) {
 )]
 #[get("/api/v1/source")]
 async fn source(state: Data<State>, params: Query<SourceParams>) -> Result<HttpResponse, Failure> {
-    let SourceParams { function, file, from, to, filter, demangle } = params.into_inner();
+    let params = params.into_inner();
+    let edges = [params.column_from, params.column_to, params.row_from, params.row_to];
+    let SourceParams { function, file, from, to, filter, demangle, columns, rows, .. } = params;
     let question = Question::parse(RangeParams { from, to, filter, limit: None, demangle }, &TOP_ROWS, &state)?;
+    let within = within(question.range, columns, rows, edges)?;
     let is = FunctionIs { name: function, binary: None, file };
     let name = is.name.clone();
     let ask = move |reader: &mut Reader| {
         reader.set_demangle(question.demangle);
-        Ok(query::lines(reader, question.range, &question.selector, &is)?)
+        Ok(query::lines(reader, within, &question.selector, &is)?)
     };
     let lines = state.readers.ask(ask).await?.ok_or_else(|| Failure::NoSuchFunction(name.clone()))?;
     let (read, lines) = state.desk.ask(move |annotator, _| (annotator.source(&lines), lines)).await?;
@@ -102,13 +105,16 @@ async fn source(state: Data<State>, params: Query<SourceParams>) -> Result<HttpR
 )]
 #[get("/api/v1/disassembly")]
 async fn disassembly(state: Data<State>, params: Query<DisassemblyParams>) -> Result<HttpResponse, Failure> {
-    let DisassemblyParams { function, binary, from, to, filter, demangle } = params.into_inner();
+    let params = params.into_inner();
+    let edges = [params.column_from, params.column_to, params.row_from, params.row_to];
+    let DisassemblyParams { function, binary, from, to, filter, demangle, columns, rows, .. } = params;
     let question = Question::parse(RangeParams { from, to, filter, limit: None, demangle }, &TOP_ROWS, &state)?;
+    let within = within(question.range, columns, rows, edges)?;
     let is = FunctionIs { name: function, binary, file: None };
     let name = is.name.clone();
     let ask = move |reader: &mut Reader| {
         reader.set_demangle(question.demangle);
-        Ok(query::code(reader, question.range, &question.selector, &is)?)
+        Ok(query::code(reader, within, &question.selector, &is)?)
     };
     let code = state.readers.ask(ask).await?.ok_or_else(|| Failure::NoSuchFunction(name.clone()))?;
     let answer = move |annotator: &mut Annotator, deadline| (annotator.disassemble(&code, deadline), code);

@@ -118,6 +118,8 @@ pub struct DiffParams {
     pub by: Option<String>,
     /// What is shown of names: `full` (default), `simple` (no parameters, no generic arguments), or `none` (the linker's).
     pub demangle: Option<String>,
+    /// Spend the limit on what is below this node, as for `/api/v1/flamegraph`.
+    pub below: Option<String>,
 }
 
 /// Query parameters of `GET /api/v1/source`.
@@ -137,6 +139,20 @@ pub struct SourceParams {
     pub filter: Option<String>,
     /// What is shown of names: `full` (default), `simple` (no parameters, no generic arguments), or `none` (the linker's).
     pub demangle: Option<String>,
+    /// The heat map's columns, for the samples of a box of it alone. Default: all of the range.
+    #[param(minimum = 1)]
+    pub columns: Option<u32>,
+    /// The heat map's rows (default 50).
+    #[param(minimum = 1)]
+    pub rows: Option<u32>,
+    /// First column of the box, from 0 (default 0).
+    pub column_from: Option<u32>,
+    /// Last column of the box (default the last).
+    pub column_to: Option<u32>,
+    /// First row of the box, from 0 (default 0).
+    pub row_from: Option<u32>,
+    /// Last row of the box (default the last).
+    pub row_to: Option<u32>,
 }
 
 /// Query parameters of `GET /api/v1/disassembly`.
@@ -156,6 +172,20 @@ pub struct DisassemblyParams {
     pub filter: Option<String>,
     /// What is shown of names: `full` (default), `simple` (no parameters, no generic arguments), or `none` (the linker's).
     pub demangle: Option<String>,
+    /// The heat map's columns, for the samples of a box of it alone. Default: all of the range.
+    #[param(minimum = 1)]
+    pub columns: Option<u32>,
+    /// The heat map's rows (default 50).
+    #[param(minimum = 1)]
+    pub rows: Option<u32>,
+    /// First column of the box, from 0 (default 0).
+    pub column_from: Option<u32>,
+    /// Last column of the box (default the last).
+    pub column_to: Option<u32>,
+    /// First row of the box, from 0 (default 0).
+    pub row_from: Option<u32>,
+    /// Last row of the box (default the last).
+    pub row_to: Option<u32>,
 }
 
 /// Query parameters of `GET /api/v1/heatmap`.

@@ -16,7 +16,7 @@ use super::live::Cost;
 use super::metrics::{self, Scrape};
 use super::{State, annotate, exports, from_query};
 use crate::profile::{Demangle, TimeRange};
-use crate::query::{self, Area, By, Grid, Selector, Shape, View};
+use crate::query::{self, Area, By, Grid, PathHash, Selector, Shape, View, Within};
 use crate::store::Reader;
 
 /// A limit that an endpoint takes when none is asked for, and the most it gives.
@@ -163,8 +163,12 @@ fn shape(view: View, group: Option<String>, below: Option<&str>, max_nodes: usiz
     if below.is_some() && view != View::TopDown {
         return Err(Failure::BadParameter("below goes with mode=topdown".into()));
     }
-    let below = below.map(str::parse).transpose().map_err(Failure::BadParameter)?;
-    Ok(Shape { view, group, below, max_nodes })
+    Ok(Shape { view, group, below: path(below)?, max_nodes })
+}
+
+/// The name of a node.
+fn path(text: Option<&str>) -> Result<Option<PathHash>, Failure> {
+    text.map(str::parse).transpose().map_err(Failure::BadParameter)
 }
 
 /// The columns and rows of a heat map.
@@ -178,6 +182,31 @@ fn grid(range: TimeRange, columns: Option<u32>, rows: Option<u32>) -> Result<Gri
         )));
     }
     Ok(Grid { range, columns, rows })
+}
+
+/// A box of it: what is not given is its edge.
+fn area(grid: Grid, [column_from, column_to, row_from, row_to]: [Option<u32>; 4]) -> Area {
+    Area {
+        columns: [column_from.unwrap_or(0), column_to.unwrap_or(grid.columns - 1)],
+        rows: [row_from.unwrap_or(0), row_to.unwrap_or(grid.rows - 1)],
+    }
+}
+
+/// The samples of a range, or, where its heat map's columns are given, of a box of that.
+pub fn within(
+    range: TimeRange,
+    columns: Option<u32>,
+    rows: Option<u32>,
+    edges: [Option<u32>; 4],
+) -> Result<Within, Failure> {
+    if columns.is_none() {
+        if rows.is_some() || edges.iter().any(Option::is_some) {
+            return Err(Failure::BadParameter("a box of a heat map needs its columns".into()));
+        }
+        return Ok(range.into());
+    }
+    let grid = grid(range, columns, rows)?;
+    Ok(Within::Box(grid, area(grid, edges)))
 }
 
 /// Samples over time, in equal buckets; by the values of a label, if asked.
@@ -226,7 +255,9 @@ async fn flamegraph(state: Data<State>, params: Query<FlameGraphParams>) -> Resu
 #[utoipa::path(tag = "profiles", params(DiffParams), responses((status = 200, body = api::Diff, description = "The tree, as columns."), Problems))]
 #[get("/api/v1/diff")]
 async fn diff(state: Data<State>, params: Query<DiffParams>) -> Result<HttpResponse, Failure> {
-    let DiffParams { from, to, filter, base_from, base_to, base_filter, limit, by, demangle } = params.into_inner();
+    let DiffParams { from, to, filter, base_from, base_to, base_filter, limit, by, demangle, below } =
+        params.into_inner();
+    let below = path(below.as_deref())?;
     let by = match by.as_deref() {
         None | Some("share") => By::Share,
         Some("time") => By::Time,
@@ -244,7 +275,7 @@ async fn diff(state: Data<State>, params: Query<DiffParams>) -> Result<HttpRespo
     let ask = move |reader: &mut Reader| {
         reader.set_demangle(after.demangle);
         let sides = [(before.range, &before.selector), (after.range, &after.selector)];
-        let diff = query::diff(reader, sides, by, after.limit)?;
+        let diff = query::diff(reader, sides, by, below, after.limit)?;
         to_json(&from_query::diff([before.range, after.range], by, &diff))
     };
     Ok(json(StatusCode::OK, state.readers.ask(ask).await?))
@@ -275,10 +306,7 @@ async fn heatmap_flamegraph(state: Data<State>, params: Query<AreaParams>) -> Re
     let question = Question::parse(RangeParams { from, to, filter, limit, demangle }, &FLAME_GRAPH_NODES, &state)?;
     let shape = shape(view, group, below.as_deref(), question.limit)?;
     let grid = grid(question.range, columns, rows)?;
-    let area = Area {
-        columns: [params.column_from.unwrap_or(0), params.column_to.unwrap_or(grid.columns - 1)],
-        rows: [params.row_from.unwrap_or(0), params.row_to.unwrap_or(grid.rows - 1)],
-    };
+    let area = area(grid, [params.column_from, params.column_to, params.row_from, params.row_to]);
     let ask = move |reader: &mut Reader| {
         reader.set_demangle(question.demangle);
         let merged = query::flame_graph_of_area(reader, grid, area, &question.selector, &shape)?;

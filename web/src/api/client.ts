@@ -104,7 +104,8 @@ export const fetchFlameGraph = async (
   return decoded;
 };
 
-function boxParameters(box: HeatBox): Parameters {
+function boxParameters(box: HeatBox | null): Parameters {
+  if (box === null) return {};
   return {
     columns: box.columns,
     rows: box.rows,
@@ -123,9 +124,14 @@ export const fetchHeatMap = async (
   // It has no names, and takes none.
   checkHeatMap(await ask<HeatMap>("heatmap", { ...scope, demangle: undefined, ...size }, signal));
 
-/** Both sides, cut down together: what one has, the other has too. */
-export const fetchDiff = async (base: Scope, scope: Scope, signal: AbortSignal): Promise<DecodedDiff> => {
-  const sides = { ...scope, base_from: base.from, base_to: base.to, base_filter: base.filter };
+/** Both sides, cut down together: what one has, the other has too. `below`: as of a flame graph. */
+export const fetchDiff = async (
+  base: Scope,
+  scope: Scope,
+  below: string | null,
+  signal: AbortSignal,
+): Promise<DecodedDiff> => {
+  const sides = { ...scope, base_from: base.from, base_to: base.to, base_filter: base.filter, below: below ?? "" };
   // An empty filter is one; left out it would be the other side's.
   if (base.filter === "") sides.base_filter = "{}";
   return decodeDiff(await ask<Diff>("diff", sides, signal));
@@ -143,15 +149,27 @@ export const fetchLabels = async (signal: AbortSignal): Promise<Labels> =>
 export const fetchStatus = async (signal: AbortSignal): Promise<Status> =>
   checkStatus(await ask<Status>("status", {}, signal));
 
-/** The lines of a function with their weights. */
-export const fetchSource = async (of: FunctionId, scope: Scope, signal: AbortSignal): Promise<Source> =>
-  checkSource(await ask<Source>("source", { ...scope, function: of.name, file: of.file ?? "" }, signal));
+/** The lines of a function with their weights; those of a box of the heat map, if one is given. */
+export const fetchSource = async (
+  of: FunctionId,
+  scope: Scope,
+  box: HeatBox | null,
+  signal: AbortSignal,
+): Promise<Source> => {
+  const about = { ...scope, ...boxParameters(box), function: of.name, file: of.file ?? "" };
+  return checkSource(await ask<Source>("source", about, signal));
+};
 
-/** The instructions of a function with their weights. */
-export const fetchDisassembly = async (of: FunctionId, scope: Scope, signal: AbortSignal): Promise<Disassembly> =>
-  checkDisassembly(
-    await ask<Disassembly>("disassembly", { ...scope, function: of.name, binary: of.binary ?? "" }, signal),
-  );
+/** The instructions of a function with their weights, likewise. */
+export const fetchDisassembly = async (
+  of: FunctionId,
+  scope: Scope,
+  box: HeatBox | null,
+  signal: AbortSignal,
+): Promise<Disassembly> => {
+  const about = { ...scope, ...boxParameters(box), function: of.name, binary: of.binary ?? "" };
+  return checkDisassembly(await ask<Disassembly>("disassembly", about, signal));
+};
 
 /** How well each file is named. */
 export const fetchBinaries = async (scope: Scope, signal: AbortSignal): Promise<Binaries> =>

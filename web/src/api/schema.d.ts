@@ -1163,6 +1163,8 @@ export interface operations {
                 by?: string;
                 /** @description What is shown of names: `full` (default), `simple` (no parameters, no generic arguments), or `none` (the linker's). */
                 demangle?: string;
+                /** @description Spend the limit on what is below this node, as for `/api/v1/flamegraph`. */
+                below?: string;
             };
             header?: never;
             path?: never;
@@ -1259,6 +1261,18 @@ export interface operations {
                 filter?: string;
                 /** @description What is shown of names: `full` (default), `simple` (no parameters, no generic arguments), or `none` (the linker's). */
                 demangle?: string;
+                /** @description The heat map's columns, for the samples of a box of it alone. Default: all of the range. */
+                columns?: number;
+                /** @description The heat map's rows (default 50). */
+                rows?: number;
+                /** @description First column of the box, from 0 (default 0). */
+                column_from?: number;
+                /** @description Last column of the box (default the last). */
+                column_to?: number;
+                /** @description First row of the box, from 0 (default 0). */
+                row_from?: number;
+                /** @description Last row of the box (default the last). */
+                row_to?: number;
             };
             header?: never;
             path?: never;
@@ -2354,6 +2368,18 @@ export interface operations {
                 filter?: string;
                 /** @description What is shown of names: `full` (default), `simple` (no parameters, no generic arguments), or `none` (the linker's). */
                 demangle?: string;
+                /** @description The heat map's columns, for the samples of a box of it alone. Default: all of the range. */
+                columns?: number;
+                /** @description The heat map's rows (default 50). */
+                rows?: number;
+                /** @description First column of the box, from 0 (default 0). */
+                column_from?: number;
+                /** @description Last column of the box (default the last). */
+                column_to?: number;
+                /** @description First row of the box, from 0 (default 0). */
+                row_from?: number;
+                /** @description Last row of the box (default the last). */
+                row_to?: number;
             };
             header?: never;
             path?: never;

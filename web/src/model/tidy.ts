@@ -7,6 +7,7 @@
  */
 
 import { type CallTree, FrameKind, type FrameTable } from "./call-tree";
+import { findPath } from "./focus-path";
 import { frameMask, parseSearch } from "./search";
 import { TreeBuilder } from "./tree-builder";
 
@@ -43,7 +44,26 @@ const PLUMBING: readonly RegExp[] = [
 
 /** The tree with fewer frames; the same tree when nothing is to be done. */
 export function tidyTree(tree: CallTree, tidy: Tidy): CallTree {
-  if (changesNothing(tidy)) return tree;
+  return changesNothing(tidy) ? tree : tidied(tree, tidy, () => {}).finish();
+}
+
+/** The largest of the nodes that the tidied tree shows as the one of this path (`focus-path.ts`); -1 when it has none. */
+export function nodeBehind(tree: CallTree, tidy: Tidy, path: string): number {
+  const placeOf = new Int32Array(tree.size).fill(-1);
+  const builder = tidied(tree, tidy, (node, place) => {
+    placeOf[node] = place;
+  });
+  const { tree: shown, from } = builder.ordered();
+  const at = findPath(shown, path);
+  let largest = -1;
+  for (let i = 0; at >= 0 && i < tree.size; i++) {
+    if (placeOf[i] === from[at] && (largest < 0 || tree.total[i] > tree.total[largest])) largest = i;
+  }
+  return largest;
+}
+
+/** Tells where each node that is shown went. */
+function tidied(tree: CallTree, tidy: Tidy, went: (node: number, place: number) => void): TreeBuilder {
   const hidden = hiddenFrames(tree.frames, tidy);
   const folded = anyOf(tree.frames, tidy.fold);
   hidden[tree.frame[0]] = 0;
@@ -58,6 +78,7 @@ export function tidyTree(tree: CallTree, tidy: Tidy): CallTree {
     if (depth > 0 && hidden[frame] === 0) {
       const before = tidy.recursion ? occurrence(builder, place, frame) : -1;
       place = before >= 0 ? before : builder.child(place, frame);
+      went(i, place);
     }
     places[depth] = place;
     if (folded[frame] === 1 && hidden[frame] === 0) {
@@ -68,7 +89,7 @@ export function tidyTree(tree: CallTree, tidy: Tidy): CallTree {
       i++;
     }
   }
-  return builder.finish();
+  return builder;
 }
 
 function occurrence(builder: TreeBuilder, place: number, frame: number): number {

@@ -4,43 +4,46 @@
  */
 
 import { effect } from "@preact/signals";
-import { fetchFlameGraph, type Scope, type Shape } from "../api/client";
-import type { DecodedFlameGraph } from "../api/decode";
+import { fetchDiff, fetchFlameGraph, type Scope, type Shape } from "../api/client";
+import type { DecodedDiff, DecodedFlameGraph } from "../api/decode";
+import type { CallTree } from "../model/call-tree";
 import { hasHidden, joinCuts } from "../model/deeper";
-import { findPath } from "../model/focus-path";
-import { changesNothing } from "../model/tidy";
+import { findPath, pathHash } from "../model/focus-path";
+import { changesNothing, nodeBehind } from "../model/tidy";
+import { baselineScope } from "./baseline";
+import type { Question } from "./question";
 import { flame, questions, scope, view } from "./store";
 
 /** What was tried for each answer: the zooms that were asked for. */
-const tried = new WeakMap<DecodedFlameGraph, string>();
+const tried = new WeakMap<object, string>();
 
 /** The path to fill in below; null when the answer has everything there, or was asked before. */
-function wanted(answer: DecodedFlameGraph, zoom: string | null): string | null {
-  // The server knows frames as they are: not those of a tidied tree.
-  if (zoom === null || answer.hiddenNodes === 0 || !changesNothing(view.peek().tidy)) return null;
-  if (tried.get(answer) === zoom) return null;
-  const node = findPath(answer.tree, zoom);
-  return node < 0 || hasHidden(answer.tree, node) ? zoom : null;
+function wanted(answer: { hiddenNodes: number }, tree: CallTree): string | null {
+  const { zoom, tidy } = view.peek();
+  if (zoom === null || answer.hiddenNodes === 0 || tried.get(answer) === zoom) return null;
+  if (changesNothing(tidy)) {
+    const node = findPath(tree, zoom);
+    return node < 0 || hasHidden(tree, node) ? zoom : null;
+  }
+  // The server knows frames as they are, not those of a tidied tree.
+  const node = nodeBehind(tree, tidy, zoom);
+  return node < 0 || !hasHidden(tree, node) ? null : pathHash(tree, node);
 }
 
-/** The answer with what is below the zoomed frame; as it is when there is nothing to add. */
-export async function deepened(
-  answer: DecodedFlameGraph,
-  about: Scope,
-  shape: Shape,
-  signal: AbortSignal,
-): Promise<DecodedFlameGraph> {
-  const zoom = wanted(answer, view.peek().zoom);
-  if (zoom === null) return answer;
-  tried.set(answer, zoom);
-  // A box is of the range as it was asked for.
-  const same = shape.box === null ? { ...about, from: answer.fromMs, to: answer.toMs } : about;
+/** The answer with what `fill` finds below the zoomed frame; as it is when there is nothing to add. */
+async function filled<T extends { hiddenNodes: number }>(
+  answer: T,
+  tree: CallTree,
+  fill: (below: string) => Promise<T | null>,
+): Promise<T> {
+  const below = wanted(answer, tree);
+  if (below === null) return answer;
+  const { zoom } = view.peek();
+  tried.set(answer, zoom ?? "");
   try {
-    const more = await fetchFlameGraph(same, shape, zoom, signal);
-    const tree = joinCuts(answer.tree, more.tree);
-    if (tree === null) return answer;
-    const joined = { ...answer, tree };
-    tried.set(joined, zoom);
+    const joined = await fill(below);
+    if (joined === null) return answer;
+    tried.set(joined, zoom ?? "");
     return joined;
   } catch {
     // What is there stays as good as it was; the next answer tries again.
@@ -48,18 +51,78 @@ export async function deepened(
   }
 }
 
+export function deepened(
+  answer: DecodedFlameGraph,
+  about: Scope,
+  shape: Shape,
+  signal: AbortSignal,
+): Promise<DecodedFlameGraph> {
+  // A box is of the range as it was asked for.
+  const same = shape.box === null ? { ...about, from: answer.fromMs, to: answer.toMs } : about;
+  return filled(answer, answer.tree, async (below) => {
+    const more = await fetchFlameGraph(same, shape, below, signal);
+    const tree = joinCuts(answer.tree, more.tree);
+    return tree === null ? null : { ...answer, tree };
+  });
+}
+
+/** Both sides have the same nodes, those that one lacks without samples: either tree says where something is missing. */
+export function deepenedDiff(
+  answer: DecodedDiff,
+  base: Scope,
+  about: Scope,
+  signal: AbortSignal,
+): Promise<DecodedDiff> {
+  const { before, after } = answer;
+  return filled(answer, after.tree, async (below) => {
+    const more = await fetchDiff(
+      { ...base, from: before.fromMs, to: before.toMs },
+      { ...about, from: after.fromMs, to: after.toMs },
+      below,
+      signal,
+    );
+    const [earlier, later] = [joinCuts(before.tree, more.before.tree), joinCuts(after.tree, more.after.tree)];
+    if (earlier === null || later === null) return null;
+    return { ...answer, before: { ...before, tree: earlier }, after: { ...after, tree: later } };
+  });
+}
+
 /** Does so on each zoom, for as long as the page lives. */
 export function deepenOnZoom(): void {
+  onZoom(
+    questions.flame,
+    () => {
+      const answer = flame.value;
+      return answer === null ? null : { answer, tree: answer.tree };
+    },
+    (answer, signal) => deepened(answer, scope.peek(), view.peek(), signal),
+  );
+  onZoom(
+    questions.diff,
+    () => {
+      const { answer } = questions.diff.state.value;
+      return answer === null || view.value.tab !== "diff" ? null : { answer, tree: answer.after.tree };
+    },
+    (answer, signal) => deepenedDiff(answer, baselineScope.peek(), scope.peek(), signal),
+  );
+}
+
+function onZoom<T extends { hiddenNodes: number }>(
+  question: Question<T>,
+  current: () => { answer: T; tree: CallTree } | null,
+  deepen: (answer: T, signal: AbortSignal) => Promise<T>,
+): void {
   let running: AbortController | null = null;
   effect(() => {
-    const answer = flame.value;
-    const { zoom, box, group } = view.value;
-    if (answer === null || wanted(answer, zoom) === null) return;
+    const now = current();
+    // Looked at, so that this runs again when it changes.
+    void view.value;
+    if (now === null || wanted(now.answer, now.tree) === null) return;
     running?.abort();
     const abort = new AbortController();
     running = abort;
-    void deepened(answer, scope.peek(), { box, group }, abort.signal).then((joined) => {
-      if (!abort.signal.aborted) questions.flame.amend(answer, joined);
+    void deepen(now.answer, abort.signal).then((joined) => {
+      if (!abort.signal.aborted) question.amend(now.answer, joined);
     });
   });
 }

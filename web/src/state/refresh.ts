@@ -25,7 +25,7 @@ import { MOST_BANDS } from "../model/stack";
 import { presetFor, resolveInstant } from "../model/time-range";
 import { baselineScope } from "./baseline";
 import { codeFunction } from "./code";
-import { deepened, deepenOnZoom } from "./deeper";
+import { deepened, deepenedDiff, deepenOnZoom } from "./deeper";
 import { connection, everyQuestion, facetQuestion, navigate, questions, scope, view } from "./store";
 import { DEFAULT_VIEW, isLive, type ViewState } from "./view";
 
@@ -153,10 +153,10 @@ async function refresh(why: "changed" | "tick"): Promise<void> {
   }
   const code = now.tab === "source" ? codeFunction.peek() : null;
   if (code !== null) {
-    const key = `${keyOf(narrow)} ${formatFunction(code)}`;
+    const key = `${keyOf(narrow)} ${JSON.stringify(now.box)} ${formatFunction(code)}`;
     asked.push(
-      unless(!narrowAgain, questions.source, key, (signal) => fetchSource(code, narrow, signal)),
-      unless(!narrowAgain, questions.disassembly, key, (signal) => fetchDisassembly(code, narrow, signal)),
+      unless(!narrowAgain, questions.source, key, (signal) => fetchSource(code, narrow, now.box, signal)),
+      unless(!narrowAgain, questions.disassembly, key, (signal) => fetchDisassembly(code, narrow, now.box, signal)),
     );
   }
   if (now.tab === "quality") {
@@ -166,7 +166,11 @@ async function refresh(why: "changed" | "tick"): Promise<void> {
     const base = baselineScope.peek();
     // By what was asked for, not by when that is now: an answer that takes longer than a tick must not be given up at each.
     const key = `${keyOf(narrow)} ${JSON.stringify(now.baseline)}`;
-    asked.push(unless(!narrowAgain, questions.diff, key, (signal) => fetchDiff(base, narrow, signal)));
+    asked.push(
+      unless(!narrowAgain, questions.diff, key, (signal) =>
+        fetchDiff(base, narrow, null, signal).then((answer) => deepenedDiff(answer, base, narrow, signal)),
+      ),
+    );
   }
   await Promise.all(asked);
   if (mine !== round) return;

@@ -1,12 +1,45 @@
 /** Cuts an answer as the server does: the heaviest nodes stay, of a node's callers and what is below it; the rest in remainders. */
 
-import type { FlameGraph } from "../api/contract";
+import type { Diff, FlameGraph } from "../api/contract";
 import { FrameKind } from "../model/call-tree";
 
 export function cutBelow(answer: FlameGraph, most: number, node = 0): FlameGraph {
-  const { depth, frame, total, self } = answer.nodes;
+  const { depth, total, self } = answer.nodes;
+  if (depth.length <= most) return answer;
+  const cut = cutColumns(answer, most, node, [[total, self]]);
+  const [sums, own] = cut.sides[0];
+  return { ...answer, ...cut.table, nodes: { ...cut.nodes, total: sums, self: own }, hidden_nodes: cut.hidden };
+}
+
+/** By the weight of both sides, which have as many samples: what one has, the other has too. */
+export function cutDiffBelow(answer: Diff, most: number, node = 0): Diff {
+  const { nodes } = answer;
+  if (nodes.depth.length <= most) return answer;
+  const cut = cutColumns(answer, most, node, [
+    [nodes.total_before, nodes.self_before],
+    [nodes.total_after, nodes.self_after],
+  ]);
+  const [[total_before, self_before], [total_after, self_after]] = cut.sides;
+  const z = total_before.map(() => 0);
+  return {
+    ...answer,
+    ...cut.table,
+    nodes: { ...cut.nodes, total_before, total_after, self_before, self_after, z },
+    hidden_nodes: cut.hidden,
+  };
+}
+
+/** Totals and selfs. */
+type Side = [number[], number[]];
+
+function cutColumns(
+  answer: Pick<FlameGraph, "strings" | "frames"> & { nodes: { depth: number[]; frame: number[] } },
+  most: number,
+  node: number,
+  sides: readonly Side[],
+) {
+  const { depth, frame } = answer.nodes;
   const size = depth.length;
-  if (size <= most) return answer;
   const parent = new Int32Array(size).fill(-1);
   const open: number[] = [];
   depth.forEach((d, i) => {
@@ -17,11 +50,15 @@ export function cutBelow(answer: FlameGraph, most: number, node = 0): FlameGraph
   around[node] = 1;
   for (let i = node + 1; i < size; i++) if (around[parent[i]] === 1) around[i] = 1;
   for (let i = node; i >= 0; i = parent[i]) around[i] = 1;
-  const order = [...depth.keys()].filter((i) => around[i] === 1).sort((a, b) => total[b] - total[a] || a - b);
+  const weight = depth.map((_, i) => sides.reduce((sum, [total]) => sum + total[i], 0));
+  const order = [...depth.keys()].filter((i) => around[i] === 1).sort((a, b) => weight[b] - weight[a] || a - b);
   const kept = new Uint8Array(size);
   for (const i of order.slice(0, most)) kept[i] = 1;
-  const hidden = total.map((n, i) => n - self[i]);
-  for (let i = 1; i < size; i++) if (kept[i] === 1) hidden[parent[i]] -= total[i];
+  const hidden = sides.map(([total, self]) => {
+    const rest = total.map((n, i) => n - self[i]);
+    for (let i = 1; i < size; i++) if (kept[i] === 1) rest[parent[i]] -= total[i];
+    return rest;
+  });
   const strings = [...answer.strings, "[smaller frames]"];
   const frames: FlameGraph["frames"] = {
     name: [...answer.frames.name, strings.length - 1],
@@ -31,18 +68,23 @@ export function cutBelow(answer: FlameGraph, most: number, node = 0): FlameGraph
     line: [...answer.frames.line, 0],
     reason: [...answer.frames.reason, -1],
   };
-  const nodes: FlameGraph["nodes"] = { depth: [], frame: [], total: [], self: [] };
-  const push = (d: number, f: number, t: number, s: number): void => {
-    nodes.depth.push(d);
-    nodes.frame.push(f);
-    nodes.total.push(t);
-    nodes.self.push(s);
-  };
+  const nodes = { depth: [] as number[], frame: [] as number[] };
+  const columns = sides.map((): Side => [[], []]);
   for (let i = 0; i < size; i++) {
     if (kept[i] === 0) continue;
-    push(depth[i], frame[i], total[i], self[i]);
+    nodes.depth.push(depth[i]);
+    nodes.frame.push(frame[i]);
+    columns.forEach((column, side) => {
+      column[0].push(sides[side][0][i]);
+      column[1].push(sides[side][1][i]);
+    });
+    if (hidden.every((rest) => rest[i] === 0)) continue;
     // First among the children: where it stands among them does not matter.
-    if (hidden[i] > 0) push(depth[i] + 1, frames.name.length - 1, hidden[i], hidden[i]);
+    nodes.depth.push(depth[i] + 1);
+    nodes.frame.push(frames.name.length - 1);
+    columns.forEach((column, side) => {
+      for (const of of column) of.push(hidden[side][i]);
+    });
   }
-  return { ...answer, strings, frames, nodes, hidden_nodes: size - order.slice(0, most).length };
+  return { table: { strings, frames }, nodes, sides: columns, hidden: size - order.slice(0, most).length };
 }

@@ -52,7 +52,6 @@ export function Code() {
           total <b>{formatShare(total, flame.value?.samples ?? 0)}</b>{" "}
           <span class="quiet">{formatCount(total)} samples</span>
         </span>
-        {view.value.box !== null && <span class="quiet">of the whole range, not of the box</span>}
         <span class="gap" />
         <FunctionPicker />
         <div class="segments">

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 
 use super::*;
-use crate::profile::{SourceLine, Symbol, Symbolized, WallNanos};
+use crate::profile::{SourceLine, Symbol, Symbolized, TimeRange, WallNanos};
 use crate::store::Store;
 use crate::store::drawing::{drawn_name, window};
 
