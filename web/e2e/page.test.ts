@@ -34,6 +34,21 @@ describe("the page", () => {
     expect(await person.page.locator(".tooltip .name").innerText()).toBe(name);
   });
 
+  test("says which build of its file a frame is of", async () => {
+    const details = () => person.page.locator(".details").innerText();
+    const { row } = await person.hoverFunction();
+    if (real === undefined) {
+      // Down until there is a frame of the one file whose build the stand-in knows.
+      let at = row;
+      while (!/bin\/postgres/.test(await details()) && at < row + 20) await person.hover(++at);
+      await expect.poll(details).toMatch(/bin\/postgres · build id c0ffee1234/);
+    } else {
+      await expect
+        .poll(() => person.page.evaluate(() => performance.getEntriesByType("resource").map((r) => r.name)))
+        .toContainEqual(expect.stringContaining("api/v1/binaries"));
+    }
+  });
+
   test("zooms into a frame on a click, and Back, Escape and 0 zoom out", async () => {
     const name = await person.hover(1);
     await person.click(1);

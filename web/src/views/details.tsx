@@ -1,11 +1,14 @@
 /** Everything about one frame: in the line below the graph, and beside the pointer. */
 
+import { useEffect } from "preact/hooks";
 import { FrameKind, KIND_NAMES } from "../model/call-tree";
 import { diffInk, kindInk } from "../model/color";
 import { NOISE_Z, type NodeDiff } from "../model/diff";
 import { isCode } from "../model/function";
 import { baseName, formatCount, formatNanos, formatPoints, formatShare } from "../model/units";
+import { askForBuildIds, buildIds } from "../state/build-ids";
 import { currentPane, type FrameFacts, factsOf } from "../state/pane";
+import { scope } from "../state/store";
 import { theme } from "../state/theme";
 import { showCode } from "./frame-actions";
 import { openFrameMenu } from "./frame-menu";
@@ -28,6 +31,11 @@ export function DetailsLine() {
   const chosen = pane.selected.value;
   const node = pane.hovered.value >= 0 ? pane.hovered.value : chosen >= 0 ? chosen : focused;
   const facts = factsOf(pane, node);
+  const about = scope.value;
+  const hasFile = facts !== null && facts.binary !== null;
+  useEffect(() => {
+    if (hasFile) askForBuildIds();
+  }, [hasFile, about]);
   const nothingBefore = facts !== null && facts.diff !== null && facts.diff.allBefore === 0;
   if (facts === null || nothingBefore) return <div class="details" />;
   return (
@@ -35,7 +43,9 @@ export function DetailsLine() {
       <span class="swatch" style={{ background: theme.value.inks[kindInk(facts.kind)].fill }} />
       <strong class="name">{facts.name}</strong>
       {facts.diff === null ? <Numbers facts={facts} /> : <DiffNumbers diff={facts.diff} />}
-      <span class="quiet where">{whereText(facts)}</span>
+      <span class="quiet where" title={whereText(facts, Number.POSITIVE_INFINITY)}>
+        {whereText(facts, SHORT_ID)}
+      </span>
       {isCode(facts.kind) && pane.tree.value !== null && (
         <button type="button" class="button small" title="Source and assembly (a)" onClick={() => showCode(pane, node)}>
           Source
@@ -92,11 +102,23 @@ function DiffNumbers({ diff }: { diff: NodeDiff }) {
   );
 }
 
-function whereText(facts: FrameFacts): string {
-  return [facts.source, facts.binary, facts.reason].filter((part) => part !== null).join(" · ");
+/** As many digits of a build id as tell builds apart. */
+const SHORT_ID = 10;
+
+function whereText(facts: FrameFacts, digits: number): string {
+  return [facts.source, facts.binary, buildText(facts, digits), facts.reason]
+    .filter((part) => part !== null)
+    .join(" · ");
+}
+
+function buildText({ binary }: FrameFacts, digits: number): string | null {
+  const ids = (binary === null ? undefined : buildIds.value.get(binary)) ?? [];
+  if (ids.length === 0) return null;
+  return `${ids.length === 1 ? "build id" : "build ids"} ${ids.map((id) => id.slice(0, digits)).join(", ")}`;
 }
 
 export function Tooltip({ facts }: { facts: FrameFacts }) {
+  const build = buildText(facts, SHORT_ID);
   return (
     <>
       <p class="name">{facts.name}</p>
@@ -105,6 +127,7 @@ export function Tooltip({ facts }: { facts: FrameFacts }) {
         <span class="swatch" style={{ background: theme.value.inks[kindInk(facts.kind)].fill }} />{" "}
         {KIND_NAMES[facts.kind]}
         {facts.binary !== null && ` in ${baseName(facts.binary)}`}
+        {build !== null && ` · ${build}`}
       </p>
       {facts.source !== null && <p class="quiet">{facts.source}</p>}
       {facts.reason !== null && <p class="quiet">{facts.reason}</p>}
