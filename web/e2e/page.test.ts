@@ -302,6 +302,19 @@ describe("the page", () => {
     await person.page.waitForTimeout(200);
     expect(await person.page.evaluate(() => document.documentElement.scrollWidth)).toBe(390);
     expect((await person.page.locator(".flame-sticky canvas").boundingBox())?.width).toBe(390);
+    // So does every other view, with its search in sight and no part of it as long as a book.
+    for (const key of "2345678") {
+      await person.page.keyboard.press(key);
+      await person.page.waitForSelector(".panel-content canvas, [role=treegrid], .top, .card, .empty h2, .code-part");
+      expect(await person.page.evaluate(() => document.documentElement.scrollWidth), key).toBe(390);
+      const search = await person.page.locator("#search").evaluateAll((all) => all.map((one) => one.clientWidth));
+      for (const width of search) expect(width, key).toBeGreaterThan(120);
+      const rows = await person.page
+        .locator(".facts tbody tr, .half")
+        .evaluateAll((all) => all.map((one) => one.clientHeight));
+      for (const height of rows) expect(height, key).toBeLessThan(400);
+    }
+    await person.page.keyboard.press("1");
     // A fixed range has a longer text.
     await person.visit(`?from=${Date.now() - 3_600_000}&to=${Date.now()}`);
     await person.page.waitForSelector(".panel-content canvas, .empty h2");
