@@ -29,6 +29,8 @@ pub(super) fn grow<const N: usize>(
     let mut selves: Vec<[u64; N]> = Vec::new();
     let mut nodes: Vec<u32> = Vec::new();
     let tops: BTreeSet<_> = counts.iter().flat_map(|counts| counts.tops()).collect();
+    // Most functions hang from one top only.
+    tree.reserve(snapshot.functions());
     for top in tops {
         let value = match (top.value, counts[0].by) {
             (Some(row), Some(label)) => {
@@ -53,7 +55,7 @@ pub(super) fn grow<const N: usize>(
             None => process,
         };
         for (side, counts) in counts.iter().enumerate() {
-            for (nth, (stack, samples)) in counts.stacks(top).enumerate() {
+            counts.stacks(top).enumerate().try_for_each(|(nth, (stack, samples))| {
                 if nth % CHECK == 0 {
                     snapshot.check()?;
                 }
@@ -68,7 +70,8 @@ pub(super) fn grow<const N: usize>(
                 while at.0 != 0 && marks.set(at.0) {
                     (at, _) = snapshot.caller(at);
                 }
-            }
+                Ok::<_, QueryError>(())
+            })?;
         }
         if let Some(empty) = selves.first_mut()
             && empty.iter().any(|samples| *samples > 0)
@@ -183,17 +186,15 @@ pub(super) fn pick_lines<const N: usize>(
 
 /// Samples that had each location on their stack; of a location twice on one stack, twice.
 fn by_location<const N: usize>(snapshot: &mut Snapshot<'_>, counts: [&Counts; N]) -> Result<Vec<u64>, QueryError> {
-    let mut totals: Vec<u64> = Vec::new();
+    let last = counts.iter().flat_map(|counts| counts.tops().filter_map(|top| Some(counts.stacks(top).next_back()?.0)));
+    let mut totals = vec![0_u64; last.max().map_or(0, |last| last as usize + 1)];
     let mut marks = Marks::default();
     for counts in counts {
-        for top in counts.tops().collect::<Vec<_>>() {
-            for (stack, samples) in counts.stacks(top).filter(|(stack, _)| *stack != 0) {
-                if totals.len() <= stack as usize {
-                    totals.resize(stack as usize + 1, 0);
-                }
+        for top in counts.tops() {
+            counts.stacks(top).filter(|(stack, _)| *stack != 0).for_each(|(stack, samples)| {
                 totals[stack as usize] = totals[stack as usize].saturating_add(samples);
                 marks.set(stack);
-            }
+            });
         }
     }
     let mut by_location = Vec::new();

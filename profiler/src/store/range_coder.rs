@@ -25,7 +25,14 @@ impl Odds {
     /// Moves by a part of `1 / 2^rate` towards what was seen.
     #[inline]
     fn see(&mut self, bit: bool, rate: u32) {
-        if bit { self.0 -= self.0 >> rate } else { self.0 += (WHOLE as u16 - self.0) >> rate }
+        self.see_masked(u16::from(bit).wrapping_neg(), rate);
+    }
+
+    /// The same; all bits of the mask are the bit.
+    #[inline]
+    fn see_masked(&mut self, mask: u16, rate: u32) {
+        let (less, more) = (self.0 >> rate, (WHOLE as u16 - self.0) >> rate);
+        self.0 = self.0 + (more & !mask) - (less & mask);
     }
 }
 
@@ -131,13 +138,11 @@ impl Coder for Reader<'_> {
     fn bit(&mut self, odds: &mut Odds, rate: u32, _: bool) -> bool {
         let bound = (self.range >> 15) * u32::from(odds.0);
         let bit = self.code >= bound;
-        if bit {
-            self.code -= bound;
-            self.range -= bound;
-        } else {
-            self.range = bound;
-        }
-        odds.see(bit, rate);
+        // A bit worth its space cannot be foreseen: masks instead of branches, which would be wrong half of the time.
+        let mask = u32::from(bit).wrapping_neg();
+        self.code -= bound & mask;
+        self.range = bound ^ ((bound ^ (self.range - bound)) & mask);
+        odds.see_masked(mask as u16, rate);
         while self.range < NARROW {
             self.range <<= 8;
             self.take();
