@@ -4,13 +4,14 @@
 //! range, and bounded. Numbers only, no names: see [`super::grow`].
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use super::labels::Label;
 use super::sieve::Sieve;
 use super::sparse::Sparse;
 use super::{QueryError, Selector, note};
 use crate::profile::{StackEnd, TimeRange};
-use crate::store::{Edge, Group, Piece, Snapshot, Stacks, StoreError};
+use crate::store::{Edge, Group, Piece, RowSums, Snapshot, Stacks, StoreError, TopSums};
 
 /// Most memory of the sums of one question: ten million distinct stacks in a row, or half a million far apart.
 const MOST_BYTES: usize = 192 << 20;
@@ -106,8 +107,64 @@ impl Counts {
         self.check()
     }
 
-    /// Adds what passes of a piece.
-    fn piece(&mut self, snapshot: &mut Snapshot<'_>, sieve: &mut Sieve<'_>, piece: &Piece) -> Result<(), QueryError> {
+    /// Adds what passes of a piece: from what an earlier question made of it, or else for later ones too.
+    fn piece(
+        &mut self,
+        snapshot: &mut Snapshot<'_>,
+        sieve: &mut Sieve<'_>,
+        piece: &Piece,
+        question: &Arc<str>,
+    ) -> Result<(), QueryError> {
+        let sums = match snapshot.kept(piece, question) {
+            Ok(kept) => kept,
+            Err(None) => return self.read(snapshot, sieve, piece),
+            Err(Some(key)) => {
+                let mut own = Self::by(self.by);
+                own.read(snapshot, sieve, piece)?;
+                let sums = Arc::new(own.into_sums());
+                snapshot.keep(key, &sums);
+                sums
+            }
+        };
+        self.add_sums(piece.hz, &sums);
+        self.check()
+    }
+
+    /// As they are kept. More samples of a stack than are countable there are several entries.
+    fn into_sums(self) -> RowSums {
+        let top = |top: Top| {
+            let mut stacks = Vec::new();
+            self.stacks(top).for_each(|(stack, mut samples)| {
+                while samples > 0 {
+                    let some = u32::try_from(samples).unwrap_or(u32::MAX);
+                    stacks.push((stack, some));
+                    samples -= u64::from(some);
+                }
+            });
+            stacks.shrink_to_fit();
+            TopSums { value: top.value, comm: top.comm, end: top.end, stacks }
+        };
+        RowSums { samples: self.samples, incomplete: self.incomplete, tops: self.tops().map(top).collect() }
+    }
+
+    fn add_sums(&mut self, hz: u32, row: &RowSums) {
+        self.samples = self.samples.saturating_add(row.samples);
+        self.incomplete = self.incomplete.saturating_add(row.incomplete);
+        self.nanos = self.nanos.saturating_add(u128::from(row.samples) * u128::from(nanos_at(hz)));
+        for TopSums { value, comm, end, stacks } in &row.tops {
+            let sums = &mut self.stacks;
+            let at = *self.tops.entry(Top { value: *value, comm: *comm, end: *end }).or_insert_with(|| sums.group());
+            let (mut near, mut leaf) = (u32::MAX, 0);
+            for (stack, samples) in stacks {
+                if near != stack >> 6 {
+                    (near, leaf) = (stack >> 6, sums.leaf(at, *stack));
+                }
+                sums.add_at(leaf, *stack, (*samples).into());
+            }
+        }
+    }
+
+    fn read(&mut self, snapshot: &mut Snapshot<'_>, sieve: &mut Sieve<'_>, piece: &Piece) -> Result<(), QueryError> {
         // Most pieces have nothing of a rare process: who is in one is read first.
         if !sieve.is_open() {
             let groups = snapshot.groups(piece)?;
@@ -187,6 +244,7 @@ pub(super) fn merge_by(
 ) -> Result<Counts, QueryError> {
     let mut counts = Counts::by(by);
     let mut sieve = Sieve::new(selector);
+    let question = format!("{by:?} {}", selector.key()).into();
     let mut pieces = snapshot.pieces(range, i64::MAX)?;
     counts.length = pieces.iter().fold(0, |sum, piece| sum.saturating_add(piece.numbers.length));
     let mut edges = snapshot.edges(&mut pieces)?;
@@ -207,7 +265,7 @@ pub(super) fn merge_by(
     std::thread::scope(|scope| -> Result<Counts, QueryError> {
         let there = (!there.is_empty()).then(|| scope.spawn(move || read(there)));
         for piece in &pieces {
-            counts.piece(snapshot, &mut sieve, piece)?;
+            counts.piece(snapshot, &mut sieve, piece, &question)?;
         }
         let mut profiles = read(edges)?;
         if let Some(there) = there {
@@ -233,7 +291,7 @@ mod tests {
 
     use super::*;
     use crate::profile::WallNanos;
-    use crate::query::{flame_graph, note_in, parse_selector};
+    use crate::query::{Shape, flame_graph, flame_graph_from, note_in, parse_selector};
     use crate::store::drawing::{EPOCH, SECONDS, name_all, window};
     use crate::store::{Reader, Store};
 
@@ -368,6 +426,44 @@ mod tests {
                     *model.entry(line.path()).or_default() += line.count;
                 }
                 prop_assert_eq!(selves(&mut reader, range, selector), model, "{}", selector);
+            }
+        }
+    }
+
+    /// What another question has made of a roll-up answers as the row itself does, by selector and label, also once the row has grown.
+    #[test]
+    fn what_is_kept_of_roll_ups_answers_as_they_do() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.db");
+        let (mut store, _) = Store::open(&path).unwrap();
+        let write = |store: &mut Store, n: u64, late: u64| {
+            let mut window =
+                window(n, &format!("a/1~t{}  f;g x{}\na/2  !f x{}\nb/3  g x{late}", n % 3, n % 7 + 1, n % 5 + 1));
+            window.start.0 += late * 1_000_000_000_000_000;
+            window.end.0 += late * 1_000_000_000_000_000;
+            let unnamed = store.write_window(&window).unwrap();
+            name_all(store, &unnamed);
+        };
+        let sums = Arc::default();
+        let mut readers = [0; 2].map(|_| Reader::sharing(&path, Arc::clone(&sums)).unwrap());
+        let all = TimeRange { from: WallNanos(0), to: WallNanos(i64::MAX) };
+        let hours = |n: i64| WallNanos((EPOCH + n * 3600) * 1_000_000_000);
+        for late in 1..3 {
+            (0..900).step_by(20).for_each(|n| write(&mut store, n, late));
+            while store.tend().unwrap() {}
+            for range in [all, TimeRange { from: hours(0), to: hours(1) }] {
+                for selector in ["", r#"comm="a""#, r#"thread!="t1""#, r#"comm!="a""#] {
+                    let selector = parse_selector(selector).unwrap();
+                    for group in [None, Some("pid".to_owned()), Some("thread".to_owned())] {
+                        let shape = Shape { group, max_nodes: 1000, ..Shape::default() };
+                        let ask = |reader: &mut Reader| {
+                            let merged = flame_graph_from(reader, range, &selector, &shape).unwrap();
+                            (format!("{:?}", merged.tree), merged.nanos_per_sample)
+                        };
+                        let want = ask(&mut Reader::open(&path).unwrap());
+                        assert!(readers.iter_mut().all(|reader| ask(reader) == want), "{shape:?}");
+                    }
+                }
             }
         }
     }

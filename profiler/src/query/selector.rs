@@ -57,6 +57,11 @@ impl Matcher {
 }
 
 impl Selector {
+    /// Says which selector it is: two that pass different samples have different texts.
+    pub(super) fn key(&self) -> String {
+        format!("{:?}", self.matchers)
+    }
+
     /// Whether it lets everything pass.
     #[must_use]
     pub fn is_empty(&self) -> bool {

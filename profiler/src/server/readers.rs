@@ -17,19 +17,30 @@ use super::SharedLive;
 use super::error::Failure;
 use crate::profile::Demangle;
 use crate::query::QueryError;
-use crate::store::{Reader, StoreError};
+use crate::store::{KeptSums, Reader, StoreError};
 use crate::sys::memory;
 
 /// How often a question is told again to stop: one interrupt stops only the statement that is running just then.
 const INTERRUPT_AGAIN: Duration = Duration::from_millis(50);
+
+/// Without a question for so long, memory goes back to the kernel: people look at an answer for longer, but they drag a range or
+/// click from frame to frame faster.
+const IDLE: Duration = Duration::from_secs(5);
+
+/// After so long, what questions have kept for later ones goes too.
+const LONG_IDLE: Duration = Duration::from_secs(60);
 
 /// Readers of one database.
 #[derive(Debug)]
 pub struct Readers {
     database: PathBuf,
     idle: Mutex<Vec<Reader>>,
+    /// What their questions share.
+    sums: Arc<KeptSums>,
     turns: Arc<Semaphore>,
     waiting: AtomicUsize,
+    /// Questions so far.
+    asked: AtomicUsize,
     most_waiting: usize,
     deadline: Duration,
     /// Who is told of damage.
@@ -41,8 +52,9 @@ impl Readers {
     #[must_use]
     pub fn new(database: PathBuf, at_once: usize, most_waiting: usize, deadline: Duration) -> Self {
         let turns = Arc::new(Semaphore::new(at_once));
-        let (idle, waiting, live) = (Mutex::default(), AtomicUsize::new(0), OnceLock::new());
-        Self { database, idle, turns, waiting, most_waiting, deadline, live }
+        let (idle, sums, live) = (Mutex::default(), Arc::default(), OnceLock::new());
+        let (waiting, asked) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        Self { database, idle, sums, turns, waiting, asked, most_waiting, deadline, live }
     }
 
     /// Has damage that a question meets reported to the pipeline that writes the database.
@@ -55,9 +67,13 @@ impl Readers {
     /// # Errors
     /// Those of [`Reader::open`].
     pub fn open_one(&self) -> Result<(), StoreError> {
-        let reader = Reader::open(&self.database)?;
+        let reader = self.open()?;
         self.idle().push(reader);
         Ok(())
+    }
+
+    fn open(&self) -> Result<Reader, StoreError> {
+        Reader::sharing(&self.database, Arc::clone(&self.sums))
     }
 
     /// Asks `question` on a blocking thread. Dropping the future interrupts it.
@@ -75,7 +91,15 @@ impl Readers {
         let run = Arc::new(Run::default());
         // Dropped with this future, whether it ends or is given up.
         let (_waited_for, given_up) = oneshot::channel();
-        rt::spawn(give_up(Arc::clone(&run), deadline, given_up));
+        let nth = self.asked.fetch_add(1, Ordering::Relaxed) + 1;
+        memory::keep_much();
+        rt::spawn({
+            let (readers, run) = (Arc::clone(self), Arc::clone(&run));
+            async move {
+                give_up(run, deadline, given_up).await;
+                readers.rest(nth).await;
+            }
+        });
         let (readers, ended) = (Arc::clone(self), Ended(run));
         let answer = web::block(move || readers.answer(ended, turn, question));
         match timeout_at(deadline, answer).await {
@@ -96,7 +120,7 @@ impl Readers {
         question: impl FnOnce(&mut Reader) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
         let idle = self.idle().pop();
-        let mut reader = idle.map_or_else(|| Reader::open(&self.database), Ok).map_err(Failure::Database)?;
+        let mut reader = idle.map_or_else(|| self.open(), Ok).map_err(Failure::Database)?;
         // What the last question showed of names is no concern of this one.
         reader.set_demangle(Demangle::default());
         ended.0.begin(reader.interrupter());
@@ -115,9 +139,22 @@ impl Readers {
             }
             _ => self.idle().push(reader),
         }
-        // While it is this question's turn, so that the next one finds room.
-        memory::give_back();
         answer
+    }
+
+    /// After the `nth` question has ended: gives memory back, unless another one has come.
+    async fn rest(&self, nth: usize) {
+        for (pause, all) in [(IDLE, false), (LONG_IDLE.saturating_sub(IDLE), true)] {
+            sleep(pause).await;
+            if self.asked.load(Ordering::Relaxed) != nth {
+                return;
+            }
+            if all {
+                self.sums.forget();
+            }
+            // It cannot fail.
+            let _ = web::block(memory::give_back).await;
+        }
     }
 
     async fn turn(&self, deadline: Instant) -> Result<OwnedSemaphorePermit, Failure> {

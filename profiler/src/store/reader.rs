@@ -14,7 +14,7 @@ use rusqlite::{Connection, InterruptHandle, OpenFlags};
 use super::file::{self, Found};
 use super::migrate::VERSION;
 use super::snapshot::Caches;
-use super::{Snapshot, StoreError};
+use super::{KeptSums, Snapshot, StoreError};
 use crate::profile::Demangle;
 
 /// SQLite's page cache of one reader, in KiB.
@@ -76,11 +76,19 @@ impl Reader {
     /// # Errors
     /// No such file, not a profiler database, a newer or older version's file, permission.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
+        Self::sharing(path, Arc::default())
+    }
+
+    /// The same; what this reader's questions make of roll-ups is kept there, and what other readers' have made of them is used.
+    ///
+    /// # Errors
+    /// Those of [`Self::open`].
+    pub fn sharing(path: &Path, sums: Arc<KeptSums>) -> Result<Self, StoreError> {
         must_be_ours(path)?;
         let file = file_id(path)?;
         let (conn, frozen) = connect(path)?;
         let handle = Arc::new(Mutex::new(conn.get_interrupt_handle()));
-        let (caches, _tidy) = (Caches::default(), Tidy(path.into()));
+        let (caches, _tidy) = (Caches { sums, file, ..Caches::default() }, Tidy(path.into()));
         let (demangle, stop) = (Demangle::default(), Arc::default());
         Ok(Self { path: path.into(), conn, file, frozen, caches, demangle, stop, handle, _tidy })
     }
@@ -114,7 +122,7 @@ impl Reader {
             self.file = file;
             (self.conn, self.frozen) = connect(&self.path)?;
             *self.handle.lock().unwrap_or_else(PoisonError::into_inner) = self.conn.get_interrupt_handle();
-            self.caches = Caches::default();
+            self.caches = Caches { sums: Arc::clone(&self.caches.sums), file, ..Caches::default() };
         }
         let Self { conn, caches, demangle, stop, .. } = self;
         Snapshot::new(conn.transaction()?, caches, *demangle, stop)

@@ -10,8 +10,10 @@ use super::codec::{Group, Packed, Profile, decode_directory};
 use super::cover::{Piece, Place, cover, windows};
 use super::edge::{self, Edge};
 use super::function_tree::{FunctionId, FunctionTree};
+use super::kept_sums::{KeptSums, RowSums, SumsKey};
 use super::level::Level;
 use super::name_cache::{CachedFrame, NameCache, PlacedFrame};
+use super::numbers::Numbers;
 use super::process_cache::{ProcessCache, ProcessRow};
 use super::rollup_row::{LastRows, RollupRow, Way};
 use super::split::Share;
@@ -40,6 +42,9 @@ pub(super) struct Caches {
     pub(super) tree: FunctionTree,
     pub(super) names: NameCache,
     pub(super) processes: ProcessCache,
+    pub(super) sums: Arc<KeptSums>,
+    /// Device and inode of the database.
+    pub(super) file: (u64, u64),
 }
 
 /// One question's view of the database.
@@ -148,6 +153,20 @@ impl<'a> Snapshot<'a> {
         };
         let packed = self.tx.prepare_cached(sql)?.query_row([piece.place.id()], blobs).optional()?;
         Ok(Stacks::Packed(packed.ok_or(StoreError::BadRow("a window without its samples"))??))
+    }
+
+    /// What `question` made of a piece, if that is kept; where it is not, under which key it may be ([`Self::keep`]).
+    pub(crate) fn kept(&self, piece: &Piece, question: &Arc<str>) -> Result<Arc<RowSums>, Option<SumsKey>> {
+        // Windows are small, and will be packed soon.
+        let Place::Rollup(row) = piece.place else { return Err(None) };
+        let Numbers { windows, stored, .. } = piece.numbers;
+        let key = SumsKey { file: self.caches.file, row, windows, stored, question: Arc::clone(question) };
+        self.caches.sums.find(&key).ok_or(Some(key))
+    }
+
+    /// Keeps it for the next question.
+    pub(crate) fn keep(&self, key: SumsKey, sums: &Arc<RowSums>) {
+        self.caches.sums.keep(key, sums);
     }
 
     /// The windows that any instant of the range lies in, where they are told apart.
