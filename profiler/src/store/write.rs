@@ -132,6 +132,8 @@ struct Writing<'a> {
     interned: &'a mut Interned,
     boot: i64,
     binaries: HashMap<BinaryId, i64>,
+    /// Leaf and its location's row by the memory that a stack is in: threads and processes share it.
+    stacks: HashMap<*const [Location], (StackId, u32)>,
     unnamed: HashMap<u32, (Location, u64)>,
 }
 
@@ -145,7 +147,7 @@ impl<'a> Writing<'a> {
         for (id, binary) in &window.binaries {
             binaries.insert(*id, interned.binary(tx, binary)?);
         }
-        Ok(Self { tx, interned, boot, binaries, unnamed: HashMap::new() })
+        Ok(Self { tx, interned, boot, binaries, stacks: HashMap::new(), unnamed: HashMap::new() })
     }
 
     fn run(mut self, window: &Window) -> Result<Vec<Unnamed>, StoreError> {
@@ -199,35 +201,42 @@ impl<'a> Writing<'a> {
         }
     }
 
-    /// Walks the stacks in sorted order: neighbours share their roots, so only what differs is looked up.
     fn intern_stacks<'w>(
         &mut self,
         process: &'w ProcessWindow,
         row: u32,
         entries: &mut Vec<Entry<'w>>,
     ) -> Result<(), StoreError> {
-        let mut stacks: Vec<_> = process.stacks.iter().filter(|stack| stack.count > 0).collect();
-        stacks.sort_unstable_by(|a, b| a.stack.cmp(&b.stack));
+        self.walk_stacks(process)?;
+        for stack in process.stacks.iter().filter(|stack| stack.count > 0) {
+            let (leaf, location) = self.stacks.get(&(&raw const *stack.stack)).copied().unwrap_or_default();
+            if let Some((_, weight)) = self.unnamed.get_mut(&location) {
+                *weight = weight.saturating_add(stack.count);
+            }
+            let key = GroupKey { process: row, thread: self.interned.name(self.tx, &stack.thread)?, end: stack.end };
+            entries.push((key, leaf, stack.count, &stack.times));
+        }
+        Ok(())
+    }
+
+    /// Walks stacks that are new to this window in sorted order: neighbours share their roots, so only what differs is looked up.
+    fn walk_stacks(&mut self, process: &ProcessWindow) -> Result<(), StoreError> {
+        let counted = process.stacks.iter().filter(|stack| stack.count > 0).map(|stack| &*stack.stack);
+        let mut stacks: Vec<_> = counted.filter(|stack| !self.stacks.contains_key(&(&raw const **stack))).collect();
+        stacks.sort_unstable();
         // The nodes and location rows from the root to the leaf of the stack before.
         let mut path: Vec<(StackId, u32)> = Vec::new();
         let mut before: &[Location] = &[];
         for stack in stacks {
-            let shared = before.iter().zip(stack.stack.iter()).take_while(|(a, b)| a == b).count();
+            let shared = before.iter().zip(stack).take_while(|(a, b)| a == b).count();
             path.truncate(shared);
-            for place in &stack.stack[shared..] {
+            for place in &stack[shared..] {
                 let parent = path.last().map_or(StackId(0), |(node, _)| *node);
                 let location = self.location(*place)?;
                 path.push((self.interned.stacks.node(self.tx, parent, location)?, location));
             }
-            before = &stack.stack;
-            if let Some((_, location)) = path.last()
-                && let Some((_, weight)) = self.unnamed.get_mut(location)
-            {
-                *weight = weight.saturating_add(stack.count);
-            }
-            let key = GroupKey { process: row, thread: self.interned.name(self.tx, &stack.thread)?, end: stack.end };
-            let leaf = path.last().map_or(StackId(0), |(node, _)| *node);
-            entries.push((key, leaf, stack.count, &stack.times));
+            before = stack;
+            self.stacks.insert(&raw const *stack, path.last().copied().unwrap_or_default());
         }
         Ok(())
     }
