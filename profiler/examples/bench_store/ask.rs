@@ -3,16 +3,17 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use profiler::profile::{TimeRange, WallNanos};
+use profiler::profile::TimeRange;
 use profiler::query::{self, By, Selector};
 use profiler::store::Reader;
 
 use crate::dice::Dice;
-use crate::host::{self, SECONDS};
+use crate::host;
 
 /// What the page asks for.
 const NODES: usize = 100_000;
-const HOUR: u64 = 3_600 / SECONDS;
+/// Windows of an hour.
+const HOUR: i64 = host::DAY / 24;
 
 /// Times of one sort of question.
 #[derive(Clone, Debug)]
@@ -26,18 +27,30 @@ impl Times {
     }
 }
 
-/// Asks about windows `0..windows` of a host with so many samples each.
+/// Asks about windows `from..to` of a host with so many samples each; those before 0 were written as five minutes.
 pub struct Asker {
     reader: Reader,
     dice: Dice,
-    windows: u64,
+    from: i64,
+    to: i64,
     per_window: u64,
     rounds: usize,
 }
 
 impl Asker {
-    pub fn new(database: &Path, windows: u64, per_window: u64, rounds: usize) -> anyhow::Result<Self> {
-        Ok(Self { reader: Reader::open(database)?, dice: Dice(7), windows, per_window, rounds })
+    pub fn new(database: &Path, (from, to): (i64, i64), per_window: u64, rounds: usize) -> anyhow::Result<Self> {
+        Ok(Self { reader: Reader::open(database)?, dice: Dice(7), from, to, per_window, rounds })
+    }
+
+    fn below(&mut self, n: i64) -> i64 {
+        self.dice.below(n.max(0).cast_unsigned()).cast_signed()
+    }
+
+    /// Samples of a range: five minutes belong to it when their start does.
+    fn samples(&self, from: i64, to: i64) -> u64 {
+        let starts = |at: i64| (at.min(0) + host::COARSE - 1).div_euclid(host::COARSE) * host::COARSE;
+        let windows = (starts(to) - starts(from)) + (to.max(0) - from.max(0));
+        windows.cast_unsigned() * self.per_window
     }
 
     fn time(&mut self, mut question: impl FnMut(&mut Self) -> anyhow::Result<()>) -> anyhow::Result<Times> {
@@ -52,76 +65,75 @@ impl Asker {
     }
 
     /// The flame graph of windows `from..to`. Without a selector the number of samples is known.
-    fn flame_graph(&mut self, from: u64, to: u64, selector: Option<&Selector>) -> anyhow::Result<()> {
+    fn flame_graph(&mut self, from: i64, to: i64, selector: Option<&Selector>) -> anyhow::Result<()> {
         let range = TimeRange { from: host::wall(from), to: host::wall(to) };
         let merged = query::flame_graph(&mut self.reader, range, selector.unwrap_or(&Selector::default()), NODES)?;
         let total = merged.tree.nodes.first().map_or(0, |root| root.total);
-        let all = (to - from) * self.per_window;
+        let all = self.samples(from, to);
         let right = if selector.is_none() { total == all } else { total <= all };
         anyhow::ensure!(right, "windows {from}..{to}: {total} samples, there are {all}");
         Ok(())
     }
 
-    /// The first question of a new reader: nothing is cached but by the kernel.
+    /// Everything, to a new reader: nothing is cached but by the kernel.
     pub fn first(&mut self) -> anyhow::Result<f64> {
         let begun = Instant::now();
-        self.flame_graph(0, self.windows, None)?;
+        self.flame_graph(self.from, self.to, None)?;
         Ok(begun.elapsed().as_secs_f64() * 1e3)
     }
 
-    /// Ranges of whole hours, about `hours` of them.
-    pub fn aligned(&mut self, hours: u64) -> anyhow::Result<Times> {
-        let all = self.windows / HOUR;
-        let most = hours.min(all);
+    /// So many whole hours; as many as there are, where there are fewer.
+    pub fn hours(&mut self, hours: i64) -> anyhow::Result<Times> {
+        let (first, all) = (self.from.div_euclid(HOUR), (self.to - self.from) / HOUR);
+        let length = hours.min(all);
         self.time(|asker| {
-            let length = most - asker.dice.below(most.div_ceil(4));
-            let from = asker.dice.below(all - length + 1);
+            let from = first + asker.below(all - length + 1);
             asker.flame_graph(from * HOUR, (from + length) * HOUR, None)
         })
     }
 
-    /// Any start, any end within so many windows, any filter (every fourth has none).
-    pub fn any(&mut self, within: u64) -> anyhow::Result<Times> {
+    /// Any start, any end, any filter (every fourth has none).
+    pub fn any(&mut self) -> anyhow::Result<Times> {
         let filters = [r#"{comm="service-3"}"#, r#"{thread="worker"}"#, r#"{comm=~"service-1.*", thread!="io"}"#];
         let selectors = filters.map(query::parse_selector).into_iter().collect::<Result<Vec<_>, _>>()?;
         self.time(|asker| {
-            let length = 1 + asker.dice.below(within.min(asker.windows));
-            let from = asker.dice.below(asker.windows - length + 1);
+            let all = asker.to - asker.from;
+            let length = 1 + asker.below(all);
+            let from = asker.from + asker.below(all - length + 1);
             let selector = asker.dice.below(selectors.len() as u64 + 1) as usize;
             asker.flame_graph(from, from + length, selectors.get(selector))
         })
     }
 
-    /// The last `windows` of the history.
-    pub fn last(&mut self, windows: u64) -> anyhow::Result<Times> {
-        let windows = windows.min(self.windows);
-        self.time(|asker| asker.flame_graph(asker.windows - windows, asker.windows, None))
+    /// All of it, or the end of it.
+    pub fn last(&mut self, windows: i64) -> anyhow::Result<Times> {
+        let from = self.from.max(self.to - windows);
+        self.time(|asker| asker.flame_graph(from, asker.to, None))
     }
 
     /// Any day against any other; of a history of one day, its halves.
     pub fn diff(&mut self) -> anyhow::Result<Times> {
-        let length = (24 * HOUR).min(self.windows / 2);
-        let days = self.windows / length.max(1);
+        let length = host::DAY.min((self.to - self.from) / 2);
+        let days = (self.to - self.from) / length.max(1);
         let selector = Selector::default();
         self.time(|asker| {
             let mut day = || {
-                let from = asker.dice.below(days) * length;
-                TimeRange { from: host::wall(from), to: host::wall(from + length) }
+                let from = asker.from + asker.below(days) * length;
+                (from, TimeRange { from: host::wall(from), to: host::wall(from + length) })
             };
-            let sides = [(day(), &selector), (day(), &selector)];
+            let days = [day(), day()];
+            let sides = days.map(|(_, range)| (range, &selector));
             let diff = query::diff(&mut asker.reader, sides, By::Share, None, NODES)?;
             let totals = diff.nodes.first().map_or([0; 2], |root| root.total);
-            anyhow::ensure!(
-                totals == [length * asker.per_window; 2],
-                "a diff of {length} windows has {totals:?} samples"
-            );
+            let all = days.map(|(from, _)| asker.samples(from, from + length));
+            anyhow::ensure!(totals == all, "a diff of {length} windows has {totals:?} samples, there are {all:?}");
             Ok(())
         })
     }
 
     /// The busiest functions of a day, the values of a label, the timeline: what the page asks beside the flame graph.
     pub fn beside(&mut self) -> anyhow::Result<Times> {
-        let range = TimeRange { from: WallNanos(host::EPOCH), to: host::wall(self.windows) };
+        let range = TimeRange { from: host::wall(self.from), to: host::wall(self.to) };
         let selector = Selector::default();
         let mut turn = 0;
         self.time(|asker| {

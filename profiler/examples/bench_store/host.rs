@@ -4,6 +4,8 @@
 //! on their stacks by a Zipf law with exponent 1.05. What is popular drifts by 1 % of a program's stacks a minute, services
 //! restart every six hours (the same binary under a new pid), and a tenth of the samples are those of processes that live for
 //! one window only.
+//!
+//! What a host did before is another life of it: the same programs with other draws, in windows of five minutes.
 
 use std::sync::Arc;
 
@@ -17,13 +19,20 @@ use crate::shapes;
 
 /// Boot id of simulated windows.
 pub const BOOT: &str = "simulated";
+/// How many windows before window 0 the host was started.
+const BOOTED: i64 = 100 * DAY;
 /// 2026-11-01T00:00:00Z.
 pub const EPOCH: i64 = 1_793_491_200_000_000_000;
 /// A window's length.
 pub const SECONDS: u64 = 10;
 
+/// Windows of a day.
+pub const DAY: i64 = 86_400 / SECONDS as i64;
+/// Windows that one window of an earlier life stands for.
+pub const COARSE: i64 = 300 / SECONDS as i64;
+
 const DRIFT_PER_MINUTE: f64 = 0.01;
-const RESTART_WINDOWS: u64 = 6 * 360;
+const RESTART_WINDOWS: i64 = 6 * 360;
 /// One sample in so many is a brief process's.
 const BRIEF: u64 = 10;
 
@@ -61,7 +70,7 @@ struct Process {
     facts: Arc<ProcessFacts>,
     program: usize,
     threads: u32,
-    born: u64,
+    born: i64,
 }
 
 /// The host.
@@ -74,12 +83,17 @@ pub struct Host {
     binaries: Vec<(BinaryId, Arc<Binary>)>,
     names: [ThreadName; 3],
     next_pid: u32,
-    window: u64,
+    window: i64,
 }
 
 impl Host {
-    /// Before its first window.
+    /// Before window 0.
     pub fn new(kind: Kind) -> Self {
+        Self::since(kind, 0)
+    }
+
+    /// Before window `first`.
+    pub fn since(kind: Kind, first: i64) -> Self {
         let mut dice = Dice(u64::from(kind.cpus) << 32 | u64::from(kind.hz));
         // A large program has many stacks, a small one few.
         let weights: Vec<f64> = (1..=kind.programs).map(|n| f64::from(n).powf(-0.7)).collect();
@@ -103,20 +117,26 @@ impl Host {
             binaries: shapes::binaries(kind.programs),
             names: ["main", "worker", "io"].map(Into::into),
             next_pid: 1000,
-            window: 0,
+            window: first,
         };
+        host.dice = Dice(host.dice.0 ^ first.cast_unsigned());
         for n in 0..kind.services {
             // At different ages, so that not all restart at once.
             let service = host.spawn((n % kind.programs) as usize, kind.threads >> (n % 4));
-            let born = host.dice.below(RESTART_WINDOWS);
+            let born = first + host.dice.below(RESTART_WINDOWS.cast_unsigned()).cast_signed();
             host.services.push(Process { born, ..service });
         }
         host
     }
 
-    /// Windows so far.
-    pub fn windows(&self) -> u64 {
+    /// The window that comes next.
+    pub fn at(&self) -> i64 {
         self.window
+    }
+
+    /// By the boot clock, in seconds.
+    fn uptime(&self) -> u64 {
+        (self.window + BOOTED).cast_unsigned() * SECONDS
     }
 
     fn spawn(&mut self, program: usize, threads: u32) -> Process {
@@ -124,7 +144,7 @@ impl Host {
         let pid = 1 + self.next_pid % 4_194_303;
         let comm = self.programs[program].comm.clone();
         let facts = ProcessFacts {
-            key: ProcessKey { pid, start: StartTicks((1_000 + self.window * SECONDS) * 100) },
+            key: ProcessKey { pid, start: StartTicks(self.uptime() * 100) },
             exe: Some(shapes::exe(program as u32)),
             cgroup: format!("/system.slice/{comm}.service"),
             container: None,
@@ -136,21 +156,26 @@ impl Host {
 
     /// The next ten seconds.
     pub fn next_window(&mut self) -> Window {
-        self.drift();
+        self.next(1)
+    }
+
+    /// The time of so many windows as one.
+    pub fn next(&mut self, span: i64) -> Window {
+        (self.window..self.window + span).filter(|window| window % 6 == 0).for_each(|_| self.drift());
         for n in 0..self.services.len() {
             if self.window >= self.services[n].born + RESTART_WINDOWS {
                 let Process { program, threads, .. } = self.services[n];
                 self.services[n] = self.spawn(program, threads);
             }
         }
-        let brief: Vec<_> = (0..self.kind.brief_per_window)
+        let brief: Vec<_> = (0..i64::from(self.kind.brief_per_window) * span)
             .map(|_| {
                 let program = self.dice.below(self.programs.len() as u64) as usize;
                 self.spawn(program, 1)
             })
             .collect();
-        let draws = self.draw(brief.len());
-        let mut window = self.empty_window();
+        let draws = self.draw(brief.len(), span);
+        let mut window = self.empty_window(span);
         for of_process in draws.chunk_by(|a, b| a >> 40 == b >> 40) {
             let at = (of_process[0] >> 40) as usize;
             let process = self.services.get(at).unwrap_or_else(|| &brief[at - self.services.len()]);
@@ -158,14 +183,15 @@ impl Host {
             window.processes.push(ProcessWindow { facts: Arc::clone(&process.facts), stacks: stacks.collect() });
         }
         window.taken = window.samples();
-        self.window += 1;
+        self.window += span;
         window
     }
 
     /// One number a sample, (process, thread, rank of the stack), sorted.
-    fn draw(&mut self, brief: usize) -> Vec<u64> {
-        let mut draws: Vec<u64> = Vec::with_capacity(self.kind.samples() as usize);
-        for n in 0..self.kind.samples() {
+    fn draw(&mut self, brief: usize, span: i64) -> Vec<u64> {
+        let samples = self.kind.samples() * span.cast_unsigned();
+        let mut draws: Vec<u64> = Vec::with_capacity(samples as usize);
+        for n in 0..samples {
             let (process, program, threads) = if brief > 0 && n % BRIEF == 0 {
                 let at = self.dice.below(brief as u64) as usize;
                 // Which program it runs does not matter to the draw of its rank beyond the number of its stacks.
@@ -178,7 +204,11 @@ impl Host {
                 Some(program) => self.programs[program].urn.draw(&mut self.dice),
                 None => self.dice.below(20) as usize,
             };
-            let thread = self.dice.below(threads.into());
+            let thread = match self.dice.below(threads.into()) {
+                // No more is kept of a thread than its name: one of each is enough where nobody measures the writer.
+                thread if span > 1 => thread.min(1).max(if thread % 8 == 7 { 7 } else { 0 }),
+                thread => thread,
+            };
             draws.push((process as u64) << 40 | thread << 32 | rank as u64);
         }
         draws.sort_unstable();
@@ -205,9 +235,6 @@ impl Host {
 
     /// Exchanges the ranks of a few stacks once a minute.
     fn drift(&mut self) {
-        if !self.window.is_multiple_of(6) {
-            return;
-        }
         for program in &mut self.programs {
             let count = program.stacks.len() as u64;
             for _ in 0..(count as f64 * DRIFT_PER_MINUTE / 2.0).ceil() as u64 {
@@ -217,19 +244,19 @@ impl Host {
         }
     }
 
-    fn empty_window(&self) -> Window {
+    fn empty_window(&self, span: i64) -> Window {
         let n = self.window;
-        let start = (1_000 + n * SECONDS) * 1_000_000_000;
+        let start = self.uptime() * 1_000_000_000;
         Window {
             boot_id: BOOT.into(),
             start: BootNanos(start),
-            end: BootNanos(start + SECONDS * 1_000_000_000),
+            end: BootNanos(start + span.cast_unsigned() * SECONDS * 1_000_000_000),
             wall_start: wall(n),
-            wall_end: wall(n + 1),
+            wall_end: wall(n + span),
             event: SampleEvent::CpuClock,
             hz: self.kind.hz,
             cpus: self.kind.cpus,
-            ticks: CpuTicks { busy: self.kind.samples(), idle: 0, filtered: 0 },
+            ticks: CpuTicks { busy: self.kind.samples() * span.cast_unsigned(), idle: 0, filtered: 0 },
             taken: 0,
             losses: Losses::default(),
             binaries: self.binaries.clone(),
@@ -239,6 +266,6 @@ impl Host {
 }
 
 /// When window `n` begins.
-pub fn wall(n: u64) -> WallNanos {
-    WallNanos(EPOCH + (n * SECONDS * 1_000_000_000) as i64)
+pub fn wall(n: i64) -> WallNanos {
+    WallNanos(EPOCH + n * SECONDS.cast_signed() * 1_000_000_000)
 }

@@ -5,10 +5,10 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use profiler::profile::Window;
-use profiler::store::{Store, StoreError};
+use profiler::store::{Keep, Store, StoreError};
 use rustix::time::{ClockId, clock_gettime};
 
-use crate::host::Host;
+use crate::host::{self, Host, Kind};
 use crate::shapes;
 
 /// How fast the writer goes on while questions are asked: one ten-second window in this time.
@@ -56,12 +56,12 @@ fn thread_cpu() -> Duration {
 pub fn fill(
     store: &mut Store,
     host: &mut Host,
-    until: u64,
+    until: i64,
     mut see: impl FnMut(&Window) -> anyhow::Result<()>,
 ) -> anyhow::Result<Effort> {
     let mut effort = Effort::default();
-    let (begun, all) = (Instant::now(), until.saturating_sub(host.windows()));
-    while host.windows() < until {
+    let (begun, all) = (Instant::now(), until.saturating_sub(host.at()));
+    while host.at() < until {
         let window = host.next_window();
         see(&window)?;
         effort.write(store, &window)?;
@@ -71,6 +71,21 @@ pub fn fill(
         }
     }
     Ok(effort)
+}
+
+/// What a host did from window `from` to window 0, as retention leaves it: five minutes whose windows are told apart no more.
+pub fn before(store: &mut Store, kind: Kind, from: i64) -> anyhow::Result<()> {
+    let (mut host, mut effort) = (Host::since(kind, from), Effort::default());
+    let keep = Keep { windows: Duration::ZERO, ..Keep::default() };
+    let begun = Instant::now();
+    while host.at() < 0 {
+        effort.write(store, &host.next(host::COARSE))?;
+        if host.at() % host::DAY == 0 {
+            while store.retain(host::wall(host.at()), &keep)?.unfinished {}
+            eprintln!("  {} days before are left, {:.0?}", -host.at() / host::DAY, begun.elapsed());
+        }
+    }
+    Ok(())
 }
 
 /// Runs `ask` while a writer adds windows at ten times the host's own speed.
