@@ -142,6 +142,9 @@ fn z([a, b]: [u64; 2], sides: &[Side; 2], by: By) -> f64 {
 mod tests {
     #![expect(clippy::unwrap_used, reason = "tests")]
 
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
     use super::*;
     use crate::profile::WallNanos;
     use crate::query::{flame_graph, parse_selector};
@@ -182,6 +185,27 @@ mod tests {
                 let found = both.nodes.iter().filter(|node| node.total[side] > 0).count();
                 assert_eq!((found, both.nodes[0].total[side]), (own.nodes.len(), own.nodes[0].total));
                 assert_eq!(both.sides[side].samples, own.nodes[0].total);
+            }
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(32))]
+
+        /// Whatever was sampled, and whatever is shown of it, nothing differs from itself.
+        #[test]
+        fn the_difference_of_a_thing_and_itself_is_none(rows in vec((0..3_u8, vec(0..4_u8, 0..5), 1..500_u64), 0..12), max in 2..40_usize) {
+            let line = |(comm, stack, n): &(u8, Vec<u8>, u64)| {
+                let stack: Vec<_> = stack.iter().map(|name| format!("f{name}")).collect();
+                format!("c{comm}/{}  {} x{n}", comm + 1, stack.join(";"))
+            };
+            let (_folder, mut reader) = reader(&[&rows.iter().map(line).collect::<Vec<_>>().join("\n")]);
+            let all = Selector::default();
+            for by in [By::Share, By::Time] {
+                let same = diff(&mut reader, [(range(0, 1), &all), (range(0, 1), &all)], by, max).unwrap();
+                for node in &same.nodes {
+                    prop_assert!(node.z == 0.0 && node.total[0] == node.total[1] && node.self_[0] == node.self_[1], "{node:?}");
+                }
             }
         }
     }

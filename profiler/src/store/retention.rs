@@ -286,6 +286,9 @@ fn delete(tx: &Transaction<'_>, level: Level, start: i64) -> Result<(), StoreErr
 mod tests {
     #![expect(clippy::unwrap_used, reason = "tests")]
 
+    use proptest::array;
+    use proptest::collection::btree_set;
+    use proptest::prelude::*;
     use tempfile::TempDir;
 
     use super::super::drawing::{EPOCH, SECONDS, name_all, window};
@@ -367,6 +370,33 @@ mod tests {
         let totals = totals(&mut reader(&folder)).unwrap();
         assert_eq!((totals.windows, totals.stored, totals.losses.total()), (windows, all, windows));
         assert_eq!(totals.span.unwrap().from, at(0));
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(24))]
+
+        /// Whatever is kept how long: what is younger than the age is in every range that it was in, and ten-second windows can be told
+        /// apart for as long as they should be.
+        #[test]
+        fn retention_never_drops_what_is_in_range(places in btree_set(0..17_280_u64, 1..30), hours in array::uniform4(0..60_u64),
+                                                  cut in 0.0..1.0_f64) {
+            let (folder, mut store, windows) = store(places.iter().copied());
+            let [age, windows_age, minutes, long] = hours.map(|hours| HOUR * hours as u32);
+            let keep = Keep { age: age + HOUR, windows: windows_age, minutes, hours: long, ..Keep::default() };
+            let now = places.last().unwrap() + 1;
+            retain_all(&mut store, at(now), &keep);
+            let ago = |age: Duration| now.saturating_sub(age.as_secs() / SECONDS);
+            let since = |from: u64| places.range(from..).count() as u64 * 6;
+            // Of what is older than the age, days may be left.
+            let day = ago(keep.age) / 8640 * 8640;
+            let found = samples(&folder, day, 20_000);
+            prop_assert!((since(ago(keep.age))..=since(day)).contains(&found), "{found}");
+            prop_assert!(samples(&folder, 0, 20_000) <= windows * 6);
+            // What is finer than the coarsest that is still wanted goes with it.
+            let fine = ago(keep.windows.min(keep.minutes).min(keep.hours).min(keep.age));
+            let cut = fine + ((now - fine) as f64 * cut) as u64;
+            prop_assert_eq!(samples(&folder, cut, 20_000), since(cut));
+        }
     }
 
     /// What is too old goes, with its numbers, and then what only it needed; the rest keeps its names.
