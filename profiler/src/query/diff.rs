@@ -202,7 +202,7 @@ mod tests {
             let (_folder, mut reader) = reader(&[&rows.iter().map(line).collect::<Vec<_>>().join("\n")]);
             let all = Selector::default();
             for by in [By::Share, By::Time] {
-                let same = diff(&mut reader, [(range(0, 1), &all), (range(0, 1), &all)], by, max).unwrap();
+                let same = diff(&mut reader, [(range(0, 1), &all), (range(0, 1), &all)], by, None, max).unwrap();
                 for node in &same.nodes {
                     prop_assert!(node.z == 0.0 && node.total[0] == node.total[1] && node.self_[0] == node.self_[1], "{node:?}");
                 }

@@ -147,7 +147,7 @@ fn a_child_gives_memory_back_after_its_answer() {
     let kilobytes: u64 = resident.trim().trim_end_matches(" kB").parse().unwrap();
     assert!(kilobytes < 96 << 10, "{kilobytes} kB");
     worker.let_go();
-    assert!(!std::path::Path::new(&format!("/proc/{pid}")).exists());
+    assert!(!Path::new(&format!("/proc/{pid}")).exists());
 }
 
 /// Files of two users are never parsed by the same child: the second could be named by whom the first has taken over. Root's
