@@ -3,11 +3,11 @@
 use std::collections::HashMap;
 use std::time::Instant;
 
+use super::code::{Found, Place};
 use super::{Annotator, decode};
-use crate::process::open_same;
 use crate::profile::{Binary, SourceLine, Symbolized};
 use crate::query::{Code, Weight};
-use crate::symbolizer::{CodeBytes, Mapped, Piece};
+use crate::symbolizer::{CodeBytes, Piece};
 
 /// Most instructions of an answer. Of larger functions, those near samples are given.
 const MAX_INSTRUCTIONS: usize = 5_000;
@@ -47,8 +47,8 @@ pub struct Disassembly {
 
 impl Annotator {
     /// The instructions of a function that was sampled.
-    pub fn disassemble(&mut self, code: &Code, deadline: Instant) -> Disassembly {
-        let read = self.read(code, deadline);
+    pub fn disassemble(&mut self, code: &Code, function: &str, deadline: Instant) -> Disassembly {
+        let read = self.read(code, function, deadline);
         // It may have grown with a large file.
         self.worker.let_go();
         read.unwrap_or_else(|reason| Disassembly {
@@ -58,21 +58,8 @@ impl Annotator {
         })
     }
 
-    fn read(&mut self, code: &Code, deadline: Instant) -> Result<Disassembly, String> {
-        let of = Binary {
-            file: None,
-            root: None,
-            key: code.binary.key.clone(),
-            path: code.binary.path.clone(),
-            ..*code.binary
-        };
-        let opened = self.patient.run(move || open_same(&of));
-        let opened = opened.map_err(|_| "the file system of the binary does not answer".to_owned())??;
-        let mut busiest: Vec<&Weight> = code.places.iter().collect();
-        busiest.sort_by_key(|place| std::cmp::Reverse((place.self_, place.total)));
-        let offsets: Vec<u64> = busiest.iter().map(|place| place.at).collect();
-        let CodeBytes { machine, mut pieces } =
-            self.worker.code_of(&opened.file, &offsets, deadline).map_err(|reason| reason.describe().to_owned())?;
+    fn read(&mut self, code: &Code, function: &str, deadline: Instant) -> Result<Disassembly, String> {
+        let Found { code: CodeBytes { machine, mut pieces }, place } = self.find_code(code, function, deadline)?;
         pieces.sort_by_key(|piece| piece.address);
         let Some(first) = pieces.first() else {
             return Err("neither a symbol nor an unwind table tells where the function begins".to_owned());
@@ -90,14 +77,7 @@ impl Annotator {
         drop(inside);
         let reason = (!outside.is_empty()).then(|| "some parts of the function are not known, or too large".to_owned());
         let hidden = keep_near(&mut rows);
-        let mapped = Mapped {
-            file: &opened.file,
-            path: &code.binary.path,
-            build_id: code.binary.build_id,
-            root: opened.root.as_ref(),
-            debug: None,
-        };
-        self.name(&mapped, &mut rows, &pieces, deadline);
+        self.name(&place, &code.binary, &mut rows, &pieces, deadline);
         let mut instructions: Vec<Instruction> = rows.into_iter().map(|row| row.instruction).collect();
         instructions.extend(outside.into_iter().map(|place| bare(place, address_of(place.at))));
         instructions.sort_by_key(|instruction| instruction.address);
@@ -105,7 +85,7 @@ impl Annotator {
     }
 
     /// Lines of instructions, and names of what they call, as far as there is time.
-    fn name(&mut self, mapped: &Mapped<'_>, rows: &mut [Row], pieces: &[Piece], deadline: Instant) {
+    fn name(&mut self, place: &Place, binary: &Binary, rows: &mut [Row], pieces: &[Piece], deadline: Instant) {
         let outside = |target: &u64| {
             !pieces.iter().any(|piece| (piece.address..piece.address + piece.bytes.len() as u64).contains(target))
         };
@@ -120,7 +100,7 @@ impl Annotator {
             rows.iter().map(|row| row.offset).chain(targets.iter().map(|target| offset_of(*target))).collect();
         let mut answers = Vec::with_capacity(asked.len());
         for question in asked.chunks(QUESTION) {
-            let Some(found) = self.worker.of_file(mapped, question, Some(deadline)) else { break };
+            let Some(found) = self.names_of(place, binary, question, deadline) else { break };
             answers.extend(found);
         }
         let mut answers = answers.into_iter();

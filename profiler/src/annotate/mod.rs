@@ -7,6 +7,7 @@
 //! Files are foreign. ELF and DWARF are parsed in a child process ([`NamesWorker`]); here bytes of code are decoded and text is shown.
 //! Everything is bounded, and done within a deadline. What cannot be had is a reason, and the samples are listed all the same.
 
+mod code;
 mod decode;
 mod disassembly;
 mod source;

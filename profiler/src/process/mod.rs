@@ -16,6 +16,7 @@ mod drawing;
 #[cfg(test)]
 mod live_tests;
 mod mappings;
+mod memory;
 mod open_file;
 mod proc_dir;
 mod proc_text;
@@ -28,6 +29,7 @@ mod tracked;
 mod vdso;
 
 pub use build_id::build_id_of;
+pub use memory::{KernelMemory, ProgramMemory};
 pub use open_file::{open_exactly, open_file_in_root};
 pub use proc_dir::ProcRoot;
 pub use resolve::Identified;

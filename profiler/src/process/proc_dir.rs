@@ -56,6 +56,14 @@ impl ProcRoot {
         Ok(ProcessDir { dir })
     }
 
+    /// A file below it.
+    ///
+    /// # Errors
+    /// It cannot be opened.
+    pub(super) fn open(&self, path: &str) -> io::Result<File> {
+        File::open(self.path.join(path))
+    }
+
     /// A small file below it, such as `sys/kernel/random/boot_id`.
     ///
     /// # Errors
@@ -87,6 +95,11 @@ impl ProcessDir {
             let Some(tid) = str::from_utf8(&name).ok().filter(|name| name.parse::<u32>().is_ok()) else { return false };
             self.read(&format!("task/{tid}/stat"), MAX_SMALL).is_ok_and(|stat| is_running(&stat))
         })
+    }
+
+    /// Its memory, to be read.
+    pub fn open_memory(&self) -> io::Result<File> {
+        Ok(File::from(rustix::fs::openat(&self.dir, "mem", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?))
     }
 
     /// What it calls itself: process id in its own namespace, effective user.

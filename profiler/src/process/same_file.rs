@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags};
 
+use super::vdso::copy_vdso;
 use super::{build_id_of, open_file_in_root};
 use crate::profile::{Binary, BinaryKey, BinaryKind};
 
@@ -33,9 +34,14 @@ pub struct SameFile {
 pub fn open_same(binary: &Binary) -> Result<SameFile, &'static str> {
     match binary.kind {
         BinaryKind::File => {}
-        BinaryKind::Kernel => return Err("the kernel's code is not read"),
-        BinaryKind::Vdso => return Err("the vDSO is no file"),
-        BinaryKind::Anonymous => return Err("code that a program wrote into memory is not kept"),
+        BinaryKind::Kernel => return Err("the kernel is no file"),
+        // All processes have the same: ours.
+        BinaryKind::Vdso => {
+            let file = copy_vdso().map_err(|_| "there is no vDSO")?;
+            let same = is_same(&file, &binary.key).then_some(SameFile { file, root: None });
+            return same.ok_or("the vDSO of another kernel");
+        }
+        BinaryKind::Anonymous => return Err("memory is no file"),
     }
     let path = Path::new(&binary.path);
     let mut found = false;
@@ -135,7 +141,7 @@ mod tests {
     #[test]
     fn what_is_no_file_says_so() {
         for (kind, word) in
-            [(BinaryKind::Kernel, "kernel"), (BinaryKind::Vdso, "vDSO"), (BinaryKind::Anonymous, "memory")]
+            [(BinaryKind::Kernel, "kernel"), (BinaryKind::Vdso, "another kernel"), (BinaryKind::Anonymous, "memory")]
         {
             let binary = Binary { kind, ..of(Path::new("/bin/true")) };
             assert!(open_same(&binary).unwrap_err().contains(word));

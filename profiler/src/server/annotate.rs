@@ -117,7 +117,10 @@ async fn disassembly(state: Data<State>, params: Query<DisassemblyParams>) -> Re
         Ok(query::code(reader, within, &question.selector, &is)?)
     };
     let code = state.readers.ask(ask).await?.ok_or_else(|| Failure::NoSuchFunction(name.clone()))?;
-    let answer = move |annotator: &mut Annotator, deadline| (annotator.disassemble(&code, deadline), code);
-    let (read, code) = state.desk.ask(answer).await?;
+    let answer = move |annotator: &mut Annotator, deadline| {
+        let read = annotator.disassemble(&code, &name, deadline);
+        (read, code, name)
+    };
+    let (read, code, name) = state.desk.ask(answer).await?;
     Ok(json(StatusCode::OK, to_json(&from_query::disassembly(name, &code, read))?))
 }

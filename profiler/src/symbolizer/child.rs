@@ -106,7 +106,7 @@ impl WorkerChild {
             Reply::Written(_) | Reply::Refused(_) => kind == Kind::UnwindRows,
             Reply::Escaped(_) => kind == Kind::SelfTest,
             Reply::Facts(_) => kind == Kind::Inspect,
-            Reply::Code(_) => kind == Kind::Code,
+            Reply::Code(_) => kind.asks_for_code(),
             Reply::Units(_) => kind == Kind::Units,
             Reply::Hello(_) => false,
         };

@@ -20,7 +20,7 @@ pub(super) const MAX_BYTES: usize = 512 << 10;
 /// A function's code.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Piece {
-    /// Where it begins in the file.
+    /// Where it begins in the file; its address in memory that is no file.
     pub offset: u64,
     /// The address that the linker gave it.
     pub address: u64,
@@ -31,10 +31,26 @@ pub struct Piece {
 /// The code of some functions of a file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CodeBytes {
-    /// For which processor: `e_machine` of the ELF header. 0 when the file cannot be read.
+    /// For which processor: `e_machine` of the ELF header. 0 when the file cannot be read, or the code lies elsewhere: in memory.
     pub machine: u16,
     /// Functions, in the order of what was asked for; offsets that no function covers are left out.
     pub pieces: Vec<Piece>,
+}
+
+impl CodeBytes {
+    /// Adds a function at an address, as far as there is room; blank, unless `read` fills in its code.
+    pub(super) fn push(&mut self, address: u64, len: u64, read: impl FnOnce(&mut [u8]) -> bool) {
+        let covers = |piece: &Piece| address.checked_sub(piece.address).is_some_and(|at| at < piece.bytes.len() as u64);
+        let left = MAX_BYTES - self.pieces.iter().map(|piece| piece.bytes.len()).sum::<usize>();
+        let len = usize::try_from(len).unwrap_or(usize::MAX).min(left);
+        if len == 0 || self.pieces.len() == MAX_PIECES || self.pieces.iter().any(covers) {
+            return;
+        }
+        let mut bytes = vec![0; len];
+        if address.checked_add(len as u64).is_some() && read(&mut bytes) {
+            self.pieces.push(Piece { offset: address, address, bytes });
+        }
+    }
 }
 
 /// The functions that cover these offsets of a file, those of the first offsets as far as there is room.

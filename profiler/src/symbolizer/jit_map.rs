@@ -9,6 +9,7 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::os::unix::fs::FileExt;
 
+use super::code::CodeBytes;
 use crate::profile::{SourceLine, Symbol, Symbolized, UnknownReason, printable};
 
 /// Most bytes read of a map.
@@ -22,6 +23,24 @@ const MAX_NAME: usize = 4096;
 
 /// Names for each address, in order.
 pub(super) fn symbolize(file: &File, addresses: &[u64]) -> Vec<Symbolized> {
+    let names = read_all(file, addresses).told.into_iter().map(|told| match told {
+        Some(told) => Symbolized::Named(vec![symbol(&printable(&told.name, MAX_NAME))]),
+        None => Symbolized::Unknown(UnknownReason::NotFound),
+    });
+    names.collect()
+}
+
+/// The functions that cover these addresses: their code as a dump has it; blank of a map, which tells only where it is.
+pub(super) fn code_of(file: &File, addresses: &[u64]) -> CodeBytes {
+    let Answers { told, machine, .. } = read_all(file, addresses);
+    let mut code = CodeBytes { machine, pieces: Vec::new() };
+    for Told { start, len, code: at, .. } in told.into_iter().flatten() {
+        code.push(start, len, |bytes| at.is_none_or(|at| file.read_exact_at(bytes, at).is_ok()));
+    }
+    code
+}
+
+fn read_all(file: &File, addresses: &[u64]) -> Answers {
     let mut answers = Answers::new(addresses);
     let mut magic = [0; 4];
     let read = if file.read_exact_at(&mut magic, 0).is_ok() && magic == JITDUMP {
@@ -31,29 +50,42 @@ pub(super) fn symbolize(file: &File, addresses: &[u64]) -> Vec<Symbolized> {
     };
     // What was read before a fault is still true.
     let _ = read;
-    answers.names
+    answers
 }
 
 /// The addresses asked for, and what is known of them so far.
 struct Answers {
-    /// Sorted, with the place of each in `names`.
+    /// Sorted, with the place of each in `told`.
     addresses: Vec<(u64, usize)>,
-    names: Vec<Symbolized>,
+    told: Vec<Option<Told>>,
+    /// For which processor code is, where it is there.
+    machine: u16,
+}
+
+/// What is known of a function.
+#[derive(Clone, Debug)]
+struct Told {
+    start: u64,
+    len: u64,
+    name: Vec<u8>,
+    /// Where in the file its code is.
+    code: Option<u64>,
 }
 
 impl Answers {
     fn new(addresses: &[u64]) -> Self {
         let mut sorted: Vec<_> = addresses.iter().copied().zip(0..).collect();
         sorted.sort_unstable();
-        Self { addresses: sorted, names: vec![Symbolized::Unknown(UnknownReason::NotFound); addresses.len()] }
+        Self { addresses: sorted, told: vec![None; addresses.len()], machine: 0 }
     }
 
     /// Tells that a function is at these addresses, from now on.
-    fn tell(&mut self, start: u64, len: u64, name: &[u8]) {
+    fn tell(&mut self, start: u64, len: u64, name: &[u8], code: Option<u64>) {
         let first = self.addresses.partition_point(|(address, _)| *address < start);
         let inside = self.addresses[first..].iter().take_while(|(address, _)| address - start < len);
         for (_, at) in inside {
-            self.names[*at] = Symbolized::Named(vec![symbol(&printable(name, MAX_NAME))]);
+            let name = name[..name.len().min(MAX_NAME)].to_vec();
+            self.told[*at] = Some(Told { start, len, name, code });
         }
     }
 }
@@ -79,7 +111,7 @@ fn read_map(mut map: impl BufRead, answers: &mut Answers) -> io::Result<()> {
         if let (Some(start), Some(len)) = (number(), number())
             && let Some(name) = fields.next().filter(|name| !name.is_empty())
         {
-            answers.tell(start, len, name);
+            answers.tell(start, len, name, None);
         }
     }
     Ok(())
@@ -89,6 +121,8 @@ fn read_map(mut map: impl BufRead, answers: &mut Answers) -> io::Result<()> {
 const JITDUMP: [u8; 4] = 0x4A69_5444_u32.to_ne_bytes();
 /// Where the size of the header stands in it.
 const HEADER_SIZE: u64 = 8;
+/// Where the processor stands in it (`e_machine`).
+const MACHINE: u64 = 12;
 const CODE_LOAD: u32 = 0;
 /// Bytes of a record before its body: its kind, its size, its time.
 const RECORD: u64 = 16;
@@ -98,6 +132,7 @@ const LOAD: u64 = 40;
 fn read_dump(file: &File, answers: &mut Answers) -> io::Result<()> {
     let u32_at = |at| read::<4>(file, at).map(u32::from_ne_bytes);
     let u64_at = |at| read::<8>(file, at).map(u64::from_ne_bytes);
+    answers.machine = u32_at(MACHINE)?.try_into().unwrap_or(0);
     let mut at = u64::from(u32_at(HEADER_SIZE)?);
     for _ in 0..MAX_ENTRIES {
         let (kind, size) = (u32_at(at)?, u64::from(u32_at(at + 4)?));
@@ -110,7 +145,8 @@ fn read_dump(file: &File, answers: &mut Answers) -> io::Result<()> {
             let mut name = vec![0; usize::try_from(size - RECORD - LOAD).unwrap_or(MAX_NAME).min(MAX_NAME)];
             let read = file.read_at(&mut name, body + LOAD)?;
             let name = name[..read].split(|byte| *byte == 0).next().unwrap_or_default();
-            answers.tell(start, len, name);
+            // The code follows the name.
+            answers.tell(start, len, name, Some(body + LOAD + name.len() as u64 + 1));
         }
         at = at.checked_add(size).ok_or(io::ErrorKind::InvalidData)?;
     }
@@ -173,6 +209,7 @@ mod tests {
 
     use proptest::prelude::*;
 
+    use super::super::code::{MAX_BYTES, Piece};
     use super::*;
 
     fn file_of(bytes: &[u8]) -> File {
@@ -243,13 +280,28 @@ mod tests {
             let numbers = [start, start, len, 1].map(u64::to_ne_bytes).concat();
             record(CODE_LOAD, &[&[0; 8][..], &numbers, name.as_bytes(), &[0], &vec![0x90; len as usize]].concat())
         };
-        let header = [&JITDUMP[..], &1_u32.to_ne_bytes(), &40_u32.to_ne_bytes(), &[0; 28]].concat();
+        let words = [1_u32, 40, 62].map(u32::to_ne_bytes).concat();
+        let header = [&JITDUMP[..], &words, &[0; 24]].concat();
         let dump =
             [header, load(0x1000, 16, "one"), record(2, &[0; 50]), load(0x2000, 16, "two"), load(0x3000, 16, "cut")];
         let dump = dump.concat();
         let addresses = [0x1000, 0x200f, 0x2010, 0x3000];
         assert_eq!(names(&dump, &addresses), ["one", "two", "NotFound", "cut"]);
         assert_eq!(names(&dump[..dump.len() - 60], &addresses), ["one", "two", "NotFound", "NotFound"]);
+        let code = code_of(&file_of(&dump), &addresses);
+        let pieces: Vec<_> = code.pieces.iter().map(|piece| (piece.address, piece.bytes.clone())).collect();
+        assert_eq!(pieces, [0x1000, 0x2000, 0x3000].map(|start| (start, vec![0x90; 16])));
+        assert_eq!(code.machine, 62);
+    }
+
+    /// A map says where code is, not what: it is blank, and no machine's. A function without end is cut.
+    #[test]
+    fn a_map_tells_where_code_is() {
+        let code = code_of(&file_of(b"1000 10 first\n2000 ffffffffffff endless\n"), &[0x2010, 0x1001, 0x1002, 0x500]);
+        let pieces: Vec<_> = code.pieces.iter().map(|piece| (piece.address, piece.bytes.len())).collect();
+        assert_eq!((code.machine, &pieces[..]), (0, &[(0x2000, MAX_BYTES)][..]), "what is left of the room is nothing");
+        let code = code_of(&file_of(b"1000 10 first\n"), &[0x1001, 0x1002]);
+        assert_eq!(code.pieces, [Piece { offset: 0x1000, address: 0x1000, bytes: vec![0; 16] }]);
     }
 
     /// Runtimes put the file into the name: it is shown where files are shown.
@@ -275,6 +327,7 @@ mod tests {
             dump in any::<bool>(), content in proptest::collection::vec(any::<u8>(), 0..400), addresses in any::<[u64; 4]>()
         ) {
             let content = if dump { [&JITDUMP[..], &1_u32.to_ne_bytes(), &12_u32.to_ne_bytes(), &content].concat() } else { content };
+            prop_assert!(code_of(&file_of(&content), &addresses).pieces.len() <= addresses.len());
             for answer in symbolize(&file_of(&content), &addresses) {
                 if let Symbolized::Named(symbols) = answer {
                     prop_assert!(symbols[0].name.len() <= MAX_NAME);

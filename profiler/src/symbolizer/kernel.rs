@@ -8,6 +8,7 @@
 use std::io::{BufRead, BufReader, Read};
 use std::time::{Duration, Instant};
 
+use super::code::CodeBytes;
 use crate::profile::{Symbol, Symbolized, UnknownReason};
 
 /// The table is read again after this long: modules and BPF programs come and go, and an address in a new one would get the
@@ -29,12 +30,34 @@ pub(super) struct KernelSymbols {
 impl KernelSymbols {
     /// Names for each address, in order. `kallsyms` is read when the table is missing or old.
     pub fn symbolize(&mut self, kallsyms: impl Read, addresses: &[u64]) -> Vec<Symbolized> {
-        if self.table.as_ref().is_none_or(|(read_at, _)| read_at.elapsed() > MAX_AGE) {
-            self.table = Some((Instant::now(), Table::read(kallsyms)));
-        }
-        let names = |(_, table): &(_, Table)| addresses.iter().map(|address| table.name(*address)).collect();
-        self.table.as_ref().map_or(Vec::new(), names)
+        let table = self.table(kallsyms);
+        addresses.iter().map(|address| table.name(*address)).collect()
     }
+
+    /// Where the functions that cover these addresses begin and end, as code that is blank: the kernel's memory has it.
+    pub fn bounds(&mut self, kallsyms: impl Read, addresses: &[u64]) -> CodeBytes {
+        let mut code = CodeBytes::default();
+        let table = self.table(kallsyms);
+        for function in addresses.iter().filter_map(|address| table.function(*address)) {
+            code.push(function.begin, function.end - function.begin, |_| true);
+        }
+        code
+    }
+
+    fn table(&mut self, kallsyms: impl Read) -> &Table {
+        if self.table.as_ref().is_some_and(|(read_at, _)| read_at.elapsed() > MAX_AGE) {
+            self.table = None;
+        }
+        &self.table.get_or_insert_with(|| (Instant::now(), Table::read(kallsyms))).1
+    }
+}
+
+/// A function, and how far it may reach.
+struct Function<'a> {
+    begin: u64,
+    end: u64,
+    name: &'a str,
+    module: Option<&'a str>,
 }
 
 /// Symbols by address.
@@ -82,9 +105,21 @@ impl Table {
         if self.symbols.is_empty() {
             return Symbolized::Unknown(UnknownReason::KernelHidden);
         }
-        let not_found = Symbolized::Unknown(UnknownReason::NotFound);
+        let Some(Function { name, module, .. }) = self.function(address) else {
+            return Symbolized::Unknown(UnknownReason::NotFound);
+        };
+        let name = match module {
+            Some("__builtin__ftrace") => format!("{name} [ftrace]"),
+            Some(module) => format!("{name} [{module}]"),
+            None => name.to_owned(),
+        };
+        Symbolized::Named(vec![Symbol { name, raw: None, source: None, inlined: false }])
+    }
+
+    /// The function that covers an address.
+    fn function(&self, address: u64) -> Option<Function<'_>> {
         let after = self.symbols.partition_point(|(begin, _)| *begin <= address);
-        let Some((begin, at)) = after.checked_sub(1).map(|before| self.symbols[before]) else { return not_found };
+        let (begin, at) = after.checked_sub(1).map(|before| self.symbols[before])?;
         let text = self.text[at as usize..].lines().next().unwrap_or_default();
         let (name, module) = text.split_once('\t').map_or((text, None), |(name, module)| (name, Some(module)));
         let next = self.symbols.get(after).map(|(next, _)| *next);
@@ -94,15 +129,8 @@ impl Table {
             (Some(next), Some(_)) if next - begin < MAX_FUNCTION => MAX_FUNCTION,
             _ => PAGE,
         };
-        if at == 0 || address - begin >= reach {
-            return not_found;
-        }
-        let name = match module {
-            Some("__builtin__ftrace") => format!("{name} [ftrace]"),
-            Some(module) => format!("{name} [{module}]"),
-            None => name.to_owned(),
-        };
-        Symbolized::Named(vec![Symbol { name, raw: None, source: None, inlined: false }])
+        let end = begin.saturating_add(reach).min(next.unwrap_or(u64::MAX));
+        (at != 0 && address < end).then_some(Function { begin, end, name, module })
     }
 }
 
@@ -161,6 +189,15 @@ ffffffffc0700000 t ftrace_trampoline\t[__builtin__ftrace]
             "ftrace_trampoline [ftrace]",
         ];
         assert_eq!(names(KALLSYMS, &addresses), expected);
+    }
+
+    /// A function's bounds are its symbol and the next one; the last of a module has a page.
+    #[test]
+    fn functions_reach_to_the_next_symbol() {
+        let addresses = [0xffff_ffff_8100_00ff, 0xffff_ffff_8100_0010, 0xffff_ffff_c070_0020, 0xffff_ffff_8100_0210];
+        let found = KernelSymbols::default().bounds(KALLSYMS.as_bytes(), &addresses);
+        let bounds: Vec<_> = found.pieces.iter().map(|piece| (piece.address, piece.bytes.len())).collect();
+        assert_eq!(bounds, [(0xffff_ffff_8100_0010, 0xf0), (0xffff_ffff_c070_0000, 4096)]);
     }
 
     /// What lies far from the last symbol of its neighbourhood is not given its name.

@@ -14,6 +14,7 @@
 mod again;
 mod child;
 mod code;
+mod code_in_memory;
 mod contents;
 mod copy;
 mod debug_files;

@@ -28,7 +28,7 @@ const SPARE: u64 = 64 << 20;
 /// How long looking for a debug file may take: it may lie on a file system that does not answer.
 const OPENING: Duration = Duration::from_secs(1);
 /// The kernel's symbols.
-const KALLSYMS: &str = "/proc/kallsyms";
+pub(super) const KALLSYMS: &str = "/proc/kallsyms";
 /// Most files whose facts are remembered.
 const MAX_FACTS: usize = 4096;
 
@@ -69,7 +69,7 @@ struct Elsewhere {
 pub struct NamesWorker {
     pub(super) lane: Lane,
     facts: HashMap<FileContent, Arc<Facts>>,
-    patient: Patient,
+    pub(super) patient: Patient,
     debuginfod: Option<Arc<Debuginfod>>,
     /// Names of earlier runs.
     kept: Option<KeptNames>,

@@ -82,10 +82,15 @@ pub(super) enum Kind {
     /// The file, with split debug information of some units. Descriptors: as [`Self::Elf`] without a debug file, then a file for each unit.
     /// Answered by names.
     ElfWithUnits = 11,
+    /// Where functions of the kernel begin and end; offsets are addresses. Descriptors: as [`Self::Kernel`]. Answered by code that is blank.
+    KernelCode = 12,
+    /// The code of functions that a program wrote; offsets are addresses. Descriptors: as [`Self::Jit`]. Answered by code, blank without a
+    /// machine.
+    JitCode = 13,
 }
 
 impl Kind {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 13] = [
         Self::Elf,
         Self::ElfSymbolsOnly,
         Self::Kernel,
@@ -97,13 +102,20 @@ impl Kind {
         Self::Code,
         Self::Units,
         Self::ElfWithUnits,
+        Self::KernelCode,
+        Self::JitCode,
     ];
 }
 
 impl Kind {
     /// Whether it is answered by names.
     pub fn asks_for_names(self) -> bool {
-        !matches!(self, Self::UnwindRows | Self::SelfTest | Self::Inspect | Self::Code | Self::Units)
+        !matches!(self, Self::UnwindRows | Self::SelfTest | Self::Inspect | Self::Units) && !self.asks_for_code()
+    }
+
+    /// Whether it is answered by code.
+    pub fn asks_for_code(self) -> bool {
+        matches!(self, Self::Code | Self::KernelCode | Self::JitCode)
     }
 }
 

@@ -70,6 +70,8 @@ pub fn worker_main(compile_rows: CompileRows) -> Result<(), WorkerError> {
         (Kind::UnwindRows, [file, rows]) => Ok(write_rows(compile_rows, file, rows)),
         (Kind::Code, [file]) => Ok(Reply::Code(code_of(file, &question.offsets))),
         (Kind::Jit, [file]) => Ok(Reply::Names(jit_map::symbolize(file, &question.offsets))),
+        (Kind::KernelCode, [kallsyms]) => Ok(Reply::Code(kernel.bounds(kallsyms, &question.offsets))),
+        (Kind::JitCode, [file]) => Ok(Reply::Code(jit_map::code_of(file, &question.offsets))),
         (Kind::SelfTest, []) => Ok(Reply::Escaped(try_everything())),
         _ => Err(WorkerError::BadQuestion),
     })
