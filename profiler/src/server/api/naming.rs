@@ -1,0 +1,85 @@
+//! How good the data is: stacks that are cut short, binaries without names.
+
+use serde::Serialize;
+use utoipa::ToSchema;
+
+/// `GET /api/v1/quality`: how many stacks are whole, and where, why and whose the others end.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, ToSchema)]
+pub struct Quality {
+    /// Samples in all.
+    pub samples: u64,
+    /// Those whose user stack is whole, or that have none.
+    pub complete: u64,
+    /// The others, by falling samples.
+    pub incomplete: Vec<Incomplete>,
+    /// Rows that the limit left out.
+    pub hidden_rows: u64,
+}
+
+/// `GET /api/v1/binaries`: how well each binary is named, and what helps.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, ToSchema)]
+pub struct Binaries {
+    /// By falling frames without a name, then samples.
+    pub binaries: Vec<Binary>,
+    /// Rows that the limit left out.
+    pub hidden_rows: u64,
+}
+
+/// One binary. Frames are counted as a flame graph shows them: a stack of ten samples with two frames in it counts twenty.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+pub struct Binary {
+    /// Path as its processes saw it, `[kernel]`, `[vdso]` or `[anon]` (memory without a file).
+    pub path: String,
+    /// Its build id, in hexadecimal; null without one.
+    pub build_id: Option<String>,
+    /// Of memory without a file: the program that wrote the code; null of others.
+    pub program: Option<String>,
+    /// Samples that ended in it.
+    pub samples_self: u64,
+    /// Frames in it, inlined functions not counted.
+    pub frames: u64,
+    /// Those with a name.
+    pub named: u64,
+    /// Functions inlined into them.
+    pub inlined_frames: u64,
+    /// What was looked for when its names were last asked for; empty when nobody could look.
+    pub sources: Vec<NameSource>,
+    /// Why most frames without a name have none; null when all have one.
+    pub reason: Option<String>,
+    /// A command that helps; null where none is known.
+    pub remedy: Option<String>,
+}
+
+/// `POST /api/v1/symbolize`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, ToSchema)]
+pub struct Symbolizing {
+    /// Whether it has begun: there is something to name.
+    pub started: bool,
+    /// Places in code without a name, of the whole history.
+    pub unnamed: u64,
+}
+
+/// A source of names that was looked for.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+pub struct NameSource {
+    /// `dwarf`, `symtab`, `dynsym`, `gnu_debugdata`, `debug_file`, `dwz`, `dwo`, `debuginfod`, `go`, `perf_map`, `jitdump`, `kallsyms`,
+    /// `bpf` or `vdso`.
+    pub source: String,
+    /// Path of the file that has it; null when there is none.
+    pub found: Option<String>,
+}
+
+/// Samples whose user stack is cut short, of one cause, in one file.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+pub struct Incomplete {
+    /// How the walk ended: a key of `totals.stacks` in `/api/v1/status`.
+    pub cause: String,
+    /// Name of the processes.
+    pub comm: String,
+    /// Path of the file of the outermost frame there is; null without one.
+    pub binary: Option<String>,
+    /// Samples.
+    pub samples: u64,
+    /// What can be done; null where nothing can, or where it passes by itself.
+    pub remedy: Option<String>,
+}

@@ -1,0 +1,114 @@
+//! Flame graphs and their differences.
+
+use serde::Serialize;
+use utoipa::ToSchema;
+
+/// `GET /api/v1/flamegraph`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, ToSchema)]
+pub struct FlameGraph {
+    /// Range that was answered.
+    pub from_ms: i64,
+    /// Range that was answered.
+    pub to_ms: i64,
+    /// Samples in all (the root's total).
+    pub samples: u64,
+    /// CPU time one sample stands for, in nanoseconds (mean over the range).
+    pub nanos_per_sample: u64,
+    /// Samples whose user stack is cut short.
+    pub incomplete: u64,
+    /// Nodes folded into "remainder" frames because of the limit.
+    pub hidden_nodes: u64,
+    /// Strings that the frames point into.
+    pub strings: Vec<String>,
+    /// Distinct frames.
+    pub frames: FrameColumns,
+    /// The tree, depth first: see [`NodeColumns`].
+    pub nodes: NodeColumns,
+}
+
+/// Columns of frames.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, ToSchema)]
+pub struct FrameColumns {
+    /// Name, in `strings`.
+    pub name: Vec<u32>,
+    /// 0 root, 1 process, 2 user, 3 kernel, 4 inlined, 5 unknown, 6 note (why a stack is cut short), 7 remainder, 8 JIT.
+    pub kind: Vec<u8>,
+    /// Path of the binary, in `strings`, or -1.
+    pub binary: Vec<i64>,
+    /// Source file, in `strings`, or -1.
+    pub file: Vec<i64>,
+    /// Source line, or 0.
+    pub line: Vec<u32>,
+    /// Why there is no name, in `strings`, or -1.
+    pub reason: Vec<i64>,
+}
+
+/// Columns of nodes, depth first; node 0 is the root. The descendants of node `i` are the nodes after it with a greater
+/// depth, up to the first without. Siblings by falling total. `total[i] = self[i] + sum of children's totals`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, ToSchema)]
+pub struct NodeColumns {
+    /// Depth; the root's is 0, a process's 1.
+    pub depth: Vec<u32>,
+    /// Index into the frame columns.
+    pub frame: Vec<u32>,
+    /// Samples here and below.
+    pub total: Vec<u64>,
+    /// Samples that ended here.
+    #[serde(rename = "self")]
+    pub self_: Vec<u64>,
+}
+
+/// `GET /api/v1/diff`: two flame graphs as one tree.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, ToSchema)]
+pub struct Diff {
+    /// The base.
+    pub before: DiffSide,
+    /// The range.
+    pub after: DiffSide,
+    /// `share` or `time`, as asked.
+    pub by: String,
+    /// Nodes folded into "remainder" frames because of the limit.
+    pub hidden_nodes: u64,
+    /// Strings that the frames point into.
+    pub strings: Vec<String>,
+    /// Distinct frames.
+    pub frames: FrameColumns,
+    /// The tree, depth first: see [`DiffColumns`].
+    pub nodes: DiffColumns,
+}
+
+/// One side of a [`Diff`].
+#[derive(Clone, Debug, Default, PartialEq, Serialize, ToSchema)]
+pub struct DiffSide {
+    /// Range that was answered.
+    pub from_ms: i64,
+    /// Range that was answered.
+    pub to_ms: i64,
+    /// Samples in all.
+    pub samples: u64,
+    /// CPU time one sample stands for, in nanoseconds.
+    pub nanos_per_sample: u64,
+    /// Samples whose user stack is cut short.
+    pub incomplete: u64,
+    /// Time that was recorded in the range.
+    pub recorded_ms: u64,
+}
+
+/// Columns of a diff's nodes, laid out as [`NodeColumns`]; siblings by falling weight of both sides together.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, ToSchema)]
+pub struct DiffColumns {
+    /// Depth; the root's is 0.
+    pub depth: Vec<u32>,
+    /// Index into the frame columns.
+    pub frame: Vec<u32>,
+    /// Samples here and below, before.
+    pub total_before: Vec<u64>,
+    /// Samples here and below, after.
+    pub total_after: Vec<u64>,
+    /// Samples that ended here, before.
+    pub self_before: Vec<u64>,
+    /// Samples that ended here, after.
+    pub self_after: Vec<u64>,
+    /// The difference of the totals in standard errors, two digits; positive when there is more after. From -2 to 2 it may be chance.
+    pub z: Vec<f64>,
+}
