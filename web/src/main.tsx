@@ -8,7 +8,7 @@ import "./styles/index.css";
 import { firstAnswer, startRefreshing } from "./state/refresh";
 
 /** An answer that comes sooner is drawn with the page, at one go; without it the page shows that it waits. */
-const PATIENCE_MS = 150;
+const PATIENCE_MS = 250;
 
 const patience = new Promise((resolve) => setTimeout(resolve, PATIENCE_MS));
 startRefreshing();

@@ -70,10 +70,31 @@ const chartData = computed<ChartData | null>(() => {
   };
 });
 
+/**
+ * Mounts when what was rendered is on the screen: the chart takes as long to make as a frame, and the graph below must not wait for
+ * it, to be shown or to take input.
+ */
+function useOnceShown(mount: () => (() => void) | undefined): void {
+  useEffect(() => {
+    let unmount: (() => void) | undefined;
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const frame = requestAnimationFrame(() => {
+      timer = setTimeout(() => {
+        unmount = mount();
+      });
+    });
+    return () => {
+      cancelAnimationFrame(frame);
+      clearTimeout(timer);
+      unmount?.();
+    };
+  }, []);
+}
+
 export function Timeline() {
   const host = useRef<HTMLDivElement>(null);
   const bucket = useSignal(-1);
-  useEffect(() => {
+  useOnceShown(() => {
     const element = host.current;
     if (element === null) return;
     const chart = new TimelineChart(element, {
@@ -101,7 +122,7 @@ export function Timeline() {
       watcher.disconnect();
       chart.destroy();
     };
-  }, [bucket]);
+  });
   const { answer, failure } = questions.timeline.state.value;
   return (
     <section class="timeline" aria-label="Timeline">
