@@ -31,7 +31,7 @@ test.runIf(folder !== "")("four pictures are taken", { timeout: 120_000 }, async
     const span = `from=${from}&to=${to}&filter=${encodeURIComponent(DEMO)}`;
     const whole = `from=${from}&to=${to}&${filter}`;
     await take("flame", "light", `${whole}&by=comm&tidy=plumbing`, ".flame-sticky canvas");
-    await take("diff", "dark", `from=${middle}&to=${to}&base=${from}-${middle}&tab=diff&${filter}`, ".changes");
+    await take("diff", "dark", `${whole}&brush=${middle}-${to}&base=${from}-${middle}&tab=diff`, ".changes");
     await take("heatmap", "light", `${whole}&tab=heatmap&color=binary`, ".heat-canvas canvas");
     const top = (await page.evaluate(
       async (asked) => (await fetch(`api/v1/top?${asked}&demangle=simple&limit=50`)).json(),

@@ -34,13 +34,17 @@ export function Diff() {
               <p>
                 {failure?.kind === "refused"
                   ? `${failure.problem.title}. ${failure.problem.detail}`
-                  : "No sample was recorded in the earlier span. Choose another one above, or with Shift and a drag on the timeline."}
+                  : failure !== null
+                    ? "The profiler does not answer; this page asks again by itself."
+                    : "No sample was recorded in the earlier span. Choose another one above, or with Shift and a drag on the timeline."}
               </p>
-              <div class="actions">
-                <button type="button" class="button primary" onClick={compareHalves}>
-                  Compare the halves of this range
-                </button>
-              </div>
+              {failure === null && (
+                <div class="actions">
+                  <button type="button" class="button primary" onClick={compareHalves}>
+                    Compare the halves of this range
+                  </button>
+                </div>
+              )}
             </>
           )}
         </div>
