@@ -317,10 +317,9 @@ describe("the other views", () => {
     await person.page.locator(".sides").getByRole("button", { name: "halves" }).click();
     await person.param("base", /^\d+-\d+$/);
     await person.param("brush", /^\d+-\d+$/);
-    await expect.poll(() => person.page.locator(".changes").count()).toBe(1);
-    expect(
-      await person.page.locator(".brush").evaluateAll((all) => all.map((one) => one.hasAttribute("hidden"))),
-    ).toEqual([false, false]);
+    const hidden = () =>
+      person.page.locator(".brush").evaluateAll((all) => all.map((one) => one.hasAttribute("hidden")));
+    await expect.poll(hidden).toEqual([false, false]);
     const [base, brush] = [person.params().get("base"), person.params().get("brush")];
     await person.page.keyboard.down("Shift");
     await person.brush(0.02, 0.45);
