@@ -129,6 +129,32 @@ fn a_program_in_a_container_is_named_by_its_own_debug_file() {
     assert_eq!(share_in_seventy(&running, folder.path()), 1.0);
 }
 
+/// A container that is gone before its samples are named, with the only file system that had its program: the names are there.
+#[test]
+fn programs_of_a_container_that_is_gone_have_their_names() {
+    let folder = tempfile::tempdir().unwrap();
+    let source = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/brief.c");
+    let make = format!("cc -O0 -g -static -o brief {}; mkdir root", source.display());
+    assert!(Command::new("sh").current_dir(&folder).args(["-ec", &make]).status().unwrap().success());
+    let out = folder.path().join("out.folded");
+    let root = folder.path().join("root");
+    let enter = format!(
+        "mount -t tmpfs none {root}; mv {program} {root}/brief
+         i=0; while [ $i -lt 15 ]; do chroot {root} /brief 100; i=$((i + 1)); done",
+        root = root.display(),
+        program = folder.path().join("brief").display()
+    );
+    recorded(&["-F", "499", "-o", out.to_str().unwrap(), "--", "unshare", "--mount", "sh", "-ec", &enter]);
+    assert!(fs::read_dir(&root).unwrap().next().is_none(), "the program is still there");
+    let stacks = folded(&fs::read_to_string(out).unwrap());
+    let own = |stack: &str| stack.starts_with("brief;");
+    let at_work = share(&stacks, own, |stack| stack.contains(";brief_work"));
+    assert!(at_work > 0.5, "{at_work:.4} of the samples are in the function that does the work: {stacks:#?}");
+    // On a machine that is too busy a first one may have ended before it was looked at.
+    let unnamed = share(&stacks, own, |stack| stack.contains("[brief+"));
+    assert!(unnamed < 0.2, "{unnamed:.4} have no name: {stacks:#?}");
+}
+
 /// A program that writes its own code is named by what its runtime tells of it: functions of JavaScript, with their file.
 #[test]
 fn javascript_has_its_functions_names() {
