@@ -267,7 +267,7 @@ fn ask_day(kind: Kind, database: &Path, scale: Scale, report: &mut Report) -> an
     profiler::sys::memory::keep_much();
     forget_peak()?;
     report.add(format!("{name}: first question, whole day"), asker.first()?, "ms", Goal::None);
-    for hours in [1, 6, 24].into_iter().filter(|hours| scale.day >= 2 * HOUR && (scale.day >= hours * HOUR)) {
+    for hours in [1, 6, 20, 24].into_iter().filter(|hours| scale.day >= (2 * HOUR).max(hours * HOUR)) {
         both(report, &format!("{name}: {hours} whole hours"), &asker.hours(hours)?, ALIGNED_DAY);
     }
     both(report, &format!("{name}: any start, end and filter"), &asker.any()?, ANY_RANGE);
@@ -290,7 +290,7 @@ fn ask_month(kind: Kind, database: &Path, scale: Scale, report: &mut Report) -> 
     let month = asker.last(i64::MAX)?;
     both(report, &format!("{name}: all of it"), &month, MONTH);
     report.add(format!("{name}: all of it over an hour"), month.percentile(50) / hour.percentile(50), "x", GROWTH);
-    both(report, &format!("{name}: 24 whole hours"), &asker.hours(24)?, Goal::None);
+    both(report, &format!("{name}: 24 whole hours"), &asker.hours(24)?, ALIGNED_DAY);
     both(report, &format!("{name}: diff of two days"), &asker.diff()?, DIFF_OF_DAYS);
     both(report, &format!("{name}: any start, end and filter"), &asker.any()?, ANY_RANGE);
     report.add(format!("{name}: peak memory, host and writer included"), peak_mib()?, "MiB", Goal::None);
