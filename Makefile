@@ -81,9 +81,10 @@ bless: setup-web ## rewrite the golden files from what the code does now; read t
 bench: build setup-test ## own cost beside `perf record`, in one run (about 3 minutes, root)
 	@scripts/as-root.sh scripts/bench.sh
 
-bench-names: build ## what naming 10,000 addresses costs, at first and second sight, beside blazesym alone, llvm-symbolizer, addr2line (1 to 5 minutes; FILE=binary with debug information)
-	cargo build --locked -p profiler --bin profiler
-	cargo run --release --locked -p profiler --example names_cost -- target/release/profiler $(or $(FILE),target/debug/profiler)
+bench-names: setup-test ## what naming 10,000 addresses of a release with all its debug information costs, at first and second sight, beside blazesym alone, llvm-symbolizer, perf script, addr2line (about 15 minutes, half of them a build; FILE=another such program)
+	cargo build --release --locked -p profiler --bin profiler --example names_cost
+	$(if $(FILE),,cargo build --profile described --locked -p profiler --bin profiler)
+	target/release/examples/names_cost target/release/profiler $(or $(FILE),target/described/profiler)
 
 fuzz-names: build setup-test ## a million damaged ELF files and 10,000 changing ones through the sandbox (about 15 minutes, root)
 	@NAMES_MUTATED=1000000 NAMES_TRUNCATED=10000 scripts/as-root.sh cargo test --release --locked -p profiler --test hostile_files -- --nocapture --test-threads=1

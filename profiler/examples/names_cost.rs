@@ -1,8 +1,12 @@
 //! What naming costs: 10,000 addresses of one file, asked as the profiler asks, beside blazesym alone and the command-line tools that are here.
 //!
 //! `names_cost PROFILER FILE`: PROFILER is the program whose child is asked, FILE a binary with debug information and a build id. Each way runs in a
-//! process of its own, so that its peak memory (VmHWM, with that of its child) is its own. The second sight is a process that finds names on disk.
-//! `llvm-symbolizer` and `addr2line` are given ten minutes.
+//! process of its own, and its peak memory (VmHWM) stands beside it: that of the profiler's process and that of its child, the tools' own.
+//! The second sight is a process that finds names on disk. Each tool is given ten minutes.
+//!
+//! For `perf script`, FILE is run again and again below `perf record`, at the same addresses each time; perf names all frames of the samples,
+//! with inlined functions, and the profiler, from nothing, the places of these frames that lie in FILE. FILE must therefore be a program
+//! that ends by itself when it is called with `completions bash`, as ours does.
 
 #![expect(clippy::unwrap_used, reason = "a measurement: anything odd ends it")]
 
@@ -10,6 +14,8 @@ use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use blazesym::symbolize::source::{Elf, Source};
@@ -20,13 +26,27 @@ use profiler::profile::Symbolized;
 use profiler::symbolizer::{Mapped, NamesWorker, WorkerCommand};
 
 const ADDRESSES: usize = 10_000;
+/// What the profiler once asked at a time.
 const PIECE: usize = 1024;
+/// Patience for a tool.
+const TOOL: Duration = Duration::from_secs(600);
+/// And for `perf script`, which may ask `addr2line` for each frame.
+const PERF: Duration = Duration::from_secs(120);
+/// Where a program lies that the loader does not move (x86-64).
+const NOT_MOVED: u64 = 0x5555_5555_4000;
 
 fn main() {
     let args: Vec<String> = std::env::args().skip(1).collect();
     match &args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         [program, file] => all(program, Path::new(file)),
-        ["profiler", program, file, cache] => profiler(program, Path::new(file), Path::new(cache)),
+        ["profiler", program, file, cache] => {
+            profiler(program, Path::new(file), Path::new(cache), &offsets(Path::new(file)));
+        }
+        ["profiler", program, file, cache, list] => {
+            let list = std::fs::read_to_string(list).unwrap();
+            let places: Vec<u64> = list.lines().map(|place| place.parse().unwrap()).collect();
+            profiler(program, Path::new(file), Path::new(cache), &places);
+        }
         ["blazesym", file, piece] => blazesym_alone(Path::new(file), piece.parse().unwrap()),
         _ => panic!("names_cost PROFILER FILE"),
     }
@@ -37,20 +57,59 @@ fn all(program: &str, file: &Path) {
     // The child is started in another folder.
     let (program, file) = (PathBuf::from(program).canonicalize().unwrap(), file.canonicalize().unwrap());
     let (program, path) = (program.to_str().unwrap(), file.to_str().unwrap());
-    let cache = std::env::temp_dir().join(format!("names-cost-{}", std::process::id()));
+    let folder = std::env::temp_dir().join(format!("names-cost-{}", std::process::id()));
+    std::fs::create_dir(&folder).unwrap();
+    let cache = folder.join("cache");
     let cache_path = cache.to_str().unwrap();
     let bytes: u64 = debug_bytes(&file);
     println!("{ADDRESSES} addresses of {path}, {} MB of debug information", bytes >> 20);
+    // Read once, so that the disk is nobody's cost.
+    std::io::copy(&mut File::open(&file).unwrap(), &mut std::io::sink()).unwrap();
     run("the profiler, first sight", &["profiler", program, path, cache_path]);
     run("the profiler, second sight", &["profiler", program, path, cache_path]);
     let kept: u64 = std::fs::read_dir(&cache).unwrap().map(|file| file.unwrap().metadata().unwrap().len()).sum();
     println!("  ({} KB on disk)", kept >> 10);
-    run("blazesym alone, in pieces", &["blazesym", path, &PIECE.to_string()]);
     run("blazesym alone, at once", &["blazesym", path, &ADDRESSES.to_string()]);
-    std::fs::remove_dir_all(&cache).unwrap();
+    run("blazesym alone, in pieces of 1,024", &["blazesym", path, &PIECE.to_string()]);
     let addresses: String = addresses(&file).iter().map(|address| format!("{address:#x}\n")).collect();
-    tool("llvm-symbolizer", &["--inlines", "-e", path], &addresses);
-    tool("addr2line", &["-f", "-i", "-C", "-e", path], &addresses);
+    tool("llvm-symbolizer", Command::new("llvm-symbolizer").args(["--inlines", "-e", path]), &addresses, TOOL);
+    perf(&folder, program, &file);
+    tool("addr2line", Command::new("addr2line").args(["-f", "-i", "-C", "-e", path]), &addresses, TOOL);
+    std::fs::remove_dir_all(&folder).unwrap();
+}
+
+/// `perf script` on samples of the program itself. It names frame after frame; we name each place once.
+fn perf(folder: &Path, program: &str, file: &Path) {
+    let samples = folder.join("perf.data");
+    let again = format!("while :; do setarch -R {} completions bash; done", file.display());
+    let record = ["perf", "record", "-q", "-B", "-N", "-F", "499", "--call-graph", "dwarf,8192", "-o"];
+    let mut command = Command::new("timeout");
+    command.args(["-s", "INT", "3"]).args(record).arg(&samples).args(["--", "sh", "-c", &again]);
+    let _ = command.stdout(Stdio::null()).stderr(Stdio::null()).status();
+    let bare = Command::new("perf").args(["script", "-F", "ip", "-i"]).arg(&samples).output();
+    let frames = bare.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
+    let (start, len, address) = text(file);
+    let place = |ip: &str| {
+        let at = u64::from_str_radix(ip.trim(), 16).ok()?.checked_sub(NOT_MOVED + address)?;
+        (at < len).then_some(start + at)
+    };
+    let mut places: Vec<u64> = frames.lines().filter_map(place).collect();
+    let all = places.len();
+    places.sort_unstable();
+    places.dedup();
+    if places.is_empty() {
+        println!("perf script: not measured, `perf record` is not here or took no samples of the program");
+        return;
+    }
+    let list = folder.join("places");
+    std::fs::write(&list, places.iter().map(|place| format!("{place}\n")).collect::<String>()).unwrap();
+    println!("samples of the program: {all} frames in it, {} places", places.len());
+    let mut script = Command::new("perf");
+    script.args(["script", "-F", "ip,sym,srcline", "--inline", "-i"]).arg(&samples);
+    tool("  perf script, all frames with inlined functions", &mut script, "", PERF);
+    let empty = folder.join("empty");
+    let (list, empty) = (list.to_str().unwrap(), empty.to_str().unwrap());
+    run("  the profiler, first sight of these places", &["profiler", program, file.to_str().unwrap(), empty, list]);
 }
 
 /// Runs one way in a process of its own; it prints its own line.
@@ -60,63 +119,117 @@ fn run(what: &str, args: &[&str]) {
     assert!(Command::new(std::env::current_exe().unwrap()).args(args).status().unwrap().success());
 }
 
-fn tool(program: &str, args: &[&str], addresses: &str) {
+fn tool(what: &str, command: &mut Command, input: &str, patience: Duration) {
     let begin = Instant::now();
-    let command =
-        Command::new("timeout").args(["600", program]).args(args).stdin(Stdio::piped()).stdout(Stdio::null()).spawn();
-    let mut child = command.unwrap();
-    let mut input = child.stdin.take().unwrap();
-    let text = addresses.to_owned();
-    let writer = std::thread::spawn(move || input.write_all(text.as_bytes()));
-    let status = child.wait().unwrap();
-    // A tool that is not here, or was ended, takes nothing.
-    let _ = writer.join();
-    match status.code() {
-        Some(0) => println!("{program}: {:.0?}", begin.elapsed()),
-        Some(124) => println!("{program}: more than ten minutes"),
-        Some(127) => println!("{program}: not installed"),
-        other => println!("{program}: failed ({other:?})"),
+    let Ok(mut child) = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn() else {
+        println!("{what}: not installed");
+        return;
+    };
+    let peak = Peak::watch();
+    let mut stdin = child.stdin.take().unwrap();
+    let text = input.to_owned();
+    // A tool that ends early hears no more.
+    let writer = std::thread::spawn(move || drop(stdin.write_all(text.as_bytes())));
+    let status = loop {
+        match child.try_wait().unwrap() {
+            Some(status) => break Some(status),
+            None if begin.elapsed() > patience => {
+                let _ = child.kill();
+                break child.wait().map(|_| None).unwrap();
+            }
+            None => std::thread::sleep(Duration::from_millis(1)),
+        }
+    };
+    let took = begin.elapsed();
+    writer.join().unwrap();
+    let memory = peak.end();
+    match status {
+        Some(status) if status.success() => println!("{what}: {took:.1?}, {memory} MB"),
+        Some(status) => println!("{what}: failed ({status})"),
+        None => println!("{what}: more than {patience:.0?}, {memory} MB by then"),
     }
 }
 
-fn profiler(program: &str, path: &Path, cache: &Path) {
-    let offsets = offsets(path);
+/// The largest memory of a process that we have started, or it in turn, looked at again and again.
+struct Peak {
+    end: Arc<AtomicBool>,
+    most: Arc<AtomicU64>,
+    thread: std::thread::JoinHandle<()>,
+}
+
+impl Peak {
+    fn watch() -> Self {
+        let (end, most) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+        let (until, found) = (Arc::clone(&end), Arc::clone(&most));
+        let thread = std::thread::spawn(move || {
+            while !until.load(Ordering::Relaxed) {
+                let most = children(std::process::id()).into_iter().map(largest).max();
+                found.fetch_max(most.unwrap_or(0), Ordering::Relaxed);
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        });
+        Self { end, most, thread }
+    }
+
+    /// In MB.
+    fn end(self) -> u64 {
+        self.end.store(true, Ordering::Relaxed);
+        self.thread.join().unwrap();
+        self.most.load(Ordering::Relaxed)
+    }
+}
+
+/// VmHWM of a process or, if that is more, of the largest that it has started.
+fn largest(pid: u32) -> u64 {
+    children(pid).into_iter().map(largest).fold(peak(pid, "VmHWM"), u64::max)
+}
+
+fn children(pid: u32) -> Vec<u32> {
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    let lists = threads.filter_map(|thread| std::fs::read_to_string(thread.path().join("children")).ok());
+    lists.flat_map(|list| list.split_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>()).collect()
+}
+
+fn profiler(program: &str, path: &Path, cache: &Path, offsets: &[u64]) {
     let file = File::open(path).unwrap();
     let build_id = build_id_of(&file);
     assert!(build_id.is_some(), "names are kept by build id: link the file with one");
     let mapped = Mapped { file: &file, path: path.to_str().unwrap(), build_id, root: None, debug: None };
     let patience = Duration::from_secs(60);
     let command = WorkerCommand { program: program.into(), patience, ..WorkerCommand::default() };
-    let before = peak("VmHWM");
+    let before = peak(std::process::id(), "VmHWM");
+    let child = Peak::watch();
     let begin = Instant::now();
     let mut worker = NamesWorker::new(command).keeping_in(Some(cache));
-    let pieces = offsets.chunks(PIECE);
-    let answers: Vec<Symbolized> = pieces.flat_map(|piece| worker.of_file(&mapped, piece, None).unwrap()).collect();
+    let answers: Vec<Symbolized> = worker.of_file(&mapped, offsets, None).unwrap();
     let took = begin.elapsed();
-    let memory = peak("VmHWM");
+    let memory = peak(std::process::id(), "VmHWM");
     drop(worker);
+    let child = child.end();
     let named = answers.iter().filter(|answer| matches!(answer, Symbolized::Named(_))).count();
     let functions: usize =
         answers.iter().map(|answer| if let Symbolized::Named(symbols) = answer { symbols.len() } else { 0 }).sum();
-    println!("{took:.1?}, {memory} MB ({before} MB before), {named} named, {functions} functions with inlined ones");
+    println!(
+        "{took:.1?}, {memory} MB ({before} MB before) and its child {child} MB, {named} named, {functions} functions with inlined ones"
+    );
 }
 
 fn blazesym_alone(path: &Path, piece: usize) {
     let offsets = offsets(path);
-    let before = peak("VmHWM");
+    let before = peak(std::process::id(), "VmHWM");
     let begin = Instant::now();
     for piece in offsets.chunks(piece) {
         let symbolizer = Symbolizer::builder().enable_code_info(true).enable_inlined_fns(true).build();
         symbolizer.symbolize(&Source::Elf(Elf::new(path)), Input::FileOffset(piece)).unwrap();
     }
-    println!("{:.1?}, {} MB ({before} MB before)", begin.elapsed(), peak("VmHWM"));
+    println!("{:.1?}, {} MB ({before} MB before)", begin.elapsed(), peak(std::process::id(), "VmHWM"));
 }
 
-/// A figure of `/proc/self/status`, in MB.
-fn peak(name: &str) -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find(|line| line.starts_with(name)).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() >> 10
+/// A figure of `/proc/PID/status`, in MB; 0 when the process has ended.
+fn peak(pid: u32, name: &str) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let line = status.lines().find(|line| line.starts_with(name)).and_then(|line| line.split_whitespace().nth(1));
+    line.and_then(|kilobytes| kilobytes.parse::<u64>().ok()).unwrap_or(0) >> 10
 }
 
 /// `.text`: where it lies in the file, how long it is, and its address.
