@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use gimli::{LineProgramHeader, UnitRef};
+use gimli::{LineProgramHeader, Range, UnitRef};
 
 use super::{Reader, is_left_out};
 use crate::profile::SourceLine;
@@ -48,6 +48,20 @@ pub(super) fn rows(unit: UnitRef<'_, Reader<'_>>, addresses: &[u64]) -> Vec<Opti
         };
         let row_line = || row.line().map_or(0, std::num::NonZeroU64::get);
         last = (!row.end_sequence()).then(|| (address, Row { begin, file: row.file_index(), line: row_line() }));
+    }
+    found
+}
+
+/// Where a unit's line program says that it has code.
+pub(super) fn sequences(unit: UnitRef<'_, Reader<'_>>) -> Vec<Range> {
+    let Some(program) = unit.line_program.clone() else { return Vec::new() };
+    let (mut rows, mut found, mut begin) = (program.rows(), Vec::new(), None);
+    while let Ok(Some((_, row))) = rows.next_row() {
+        let first = *begin.get_or_insert(row.address());
+        if row.end_sequence() {
+            found.push(Range { begin: first, end: row.address() });
+            begin = None;
+        }
     }
     found
 }

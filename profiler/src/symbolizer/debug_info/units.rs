@@ -8,6 +8,7 @@ use gimli::{
     AbbreviationsCacheStrategy, DebugInfoOffset, Dwarf, Range, Unit, UnitHeader, UnitOffset, UnitRef, UnitType,
 };
 
+use super::lines::sequences;
 use super::{Reader, is_left_out};
 
 /// Most units remembered that entries of others lead to.
@@ -120,7 +121,7 @@ impl Covered<'_> {
         self.places.extend(first..first + inside);
     }
 
-    /// Where the unit says that it lies. One that says nothing may lie anywhere.
+    /// Where the unit says that it lies. Of one that says nothing, which is most often one without code, its lines tell.
     fn add_all_of(&mut self, unit: UnitRef<'_, Reader<'_>>) {
         let mut says = false;
         if let Ok(mut ranges) = unit.unit_ranges() {
@@ -132,7 +133,7 @@ impl Covered<'_> {
             }
         }
         if !says {
-            self.places.extend(0..self.wanted.len());
+            sequences(unit).into_iter().for_each(|range| self.add(range));
         }
     }
 

@@ -11,7 +11,7 @@ use super::super::child::WorkerChild;
 use super::super::child::WorkerCommand;
 use super::super::lane::{FileContent, Trust};
 use super::super::memfd::fixed_memfd;
-use super::super::wire::{Kind, Reply};
+use super::super::wire::{Kind, MAX_OFFSETS, Reply};
 use super::super::worker::tests::{obedient_child, real_child};
 use super::*;
 use crate::profile::{BinaryKey, NameSources};
@@ -130,6 +130,16 @@ fn no_file_is_blamed_for_the_end_of_an_idle_child() {
         std::thread::yield_now();
     }
     assert!(worker.of_file(&mapped, &[0], None).is_some());
+    assert_eq!(worker.lane.set_aside(), 0);
+}
+
+/// A list longer than one question holds is answered whole, and the file is not blamed for it.
+#[test]
+fn long_lists_are_asked_in_several_questions() {
+    let mut worker = NamesWorker::new(real_child());
+    let (file, offsets) = (file_of(b"no ELF file"), vec![7; MAX_OFFSETS + 1]);
+    let bad = Symbolized::Unknown(UnknownReason::BadFile);
+    assert_eq!(worker.of_file(&mapped(&file), &offsets, None), Some(vec![bad; MAX_OFFSETS + 1]));
     assert_eq!(worker.lane.set_aside(), 0);
 }
 
