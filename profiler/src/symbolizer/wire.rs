@@ -26,8 +26,9 @@ use crate::profile::{NameSources, SourceLine, Symbol, Symbolized, UnknownReason,
 
 /// Most offsets of one question: all that a start finds in one binary, as a rule, since each question goes through its debug information.
 pub(super) const MAX_OFFSETS: usize = 16 * 1024;
-/// Longest body of a frame. 10,000 places of three functions with long names take 6 MiB.
-pub(super) const MAX_FRAME: usize = 12 << 20;
+/// Longest body of a frame. 10,000 places of four functions each, with names as long as Rust's, take 16 MiB; what does not fit is asked again,
+/// which goes through the debug information again.
+pub(super) const MAX_FRAME: usize = 24 << 20;
 /// Most functions of one answer: what a child that lies can make of few bytes has a bound, too.
 const MAX_ANSWER_SYMBOLS: usize = 96 * 1024;
 /// Longest name and path, in bytes.
