@@ -293,6 +293,8 @@ describe("the page", () => {
     await expect.poll(theme).toBe("dark");
     await person.page.reload();
     await expect.poll(theme).toBe("dark");
+    // The theme is there before the keys are.
+    await person.page.locator(".flame-sticky canvas").waitFor();
     await person.page.keyboard.press("t");
     await expect.poll(theme).toBe("light");
   });
