@@ -343,24 +343,3 @@ describe("the page", () => {
     expect(faults).toEqual([]);
   });
 });
-
-describe.runIf(real === undefined)("the page and a server with troubles", () => {
-  test("waits for the first window and shows it when it is there", async () => {
-    person.server.waiting = true;
-    await person.page.goto(person.base);
-    await expect.poll(() => person.page.locator(".empty h2").innerText()).toBe("Recording the first samples");
-    person.server.waiting = false;
-    await person.graph();
-  });
-
-  test("says that the server is gone, keeps what it shows, and reconnects by itself", async () => {
-    person.server.gone = true;
-    await expect
-      .poll(() => person.page.locator(".notice.bad").innerText(), { timeout: 10_000 })
-      .toContain("does not answer");
-    expect(await person.page.locator(".flame-sticky canvas").count()).toBe(1);
-    person.server.gone = false;
-    await expect.poll(() => person.page.locator(".notice.bad").count(), { timeout: 10_000 }).toBe(0);
-    person.misdeeds.errors = person.misdeeds.errors.filter((error) => !error.includes("ERR_"));
-  });
-});

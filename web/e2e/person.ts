@@ -8,7 +8,7 @@ import { join } from "node:path";
 import type { Page } from "playwright-core";
 import { afterAll, afterEach, beforeAll, beforeEach, expect } from "vitest";
 import { type Browser, type Misdeeds, openBrowser, openPage } from "./browser";
-import { type Mock, startMock } from "./mock-server";
+import { type Mock, startMock, UNTROUBLED } from "./mock-server";
 import { startProxy } from "./proxy";
 
 /** Address of a real profiler to test against. */
@@ -43,7 +43,7 @@ export class Person {
   }
 
   async leave(): Promise<void> {
-    if (this.mock !== null) this.mock.state.most = Number.POSITIVE_INFINITY;
+    if (this.mock !== null) Object.assign(this.mock.state, UNTROUBLED);
     await this.page.close();
     expect(this.misdeeds.errors, "errors in the console").toEqual([]);
     expect(this.misdeeds.strangers, "requests to other origins").toEqual([]);
