@@ -185,7 +185,7 @@ describe("the page", () => {
     await person.graph();
   });
 
-  test("downloads what is shown as folded stacks", async () => {
+  test("downloads what is shown, in every format", async () => {
     await person.page.locator("summary[aria-label=Download]").click();
     const [download] = await Promise.all([
       person.page.waitForEvent("download"),
@@ -196,22 +196,24 @@ describe("the page", () => {
     const lines = text.trimEnd().split("\n");
     expect(lines.length).toBeGreaterThan(0);
     for (const line of lines.slice(0, 100)) expect(line).toMatch(/^.+ \d+$/);
-    if (real === undefined) return;
     for (const [what, kind, begins] of [
-      [/^Page/, "html", "<!doctype html>"],
-      [/^pprof/, "pb.gz", "\x1f\x8b"],
+      [/^Flame graph/, "svg", /^(<\?xml[^>]*>\s*)?<svg /],
+      [/^Call tree/, "json", /^\{".*"nodes":/s],
+      [/^Functions/, "json", /^\{".*"rows":/s],
+      [/^Page/, "html", /^<!doctype html>/i],
+      [/^pprof/, "pb.gz", /^.\x8b/s],
     ] as const) {
+      // The stand-in makes no page and no pprof.
+      if (real === undefined && (kind === "html" || kind === "pb.gz")) continue;
       await person.page.locator("summary[aria-label=Download]").click();
       const [file] = await Promise.all([
         person.page.waitForEvent("download"),
         person.page.getByRole("link", { name: what }).click(),
       ]);
       expect(file.suggestedFilename()).toMatch(new RegExp(`\\.${kind}$`));
-      expect(
-        readFileSync(await file.path(), "latin1")
-          .slice(0, begins.length)
-          .toLowerCase(),
-      ).toBe(begins);
+      const content = readFileSync(await file.path(), "latin1");
+      expect(content).toMatch(begins);
+      if (kind === "json") expect(JSON.parse(content).samples).toBeGreaterThan(0);
     }
   });
 
@@ -327,6 +329,134 @@ describe("the page", () => {
       await person.page.keyboard.press("Escape");
       expect(await person.page.locator(".menu[open]").count()).toBe(0);
     }
+  });
+
+  test("copies the name and the stack of a frame, by key and from the menu", async () => {
+    await person.page.context().grantPermissions(["clipboard-read", "clipboard-write"]);
+    const copied = () => person.page.evaluate(() => navigator.clipboard.readText());
+    await person.visit("?live=0");
+    await person.graph();
+    const { row, name } = await person.hoverFunction();
+    await person.page.keyboard.press("c");
+    await expect.poll(copied).toBe(name);
+    expect(await person.page.locator("[aria-live=polite]").innerText()).toBe(`Copied ${name}`);
+    // A line for each frame from the process down, the root aside; a known place follows the name.
+    await person.hover(row);
+    await person.page.keyboard.press("Shift+C");
+    await expect.poll(async () => (await copied()).split("\n").length).toBe(row);
+    const stack = await copied();
+    expect(stack.split("\n")[row - 1].startsWith(name)).toBe(true);
+    const process = await person.hover(1);
+    expect(stack.split("\n")[0]).toBe(process);
+    for (const [item, text] of [
+      [/Copy the name/, name],
+      [/Copy the stack/, stack],
+    ] as const) {
+      await person.click(row);
+      await person.page.keyboard.press("m");
+      await person.page.getByRole("menuitem", { name: item }).click();
+      await expect.poll(copied).toBe(text);
+    }
+  });
+
+  test.runIf(real === undefined)(
+    "shows a tall graph small at its side, where a click and a drag scroll it",
+    async () => {
+      await person.page.setViewportSize({ width: 1440, height: 700 });
+      const map = person.page.locator(".minimap canvas");
+      await expect.poll(() => map.isVisible()).toBe(true);
+      const box = await map.boundingBox();
+      if (box === null) throw new Error("no minimap");
+      const scroller = person.page.locator(".flame-scroller");
+      const scrolled = () => scroller.evaluate((element) => element.scrollTop);
+      const most = await scroller.evaluate((element) => element.scrollHeight - element.clientHeight);
+      expect(await scrolled()).toBe(0);
+      await person.page.mouse.click(box.x + 20, box.y + box.height - 3);
+      await expect.poll(scrolled).toBeCloseTo(most, -1);
+      await person.page.mouse.move(box.x + 20, box.y + box.height - 3);
+      await person.page.mouse.down();
+      await person.page.mouse.move(box.x + 20, box.y + box.height / 2, { steps: 3 });
+      await expect.poll(async () => Math.abs((await scrolled()) - most / 2)).toBeLessThan(20);
+      await person.page.mouse.move(box.x + 20, box.y + 1, { steps: 3 });
+      await person.page.mouse.up();
+      await expect.poll(scrolled).toBe(0);
+      // Moving over it without a button does nothing; what is in sight below is what the pointer meets.
+      await person.page.mouse.move(box.x + 20, box.y + box.height / 2);
+      expect(await scrolled()).toBe(0);
+      // The graph keeps clear of it, and has the room back on a phone.
+      const right = async () => {
+        const canvas = await person.page.locator(".flame-sticky canvas").boundingBox();
+        return (canvas?.x ?? 0) + (canvas?.width ?? 0);
+      };
+      expect(await right()).toBeLessThanOrEqual(box.x + 1);
+      await person.page.setViewportSize({ width: 390, height: 844 });
+      await expect.poll(() => map.isVisible()).toBe(false);
+      await expect.poll(right).toBe(390);
+    },
+  );
+
+  test.runIf(real === undefined)(
+    "tells code that a program wrote while it ran by its colour and its word",
+    async () => {
+      await person.visit("?live=0");
+      await person.graph();
+      const entry = person.page.locator(".legend button", { hasText: "JIT" });
+      await entry.press("Enter");
+      await person.param("search", /^kind:jit$/i);
+      await expect.poll(() => person.page.locator(".found").innerText()).toMatch(/%.*frames/s);
+      // The first match, zoomed in on, is as wide as the graph; the tooltip has the word.
+      await person.page.keyboard.press("n");
+      await person.page.locator(".flame-sticky canvas").focus();
+      await person.page.keyboard.press("Enter");
+      await person.param("zoom", /./);
+      await person.page.mouse.move(5, 5);
+      const name = await person.frameName();
+      await expect
+        .poll(async () => {
+          for (let row = 0; row < 30; row++) if ((await person.hover(row, 0.5)) === name) break;
+          return person.page.locator(".tooltip").innerText();
+        })
+        .toMatch(/\bJIT\b/);
+      await entry.press("Enter");
+      await person.param("search", null);
+    },
+  );
+
+  test("is dark on a phone from edge to edge, and the choice of a theme is kept", async () => {
+    await person.page.setViewportSize({ width: 390, height: 844 });
+    await person.page.emulateMedia({ colorScheme: "dark" });
+    const brightness = (selector: string) =>
+      person.page
+        .locator(selector)
+        .first()
+        .evaluate((element) =>
+          Math.max(...(getComputedStyle(element).backgroundColor.match(/\d+/g) ?? []).map(Number)),
+        );
+    await expect.poll(() => brightness("body")).toBeLessThan(60);
+    expect(await person.page.evaluate(() => getComputedStyle(document.documentElement).colorScheme)).toContain("dark");
+    // What the canvas itself has painted: its corner is the root, or what lies behind the graph.
+    const corner = () =>
+      person.page
+        .locator(".flame-sticky canvas")
+        .evaluate((canvas) =>
+          Math.max(
+            ...((canvas as HTMLCanvasElement).getContext("2d")?.getImageData(0, 0, 1, 1).data.slice(0, 3) ?? []),
+          ),
+        );
+    await expect.poll(corner).toBeLessThan(128);
+    for (const key of "2345678") {
+      await person.page.keyboard.press(key);
+      await person.page.waitForSelector(".panel-content canvas, [role=treegrid], .top, .card, .empty h2, .code-part");
+      expect(await person.page.evaluate(() => document.documentElement.scrollWidth), key).toBe(390);
+      expect(await brightness("body"), key).toBeLessThan(60);
+    }
+    await person.page.keyboard.press("1");
+    await person.graph();
+    await person.page.getByRole("button", { name: /^Theme: / }).click();
+    await expect.poll(corner).toBeGreaterThan(128);
+    await person.page.reload();
+    await person.graph();
+    await expect.poll(corner).toBeGreaterThan(128);
   });
 
   test.each([

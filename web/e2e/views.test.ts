@@ -168,6 +168,12 @@ describe("the graph", () => {
     await expect.poll(() => person.page.locator(".found").innerText()).toMatch(/%.*frames/s);
     await person.page.locator(".legend button[aria-pressed=true]").click();
     await person.param("search", null);
+    // With Alt it takes them out of the graph.
+    const samples = await person.details();
+    await person.page.locator(".legend button", { hasText: "kernel" }).click({ modifiers: ["Alt"] });
+    await expect.poll(() => person.params().getAll("hide")).toEqual(["kind:kernel"]);
+    await expect.poll(() => person.page.locator(".legend").innerText()).not.toContain("kernel");
+    if (real === undefined) expect(await person.details()).toBe(samples);
   });
 
   test("groups the root by a label, whose values are filtered by from the menu", async () => {

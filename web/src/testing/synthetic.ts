@@ -71,6 +71,7 @@ export function syntheticFlameGraph(options: {
     }
     const file = addString(`src/${noun}/${verb}.rs`);
     const name = addString(`${noun}::${verb}_${noun}_${i}`);
+    if (roll >= 0.95) return addFrame(name, FrameKind.Jit);
     return addFrame(name, roll < 0.45 ? FrameKind.Inlined : FrameKind.User, binary, file, (i % 900) + 1);
   });
   const columns: FlameGraph["nodes"] = { depth: [], frame: [], total: [], self: [] };
