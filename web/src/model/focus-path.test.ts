@@ -3,7 +3,7 @@ import { decodeFlameGraph } from "../api/decode";
 import { nodeByNames, profileFromText } from "../testing/profile-from-text";
 import { syntheticFlameGraph } from "../testing/synthetic";
 import { callTree } from "./call-tree";
-import { findPath, pathHash } from "./focus-path";
+import { choose, chosenIn, findPath, pathHash } from "./focus-path";
 
 const before = profileFromText(`
   main  main  main  init
@@ -22,6 +22,15 @@ describe("the hash of a path", () => {
   test("finds the same path in another tree", () => {
     const hash = pathHash(before, nodeByNames(before, "main", "b", "c"));
     expect(findPath(after, hash)).toBe(nodeByNames(after, "main", "b", "c"));
+  });
+
+  /** A live page has a new tree every few seconds: what was chosen by key or search stays. */
+  test("finds what was chosen in the next tree", () => {
+    const chosen = choose(before, nodeByNames(before, "main", "b", "c"));
+    expect(chosenIn(before, chosen)).toBe(nodeByNames(before, "main", "b", "c"));
+    expect(chosenIn(after, chosen)).toBe(nodeByNames(after, "main", "b", "c"));
+    expect(chosenIn(after, choose(before, nodeByNames(before, "main", "a", "d")))).toBe(-1);
+    expect([chosenIn(after, choose(before, -1)), chosenIn(null, chosen), choose(null, 0)]).toEqual([-1, -1, null]);
   });
 
   /** The server finds nodes by it: `profiler/src/query/path_hash.rs` has the same. */

@@ -38,6 +38,24 @@ export function findPath(tree: CallTree, text: string): number {
   return -1;
 }
 
+/** A node that someone chose, to be found again in the next answer's tree. */
+export interface Choice {
+  tree: CallTree;
+  node: number;
+  path: string;
+}
+
+/** Null for node -1, or without a tree. */
+export function choose(tree: CallTree | null, node: number): Choice | null {
+  return tree === null || node < 0 ? null : { tree, node, path: pathHash(tree, node) };
+}
+
+/** The chosen node in a tree, or -1 when it has none. */
+export function chosenIn(tree: CallTree | null, choice: Choice | null): number {
+  if (tree === null || choice === null) return -1;
+  return choice.tree === tree ? choice.node : findPath(tree, choice.path);
+}
+
 interface Hash {
   high: number;
   low: number;

@@ -1,9 +1,8 @@
 /** The shown profile compared with another range or filter: the merged tree, its pane. */
 
 import { computed, signal } from "@preact/signals";
-import type { CallTree } from "../model/call-tree";
 import { type Diff, diffInks, diffTrees, functionDiffs, nodeDiff } from "../model/diff";
-import { findPath, pathHash } from "../model/focus-path";
+import { type Choice, choose, chosenIn, findPath, pathHash } from "../model/focus-path";
 import { frameMask } from "../model/search";
 import { tidyTree } from "../model/tidy";
 import { searchQuery } from "./flame";
@@ -31,7 +30,7 @@ export const diff = computed<Diff | null>(() => {
 
 export const changes = computed(() => (diff.value === null ? [] : functionDiffs(diff.value)));
 
-const chosen = signal<{ tree: CallTree; node: number } | null>(null);
+const chosen = signal<Choice | null>(null);
 const shown = computed(() => diff.value?.tree ?? null);
 const NO_INKS = new Uint8Array(0);
 const focus = computed(() => {
@@ -52,13 +51,12 @@ export const diffPane: Pane = {
     if (shown.value === null || query.kind === "none" || query.kind === "bad") return null;
     return frameMask(shown.value.frames, query);
   }),
-  selected: computed(() => (chosen.value !== null && chosen.value.tree === shown.value ? chosen.value.node : -1)),
+  selected: computed(() => chosenIn(shown.value, chosen.value)),
   hovered: signal(-1),
   nanosPerSample: computed(() => flame.value?.nanosPerSample ?? 0),
   all: computed(() => shown.value?.total[0] ?? 0),
   choose: (node) => {
-    const at = shown.peek();
-    chosen.value = at === null || node < 0 ? null : { tree: at, node };
+    chosen.value = choose(shown.peek(), node);
   },
   open: (node) => {
     const at = shown.peek();

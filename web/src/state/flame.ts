@@ -3,10 +3,10 @@
  * the search. Everything derived is computed, never stored.
  */
 
-import { computed, effect, signal } from "@preact/signals";
+import { computed, signal } from "@preact/signals";
 import { type CallTree, isWithin, pathTo } from "../model/call-tree";
 import { type Coloring, colorFrames } from "../model/coloring";
-import { findPath, pathHash } from "../model/focus-path";
+import { type Choice, choose, chosenIn, findPath, pathHash } from "../model/focus-path";
 import { type FunctionId, formatFunction, framesOf, functionOf, isCode, largestNode } from "../model/function";
 import { matchedWithin, parseSearch, searchTree } from "../model/search";
 import { changesNothing, tidyTree } from "../model/tidy";
@@ -55,23 +55,17 @@ export function zoomOutWholly(): void {
 /** Node under the pointer, or -1. */
 export const hovered = signal(-1);
 
-const selection = signal<{ tree: CallTree; node: number } | null>(null);
+const selection = signal<Choice | null>(null);
 
-/** Node chosen by keyboard or search, or -1. */
-export const selected = computed(() => {
-  const chosen = selection.value;
-  return chosen !== null && chosen.tree === tree.value ? chosen.node : -1;
-});
+/** Node chosen by keyboard or search, or -1; a refresh does not lose it. */
+export const selected = computed(() => chosenIn(tree.value, selection.value));
 
 /** Chooses a node, and its function with it; when the zoom hides it, zooms out as far as it takes. */
 export function select(node: number): void {
   const at = tree.peek();
   if (at === null) return;
-  if (node < 0) {
-    selection.value = null;
-    return;
-  }
-  selection.value = { tree: at, node };
+  selection.value = choose(at, node);
+  if (node < 0) return;
   const chosen = functionOf(at.frames, at.frame[node]);
   if (isCode(chosen.kind)) navigate({ fn: formatFunction(chosen) }, "replace");
   const { node: zoomed } = focus.peek();
@@ -80,15 +74,6 @@ export function select(node: number): void {
     zoomTo(pathTo(at, zoomed).findLast((i) => above.has(i)) ?? 0);
   }
 }
-
-// A new answer: the chosen node is found again by its path.
-effect(() => {
-  const fresh = tree.value;
-  const chosen = selection.peek();
-  if (fresh === null || chosen === null || chosen.tree === fresh) return;
-  const node = findPath(fresh, pathHash(chosen.tree, chosen.node));
-  selection.value = node < 0 ? null : { tree: fresh, node };
-});
 
 // The chosen function.
 
@@ -105,8 +90,7 @@ export function chooseFunction(chosen: FunctionId): void {
   if (at === null || frames === null) return;
   const node = selected.peek();
   if (node < 0 || frames[at.frame[node]] === 0) {
-    const largest = largestNode(at, frames);
-    selection.value = largest < 0 ? null : { tree: at, node: largest };
+    selection.value = choose(at, largestNode(at, frames));
   }
 }
 

@@ -3,6 +3,7 @@
 import { computed, type ReadonlySignal, signal } from "@preact/signals";
 import type { CallTree } from "../model/call-tree";
 import { colorFrames } from "../model/coloring";
+import { type Choice, choose, chosenIn } from "../model/focus-path";
 import { formatFunction, functionOf, isCode } from "../model/function";
 import { sandwich } from "../model/sandwich";
 import { frameMask } from "../model/search";
@@ -16,7 +17,7 @@ export const cut = computed(() =>
 );
 
 function half(id: string, label: string, half: ReadonlySignal<CallTree | null>, rootBelow: boolean): Pane {
-  const chosen = signal<{ tree: CallTree; node: number } | null>(null);
+  const chosen = signal<Choice | null>(null);
   return {
     id,
     label,
@@ -30,13 +31,12 @@ function half(id: string, label: string, half: ReadonlySignal<CallTree | null>, 
       if (half.value === null || query.kind === "none" || query.kind === "bad") return null;
       return frameMask(half.value.frames, query);
     }),
-    selected: computed(() => (chosen.value !== null && chosen.value.tree === half.value ? chosen.value.node : -1)),
+    selected: computed(() => chosenIn(half.value, chosen.value)),
     hovered: signal(-1),
     nanosPerSample: computed(() => flame.value?.nanosPerSample ?? 0),
     all: computed(() => tree.value?.total[0] ?? 0),
     choose: (node) => {
-      const at = half.peek();
-      chosen.value = at === null || node < 0 ? null : { tree: at, node };
+      chosen.value = choose(half.peek(), node);
     },
     // A click makes that function the filling.
     open: (node) => {
