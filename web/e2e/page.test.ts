@@ -197,7 +197,7 @@ describe("the page", () => {
     expect(lines.length).toBeGreaterThan(0);
     for (const line of lines.slice(0, 100)) expect(line).toMatch(/^.+ \d+$/);
     for (const [what, kind, begins] of [
-      [/^Flame graph/, "svg", /^(<\?xml[^>]*>\s*)?<svg /],
+      [/^Flame graph/, "svg", /^(<[?!][^>]*>\s*)*<svg /],
       [/^Call tree/, "json", /^\{".*"nodes":/s],
       [/^Functions/, "json", /^\{".*"rows":/s],
       [/^Page/, "html", /^<!doctype html>/i],
@@ -268,9 +268,10 @@ describe("the page", () => {
     expect(await person.page.inputValue("#search")).toBe(name.slice(0, 3));
     expect(await person.page.locator(".found p").innerText()).toContain(real === undefined ? found : "%");
     const place = await person.page.locator(".brush:not(.base)").boundingBox();
-    // The axis may have moved on by a few seconds.
-    expect(Math.abs((place?.x ?? 0) - (brushed?.x ?? 0))).toBeLessThan(20);
-    expect(Math.abs((place?.width ?? 0) - (brushed?.width ?? 0))).toBeLessThan(20);
+    // Of a live host the axis has moved on by some seconds, of the minute that there is.
+    const moved = real === undefined ? 20 : 200;
+    expect(Math.abs((place?.x ?? 0) - (brushed?.x ?? 0))).toBeLessThan(moved);
+    expect(Math.abs((place?.width ?? 0) - (brushed?.width ?? 0))).toBeLessThan(moved);
     await person.page.mouse.move(5, 5);
     expect(await person.frameName()).toBe(name);
   });

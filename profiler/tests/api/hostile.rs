@@ -155,7 +155,8 @@ fn slow_heads_are_cut_off_while_others_are_served() {
     }
     let asked = Instant::now();
     assert_eq!(server.get("/healthz").status, 200);
-    assert!(asked.elapsed() < Duration::from_secs(1), "{:?}", asked.elapsed());
+    // Well before the others are cut off.
+    assert!(asked.elapsed() < Duration::from_secs(4), "{:?}", asked.elapsed());
     for stream in &mut slow {
         let _ = rest_of(stream);
     }
