@@ -37,11 +37,23 @@ load() {
   esac
 }
 
+# Waits until a process is the program it becomes, with its libraries in place: at work for a fifth of a second, or waiting for somebody.
+at_work() {
+  local state used
+  for _ in $(seq 500); do
+    read -r state used < <(sed 's/.*) //' "/proc/$1/stat" | awk '{ print $1, $12 }')
+    [ "$(readlink "/proc/$1/exe")" != "$(readlink -f "$BASH")" ] && { [ "$used" -ge 20 ] || [ "$state" = S ]; } && return
+    sleep 0.02
+  done
+  echo "$program does not run" >&2
+  return 1
+}
+
 for program in ${PROGRAMS:-python3.11 gm objdump gsl-randist lua5.1 lua5.3 lua5.4 vsftpd uwsgi-core flowgrindd}; do
   load "$program" >/dev/null 2>&1 &
   loader=$!
   disown
-  sleep 1
+  at_work $loader
   timeout 300 gdb -q -batch -nx -iex "set auto-load no" -iex "set debuginfod enabled off" -p "$loader" -ex "set \$truth_pid=$loader" \
     -ex "set \$truth_count=$COUNT" -ex "set \$truth_seed=$SEED" -ex "set \$truth_out=\"$folder/$program.jsonl\"" \
     -x scripts/names-truth.py >"$folder/$program.log" 2>&1 || tail -3 "$folder/$program.log" >&2
