@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, BuildHasherDefault, Hash, Hasher, RandomState};
 use std::sync::Arc;
 
-use rusqlite::{CachedStatement, OptionalExtension, Params, Transaction};
+use rusqlite::{OptionalExtension, Params, Transaction};
 use siphasher::sip::SipHasher13;
 
 use super::row_map::RowHasher;
@@ -98,10 +98,7 @@ impl Interned {
         };
         let id = row(
             tx,
-            [
-                "SELECT id FROM string WHERE hash = ?1 AND text = ?2",
-                "INSERT INTO string (hash, text) VALUES (?1, ?2) RETURNING id",
-            ],
+            ["SELECT id FROM string WHERE hash = ?1 AND text = ?2", "INSERT INTO string (hash, text) VALUES (?1, ?2)"],
             (hash(seed, text), text),
         )?;
         Ok(self.strings.put(text.into(), id))
@@ -109,7 +106,7 @@ impl Interned {
 
     /// The row of `text` as blobs hold it.
     pub(super) fn name(&mut self, tx: &Transaction<'_>, text: &str) -> Result<u32, StoreError> {
-        u32::try_from(self.string(tx, text)?).map_err(|_| StoreError::BadRow("more than 2^32 strings"))
+        number(self.string(tx, text)?, "more than 2^32 strings")
     }
 
     pub(super) fn binary(&mut self, tx: &Transaction<'_>, binary: &Binary) -> Result<i64, StoreError> {
@@ -126,10 +123,8 @@ impl Interned {
             None => {
                 let path = self.string(tx, &binary.path)?;
                 let build_id = binary.build_id.as_ref().map(|id| id.as_bytes());
-                tx.prepare_cached(
-                    "INSERT INTO binary (identity, kind, path, build_id) VALUES (?1, ?2, ?3, ?4) RETURNING id",
-                )?
-                .query_row((&identity, binary.kind as u8, path, build_id), |row| row.get(0))?
+                tx.prepare_cached("INSERT INTO binary (identity, kind, path, build_id) VALUES (?1, ?2, ?3, ?4)")?
+                    .insert((&identity, binary.kind as u8, path, build_id))?
             }
         };
         Ok(self.binaries.put(binary.key.clone(), id))
@@ -152,10 +147,10 @@ impl Interned {
             .optional()?;
         let (id, state) = match known {
             Some(found) => found,
-            None => (
-                insert(tx.prepare_cached("INSERT INTO location (binary, offset) VALUES (?1, ?2) RETURNING id")?, key)?,
-                0,
-            ),
+            None => {
+                let id = tx.prepare_cached("INSERT INTO location (binary, offset) VALUES (?1, ?2)")?.insert(key)?;
+                (number(id, "more than 2^32 locations")?, 0)
+            }
         };
         if self.locations.map.len() >= self.locations.cap {
             self.unasked.clear();
@@ -194,10 +189,11 @@ impl Interned {
             tx,
             [
                 "SELECT id FROM process WHERE start_ticks = ?3 AND pid = ?2 AND boot = ?1 AND comm = ?4 AND exe = ?5 AND cgroup = ?6",
-                "INSERT INTO process (boot, pid, start_ticks, comm, exe, cgroup) VALUES (?1, ?2, ?3, ?4, ?5, ?6) RETURNING id",
+                "INSERT INTO process (boot, pid, start_ticks, comm, exe, cgroup) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
             ],
             (boot, facts.key.pid, int(facts.key.start.0), comm, exe, cgroup),
         )?;
+        let id = number(id, "more than 2^32 processes")?;
         Ok(self.processes.put((boot, facts.key), (Arc::clone(facts), id)).1)
     }
 
@@ -216,10 +212,8 @@ impl Interned {
             None => {
                 let container = self.string(tx, facts.container.as_ref().map_or("", |id| &id.0))?;
                 let unit = self.string(tx, facts.unit.as_deref().unwrap_or_default())?;
-                insert(
-                    tx.prepare_cached("INSERT INTO cgroup (path, container, unit) VALUES (?1, ?2, ?3) RETURNING id")?,
-                    (path, container, unit),
-                )?
+                tx.prepare_cached("INSERT INTO cgroup (path, container, unit) VALUES (?1, ?2, ?3)")?
+                    .insert((path, container, unit))?
             }
         };
         Ok(self.cgroups.put(path, id))
@@ -239,7 +233,7 @@ impl Interned {
             tx,
             [
                 "SELECT id FROM function WHERE name = ?1 AND file = ?2 AND raw = ?3",
-                "INSERT INTO function (name, file, raw) VALUES (?1, ?2, ?3) RETURNING id",
+                "INSERT INTO function (name, file, raw) VALUES (?1, ?2, ?3)",
             ],
             key,
         )?;
@@ -252,20 +246,17 @@ pub(super) fn int(n: u64) -> i64 {
     i64::try_from(n).unwrap_or(i64::MAX)
 }
 
-/// Selects the one row, or inserts it.
-fn row<T: rusqlite::types::FromSql>(
-    tx: &Transaction<'_>,
-    [select, add]: [&str; 2],
-    key: impl Params + Clone,
-) -> Result<T, StoreError> {
+/// Selects the one row, or inserts it. (`RETURNING` would make a table for its one row each time.)
+fn row(tx: &Transaction<'_>, [select, add]: [&str; 2], key: impl Params + Clone) -> Result<i64, StoreError> {
     match tx.prepare_cached(select)?.query_row(key.clone(), |row| row.get(0)).optional()? {
         Some(id) => Ok(id),
-        None => insert(tx.prepare_cached(add)?, key),
+        None => Ok(tx.prepare_cached(add)?.insert(key)?),
     }
 }
 
-fn insert<T: rusqlite::types::FromSql>(mut statement: CachedStatement<'_>, key: impl Params) -> Result<T, StoreError> {
-    Ok(statement.query_row(key, |row| row.get(0))?)
+/// A row's number as blobs hold it.
+fn number(id: i64, too_many: &'static str) -> Result<u32, StoreError> {
+    u32::try_from(id).map_err(|_| StoreError::BadRow(too_many))
 }
 
 /// 32 bits that nobody can aim at who does not know the seed.

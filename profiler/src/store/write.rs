@@ -266,13 +266,13 @@ impl<'a> Writing<'a> {
             window.hz.into(),
             i64::from(0).into(),
         ];
-        let id: i64 = self
+        let id = self
             .tx
             .prepare_cached(&format!(
                 "INSERT INTO window (boot, boot_start, wall_start, event, hz, packed, {ALL_COLUMNS})
-                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id"
+                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
             ))?
-            .query_row(params_from_iter(own.into_iter().chain(numbers.values())), |row| row.get(0))?;
+            .insert(params_from_iter(own.into_iter().chain(numbers.values())))?;
         self.tx.prepare_cached("INSERT INTO fresh (window, directory, stacks) VALUES (?1, ?2, ?3)")?.execute((
             id,
             profile.directory(Effort::Little),

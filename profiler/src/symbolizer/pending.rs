@@ -2,7 +2,8 @@
 //!
 //! Pure: time comes in as an argument. A location waits once, however often it is asked for. A binary that took long rests a
 //! hundred times as long before it is parsed again, unless somebody waits for it, so no binary takes more than one percent of a core, however large its debug
-//! information is and however steadily new locations in it turn up.
+//! information is and however steadily new locations in it turn up. For a few samples it rests longer than that: a busy kernel has a new address
+//! every few seconds for hours, and its table takes 50 ms to read.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -15,6 +16,11 @@ use crate::store::LocationId;
 
 /// Rest for time taken.
 const REST_FACTOR: u32 = 100;
+/// Samples, at all its places that wait, that are too few to be hasty about.
+const FEW: u64 = 20;
+/// Rest for time taken, then, up to the longest.
+const REST_FACTOR_FOR_FEW: u32 = 800;
+const MAX_REST_FOR_FEW: Duration = Duration::from_secs(60);
 /// Longest rest.
 const MAX_REST: Duration = Duration::from_secs(300);
 
@@ -27,12 +33,31 @@ pub(super) struct Job {
     pub requests: Vec<Request>,
 }
 
+/// Until when a binary rests.
+#[derive(Clone, Copy, Debug)]
+struct Rest {
+    until: Instant,
+    /// The same while only a few samples wait.
+    until_for_few: Instant,
+}
+
+impl Rest {
+    fn of(&self, requests: &[Request]) -> Instant {
+        if weight(requests) < FEW { self.until_for_few } else { self.until }
+    }
+}
+
+/// Samples that wait.
+fn weight(requests: &[Request]) -> u64 {
+    requests.iter().map(|request| request.weight).fold(0, u64::saturating_add)
+}
+
 /// All requests that wait.
 #[derive(Debug, Default)]
 pub(super) struct Pending {
     groups: HashMap<BinaryKey, Vec<Request>>,
     waiting: HashSet<LocationId>,
-    resting: HashMap<BinaryKey, Instant>,
+    resting: HashMap<BinaryKey, Rest>,
 }
 
 impl Pending {
@@ -55,9 +80,9 @@ impl Pending {
 
     /// The busiest requests of the busiest binary that does not rest; with `hurry` none does.
     pub fn next(&mut self, now: Instant, hurry: bool) -> Option<Job> {
-        self.resting.retain(|_, until| *until > now);
-        let awake = self.groups.iter().filter(|(key, _)| hurry || !self.resting.contains_key(*key));
-        let weight = |requests: &[Request]| requests.iter().map(|request| request.weight).fold(0, u64::saturating_add);
+        self.resting.retain(|_, rest| rest.until_for_few > now);
+        let rests = |key, requests: &[Request]| self.resting.get(key).is_some_and(|rest| rest.of(requests) > now);
+        let awake = self.groups.iter().filter(|(key, requests)| hurry || !rests(*key, requests));
         let key = awake.max_by_key(|(_, requests)| weight(requests))?.0.clone();
         let mut requests = self.groups.remove(&key)?;
         requests.sort_by_key(|request| (std::cmp::Reverse(request.weight), request.location));
@@ -76,7 +101,7 @@ impl Pending {
 
     /// Takes a job back that nobody could do yet: not before `until`.
     pub fn put_back(&mut self, job: Job, until: Instant) {
-        self.resting.insert(job.binary.key.clone(), until);
+        self.resting.insert(job.binary.key.clone(), Rest { until, until_for_few: until });
         job.requests.into_iter().for_each(|request| {
             self.add(request);
         });
@@ -84,14 +109,17 @@ impl Pending {
 
     /// How long until some binary is awake; `None` when nothing waits.
     pub fn wait(&self, now: Instant) -> Option<Duration> {
-        let until = |key| self.resting.get(key).map_or(Duration::ZERO, |until| until.saturating_duration_since(now));
-        self.groups.keys().map(until).min()
+        let left = |(key, requests): (&BinaryKey, &Vec<Request>)| {
+            self.resting.get(key).map_or(Duration::ZERO, |rest| rest.of(requests).saturating_duration_since(now))
+        };
+        self.groups.iter().map(left).min()
     }
 
     /// Notes that parsing a binary took this long.
     pub fn took(&mut self, key: &BinaryKey, took: Duration, now: Instant) {
         let rest = (took * REST_FACTOR).min(MAX_REST);
-        self.resting.insert(key.clone(), now + rest);
+        let rest_for_few = (took * REST_FACTOR_FOR_FEW).min(MAX_REST_FOR_FEW).max(rest);
+        self.resting.insert(key.clone(), Rest { until: now + rest, until_for_few: now + rest_for_few });
     }
 }
 
@@ -169,6 +197,23 @@ mod tests {
         assert_eq!(locations(pending.next(now, true)), [1]);
         pending.add(request(&a, 2, Request::AT_ONCE));
         assert_eq!(locations(pending.next(now, false)), [2], "somebody waits");
+    }
+
+    /// One more address of a kernel that took 20 ms waits 16 s, unless others join it.
+    #[test]
+    fn a_few_samples_wait_longer() {
+        let a = binary(1);
+        let mut pending = Pending::default();
+        let now = Instant::now();
+        pending.took(&a.key, Duration::from_millis(20), now);
+        pending.add(request(&a, 1, 2));
+        assert_eq!(pending.wait(now), Some(Duration::from_secs(16)));
+        assert!(pending.next(now + Duration::from_secs(15), false).is_none());
+        pending.add(request(&a, 2, FEW));
+        assert_eq!(pending.wait(now), Some(Duration::from_secs(2)));
+        assert_eq!(locations(pending.next(now + Duration::from_secs(3), false)), [2, 1]);
+        pending.add(request(&a, 3, 2));
+        assert_eq!(locations(pending.next(now + Duration::from_secs(17), false)), [3]);
     }
 
     /// What was taken back waits once, until its time has come; in a hurry it does not.
