@@ -93,8 +93,6 @@ fuzz: setup web ## coverage-guided fuzzing of the parsers of foreign bytes (abou
 	@scripts/setup.sh fuzz
 	@scripts/fuzz.sh
 
-bench-store: build ## a simulated 64-CPU host's day and month: size, speed, answers, beside pprof and plain rows (about 2 hours; SCALE=0.01: 4 min)
-
 bench-store: build ## simulated hosts' day and month: size, speed, answers, beside pprof and plain rows (about 2 hours; HOSTS="64 CPUs x 19": 40 min; SCALE=0.01: 4 min)
 	@scripts/setup.sh bench
 	cargo run --release --locked -p profiler --example bench_store

@@ -30,6 +30,28 @@ packages() {
 
 node_is_new() { has node && has npm && [ "$(node -p 'const [a,b]=process.versions.node.split(".").map(Number); +(a>22||a==22&&b>=12||a==20&&b>=19)')" = 1 ]; }
 
+# CPython 3.13 with the few libraries it needs, from Debian 13, in a root of its own: Debian 12's cannot tell of its functions (-X perf).
+python_with_perf() {
+  local root=$TOOLS/python3.13 work suite
+  [ -e "$root/.stamp" ] && return
+  has apt-get || fail "missing: a CPython 3.13 in $root, to be run by chroot; on Debian this script unpacks one"
+  rm -rf "$root"
+  work=$(mktemp -d)
+  mkdir -p "$root"/{tmp,usr/lib,usr/lib64} "$work"/{lists/partial,cache/archives/partial}
+  echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://deb.debian.org/debian trixie main" >"$work/sources"
+  suite=(-q -o Dir::Etc::sourcelist="$work/sources" -o Dir::Etc::sourceparts=- -o Dir::State::lists="$work/lists" -o Dir::Cache="$work/cache"
+    -o APT::Sandbox::User= -o Acquire::Languages=none -o Acquire::IndexTargets::deb::DEP-11::DefaultEnabled=false)
+  (
+    cd "$work"
+    apt-get "${suite[@]}" update
+    apt-get "${suite[@]}" download python3.13-minimal libpython3.13-minimal libc6 zlib1g libexpat1
+    for package in *.deb; do dpkg-deb -x "$package" "$root"; done
+  )
+  for folder in lib lib64; do [ -e "$root/$folder" ] || ln -s "usr/$folder" "$root/$folder"; done
+  rm -rf "$work"
+  touch "$root/.stamp"
+}
+
 case ${1:-build} in
   build)
     packages cc=gcc make=make git=git
@@ -55,7 +77,8 @@ case ${1:-build} in
   test)
     packages g++=g++ chromium=chromium perf=linux-perf sqlite3=sqlite3 curl=curl jq=jq pkill=procps dwz=dwz xz=xz-utils go=golang-go debuginfod=debuginfod
     # Debug information as Debian ships it.
-    [ -d /usr/lib/debug/.dwz ] || packages libc6-dbg=libc6-dbg ;;
+    [ -d /usr/lib/debug/.dwz ] || packages libc6-dbg=libc6-dbg
+    python_with_perf ;;
   fuzz)
     packages cc=gcc c++=g++
     has cargo-fuzz || cargo install cargo-fuzz --version 0.13.2 --locked --root "$TOOLS" ;;

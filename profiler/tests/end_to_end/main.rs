@@ -11,6 +11,7 @@ mod disk;
 mod memory_code;
 mod names_again;
 mod privileges;
+mod python;
 mod record;
 mod run;
 mod shares;
