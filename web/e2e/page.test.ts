@@ -324,6 +324,10 @@ describe("the page", () => {
     await person.visit(`?from=${Date.now() - 3_600_000}&to=${Date.now()}`);
     await person.page.waitForSelector(".panel-content canvas, .empty h2");
     expect(await person.page.evaluate(() => document.documentElement.scrollWidth)).toBe(390);
+    // The labels are one touch away and leave the room to the graph.
+    expect(await person.page.locator(".facet.open").count()).toBe(0);
+    await person.page.locator(".facet button").first().click();
+    await person.page.locator(".facet.open .facet-value").first().waitFor();
     for (const menu of await person.page.locator(".menu summary").all()) {
       await menu.click();
       expect(await person.page.evaluate(() => document.documentElement.scrollWidth)).toBe(390);

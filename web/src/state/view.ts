@@ -68,6 +68,9 @@ export interface ViewState {
   baseline: Baseline;
 }
 
+/** On a phone the graph comes first (`styles/narrow.css`). */
+const LABELS_OPEN: readonly string[] = globalThis.innerWidth <= 720 ? [] : ["comm"];
+
 export const DEFAULT_VIEW: ViewState = {
   from: "now-1h",
   to: "now",
@@ -88,7 +91,7 @@ export const DEFAULT_VIEW: ViewState = {
   line: null,
   group: null,
   by: null,
-  facets: ["comm"],
+  facets: LABELS_OPEN,
   baseline: { range: null, filter: null, absolute: false },
 };
 
