@@ -7,15 +7,36 @@
 
 import { type CallTree, type FrameTable, pathTo } from "./call-tree";
 
+/** Nodes by path, as far as they are known: what was clicked on need not be looked for among all others, a millisecond and more. */
+const known = new WeakMap<CallTree, Map<string, number>>();
+
+function knownIn(tree: CallTree): Map<string, number> {
+  let nodes = known.get(tree);
+  if (nodes === undefined) {
+    nodes = new Map();
+    known.set(tree, nodes);
+  }
+  return nodes;
+}
+
 /** Such as `4-1f3a9c02b7d4e`: the depth, then the hash. */
 export function pathHash(tree: CallTree, node: number): string {
   let hash = SEED;
   for (const i of pathTo(tree, node)) hash = combine(hash, frameHash(tree.frames, tree.frame[i]));
-  return `${tree.depth[node]}-${hex(hash)}`;
+  const path = `${tree.depth[node]}-${hex(hash)}`;
+  knownIn(tree).set(path, node);
+  return path;
 }
 
 /** The node with this path, or -1 when this tree has none. */
-export function findPath(tree: CallTree, text: string): number {
+export function findPath(tree: CallTree, path: string): number {
+  const nodes = knownIn(tree);
+  const node = nodes.get(path) ?? searchPath(tree, path);
+  nodes.set(path, node);
+  return node;
+}
+
+function searchPath(tree: CallTree, text: string): number {
   const parts = /^(\d{1,5})-([0-9a-f]{14})$/.exec(text);
   if (parts === null) return -1;
   const wantedDepth = Number(parts[1]);

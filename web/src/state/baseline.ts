@@ -3,18 +3,18 @@
 import { computed } from "@preact/signals";
 import type { Scope } from "../api/client";
 import { resolveInstant } from "../model/time-range";
-import { scope, timeline, view } from "./store";
+import { scope, shown, timeline } from "./store";
 
 /** In ms; the span before the shown one unless a person chose. */
 export const baselineSpan = computed(() => {
   const { from, to } = scope.value;
-  return view.value.baseline.range ?? before(from, to);
+  return shown.baseline.value.range ?? before(from, to);
 });
 
 /** The same with its filter. */
 export const baselineScope = computed<Scope>(() => ({
   ...baselineSpan.value,
-  filter: view.value.baseline.filter ?? scope.value.filter,
+  filter: shown.baseline.value.filter ?? scope.value.filter,
 }));
 
 /** As long as the span, just before it. A span that moves with the clock is where the timeline's answer put it. */

@@ -3,7 +3,7 @@
 import { computed } from "@preact/signals";
 import { hottest, instructionsOf } from "../model/code";
 import { type FunctionId, isCode } from "../model/function";
-import { chosenFunction, questions, view } from "./store";
+import { chosenFunction, questions, shown } from "./store";
 
 /** Null when nothing is chosen that has code. */
 export const codeFunction = computed<FunctionId | null>(() => {
@@ -17,7 +17,7 @@ export const assembly = computed(() => questions.disassembly.state.value);
 /** The line looked at: the chosen one, else the one with the most samples. */
 export const codeLine = computed<number | null>(() => {
   const lines = source.value.answer?.lines ?? [];
-  return view.value.line ?? lines[hottest(lines)]?.line ?? null;
+  return shown.line.value ?? lines[hottest(lines)]?.line ?? null;
 });
 
 /** Its instructions, by their place in the list. */

@@ -12,7 +12,7 @@ import { findPath, pathHash } from "../model/focus-path";
 import { changesNothing, nodeBehind } from "../model/tidy";
 import { baselineScope } from "./baseline";
 import type { Question } from "./question";
-import { flame, questions, scope, view } from "./store";
+import { flame, questions, scope, shown, view } from "./store";
 
 /** What was tried for each answer: the zooms that were asked for. */
 const tried = new WeakMap<object, string>();
@@ -101,7 +101,7 @@ export function deepenOnZoom(): void {
     questions.diff,
     () => {
       const { answer } = questions.diff.state.value;
-      return answer === null || view.value.tab !== "diff" ? null : { answer, tree: answer.after.tree };
+      return answer === null || shown.tab.value !== "diff" ? null : { answer, tree: answer.after.tree };
     },
     (answer, signal) => deepenedDiff(answer, baselineScope.peek(), scope.peek(), signal),
   );
@@ -115,8 +115,9 @@ function onZoom<T extends { hiddenNodes: number }>(
   let running: AbortController | null = null;
   effect(() => {
     const now = current();
-    // Looked at, so that this runs again when it changes.
-    void view.value;
+    // Looked at, so that this runs again when they change.
+    void shown.zoom.value;
+    void shown.tidy.value;
     if (now === null || wanted(now.answer, now.tree) === null) return;
     running?.abort();
     const abort = new AbortController();

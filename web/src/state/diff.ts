@@ -7,9 +7,9 @@ import { frameMask } from "../model/search";
 import { tidyTree } from "../model/tidy";
 import { searchQuery } from "./flame";
 import type { Pane } from "./pane";
-import { flame, navigate, questions, status, timeline, view } from "./store";
+import { flame, navigate, questions, shown, status, timeline, view } from "./store";
 
-/** Compares the later half of what is shown with the earlier one: both are on the timeline then. */
+/** Compares the later half of what is merged with the earlier one: both are on the timeline then. */
 export function compareHalves(): void {
   const { oldest_ms: oldest, newest_ms: newest } = status.peek()?.database ?? { oldest_ms: null, newest_ms: null };
   const whole = timeline.peek();
@@ -24,47 +24,48 @@ export function compareHalves(): void {
 export const diff = computed<Diff | null>(() => {
   const { answer } = questions.diff.state.value;
   if (answer === null) return null;
-  const { tidy, baseline } = view.value;
+  const tidy = shown.tidy.value;
+  const baseline = shown.baseline.value;
   return diffTrees(tidyTree(answer.before.tree, tidy), tidyTree(answer.after.tree, tidy), baseline.absolute);
 });
 
 export const changes = computed(() => (diff.value === null ? [] : functionDiffs(diff.value)));
 
 const chosen = signal<Choice | null>(null);
-const shown = computed(() => diff.value?.tree ?? null);
+const merged = computed(() => diff.value?.tree ?? null);
 const NO_INKS = new Uint8Array(0);
 const focus = computed(() => {
-  const { zoom } = view.value;
-  return shown.value === null || zoom === null ? 0 : Math.max(0, findPath(shown.value, zoom));
+  const zoom = shown.zoom.value;
+  return merged.value === null || zoom === null ? 0 : Math.max(0, findPath(merged.value, zoom));
 });
 
 export const diffPane: Pane = {
   id: "diff",
   label: "Difference",
-  tree: shown,
+  tree: merged,
   inks: signal(NO_INKS),
   nodeInks: computed(() => (diff.value === null ? NO_INKS : diffInks(diff.value))),
   focus,
-  rootBelow: computed(() => view.value.rootBelow),
+  rootBelow: computed(() => shown.rootBelow.value),
   matches: computed(() => {
     const query = searchQuery.value;
-    if (shown.value === null || query.kind === "none" || query.kind === "bad") return null;
-    return frameMask(shown.value.frames, query);
+    if (merged.value === null || query.kind === "none" || query.kind === "bad") return null;
+    return frameMask(merged.value.frames, query);
   }),
-  selected: computed(() => chosenIn(shown.value, chosen.value)),
+  selected: computed(() => chosenIn(merged.value, chosen.value)),
   hovered: signal(-1),
   nanosPerSample: computed(() => flame.value?.nanosPerSample ?? 0),
-  all: computed(() => shown.value?.total[0] ?? 0),
+  all: computed(() => merged.value?.total[0] ?? 0),
   choose: (node) => {
-    chosen.value = choose(shown.peek(), node);
+    chosen.value = choose(merged.peek(), node);
   },
   open: (node) => {
-    const at = shown.peek();
+    const at = merged.peek();
     chosen.value = null;
     if (at !== null) navigate({ zoom: node === 0 ? null : pathHash(at, node) });
   },
   leave: () => {
-    const at = shown.peek();
+    const at = merged.peek();
     const node = focus.peek();
     if (at !== null && node > 0) navigate({ zoom: at.parent[node] <= 0 ? null : pathHash(at, at.parent[node]) });
   },

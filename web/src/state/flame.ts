@@ -10,26 +10,21 @@ import { type Choice, choose, chosenIn, findPath, pathHash } from "../model/focu
 import { type FunctionId, formatFunction, framesOf, functionOf, isCode, largestNode } from "../model/function";
 import { matchedWithin, parseSearch, searchTree } from "../model/search";
 import { changesNothing, tidyTree } from "../model/tidy";
-import { chosenFunction, flame, navigate, view } from "./store";
-
-const tidy = computed(() => view.value.tidy);
+import { chosenFunction, flame, navigate, shown, view } from "./store";
 
 /** The tree of the answer, as drawn. */
 export const tree = computed<CallTree | null>(() => {
   const whole = flame.value?.tree ?? null;
-  return whole === null || changesNothing(tidy.value) ? whole : tidyTree(whole, tidy.value);
+  return whole === null || changesNothing(shown.tidy.value) ? whole : tidyTree(whole, shown.tidy.value);
 });
 
-const colorMode = computed(() => view.value.color);
 const NO_COLORS: Coloring = { inks: new Uint8Array(0), legend: [] };
-export const coloring = computed(() => (tree.value === null ? NO_COLORS : colorFrames(tree.value, colorMode.value)));
-
-const zoom = computed(() => view.value.zoom);
+export const coloring = computed(() => (tree.value === null ? NO_COLORS : colorFrames(tree.value, shown.color.value)));
 
 /** The zoomed node; `missing` when the address names one that this tree has not. */
 export const focus = computed<{ node: number; missing: boolean }>(() => {
-  if (tree.value === null || zoom.value === null) return { node: 0, missing: false };
-  const node = findPath(tree.value, zoom.value);
+  if (tree.value === null || shown.zoom.value === null) return { node: 0, missing: false };
+  const node = findPath(tree.value, shown.zoom.value);
   return node < 0 ? { node: 0, missing: true } : { node, missing: false };
 });
 
@@ -96,8 +91,7 @@ export function chooseFunction(chosen: FunctionId): void {
 
 // Search.
 
-const searchText = computed(() => view.value.search);
-export const searchQuery = computed(() => parseSearch(searchText.value));
+export const searchQuery = computed(() => parseSearch(shown.search.value));
 export const found = computed(() => {
   if (tree.value === null) return null;
   performance.mark("search:start");

@@ -9,7 +9,7 @@ import type { CallTree } from "../model/call-tree";
 import { describeFrame, type Frame, FrameKind } from "../model/call-tree";
 import type { NodeDiff } from "../model/diff";
 import { coloring, focus, found, hovered, select, selected, tree, zoomOut, zoomTo } from "./flame";
-import { flame, view } from "./store";
+import { flame, shown } from "./store";
 
 /** Everything about one node, in numbers. */
 export interface FrameFacts extends Frame {
@@ -60,7 +60,7 @@ export const mainPane: Pane = {
   inks: computed(() => coloring.value.inks),
   nodeInks: null,
   focus: computed(() => focus.value.node),
-  rootBelow: computed(() => view.value.rootBelow),
+  rootBelow: computed(() => shown.rootBelow.value),
   matches: computed(() => found.value?.frames ?? null),
   selected,
   hovered,

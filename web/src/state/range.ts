@@ -18,7 +18,7 @@ export function rangeOf(preset: string): Pick<ViewState, "from" | "to"> {
 }
 
 /** The preset that is shown, if one is. */
-export function shownPreset({ from, to }: ViewState): (typeof PRESETS)[number] | undefined {
+export function shownPreset({ from, to }: Pick<ViewState, "from" | "to">): (typeof PRESETS)[number] | undefined {
   return PRESETS.find((one) => {
     const range = rangeOf(one.from);
     return range.from === from && range.to === to;

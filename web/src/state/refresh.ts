@@ -26,7 +26,7 @@ import { presetFor, resolveInstant } from "../model/time-range";
 import { baselineScope } from "./baseline";
 import { codeFunction } from "./code";
 import { deepened, deepenedDiff, deepenOnZoom } from "./deeper";
-import { connection, everyQuestion, facetQuestion, navigate, questions, scope, view } from "./store";
+import { connection, everyQuestion, facetQuestion, navigate, questions, scope, shown, view } from "./store";
 import { DEFAULT_VIEW, isLive, type ViewState } from "./view";
 
 const LIVE_MS = 5_000;
@@ -49,22 +49,22 @@ let placed = false;
 export function startRefreshing(): void {
   // A change of what is asked asks at once; what is shown otherwise does not matter.
   const wanted = computed(() => {
-    const { from, to, tab, facets, filter, live, by, box, group } = view.value;
-    const base = tab === "diff" ? view.value.baseline : null;
+    const tab = shown.tab.value;
+    const base = tab === "diff" ? shown.baseline.value : null;
     return JSON.stringify([
-      from,
-      to,
-      filter,
-      live,
-      by,
-      box,
-      group,
+      shown.from.value,
+      shown.to.value,
+      shown.filter.value,
+      shown.live.value,
+      shown.by.value,
+      shown.box.value,
+      shown.group.value,
       keyOf(scope.value),
-      tab === "table" && topOrder(view.value),
+      tab === "table" && topOrder(shown.sort.value),
       tab === "heatmap",
       tab === "quality",
       tab === "source" ? codeFunction.value : null,
-      facets,
+      shown.facets.value,
       base,
     ]);
   });
@@ -140,7 +140,7 @@ async function refresh(why: "changed" | "tick"): Promise<void> {
     asked.push(unless(!narrowAgain, facetQuestion(label), keyOf(about), ask));
   }
   if (now.tab === "table") {
-    const sort = topOrder(now);
+    const sort = topOrder(now.sort);
     const key = `${keyOf(narrow)} ${sort}`;
     asked.push(unless(!narrowAgain, questions.top, key, (signal) => fetchTop(narrow, sort, TOP_ROWS, signal)));
   }
@@ -179,7 +179,7 @@ async function refresh(why: "changed" | "tick"): Promise<void> {
 }
 
 /** Which functions the table has where there are more than it can have: those with the most of what it is sorted by. */
-function topOrder({ sort }: ViewState): "self" | "total" {
+function topOrder(sort: ViewState["sort"]): "self" | "total" {
   return sort.by === "total" ? "total" : "self";
 }
 

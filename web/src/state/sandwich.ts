@@ -9,7 +9,7 @@ import { sandwich } from "../model/sandwich";
 import { frameMask } from "../model/search";
 import { chosenFrames, searchQuery, tree } from "./flame";
 import type { Pane } from "./pane";
-import { flame, navigate, view } from "./store";
+import { flame, navigate, shown } from "./store";
 
 /** Null when nothing is chosen, or the tree has none of it. */
 export const cut = computed(() =>
@@ -22,7 +22,7 @@ function half(id: string, label: string, half: ReadonlySignal<CallTree | null>, 
     id,
     label,
     tree: half,
-    inks: computed(() => (half.value === null ? new Uint8Array(0) : colorFrames(half.value, view.value.color).inks)),
+    inks: computed(() => (half.value === null ? new Uint8Array(0) : colorFrames(half.value, shown.color.value).inks)),
     nodeInks: null,
     focus: signal(0),
     rootBelow: signal(rootBelow),

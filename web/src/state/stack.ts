@@ -2,12 +2,12 @@
 
 import { computed } from "@preact/signals";
 import { type Band, bandsOf } from "../model/stack";
-import { timeline, view } from "./store";
+import { shown, timeline } from "./store";
 
 /** Null when none are wanted, or the answer in hand has none yet. */
 export const bands = computed<Band[] | null>(() => {
   const whole = timeline.value;
   const groups = whole?.groups ?? null;
-  if (whole === null || groups === null || groups.label !== view.value.by) return null;
+  if (whole === null || groups === null || groups.label !== shown.by.value) return null;
   return bandsOf(whole.buckets, groups);
 });

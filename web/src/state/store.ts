@@ -5,7 +5,7 @@
  * Views read signals and call the functions of this room; only this room writes.
  */
 
-import { computed, signal } from "@preact/signals";
+import { computed, type ReadonlySignal, signal } from "@preact/signals";
 import type { Scope } from "../api/client";
 import type {
   Binaries,
@@ -21,14 +21,25 @@ import type {
 import type { DecodedDiff, DecodedFlameGraph } from "../api/decode";
 import { type FunctionId, parseFunction } from "../model/function";
 import { resolveInstant } from "../model/time-range";
+import { Address } from "./address";
 import { type Failure, Question } from "./question";
-import { readView, type ViewState, writeView } from "./view";
+import { DEFAULT_VIEW, readView, type ViewState, writeView } from "./view";
 
 // What is shown.
 
 export const view = signal<ViewState>(readView(location.search));
 
-let pendingAddress: ReturnType<typeof setTimeout> | undefined;
+/** Its parts: who looks at one is not woken by the others. */
+export const shown = Object.fromEntries(
+  Object.keys(DEFAULT_VIEW).map((part) => [part, computed(() => view.value[part as keyof ViewState])]),
+) as { readonly [Part in keyof ViewState]: ReadonlySignal<ViewState[Part]> };
+
+const address = new Address((text, step) => {
+  if (text === location.search) return;
+  const to = text === "" ? location.pathname : text;
+  if (step) window.history.pushState(null, "", to);
+  else window.history.replaceState(null, "", to);
+});
 
 /** Changes the view. Steps that a person would want to take back get an entry in the history. */
 export function navigate(change: Partial<ViewState>, history: "push" | "replace" = "push"): void {
@@ -37,33 +48,29 @@ export function navigate(change: Partial<ViewState>, history: "push" | "replace"
   // And a line is of the function.
   const elsewhere = "fn" in change && change.fn !== view.peek().fn;
   const next = { ...view.peek(), ...(moved ? { box: null } : {}), ...(elsewhere ? { line: null } : {}), ...change };
-  const address = writeView(next);
-  if (address === writeView(view.peek())) return;
-  if (history === "push") {
-    writeAddressNow();
-    window.history.pushState(null, "", address === "" ? location.pathname : address);
-  } else {
-    // Browsers limit how often the address may change; typing would exceed it.
-    clearTimeout(pendingAddress);
-    pendingAddress = setTimeout(writeAddressNow, 200);
-  }
+  const text = writeView(next);
+  if (text === writeView(view.peek())) return;
   view.value = next;
-}
-
-function writeAddressNow(): void {
-  clearTimeout(pendingAddress);
-  pendingAddress = undefined;
-  const address = writeView(view.peek());
-  if (address !== location.search) window.history.replaceState(null, "", address === "" ? location.pathname : address);
+  address.change(text, history === "push");
 }
 
 window.addEventListener("popstate", () => {
-  clearTimeout(pendingAddress);
-  view.value = readView(location.search);
+  address.forget();
+  view.value = sameParts(view.peek(), readView(location.search));
 });
 
-const fn = computed(() => view.value.fn);
-export const chosenFunction = computed<FunctionId | null>(() => (fn.value === null ? null : parseFunction(fn.value)));
+/** The second view, with the very parts of the first where they say the same: nothing is worked out again for them. */
+function sameParts(before: ViewState, after: ViewState): ViewState {
+  const kept = Object.entries(before).filter(
+    ([part, value]) => JSON.stringify(value) === JSON.stringify(after[part as keyof ViewState]),
+  );
+  return { ...after, ...Object.fromEntries(kept) };
+}
+
+export const chosenFunction = computed<FunctionId | null>(() => {
+  const fn = shown.fn.value;
+  return fn === null ? null : parseFunction(fn);
+});
 
 // What the server answered.
 
@@ -105,9 +112,10 @@ export const connection = signal<{ lost: false } | { lost: true; retryAt: number
 
 /** The selection, or else the whole range: what flame graph, table and downloads are about. */
 export const scope = computed<Scope>(() => {
-  const { brush, from, to, filter, names } = view.value;
+  const filter = shown.filter.value;
+  const names = shown.names.value;
   const about = names === "full" ? { filter } : { filter, demangle: names };
-  return brush === null ? { from, to, ...about } : { ...brush, ...about };
+  return { ...(shown.brush.value ?? { from: shown.from.value, to: shown.to.value }), ...about };
 });
 
 /** The same in ms, as answered, or as asked while nothing is answered. */
@@ -118,7 +126,7 @@ export function scopeMillis(now: number): { from: number; to: number } {
 
 /** The failure to show in place of, or above, the graph. */
 export const failure = computed<Failure | null>(() => {
-  const asked = view.value.tab === "table" ? questions.top : questions.flame;
+  const asked = shown.tab.value === "table" ? questions.top : questions.flame;
   return asked.state.value.failure;
 });
 

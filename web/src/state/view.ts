@@ -193,6 +193,6 @@ export function writeView(view: ViewState): string {
 }
 
 /** Whether the view moves with the clock. */
-export function isLive(view: ViewState): boolean {
+export function isLive(view: Pick<ViewState, "live" | "from" | "to">): boolean {
   return view.live && followsNow(view);
 }

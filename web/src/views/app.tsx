@@ -7,7 +7,7 @@ import { focus, zoomOutWholly } from "../state/flame";
 import { currentPane, mainPane } from "../state/pane";
 import { calleesPane } from "../state/sandwich";
 import { rememberViews } from "../state/saved";
-import { announcement, navigate, questions, status, view } from "../state/store";
+import { announcement, navigate, questions, shown, status } from "../state/store";
 import type { Tab } from "../state/view";
 import { Code } from "./code";
 import { DetailsLine } from "./details";
@@ -36,7 +36,7 @@ export function App() {
   useEffect(installKeys, []);
   useEffect(rememberViews, []);
   useSignalEffect(() => {
-    const { tab } = view.value;
+    const tab = shown.tab.value;
     currentPane.value = tab === "sandwich" ? calleesPane : tab === "diff" ? diffPane : mainPane;
   });
   const host = status.value?.host;
@@ -78,7 +78,7 @@ const WITH_GRAPH: readonly Tab[] = ["flame", "sandwich", "diff"];
 const WITH_SEARCH: readonly Tab[] = ["flame", "tree", "table", "sandwich", "diff"];
 
 function Panel() {
-  const { tab } = view.value;
+  const tab = shown.tab.value;
   const asked = tab === "table" ? questions.top.state.value : questions.flame.state.value;
   const empty = emptyState(tab);
   return (
@@ -108,7 +108,7 @@ function MainGraph() {
 
 /** Arrow keys move between the tabs, as the ARIA practices have it. */
 function Tabs() {
-  const { tab } = view.value;
+  const tab = shown.tab.value;
   // In a narrow window the row of tabs scrolls.
   useEffect(
     () => document.getElementById(`tab-${tab}`)?.scrollIntoView({ block: "nearest", inline: "nearest" }),
@@ -145,7 +145,9 @@ function Tabs() {
 }
 
 function GraphTools() {
-  const { tab, zoom, rootBelow } = view.value;
+  const tab = shown.tab.value;
+  const zoom = shown.zoom.value;
+  const rootBelow = shown.rootBelow.value;
   return (
     <div class="flame-tools">
       {tab === "flame" && focus.value.missing && <span class="quiet">The zoomed frame is not in this view.</span>}

@@ -11,7 +11,7 @@ import { hottest, nextHottest, sameFile } from "../model/code";
 import { formatFunction } from "../model/function";
 import { baseName, formatCount, formatShare } from "../model/units";
 import { assembly, codeFunction, codeLine, lineInstructions, source } from "../state/code";
-import { flame, navigate, view } from "../state/store";
+import { flame, navigate, shown } from "../state/store";
 import type { CodePart } from "../state/view";
 import { FunctionChoice, FunctionPicker } from "./function-picker";
 import { reveal, useSight } from "./virtual-rows";
@@ -40,7 +40,7 @@ export function Code() {
       </div>
     );
   }
-  const { code } = view.value;
+  const code = shown.code.value;
   const total = source.value.answer?.total ?? assembly.value.answer?.total ?? 0;
   return (
     <div class="code-view">

@@ -7,7 +7,7 @@ import { fromLocalInput, toLocalInput } from "../model/time-range";
 import { baseName, formatCount, formatInterval, formatPoints, formatShare } from "../model/units";
 import { baselineScope } from "../state/baseline";
 import { changes, compareHalves, diff, diffPane } from "../state/diff";
-import { flame, navigate, questions, timeline, view } from "../state/store";
+import { flame, navigate, questions, shown, timeline, view } from "../state/store";
 import { theme } from "../state/theme";
 import type { Baseline } from "../state/view";
 import { FlamePane } from "./flame-pane";
@@ -67,8 +67,8 @@ const SHIFTS: readonly { label: string; ms: number }[] = [
 ];
 
 function Sides() {
-  const { baseline } = view.value;
-  const { before: base, after: shown } = questions.diff.state.value.answer ?? { before: null, after: null };
+  const baseline = shown.baseline.value;
+  const { before: base, after: now } = questions.diff.state.value.answer ?? { before: null, after: null };
   const set = (change: Partial<Baseline>) => navigate({ baseline: { ...baseline, ...change } });
   const shift = (ms: number) => {
     const now = flame.peek();
@@ -81,8 +81,8 @@ function Sides() {
         <span class="quiet">{base !== null && `${formatCount(base.samples)} samples`}</span>
       </p>
       <p>
-        <b>Now</b> {shown === null ? "…" : formatInterval(shown.fromMs, shown.toMs)}{" "}
-        <span class="quiet">{shown !== null && `${formatCount(shown.samples)} samples`}</span>
+        <b>Now</b> {now === null ? "…" : formatInterval(now.fromMs, now.toMs)}{" "}
+        <span class="quiet">{now !== null && `${formatCount(now.samples)} samples`}</span>
       </p>
       <span class="gap" />
       <button
@@ -97,7 +97,7 @@ function Sides() {
       <button
         type="button"
         class="button small"
-        aria-pressed={baseline.range !== null && baseline.range.to === shown?.fromMs}
+        aria-pressed={baseline.range !== null && baseline.range.to === now?.fromMs}
         title="The earlier half of the range of the timeline with the later one"
         onClick={compareHalves}
       >
@@ -108,7 +108,7 @@ function Sides() {
           type="button"
           key={label}
           class="button small"
-          aria-pressed={baseline.range !== null && shown !== null && baseline.range.from === shown.fromMs - ms}
+          aria-pressed={baseline.range !== null && now !== null && baseline.range.from === now.fromMs - ms}
           onClick={() => shift(ms)}
         >
           {label}
@@ -163,7 +163,7 @@ function BaselineForm({ set }: { set: (change: Partial<Baseline>) => void }) {
           Filter
           <input type="text" name="filter" class="code" defaultValue={filter} spellcheck={false} />
         </label>
-        {timeline.value !== null && view.value.brush === null && (
+        {timeline.value !== null && shown.brush.value === null && (
           <p class="quiet">Brush the timeline to choose the later side.</p>
         )}
         {problem.value !== "" && <p class="problem">{problem}</p>}

@@ -6,7 +6,7 @@ import { formatMoment, formatSpan } from "../model/units";
 import { type EmptyReason, whyEmpty } from "../model/why-empty";
 import { rangeOf } from "../state/range";
 import { retryNow } from "../state/refresh";
-import { failure, filterProblem, flame, navigate, questions, scopeMillis, status, view } from "../state/store";
+import { failure, filterProblem, flame, navigate, questions, scopeMillis, shown, status } from "../state/store";
 import type { Tab } from "../state/view";
 import { CopyButton } from "./copy-button";
 
@@ -14,7 +14,9 @@ const HOUR_MS = 3_600_000;
 
 /** Null when there is something to draw. */
 export function emptyState(tab: Tab) {
-  const { filter, brush, box } = view.value;
+  const filter = shown.filter.value;
+  const brush = shown.brush.value;
+  const box = shown.box.value;
   const why = failure.value;
   const asked = tab === "table" ? questions.top.state.value : questions.flame.state.value;
   if (tab === "quality" || tab === "heatmap" || tab === "source") return null;
@@ -136,7 +138,7 @@ function Reason({ reason }: { reason: EmptyReason }) {
       return (
         <Message title="No sample passes the filter">
           <p>
-            <code>{view.value.filter}</code> leaves nothing in this range.
+            <code>{shown.filter.value}</code> leaves nothing in this range.
           </p>
           <div class="actions">
             <RemoveFilter />

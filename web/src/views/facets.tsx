@@ -6,7 +6,7 @@
 import { useSignal } from "@preact/signals";
 import { chosenValues, toggleValue } from "../model/selector";
 import { baseName, formatCount, formatShare } from "../model/units";
-import { facetQuestions, navigate, questions, view } from "../state/store";
+import { facetQuestions, navigate, questions, shown, view } from "../state/store";
 import { DownIcon, MinusIcon } from "./icons";
 
 const FIRST = 12;
@@ -33,12 +33,12 @@ function fileName(path: string, all: readonly { value: string }[]): string {
 
 export function Facets() {
   const labels = questions.labels.state.value.answer?.labels ?? ["comm"];
-  const { facets } = view.value;
+  const facets = shown.facets.value;
   return (
     <nav class="facets" aria-label="Labels">
       {labels.map((label) => {
         const open = facets.includes(label);
-        const chosen = chosenValues(view.value.filter, label);
+        const chosen = chosenValues(shown.filter.value, label);
         const active = chosen.included.length + chosen.excluded.length;
         return (
           <section class={open ? "facet open" : "facet"} key={label} data-label={label}>
@@ -80,17 +80,17 @@ function Values({ label }: { label: string }) {
   const { values } = answer;
   if (values.length === 0) return <p class="quiet">None in this range.</p>;
   const sum = values.reduce((total, v) => total + v.samples, 0);
-  const { included, excluded } = chosenValues(view.value.filter, label);
+  const { included, excluded } = chosenValues(shown.filter.value, label);
   // What is chosen stays in sight even when the range has none of it.
   const absent = [...included, ...excluded].filter((value) => !values.some((v) => v.value === value));
   const listed = [...absent.map((value) => ({ value, samples: 0 })), ...values];
-  const shown = all.value ? listed : listed.slice(0, FIRST);
+  const first = all.value ? listed : listed.slice(0, FIRST);
   const toggle = (value: string, how: "included" | "excluded") =>
     navigate({ filter: toggleValue(view.peek().filter, label, value, how), zoom: null });
   return (
     <>
       <ul>
-        {shown.map(({ value, samples }) => {
+        {first.map(({ value, samples }) => {
           const state = included.includes(value) ? "included" : excluded.includes(value) ? "excluded" : "";
           const text = value === "" ? (NONE[label] ?? "(none)") : label === "exe" ? fileName(value, values) : value;
           return (

@@ -8,7 +8,7 @@ import { useEffect, useRef } from "preact/hooks";
 import { completionAt } from "../model/selector";
 import { formatShare } from "../model/units";
 import { askForValues } from "../state/refresh";
-import { facetQuestions, filterProblem, navigate, questions, view } from "../state/store";
+import { facetQuestions, filterProblem, navigate, questions, shown } from "../state/store";
 import { LABEL_NAMES } from "./facets";
 import { CloseIcon, FilterIcon } from "./icons";
 
@@ -40,7 +40,7 @@ export function FilterBar() {
   const input = useRef<HTMLInputElement>(null);
   const typed = useSignal<{ text: string; caret: number } | null>(null);
   const pointed = useSignal(-1);
-  const applied = view.value.filter;
+  const applied = shown.filter.value;
   const problem = filterProblem.value;
   useEffect(() => {
     if (input.current !== null) input.current.value = applied;

@@ -10,7 +10,7 @@ import { boxOf, cellAt, cellMs, type HeatBox, type HeatGrid, hullOf, timeOf } fr
 import { formatClock, formatCount, formatInterval, formatMillis, formatMoment } from "../model/units";
 import { drawHeat } from "../render/heat-canvas";
 import { mainPane } from "../state/pane";
-import { announcement, navigate, questions, view } from "../state/store";
+import { announcement, navigate, questions, shown } from "../state/store";
 import { isDark, theme } from "../state/theme";
 import { DetailsLine } from "./details";
 import { emptyState } from "./empty";
@@ -41,7 +41,7 @@ export function HeatMap() {
   });
   /** The box of the address, where it is one of this grid. */
   const chosen = useComputed<HeatBox | null>(() => {
-    const { box } = view.value;
+    const box = shown.box.value;
     const grid = heat.value?.grid;
     return box !== null && box.columns === grid?.columns && box.rows === grid.rows ? box : null;
   });

@@ -5,14 +5,14 @@ import { COLOR_MODES, type ColorMode } from "../model/coloring";
 import { NOISE_Z } from "../model/diff";
 import { formatShare } from "../model/units";
 import { coloring, tree } from "../state/flame";
-import { navigate, questions, view } from "../state/store";
+import { navigate, questions, shown, view } from "../state/store";
 import { theme } from "../state/theme";
 import { LABEL_NAMES } from "./facets";
 
 /** What stands between the root and the processes. */
 function GroupBy() {
   const labels = questions.labels.state.value.answer?.labels ?? [];
-  const { group } = view.value;
+  const group = shown.group.value;
   return (
     <label class="color-mode">
       Group by{" "}
@@ -36,7 +36,8 @@ function GroupBy() {
 const MODE_LABELS: Record<ColorMode, string> = { kind: "kind", package: "package", binary: "binary", name: "function" };
 
 export function LegendBar() {
-  const { color, search } = view.value;
+  const color = shown.color.value;
+  const search = shown.search.value;
   const all = tree.value?.total[0] ?? 0;
   return (
     <div class="legend-bar">

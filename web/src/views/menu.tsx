@@ -1,5 +1,6 @@
 /** A button that opens a panel below itself; closes on Escape, on a click elsewhere and when something in it is chosen. */
 
+import { useSignal } from "@preact/signals";
 import type { ComponentChildren } from "preact";
 import { useEffect, useRef } from "preact/hooks";
 
@@ -15,6 +16,8 @@ export function Menu(props: {
   children: ComponentChildren;
 }) {
   const details = useRef<HTMLDetailsElement>(null);
+  // Nothing of a panel is made before it is looked at.
+  const opened = useSignal(false);
   useEffect(() => {
     const close = () => details.current?.removeAttribute("open");
     const onPointer = (event: PointerEvent) => {
@@ -34,7 +37,13 @@ export function Menu(props: {
     };
   }, []);
   return (
-    <details class={`menu ${props.class ?? ""}`} ref={details}>
+    <details
+      class={`menu ${props.class ?? ""}`}
+      ref={details}
+      onToggle={() => {
+        opened.value = true;
+      }}
+    >
       <summary class={props.faceClass ?? "button"} aria-label={props.label} title={props.label}>
         {props.face}
       </summary>
@@ -47,7 +56,7 @@ export function Menu(props: {
           }
         }}
       >
-        {props.children}
+        {opened.value && props.children}
       </div>
     </details>
   );

@@ -1,7 +1,7 @@
 /** How far the numbers can be trusted, and what keeps them: samples, complete stacks, losses, database, version. */
 
 import { formatBytes, formatCount, formatMoment, formatNanos, formatShare } from "../model/units";
-import { flame, navigate, status, timeline, view } from "../state/store";
+import { flame, navigate, shown, status, timeline } from "../state/store";
 
 export function QualityStrip() {
   const answer = flame.value;
@@ -47,7 +47,7 @@ export function QualityStrip() {
 function Lost() {
   const answer = timeline.value;
   if (answer === null) return null;
-  const { brush } = view.value;
+  const brush = shown.brush.value;
   const { from_ms, step_ms, buckets } = answer;
   const lost = buckets.lost.reduce((sum, n, i) => {
     const at = from_ms + i * step_ms;

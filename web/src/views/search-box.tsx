@@ -3,12 +3,13 @@
 import { useComputed } from "@preact/signals";
 import { formatCount, formatShare } from "../model/units";
 import { focus, found, foundInFocus, searchQuery, selected, tree } from "../state/flame";
-import { navigate, view } from "../state/store";
+import { navigate, shown } from "../state/store";
 import { leaveSearch, stepMatch } from "./flame-keys";
 import { CloseIcon, DownIcon, SearchIcon, UpIcon } from "./icons";
 
 export function SearchBox() {
-  const { search, tab } = view.value;
+  const search = shown.search.value;
+  const tab = shown.tab.value;
   const bad = searchQuery.value.kind === "bad";
   return (
     <div class="search">

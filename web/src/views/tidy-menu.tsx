@@ -2,7 +2,7 @@
 
 import type { Tidy } from "../model/tidy";
 import { changesNothing, NOT_TIDIED } from "../model/tidy";
-import { navigate, view } from "../state/store";
+import { navigate, shown } from "../state/store";
 import { NAMINGS, type Naming } from "../state/view";
 import { CloseIcon, TidyIcon } from "./icons";
 import { Menu } from "./menu";
@@ -24,7 +24,8 @@ function rename(names: Naming): void {
 }
 
 export function TidyMenu() {
-  const { tidy, names } = view.value;
+  const tidy = shown.tidy.value;
+  const names = shown.names.value;
   const set = (change: Partial<Tidy>) => navigate({ tidy: { ...tidy, ...change } });
   const rules = tidy.hide.length + tidy.fold.length;
   const active = PRESETS.filter(({ flag }) => tidy[flag]).length + rules + (names === "full" ? 0 : 1);

@@ -18,7 +18,7 @@ import {
 } from "../model/units";
 import { baselineSpan } from "../state/baseline";
 import { bands } from "../state/stack";
-import { announcement, navigate, questions, status, timeline, view } from "../state/store";
+import { announcement, navigate, questions, shown, status, timeline, view } from "../state/store";
 import { isDark } from "../state/theme";
 import { LABEL_NAMES } from "./facets";
 import { CloseIcon, ZoomInIcon, ZoomOutIcon } from "./icons";
@@ -111,8 +111,8 @@ export function Timeline() {
       if (chartData.value !== null) chart.update(chartData.value, colors);
     });
     const stopBrush = effect(() => {
-      chart.showBrush(view.value.brush);
-      chart.showBase(view.value.tab === "diff" ? baselineSpan.value : null);
+      chart.showBrush(shown.brush.value);
+      chart.showBase(shown.tab.value === "diff" ? baselineSpan.value : null);
     });
     const watcher = new ResizeObserver(() => chart.resize());
     watcher.observe(element);
@@ -155,7 +155,7 @@ export function Timeline() {
 function coresMax(answer: Answer): number {
   const cpus = status.value?.recording?.cpus ?? 0;
   const busiest = answer.buckets.busy_cores.reduce<number>((most, cores) => Math.max(most, cores ?? 0), 0);
-  if (view.value.filter === "" && busiest <= cpus) return cpus;
+  if (shown.filter.value === "" && busiest <= cpus) return cpus;
   return Math.max(busiest * 1.1, 0.01);
 }
 
@@ -200,7 +200,7 @@ function Key() {
     <p class="key">
       {stacked === null ? (
         <span>
-          <i class="swatch busy" /> cores busy{view.value.filter !== "" && " (filtered)"}
+          <i class="swatch busy" /> cores busy{shown.filter.value !== "" && " (filtered)"}
         </span>
       ) : (
         stacked.map(({ value }, i) => (
@@ -240,7 +240,7 @@ function Key() {
 
 function StackBy() {
   const labels = questions.labels.state.value.answer?.labels ?? [];
-  const { by } = view.value;
+  const by = shown.by.value;
   return (
     <label class="color-mode">
       Stack by{" "}
@@ -286,7 +286,8 @@ function ReadOut({ answer, bucket }: { answer: Answer | null; bucket: number }) 
 }
 
 function Selection() {
-  const { brush, tab } = view.value;
+  const brush = shown.brush.value;
+  const tab = shown.tab.value;
   const comparing = tab === "diff";
   if (brush === null) {
     return (

@@ -5,7 +5,7 @@ import { downloadAddress } from "../api/client";
 import { fromLocalInput, PRESETS, toLocalInput } from "../model/time-range";
 import { formatMoment } from "../model/units";
 import { everything, isHistory, shownPreset, showPreset } from "../state/range";
-import { navigate, scope, scopeMillis, status, view } from "../state/store";
+import { navigate, scope, scopeMillis, shown, status, view } from "../state/store";
 import { nextTheme, themeChoice } from "../state/theme";
 import { DEFAULT_VIEW, isLive } from "../state/view";
 import { FilterBar } from "./filter-bar";
@@ -62,8 +62,9 @@ function Host() {
 }
 
 function RangePicker() {
-  const { from, to } = view.value;
-  const preset = shownPreset(view.value);
+  const from = shown.from.value;
+  const to = shown.to.value;
+  const preset = shownPreset({ from, to });
   return (
     <div class="range">
       {/* biome-ignore lint/a11y/useSemanticElements: a fieldset cannot be laid out as a row of joined buttons everywhere */}
@@ -155,8 +156,8 @@ function AbsoluteRange() {
 }
 
 function LiveSwitch() {
-  const live = isLive(view.value);
-  const fixed = typeof view.value.to === "number";
+  const live = isLive({ live: shown.live.value, from: shown.from.value, to: shown.to.value });
+  const fixed = typeof shown.to.value === "number";
   const over = isHistory();
   return (
     <button

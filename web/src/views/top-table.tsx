@@ -9,7 +9,7 @@ import { type TopColumn, topRows } from "../model/top-rows";
 import { baseName, formatCount, formatNanos, formatShare } from "../model/units";
 import { chooseFunction, searchQuery, tree } from "../state/flame";
 import { cut } from "../state/sandwich";
-import { chosenFunction, flame, navigate, questions, view } from "../state/store";
+import { chosenFunction, flame, navigate, questions, shown, view } from "../state/store";
 import { theme } from "../state/theme";
 import { reveal, useSight } from "./virtual-rows";
 
@@ -28,19 +28,19 @@ export function TopTable() {
   // Of a box of the heat map there is a tree only, which is as exact.
   const answered = useComputed(() => {
     const at = tree.value;
-    if (view.value.box !== null && at !== null) {
+    if (shown.box.value !== null && at !== null) {
       const rows = functionRows(at);
       return { rows, samples: at.total[0], nanos_per_sample: flame.value?.nanosPerSample ?? 0, hidden_rows: 0 };
     }
     return questions.top.state.value.answer;
   });
-  const rows = useComputed(() => topRows(answered.value?.rows ?? [], searchQuery.value, view.value.sort));
+  const rows = useComputed(() => topRows(answered.value?.rows ?? [], searchQuery.value, shown.sort.value));
   const sight = useSight(scroller, rows.value.length, ROW);
   const answer = answered.value;
   if (answer === null) return null;
   const { samples, nanos_per_sample: nanos } = answer;
   const { first, last } = sight;
-  const fn = view.value.fn;
+  const fn = shown.fn.value;
   const step = (event: KeyboardEvent): void => {
     const by = event.key === "ArrowDown" ? 1 : event.key === "ArrowUp" ? -1 : 0;
     if (by === 0 || event.altKey || event.ctrlKey || event.metaKey) return;
@@ -115,7 +115,7 @@ export function TopTable() {
               ? `${formatCount(answer.rows.length)} functions`
               : `${formatCount(rows.value.length)} of ${formatCount(answer.rows.length)} functions match`}
             {answer.hidden_rows > 0 &&
-              `; ${formatCount(answer.hidden_rows)} with less ${view.value.sort.by === "total" ? "total" : "self"} time are left out`}
+              `; ${formatCount(answer.hidden_rows)} with less ${shown.sort.value.by === "total" ? "total" : "self"} time are left out`}
           </span>
         </div>
       </div>
@@ -236,7 +236,7 @@ function Neighbours(props: { title: string; tree: Parameters<typeof neighbours>[
 }
 
 function Heading(column: { by: TopColumn; label: string; class: string }) {
-  const { by, ascending } = view.value.sort;
+  const { by, ascending } = shown.sort.value;
   const chosen = by === column.by;
   const numeric = column.class === "number";
   return (

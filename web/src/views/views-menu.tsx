@@ -15,7 +15,6 @@ export function ViewsMenu() {
     copy(new URL(address === "" ? location.pathname : address, location.href).href, `Copied ${what}`);
     copied.value = what;
   };
-  const recent = recentViews.value.filter(({ address }) => address !== writeView(view.value));
   const fixed = (instant: Instant) => resolveInstant(instant, Date.now());
   return (
     <Menu label="Share, saved and recent views" face={<LinkIcon />} class="icon-menu views">
@@ -67,12 +66,21 @@ export function ViewsMenu() {
           </button>
         </p>
       ))}
+      <Recent />
+    </Menu>
+  );
+}
+
+function Recent() {
+  const recent = recentViews.value.filter(({ address }) => address !== writeView(view.value));
+  return (
+    <>
       {recent.length > 0 && <p class="menu-title">Looked at before</p>}
       {recent.map(({ name, address }) => (
         <button type="button" key={address} onClick={() => navigate(readView(address))}>
           {name}
         </button>
       ))}
-    </Menu>
+    </>
   );
 }
