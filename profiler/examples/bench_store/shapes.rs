@@ -88,10 +88,11 @@ pub fn exe(program: u32) -> String {
 pub fn name(place: Location) -> Symbolized {
     let Location { binary: BinaryId(binary), offset } = place;
     let symbol = |function: u64, inlined| Symbol {
-        name: format!("service::module_{}::Type{binary}<T, U>::function_{function:06}_does_its_work", function % 40),
+        name: format!("service::module_{}::Type{binary}<T, U>::function_{function:06}_does_its_work", function % 40)
+            .into(),
         raw: None,
         source: Some(SourceLine {
-            file: format!("/usr/src/service-{binary}/module_{}.rs", function % 40),
+            file: format!("/usr/src/service-{binary}/module_{}.rs", function % 40).into(),
             line: Some((offset % 997) as u32 + 1),
         }),
         inlined,

@@ -95,7 +95,7 @@ fn compare(worker: &mut NamesWorker, recording: &Path) -> Count {
 fn is_same(gdb: &[(String, String)], found: &Symbolized) -> bool {
     let Symbolized::Named(symbols) = found else { return false };
     let same = |(linker, shown): &(String, String), symbol: &Symbol| {
-        symbol.raw.as_ref() == Some(linker) || bare(&symbol.name) == bare(shown)
+        symbol.raw.as_deref() == Some(linker) || bare(&symbol.name) == bare(shown)
     };
     gdb.len() == symbols.len() && gdb.iter().zip(symbols).all(|(gdb, symbol)| same(gdb, symbol))
 }
@@ -103,7 +103,7 @@ fn is_same(gdb: &[(String, String)], found: &Symbolized) -> bool {
 fn describe(found: &Symbolized) -> String {
     match found {
         Symbolized::Named(symbols) => {
-            format!("{:?}", symbols.iter().map(|symbol| symbol.name.as_str()).collect::<Vec<_>>())
+            format!("{:?}", symbols.iter().map(|symbol| &*symbol.name).collect::<Vec<_>>())
         }
         Symbolized::Unknown(reason) => reason.describe().to_owned(),
     }

@@ -96,7 +96,7 @@ impl Annotator {
         let names = self.names_of(place, binary, addresses, deadline).ok_or("the symbolizer does not answer")?;
         let is_it = |name: &Symbolized| match name {
             Symbolized::Named(symbols) => symbols.iter().any(|symbol| {
-                symbol.name == function || simple(&symbol.name) == function || symbol.raw.as_deref() == Some(function)
+                &*symbol.name == function || simple(&symbol.name) == function || symbol.raw.as_deref() == Some(function)
             }),
             Symbolized::Unknown(_) => false,
         };

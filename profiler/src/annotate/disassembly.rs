@@ -1,6 +1,7 @@
 //! A function's instructions with their samples.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::code::{Found, Place};
@@ -109,7 +110,7 @@ impl Annotator {
                 row.instruction.source = symbols.into_iter().next().and_then(|symbol| symbol.source);
             }
         }
-        let names: HashMap<u64, String> = targets
+        let names: HashMap<u64, Arc<str>> = targets
             .into_iter()
             .zip(answers)
             .filter_map(|(target, answer)| match answer {

@@ -1,10 +1,14 @@
 //! Names for a location. A missing name is a reason, not an error.
+//!
+//! Texts are shared: ten thousand places of a binary have a few thousand names and files between them.
+
+use std::sync::Arc;
 
 /// Where in the source.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct SourceLine {
     /// Path as the compiler wrote it.
-    pub file: String,
+    pub file: Arc<str>,
     /// Line from 1, when known.
     pub line: Option<u32>,
 }
@@ -13,9 +17,9 @@ pub struct SourceLine {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Symbol {
     /// Name as the source has it: demangled.
-    pub name: String,
+    pub name: Arc<str>,
     /// Name as the linker has it, where that is another one.
-    pub raw: Option<String>,
+    pub raw: Option<Arc<str>>,
     /// Source position of the address in this function.
     pub source: Option<SourceLine>,
     /// True when the compiler inlined this function into the next one of the list.

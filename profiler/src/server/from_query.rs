@@ -55,7 +55,8 @@ pub fn source(function: String, lines: &query::Lines, read: annotate::Source) ->
 #[must_use]
 pub fn disassembly(function: String, code: &query::Code, read: annotate::Disassembly) -> api::Disassembly {
     let instruction = |instruction: annotate::Instruction| {
-        let (file, line) = instruction.source.map_or((None, None), |source| (Some(source.file), source.line));
+        let (file, line) =
+            instruction.source.map_or((None, None), |source| (Some(source.file.to_string()), source.line));
         api::Instruction {
             address: format!("{:x}", instruction.address),
             bytes: instruction.bytes.iter().map(|byte| format!("{byte:02x}")).collect(),

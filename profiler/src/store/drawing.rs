@@ -126,8 +126,8 @@ pub(crate) fn drawn_name(place: Location) -> String {
 /// Its symbol, in file `NAME.c`, line 1.
 fn symbol(place: Location) -> Symbolized {
     let name = drawn_name(place);
-    let source = Some(SourceLine { file: format!("{name}.c"), line: Some(1) });
-    Symbolized::Named(vec![Symbol { name, raw: None, source, inlined: false }])
+    let source = Some(SourceLine { file: format!("{name}.c").into(), line: Some(1) });
+    Symbolized::Named(vec![Symbol { name: name.into(), raw: None, source, inlined: false }])
 }
 
 /// Names everything that waits for a name.

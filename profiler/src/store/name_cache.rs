@@ -275,7 +275,7 @@ mod tests {
         let rows = "WITH RECURSIVE n (id) AS (SELECT 1 UNION ALL SELECT id + 1 FROM n WHERE id < ?1)
                     INSERT INTO location (id, binary, offset) SELECT id, 1, id * 16 FROM n";
         store.conn.execute(rows, [n]).unwrap();
-        let symbol = |name: String, inlined| Symbol { name, raw: None, source: None, inlined };
+        let symbol = |name: String, inlined| Symbol { name: name.into(), raw: None, source: None, inlined };
         let name = |id: i64| match id % 3 {
             1 => {
                 Symbolized::Named(vec![symbol(format!("inner{}", id % 10), true), symbol(format!("outer{id}"), false)])

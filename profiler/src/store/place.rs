@@ -61,7 +61,8 @@ impl Snapshot<'_> {
         )?;
         let rows = select.query_map([location], |row| {
             let (file, line): (String, u32) = (row.get(1)?, row.get(2)?);
-            let source = (!file.is_empty()).then_some(SourceLine { file, line: (line > 0).then_some(line) });
+            let source =
+                (!file.is_empty()).then_some(SourceLine { file: file.into(), line: (line > 0).then_some(line) });
             Ok(Symbol { name: row.get(0)?, raw: row.get(4)?, source, inlined: row.get(3)? })
         })?;
         Ok(rows.collect::<Result<_, _>>()?)

@@ -12,7 +12,8 @@ mod lines;
 mod sections;
 mod units;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use gimli::{EndianSlice, RunTimeEndian, UnitRef};
 
@@ -84,12 +85,12 @@ fn describe_in<'a>(
     let rows = lines::rows(unit, &addresses);
     let mut files = lines::Files::new(unit);
     for ((function, row), at) in functions.into_iter().zip(rows).zip(covered) {
-        let mut source = row.as_ref().and_then(|row| files.source(Some(row.file), row.line));
+        let mut source = row.as_ref().and_then(|row| files.source(&mut names.paths, Some(row.file), row.line));
         let mut described = Described { begin: row.map_or(0, |row| row.begin), ..Described::default() };
         if let Some(function) = function {
             for call in function.calls.iter().rev() {
                 // Each stands at its own line; what called it, at the line of the call.
-                let here = std::mem::replace(&mut source, files.source(call.file, call.line));
+                let here = std::mem::replace(&mut source, files.source(&mut names.paths, call.file, call.line));
                 if let Some(name) = call.name {
                     described.inlined.push(Symbol { source: here, inlined: true, ..names.symbol(name) });
                 }
@@ -104,9 +105,10 @@ fn describe_in<'a>(
     }
 }
 
-/// Functions by their linker's names, each demangled once.
+/// Functions by their linker's names, each demangled once, and the files that they are in.
 #[derive(Default)]
 struct Names<'a> {
+    paths: HashSet<Arc<str>>,
     known: HashMap<&'a [u8], Symbol>,
 }
 

@@ -7,8 +7,8 @@ use crate::profile::Symbol;
 pub(super) fn function(raw: &str) -> Symbol {
     let name = demangled(raw).filter(|name| name != raw);
     match name {
-        Some(name) => Symbol { name, raw: Some(raw.to_owned()), ..Symbol::default() },
-        None => Symbol { name: raw.to_owned(), ..Symbol::default() },
+        Some(name) => Symbol { name: name.into(), raw: Some(raw.into()), ..Symbol::default() },
+        None => Symbol { name: raw.into(), ..Symbol::default() },
     }
 }
 
@@ -38,10 +38,10 @@ mod tests {
         ];
         for (raw, name) in table {
             let found = function(raw);
-            assert_eq!((found.name.as_str(), found.raw.as_deref()), (name, Some(raw)));
+            assert_eq!((&*found.name, found.raw.as_deref()), (name, Some(raw)));
         }
         for name in ["main", "_start", "_Z", "_Rust_nothing", "__libc_start_main", "operator()", ""] {
-            assert_eq!(function(name), Symbol { name: name.to_owned(), ..Symbol::default() });
+            assert_eq!(function(name), Symbol { name: name.into(), ..Symbol::default() });
         }
     }
 }

@@ -17,7 +17,7 @@ use addr2line::{Context, Frame, FrameIter, LookupContinuation, LookupResult, Spl
 use object::{Object, ObjectSection, ReadCache};
 
 use super::demangle::function;
-use super::wire::MAX_SYMBOLS;
+use super::packed::MAX_SYMBOLS;
 use crate::profile::{SourceLine, Symbol, Symbolized, UnknownReason};
 
 /// Most files of split debug information that one question is answered from.
@@ -179,7 +179,7 @@ fn name(frames: Option<FrameIter<'_, Reader>>) -> Symbolized {
 fn symbol(frame: &Frame<'_, Reader>) -> Option<Symbol> {
     let function = function(&frame.function.as_ref()?.raw_name().ok()?);
     let source = frame.location.as_ref().and_then(|location| {
-        Some(SourceLine { file: location.file?.to_owned(), line: location.line.filter(|line| *line > 0) })
+        Some(SourceLine { file: location.file?.into(), line: location.line.filter(|line| *line > 0) })
     });
     Some(Symbol { source, inlined: true, ..function })
 }

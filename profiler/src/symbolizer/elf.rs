@@ -122,7 +122,7 @@ impl Names {
 
     fn take_stubs(&mut self, stubs: Vec<Option<String>>) {
         for (found, name) in self.found.iter_mut().zip(stubs).filter(|(_, name)| name.is_some()) {
-            *found = name.map(|name| vec![Symbol { name, ..Symbol::default() }]);
+            *found = name.map(|name| vec![Symbol { name: name.into(), ..Symbol::default() }]);
         }
     }
 
@@ -180,8 +180,8 @@ fn copy(sources: &Sources<'_>, (file, copy): Pair<'_>, contents: &Contents, debu
 /// From Go's own table, which programs stripped of all else still have.
 fn go_names(file: &File, addresses: &[u64]) -> Option<Vec<Symbolized>> {
     let symbol = |GoFunction { name, file, line }: GoFunction| {
-        let source = file.map(|file| SourceLine { file, line });
-        Symbol { name, source, inlined: true, ..Symbol::default() }
+        let source = file.map(|file| SourceLine { file: file.into(), line });
+        Symbol { name: name.into(), source, inlined: true, ..Symbol::default() }
     };
     let name = |functions: Vec<GoFunction>| {
         let mut symbols: Vec<Symbol> = functions.into_iter().map(symbol).collect();
@@ -377,7 +377,7 @@ int main(void) {
             let source = symbol.source.as_ref().unwrap();
             format!("{}:{}", source.file, source.line.map_or("?".to_owned(), |line| line.to_string()))
         };
-        symbols.iter().map(|symbol| (symbol.name.clone(), place(symbol))).collect()
+        symbols.iter().map(|symbol| (symbol.name.to_string(), place(symbol))).collect()
     }
 
     /// At every instruction of a function with two others inlined into it, names, order, files and lines are those of binutils.
@@ -405,7 +405,7 @@ int main(void) {
     #[test]
     fn a_symbol_table_gives_names_without_lines() {
         let program = Program::build(&[]);
-        let expected = Symbol { name: "outer".to_owned(), raw: None, source: None, inlined: false };
+        let expected = Symbol { name: "outer".into(), raw: None, source: None, inlined: false };
         assert_eq!(program.names(program.function("outer").0 + 1), Symbolized::Named(vec![expected]));
     }
 
@@ -518,7 +518,7 @@ int main(void) {
         assert_eq!(found, expected);
         // Debian strips debug information and keeps the debug file's symbol table; the other way round there are names, too.
         program.sh("strip --strip-debug debug");
-        let name = Symbol { name: "outer".to_owned(), raw: None, source: None, inlined: false };
+        let name = Symbol { name: "outer".into(), raw: None, source: None, inlined: false };
         assert_eq!(program.names_with(start, "debug", None), Symbolized::Named(vec![name]));
     }
 
@@ -544,7 +544,7 @@ int main(void) {
         let (start, _) = program.function("outer");
         program.sh("objcopy --only-keep-debug program mini; xz -k mini; strip program
              objcopy --add-section .gnu_debugdata=mini.xz program");
-        let name = Symbol { name: "outer".to_owned(), raw: None, source: None, inlined: false };
+        let name = Symbol { name: "outer".into(), raw: None, source: None, inlined: false };
         assert_eq!(program.names(start), Symbolized::Named(vec![name]));
     }
 

@@ -175,14 +175,14 @@ impl Read for At<'_> {
 
 /// Takes a name apart where the runtime puts the file into it.
 fn symbol(text: &str) -> Symbol {
-    let plain = |name: &str| Symbol { name: name.to_owned(), raw: None, source: None, inlined: false };
+    let plain = |name: &str| Symbol { name: name.into(), raw: None, source: None, inlined: false };
     // CPython: `py::function:/path/file.py`.
     if let Some(python) = text.strip_prefix("py::") {
         let Some((name, file)) = python.split_once(':').filter(|(name, _)| !name.is_empty()) else {
             return plain(text);
         };
-        let source = SourceLine { file: file.to_owned(), line: None };
-        return Symbol { name: name.to_owned(), raw: None, source: Some(source), inlined: false };
+        let source = SourceLine { file: file.into(), line: None };
+        return Symbol { name: name.into(), raw: None, source: Some(source), inlined: false };
     }
     // V8: `JS:*function file:///path/file.js:12:3`, with a mark for how well it is compiled (`~`, `^`, `+`, `*`).
     let script =
@@ -195,10 +195,10 @@ fn symbol(text: &str) -> Symbol {
     let (column, line, file) = (parts.next(), parts.next(), parts.next());
     let number = |text: Option<&str>| text.and_then(|text| text.parse::<u32>().ok());
     let source = match (file, number(line), number(column)) {
-        (Some(file), Some(line), Some(_)) => SourceLine { file: file.to_owned(), line: Some(line) },
-        _ => SourceLine { file: place.to_owned(), line: None },
+        (Some(file), Some(line), Some(_)) => SourceLine { file: file.into(), line: Some(line) },
+        _ => SourceLine { file: place.into(), line: None },
     };
-    Symbol { name: name.to_owned(), raw: None, source: Some(source), inlined: false }
+    Symbol { name: name.into(), raw: None, source: Some(source), inlined: false }
 }
 
 #[cfg(test)]
@@ -220,7 +220,7 @@ mod tests {
 
     fn names(content: &[u8], addresses: &[u64]) -> Vec<String> {
         let name = |answer| match answer {
-            Symbolized::Named(symbols) => symbols[0].name.clone(),
+            Symbolized::Named(symbols) => symbols[0].name.to_string(),
             Symbolized::Unknown(reason) => format!("{reason:?}"),
         };
         symbolize(&file_of(content), addresses).into_iter().map(name).collect()
@@ -247,7 +247,7 @@ mod tests {
         let found = symbolize(&file_of(map), &addresses);
         let place = |answer: &Symbolized| match answer {
             Symbolized::Named(symbols) => {
-                let file = symbols[0].source.as_ref().map(|source| source.file.as_str());
+                let file = symbols[0].source.as_ref().map(|source| &*source.file);
                 format!("{} {}", symbols[0].name, file.unwrap_or("-"))
             }
             Symbolized::Unknown(reason) => format!("{reason:?}"),
@@ -311,13 +311,13 @@ mod tests {
             let symbol = symbol(text);
             (symbol.name, symbol.source.map(|source| (source.file, source.line)))
         };
-        let at = |name: &str, file: &str, line| (name.to_owned(), Some((file.to_owned(), line)));
+        let at = |name: &str, file: &str, line| (name.into(), Some((file.into(), line)));
         assert_eq!(source("py::hot:/srv/app.py"), at("hot", "/srv/app.py", None));
         assert_eq!(source("JS:*hot file:///srv/app.js:12:3"), at("hot", "file:///srv/app.js", Some(12)));
         assert_eq!(source("LazyCompile:~ /srv/app.js:1:1"), at("(anonymous)", "/srv/app.js", Some(1)));
         assert_eq!(source("JS:^eval [eval]"), at("eval", "[eval]", None));
-        assert_eq!(source("Builtin:ArrayMap"), ("Builtin:ArrayMap".to_owned(), None));
-        assert_eq!(source("py::"), ("py::".to_owned(), None));
+        assert_eq!(source("Builtin:ArrayMap"), ("Builtin:ArrayMap".into(), None));
+        assert_eq!(source("py::"), ("py::".into(), None));
     }
 
     proptest! {

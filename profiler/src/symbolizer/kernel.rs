@@ -113,7 +113,7 @@ impl Table {
             Some(module) => format!("{name} [{module}]"),
             None => name.to_owned(),
         };
-        Symbolized::Named(vec![Symbol { name, raw: None, source: None, inlined: false }])
+        Symbolized::Named(vec![Symbol { name: name.into(), ..Symbol::default() }])
     }
 
     /// The function that covers an address.
@@ -159,7 +159,7 @@ ffffffffc0700000 t ftrace_trampoline\t[__builtin__ftrace]
     fn names(text: &str, addresses: &[u64]) -> Vec<String> {
         let answers = KernelSymbols::default().symbolize(text.as_bytes(), addresses);
         let name = |answer| match answer {
-            Symbolized::Named(symbols) => symbols[0].name.clone(),
+            Symbolized::Named(symbols) => symbols[0].name.to_string(),
             Symbolized::Unknown(reason) => format!("{reason:?}"),
         };
         answers.into_iter().map(name).collect()
@@ -223,7 +223,7 @@ ffffffffc0700000 t ftrace_trampoline\t[__builtin__ftrace]
         let address = u64::from_str_radix(line.split(' ').next().unwrap(), 16).unwrap();
         let names = KernelSymbols::default().symbolize(File::open("/proc/kallsyms").unwrap(), &[address + 1]);
         match &names[..] {
-            [Symbolized::Named(symbols)] => assert_eq!(symbols[0].name, "schedule"),
+            [Symbolized::Named(symbols)] => assert_eq!(&*symbols[0].name, "schedule"),
             hidden => {
                 assert_eq!(hidden, [Symbolized::Unknown(UnknownReason::KernelHidden)]);
                 assert_eq!(address, 0, "addresses can be read");

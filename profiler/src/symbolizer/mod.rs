@@ -35,6 +35,7 @@ mod memfd;
 mod names;
 mod own_programs;
 mod packages;
+mod packed;
 mod pending;
 mod plt;
 mod sandbox;

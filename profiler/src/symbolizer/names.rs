@@ -167,8 +167,9 @@ impl NamesWorker {
             return self.ask(mapped, content, offsets, deadline);
         };
         let is_good = self.is_kept_good(&key, mapped, &content, offsets, deadline);
-        let kept = self.kept.as_ref().filter(|_| is_good);
-        let mut names: Vec<_> = offsets.iter().map(|offset| kept.and_then(|kept| kept.name(*offset))).collect();
+        let mut kept = self.kept.as_mut().filter(|_| is_good);
+        let mut names: Vec<_> =
+            offsets.iter().map(|offset| kept.as_mut().and_then(|kept| kept.name(*offset))).collect();
         let missing: Vec<u64> =
             offsets.iter().zip(&names).filter(|(_, name)| name.is_none()).map(|(offset, _)| *offset).collect();
         if !missing.is_empty() {

@@ -35,7 +35,8 @@ pub(super) fn mark(name: &mut Symbolized, own: &HashSet<String>) {
         let Some((tag, program)) = program.and_then(|program| program.split_at_checked(TAG)) else { continue };
         let whose = if own.contains(tag) { OURS } else { FOREIGN };
         let program = program.strip_prefix('_').filter(|program| !program.is_empty());
-        *name = program.map_or_else(|| format!("{PROGRAM}{tag}{whose}"), |program| format!("{program}{whose}"));
+        let marked = program.map_or_else(|| format!("{PROGRAM}{tag}{whose}"), |program| format!("{program}{whose}"));
+        *name = marked.into();
     }
 }
 
@@ -61,10 +62,10 @@ mod tests {
             ("bpf_dispatcher_xdp [bpf]", "bpf_dispatcher_xdp [bpf]"),
             ("bpf_prog_6deef7357e7b4530_x", "bpf_prog_6deef7357e7b4530_x"),
         ] {
-            let mut name = Symbolized::Named(vec![Symbol { name: symbol.to_owned(), ..Symbol::default() }]);
+            let mut name = Symbolized::Named(vec![Symbol { name: symbol.into(), ..Symbol::default() }]);
             mark(&mut name, &own);
             let Symbolized::Named(symbols) = name else { unreachable!("named above") };
-            assert_eq!(symbols[0].name, expected);
+            assert_eq!(&*symbols[0].name, expected);
         }
     }
 }

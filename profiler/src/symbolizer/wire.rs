@@ -8,34 +8,32 @@
 //! ```text
 //! question  id:4 kind:1 sources:2 offset:8 ..         id is not 0
 //! answer    id:4 leaving:1 reply
-//! reply     1 result ..   or   2 bytes:8   or   3 code:1   or   4 nobody:1 landlock:1 seccomp:1   or   5 attempt:1 ..
+//! reply     1 texts:4 text .. result ..  (packed.rs)   or   2 bytes:8   or   3 code:1   or   4 nobody:1 landlock:1 seccomp:1   or   5 attempt:1 ..
 //!           or   6 flags:1 checksum:4 link:2+n path:2+n build-id:2+n   or   7 machine:2 piece ..
 //!           or   8 covered:4 unit ..
-//! result    1 symbols:1 symbol ..   or   reason:1 (2 and up, the numbers of UnknownReason)
 //! unit      folder:2+n path:2+n
 //! piece     offset:8 address:8 bytes:4+n
-//! symbol    flags:1 name:2+n [raw:2+n] [file:2+n] [line:4]      flags: 1 inlined, 2 has a file, 4 a line, 8 a linker's name
 //! ```
+
+use std::sync::Arc;
 
 use super::code::{CodeBytes, MAX_BYTES, MAX_PIECES, Piece};
 use super::contents::Facts;
 use super::dwarf::{MAX_UNITS, Units};
+use super::packed::{Cursor, MAX_TEXT, Texts, put_result, take_result};
 use super::sandbox::{Confinement, Layer};
 use super::self_test::Attempt;
-use crate::profile::{NameSources, SourceLine, Symbol, Symbolized, UnknownReason, printable};
+use crate::profile::{NameSources, Symbolized};
 
 /// Most offsets of one question: all that a start finds in one binary, as a rule, since each question goes through its debug information.
 pub(super) const MAX_OFFSETS: usize = 16 * 1024;
-/// Longest body of a frame. 10,000 places of four functions each, with names as long as Rust's, take 16 MiB; what does not fit is asked again,
+/// Longest body of a frame. 10,000 places of six functions each, with names as long as Rust's, take 6 MiB; what does not fit is asked again,
 /// which goes through the debug information again.
 pub(super) const MAX_FRAME: usize = 24 << 20;
 /// Most functions of one answer: what a child that lies can make of few bytes has a bound, too.
 const MAX_ANSWER_SYMBOLS: usize = 96 * 1024;
-/// Longest name and path, in bytes.
-pub(super) const MAX_TEXT: usize = 4096;
-/// Most functions at one location; inlining goes tens deep at most.
-pub(super) const MAX_SYMBOLS: usize = 64;
-
+/// Most texts: a function has a name, a linker's name and a file.
+const MAX_ANSWER_TEXTS: usize = 3 * MAX_ANSWER_SYMBOLS;
 const NAMES: u8 = 1;
 const WRITTEN: u8 = 2;
 const REFUSED: u8 = 3;
@@ -44,12 +42,6 @@ const ESCAPED: u8 = 5;
 const FACTS: u8 = 6;
 const CODE: u8 = 7;
 const UNITS: u8 = 8;
-
-const NAMED: u8 = 1;
-const INLINED: u8 = 1;
-const HAS_FILE: u8 = 2;
-const HAS_LINE: u8 = 4;
-const HAS_RAW: u8 = 8;
 
 /// Most descriptors of one question.
 pub(super) const MAX_FILES: usize = 3 + MAX_UNITS;
@@ -202,16 +194,7 @@ impl Answer {
         match &self.reply {
             Reply::Names(results) => {
                 body.push(NAMES);
-                let mut left = MAX_ANSWER_SYMBOLS;
-                for result in results {
-                    let before = body.len();
-                    let fits = left.checked_sub(encode_result(&mut body, result));
-                    let Some(fits) = fits.filter(|_| body.len() <= MAX_FRAME) else {
-                        body.truncate(before);
-                        break;
-                    };
-                    left = fits;
-                }
+                encode_names(&mut body, results);
             }
             Reply::Written(bytes) => {
                 body.push(WRITTEN);
@@ -250,16 +233,7 @@ impl Answer {
         let id = take_u32(&mut body)?;
         let leaving = take(&mut body, 1)?[0] != 0;
         let reply = match take(&mut body, 1)?[0] {
-            NAMES => {
-                let (mut results, mut left) = (Vec::new(), MAX_ANSWER_SYMBOLS);
-                while !body.is_empty() {
-                    if results.len() == MAX_OFFSETS {
-                        return None;
-                    }
-                    results.push(decode_result(&mut body, &mut left)?);
-                }
-                Reply::Names(results)
-            }
+            NAMES => Reply::Names(decode_names(&mut body)?),
             WRITTEN => Reply::Written(take_u64(&mut body)?),
             REFUSED => Reply::Refused(take(&mut body, 1)?[0]),
             HELLO => {
@@ -280,6 +254,42 @@ impl Answer {
         };
         body.is_empty().then_some(Self { id, leaving, reply })
     }
+}
+
+/// As many of the results, from the first on, as fit.
+fn encode_names(body: &mut Vec<u8>, results: &[Symbolized]) {
+    let (mut texts, mut packed) = (Texts::default(), Vec::new());
+    // The texts of one that does not fit stand at the end of the list.
+    let (mut left, mut listed, mut bytes) = (MAX_ANSWER_SYMBOLS, 0, 0);
+    for result in results {
+        let before = packed.len();
+        let fits = left.checked_sub(put_result(&mut packed, &mut texts, result));
+        let Some(fits) = fits.filter(|_| body.len() + 4 + texts.bytes.len() + packed.len() <= MAX_FRAME) else {
+            packed.truncate(before);
+            break;
+        };
+        (left, listed, bytes) = (fits, texts.begins.len(), texts.bytes.len());
+    }
+    body.extend((listed as u32).to_le_bytes());
+    body.extend(&texts.bytes[..bytes]);
+    body.extend(packed);
+}
+
+fn decode_names(body: &mut &[u8]) -> Option<Vec<Symbolized>> {
+    let mut at = Cursor(std::mem::take(body));
+    let count = at.u32()? as usize;
+    if count > MAX_ANSWER_TEXTS {
+        return None;
+    }
+    let texts = (0..count).map(|_| at.printable()).collect::<Option<Vec<Arc<str>>>>()?;
+    let (mut results, mut left) = (Vec::new(), MAX_ANSWER_SYMBOLS);
+    while !at.0.is_empty() {
+        if results.len() == MAX_OFFSETS {
+            return None;
+        }
+        results.push(take_result(&mut at, &mut left, |number| texts.get(number as usize).cloned())?);
+    }
+    Some(results)
 }
 
 fn decode_units(body: &mut &[u8]) -> Option<Units> {
@@ -364,70 +374,6 @@ fn decode_facts(body: &mut &[u8]) -> Option<Facts> {
     })
 }
 
-/// Says how many functions it holds.
-fn encode_result(body: &mut Vec<u8>, result: &Symbolized) -> usize {
-    let symbols = match result {
-        Symbolized::Named(symbols) => &symbols[..],
-        Symbolized::Unknown(_) => &[],
-    };
-    // The last is the function that stands in the file: it is kept, the outermost of the inlined ones go.
-    let Some((last, inlined)) = symbols.split_last() else {
-        let reason = if let Symbolized::Unknown(reason) = result { *reason } else { UnknownReason::NotFound };
-        body.push(reason as u8);
-        return 0;
-    };
-    let inlined = &inlined[..inlined.len().min(MAX_SYMBOLS - 1)];
-    body.extend([NAMED, inlined.len() as u8 + 1]);
-    for symbol in inlined.iter().chain([last]) {
-        let line = symbol.source.as_ref().and_then(|source| source.line);
-        let mut flags = if symbol.inlined { INLINED } else { 0 };
-        flags |= if symbol.source.is_some() { HAS_FILE } else { 0 };
-        flags |= if line.is_some() { HAS_LINE } else { 0 };
-        flags |= if symbol.raw.is_some() { HAS_RAW } else { 0 };
-        body.push(flags);
-        encode_text(body, &symbol.name);
-        symbol.raw.iter().for_each(|raw| encode_text(body, raw));
-        if let Some(source) = &symbol.source {
-            encode_text(body, &source.file);
-        }
-        line.iter().for_each(|line| body.extend(line.to_le_bytes()));
-    }
-    inlined.len() + 1
-}
-
-fn decode_result(body: &mut &[u8], left: &mut usize) -> Option<Symbolized> {
-    let tag = take(body, 1)?[0];
-    if tag != NAMED {
-        return UnknownReason::from_u8(tag).map(Symbolized::Unknown);
-    }
-    let count = usize::from(take(body, 1)?[0]);
-    if count == 0 || count > MAX_SYMBOLS {
-        return None;
-    }
-    *left = left.checked_sub(count)?;
-    let symbols = (0..count).map(|_| {
-        let flags = take(body, 1)?[0];
-        let name = decode_text(body)?;
-        let raw = if flags & HAS_RAW != 0 { Some(decode_text(body)?) } else { None };
-        let file = if flags & HAS_FILE != 0 { Some(decode_text(body)?) } else { None };
-        let line = if flags & HAS_LINE != 0 { Some(take_u32(body)?) } else { None };
-        let source = file.map(|file| SourceLine { file, line });
-        Some(Symbol { name, raw, source, inlined: flags & INLINED != 0 })
-    });
-    symbols.collect::<Option<Vec<_>>>().map(Symbolized::Named)
-}
-
-fn encode_text(body: &mut Vec<u8>, text: &str) {
-    let text = printable(text.as_bytes(), MAX_TEXT);
-    body.extend((text.len() as u16).to_le_bytes());
-    body.extend(text.as_bytes());
-}
-
-fn decode_text(body: &mut &[u8]) -> Option<String> {
-    let len = u16::from_le_bytes(take(body, 2)?.try_into().ok()?);
-    Some(printable(take(body, usize::from(len))?, MAX_TEXT))
-}
-
 fn take<'a>(body: &mut &'a [u8], n: usize) -> Option<&'a [u8]> {
     let (taken, rest) = body.split_at_checked(n)?;
     *body = rest;
@@ -446,13 +392,17 @@ fn take_u32(body: &mut &[u8]) -> Option<u32> {
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::packed::MAX_SYMBOLS;
     use super::*;
+    use crate::profile::{SourceLine, Symbol, UnknownReason};
 
     fn any_symbolized() -> impl Strategy<Value = Symbolized> {
-        let source = ("[a-z/.]{0,30}", any::<Option<u32>>()).prop_map(|(file, line)| SourceLine { file, line });
+        let source =
+            ("[a-z/.]{0,30}", any::<Option<u32>>()).prop_map(|(file, line)| SourceLine { file: file.into(), line });
         let raw = proptest::option::of("_[ZR][a-zA-Z]{0,40}");
-        let symbol = ("[a-zA-Z:<>_]{0,40}", raw, proptest::option::of(source), any::<bool>())
-            .prop_map(|(name, raw, source, inlined)| Symbol { name, raw, source, inlined });
+        let symbol = ("[a-zA-Z:<>_]{0,40}", raw, proptest::option::of(source), any::<bool>()).prop_map(
+            |(name, raw, source, inlined)| Symbol { name: name.into(), raw: raw.map(Into::into), source, inlined },
+        );
         prop_oneof![
             proptest::collection::vec(symbol, 1..5).prop_map(Symbolized::Named),
             (0..UnknownReason::ALL.len()).prop_map(|n| Symbolized::Unknown(UnknownReason::ALL[n])),
@@ -533,12 +483,14 @@ mod tests {
     /// Names without end fill the frame; what fits is answered and the rest asked again.
     #[test]
     fn a_full_frame_holds_the_first_results() {
-        let symbol = Symbol { name: "x".repeat(5000), raw: None, source: None, inlined: false };
-        let results = vec![Symbolized::Named(vec![symbol; 70]); 60];
+        let symbol = |n: usize| Symbol { name: format!("{n:x<5000}").into(), ..Symbol::default() };
+        let result = |n: usize| Symbolized::Named((0..70).map(|m| symbol(n * 70 + m)).collect());
+        let results: Vec<_> = (0..120).map(result).collect();
         let body = Answer { id: 1, leaving: false, reply: Reply::Names(results) }.encode();
         assert!(body.len() <= MAX_FRAME);
         let Some(Reply::Names(kept)) = Answer::decode(&body).map(|answer| answer.reply) else { panic!("no names") };
         assert!(matches!(&kept[..], [Symbolized::Named(symbols), ..] if symbols.len() == MAX_SYMBOLS));
+        assert!((50..120).contains(&kept.len()), "{}", kept.len());
     }
 
     /// A few bytes for each function are many functions: an answer has no more than it may, and one that has is none.
@@ -549,7 +501,7 @@ mod tests {
         let Some(Reply::Names(kept)) = Answer::decode(&body).map(|answer| answer.reply) else { panic!("no names") };
         assert_eq!(kept.len(), MAX_ANSWER_SYMBOLS / MAX_SYMBOLS);
         let mut more = body;
-        encode_result(&mut more, &result);
+        put_result(&mut more, &mut Texts::default(), &result);
         assert_eq!(Answer::decode(&more), None);
     }
 }

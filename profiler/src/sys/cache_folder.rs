@@ -61,13 +61,19 @@ impl CacheFolder {
 
     /// What `decode` makes of a file, if it is here and no longer than `max_len`; what nothing can be made of is removed.
     pub fn get<T>(&self, name: &str, max_len: u64, decode: impl FnOnce(Vec<u8>) -> Option<T>) -> Option<T> {
+        self.open_file(name, max_len, |file| read(file, max_len).and_then(decode))
+    }
+
+    /// The same of the open file, for who does not need all of it.
+    pub fn open_file<T>(&self, name: &str, max_len: u64, decode: impl FnOnce(File) -> Option<T>) -> Option<T> {
         let path = self.path_of(name);
-        let mut file = OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW).open(&path).ok()?;
-        let found = read(&mut file, max_len).and_then(decode);
-        match found {
-            // A cache that cannot note what is used forgets something else; no more.
-            Some(_) => drop(rustix::fs::futimens(&file, &USED_NOW)),
-            None => drop(fs::remove_file(&path)),
+        let file = OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(&path).ok()?;
+        // A cache that cannot note what is used forgets something else; no more.
+        let _ = rustix::fs::futimens(&file, &USED_NOW);
+        let fits = file.metadata().is_ok_and(|found| found.is_file() && found.len() <= max_len);
+        let found = fits.then_some(file).and_then(decode);
+        if found.is_none() {
+            let _ = fs::remove_file(&path);
         }
         found
     }
@@ -135,13 +141,9 @@ const USED_NOW: Timestamps = Timestamps {
     last_modification: Timespec { tv_sec: 0, tv_nsec: UTIME_NOW },
 };
 
-/// The whole file, if it is not too long.
-fn read(file: &mut File, max_len: u64) -> Option<Vec<u8>> {
-    let found = file.metadata().ok()?;
-    if !found.is_file() || found.len() > max_len {
-        return None;
-    }
-    let mut bytes = Vec::with_capacity(found.len() as usize);
+/// The whole file.
+fn read(file: File, max_len: u64) -> Option<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(file.metadata().ok()?.len().min(max_len) as usize);
     file.take(max_len).read_to_end(&mut bytes).ok()?;
     Some(bytes)
 }

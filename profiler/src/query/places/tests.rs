@@ -26,7 +26,7 @@ fn reader(drawing: &str) -> (tempfile::TempDir, Reader) {
             .rev()
             .map(|part| {
                 let (name, line) = part.split_at(1);
-                let source = Some(SourceLine { file: format!("{name}.c"), line: line.parse().ok() });
+                let source = Some(SourceLine { file: format!("{name}.c").into(), line: line.parse().ok() });
                 Symbol { name: name.into(), raw: None, source, inlined: true }
             })
             .collect();

@@ -1,6 +1,7 @@
 //! The line of source code that an address belongs to: a unit's line program, run once and held against sorted addresses.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use gimli::{LineProgramHeader, Range, UnitRef};
 
@@ -77,7 +78,7 @@ fn take(found: &mut Option<Row>, covers: bool, row: Row) -> bool {
 /// Paths of a unit's source files, by number.
 pub(super) struct Files<'u, 'a> {
     unit: UnitRef<'u, Reader<'a>>,
-    known: HashMap<u64, Option<String>>,
+    known: HashMap<u64, Option<Arc<str>>>,
 }
 
 impl<'u, 'a> Files<'u, 'a> {
@@ -87,11 +88,22 @@ impl<'u, 'a> Files<'u, 'a> {
     }
 
     /// A place in a file; line 0 is DWARF for "no line".
-    pub fn source(&mut self, file: Option<u64>, line: u64) -> Option<SourceLine> {
+    pub fn source(&mut self, texts: &mut HashSet<Arc<str>>, file: Option<u64>, line: u64) -> Option<SourceLine> {
         let file = file?;
-        let path = self.known.entry(file).or_insert_with(|| path(self.unit, file)).clone();
+        let known = self.known.entry(file);
+        let path = known.or_insert_with(|| path(self.unit, file).map(|path| shared(texts, path))).clone();
         Some(SourceLine { file: path?, line: u32::try_from(line).ok().filter(|line| *line > 0) })
     }
+}
+
+/// The text that is the same in other units.
+fn shared(texts: &mut HashSet<Arc<str>>, text: String) -> Arc<str> {
+    if let Some(known) = texts.get(&*text) {
+        return Arc::clone(known);
+    }
+    let text: Arc<str> = text.into();
+    texts.insert(Arc::clone(&text));
+    text
 }
 
 /// The folder that the unit was compiled in, the file's folder, its name: from the last of them on that is absolute.

@@ -70,7 +70,7 @@ fn ours(path: &Path, addresses: &[u64]) -> Vec<Frames> {
     let sections = Sections::read(&file, &Contents::of(&file).unwrap()).unwrap();
     let frame = |symbol: Symbol| {
         let source = symbol.source.unwrap();
-        (symbol.name, source.file, source.line.unwrap_or(0))
+        (symbol.name.to_string(), source.file.to_string(), source.line.unwrap_or(0))
     };
     let frames =
         |described: Described| described.symbols(None).map_or(Vec::new(), |all| all.into_iter().map(frame).collect());

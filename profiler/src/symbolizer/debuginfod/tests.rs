@@ -118,12 +118,12 @@ fn a_stripped_program_is_named_from_debians_server() {
         let found = worker.take_found().into_iter().find(|found| found.source == NameSource::Debuginfod);
         (symbols[0].name.clone(), source.file.ends_with("app.c"), source.line, found.unwrap().found.is_some())
     };
-    assert_eq!(named(&mut worker), ("outer".to_owned(), true, Some(1), true));
+    assert_eq!(named(&mut worker), ("outer".into(), true, Some(1), true));
     drop((server, debuginfod, worker));
     let again = start(address, &dir, PATIENT);
     let mut worker = NamesWorker::new(real_child()).with_debuginfod(Some(again));
     assert!(!worker.is_coming(&mapped), "it is here");
-    assert_eq!(named(&mut worker), ("outer".to_owned(), true, Some(1), true));
+    assert_eq!(named(&mut worker), ("outer".into(), true, Some(1), true));
 }
 
 /// A server of one answer for each connection, given what was asked for.

@@ -69,7 +69,7 @@ fn names(dir: &TempDir, offsets: &[u64]) -> Vec<Vec<String>> {
     let found = NamesWorker::new(real_child()).of_file(&mapped, offsets, None).unwrap();
     let place = |symbol: &Symbol| match &symbol.source {
         Some(source) => format!("{} {}:{:?}", symbol.name, source.file.rsplit('/').next().unwrap(), source.line),
-        None => symbol.name.clone(),
+        None => symbol.name.to_string(),
     };
     let name = |name: &Symbolized| match name {
         Symbolized::Named(symbols) => symbols.iter().map(place).collect(),

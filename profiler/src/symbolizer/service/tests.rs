@@ -273,7 +273,7 @@ fn debug_information_that_kills_does_not_cost_the_symbol_table() {
     let bomb = binary("bomb", File::open(&path).unwrap());
     let answers = ask(real_child(), &[(&bomb, offset)]);
     let Symbolized::Named(symbols) = &answers[0] else { panic!("{answers:?}") };
-    assert_eq!((symbols[0].name.as_str(), &symbols[0].source), ("main", &None));
+    assert_eq!((&*symbols[0].name, &symbols[0].source), ("main", &None));
     let mut worker = NamesWorker::new(real_child());
     assert!(worker.of_file(&mapped(bomb.file.as_ref().unwrap()), &[offset], None).is_some());
     assert_eq!(worker.lane.set_aside(), 0, "what claims to be so large is not unpacked: no child is harmed");
@@ -425,7 +425,7 @@ fn the_kernel_and_the_vdso_are_named() {
     let names: Vec<&str> = answers
         .iter()
         .filter_map(|answer| match answer {
-            Symbolized::Named(symbols) => Some(symbols[0].name.as_str()),
+            Symbolized::Named(symbols) => Some(&*symbols[0].name),
             Symbolized::Unknown(_) => None,
         })
         .collect();
@@ -477,7 +477,7 @@ fn code_told_of_late_is_named_late() {
     let next = |names: &mut std::collections::BTreeMap<i64, String>| {
         for (LocationId(location), answer) in answers.recv_timeout(Duration::from_secs(60)).unwrap().names {
             let text = match answer {
-                Symbolized::Named(symbols) => symbols[0].name.clone(),
+                Symbolized::Named(symbols) => symbols[0].name.to_string(),
                 Symbolized::Unknown(reason) => format!("{reason:?}"),
             };
             names.insert(location, text);
