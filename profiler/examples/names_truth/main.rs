@@ -105,7 +105,7 @@ fn describe(found: &Symbolized) -> String {
         Symbolized::Named(symbols) => {
             format!("{:?}", symbols.iter().map(|symbol| &*symbol.name).collect::<Vec<_>>())
         }
-        Symbolized::Unknown(reason) => reason.describe().to_owned(),
+        Symbolized::Unknown(reason) | Symbolized::Nameless(reason, _) => reason.describe().to_owned(),
     }
 }
 

@@ -98,11 +98,11 @@ impl Annotator {
             Symbolized::Named(symbols) => symbols.iter().any(|symbol| {
                 &*symbol.name == function || simple(&symbol.name) == function || symbol.raw.as_deref() == Some(function)
             }),
-            Symbolized::Unknown(_) => false,
+            Symbolized::Unknown(_) | Symbolized::Nameless(..) => false,
         };
         let still: Vec<u64> = addresses.iter().zip(&names).filter(|(_, name)| is_it(name)).map(|(at, _)| *at).collect();
-        match names.first() {
-            Some(Symbolized::Unknown(reason)) if still.is_empty() => Err(reason.describe().to_owned()),
+        match names.first().and_then(Symbolized::reason) {
+            Some(reason) if still.is_empty() => Err(reason.describe().to_owned()),
             _ if still.is_empty() => Err("other code has taken the function's place in memory since".to_owned()),
             _ => Ok(still),
         }

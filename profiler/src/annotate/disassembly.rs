@@ -115,7 +115,7 @@ impl Annotator {
             .zip(answers)
             .filter_map(|(target, answer)| match answer {
                 Symbolized::Named(mut symbols) => Some((target, symbols.pop()?.name)),
-                Symbolized::Unknown(_) => None,
+                Symbolized::Unknown(_) | Symbolized::Nameless(..) => None,
             })
             .collect();
         for row in rows {

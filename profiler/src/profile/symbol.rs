@@ -100,4 +100,17 @@ pub enum Symbolized {
     Named(Vec<Symbol>),
     /// No name, and why.
     Unknown(UnknownReason),
+    /// The same, of a place in a function that is known to begin at this offset of the file: its places are one frame.
+    Nameless(UnknownReason, u64),
+}
+
+impl Symbolized {
+    /// Why there is no name.
+    #[must_use]
+    pub fn reason(&self) -> Option<UnknownReason> {
+        match self {
+            Self::Named(_) => None,
+            Self::Unknown(reason) | Self::Nameless(reason, _) => Some(*reason),
+        }
+    }
 }

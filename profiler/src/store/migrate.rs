@@ -14,6 +14,7 @@ const MIGRATIONS: &[M<'static>] = &[
     M::up(include_str!("../../../migrations/0002_rollups.sql")),
     M::up(include_str!("../../../migrations/0003_views.sql")),
     M::up(include_str!("../../../migrations/0004_name_sources.sql")),
+    M::up(include_str!("../../../migrations/0005_function_begin.sql")),
 ];
 
 /// The schema version this program writes, and the highest it reads.

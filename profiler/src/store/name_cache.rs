@@ -68,7 +68,7 @@ pub(super) struct NameCache {
     functions: RowMap<Function, CachedFrame>,
     /// The same by what is shown of the name, where that is only a part of it.
     shortened: HashMap<(Arc<str>, u32, u32, FrameKind), CachedFrame>,
-    /// Places without a name, by path, offset and state. The offset is foreign: the hash is guarded.
+    /// Places without a name, by path, offset (that of their function, where it is known) and state. The offset is foreign: the hash is guarded.
     places: HashMap<(u32, i64, u8), CachedFrame>,
     binaries: RowMap<i64, BinaryRow>,
     /// Texts of paths and files, which many frames share.
@@ -126,7 +126,7 @@ impl NameCache {
     fn load(&mut self, conn: &Connection, first: u32) -> Result<Page, StoreError> {
         // Innermost first in the table, outer first in a stack.
         let mut select = conn.prepare_cached(
-            "SELECT location.id, binary, offset, state, name, file, line, inlined, raw FROM location
+            "SELECT location.id, binary, coalesce(begin, offset), state, name, file, line, inlined, raw FROM location
              LEFT JOIN location_frame ON location_frame.location = location.id
              LEFT JOIN function ON function.id = location_frame.function
              WHERE location.id BETWEEN ?1 AND ?2 ORDER BY location.id, position DESC",
@@ -323,6 +323,22 @@ mod tests {
         assert_ne!(one, other);
         let path = |frame| Arc::clone(cache.frame(frame).binary.as_ref().unwrap());
         assert!(Arc::ptr_eq(&path(one), &path(other)));
+    }
+
+    /// So are the places of a function that has no name: it is called by where it begins.
+    #[test]
+    fn places_of_a_nameless_function_are_one_frame() {
+        let (_folder, mut store) = locations(5);
+        let nameless = |id| (LocationId(id), Symbolized::Nameless(UnknownReason::NoSymbols, 0x18));
+        store.write_names(&[nameless(2), nameless(3)]).unwrap();
+        let mut cache = NameCache::default();
+        cache.begin(&store.conn, Demangle::Full).unwrap();
+        let mut frame = |location| {
+            let at = cache.at(&store.conn, location).unwrap().0.start;
+            (cache.placed(at).frame, cache.frame(cache.placed(at).frame).name.to_string())
+        };
+        assert_eq!(frame(2), frame(3));
+        assert_eq!((frame(2).1, frame(5).1), ("[app+0x18]".to_owned(), "[app+0x50]".to_owned()));
     }
 
     /// A page grows with the table; a row on it that had no answer may have one at the next question.

@@ -49,25 +49,28 @@ pub(super) fn write_name(
     LocationId(id): LocationId,
     name: &Symbolized,
 ) -> Result<(), StoreError> {
-    let (state, symbols): (u8, &[Symbol]) = match name {
-        Symbolized::Named(symbols) if !symbols.is_empty() => (NAMED, symbols),
-        Symbolized::Named(_) => (UnknownReason::NotFound as u8, &[]),
-        Symbolized::Unknown(reason) => (*reason as u8, &[]),
+    let (state, begin, symbols): (u8, Option<i64>, &[Symbol]) = match name {
+        Symbolized::Named(symbols) if !symbols.is_empty() => (NAMED, None, symbols),
+        Symbolized::Named(_) => (UnknownReason::NotFound as u8, None, &[]),
+        Symbolized::Unknown(reason) => (*reason as u8, None, &[]),
+        Symbolized::Nameless(reason, begin) => (*reason as u8, Some(begin.cast_signed()), &[]),
     };
-    let before: Option<u8> =
-        tx.prepare_cached("SELECT state FROM location WHERE id = ?1")?.query_row([id], |row| row.get(0)).optional()?;
+    let before: Option<(u8, Option<i64>)> = tx
+        .prepare_cached("SELECT state, begin FROM location WHERE id = ?1")?
+        .query_row([id], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?;
     match before {
         // A location that the store never gave out.
         None => return Ok(()),
-        Some(0) => {}
+        Some((0, _)) => {}
         // Asked again, and nothing new: readers need not look.
-        Some(before) if before == state && symbols.is_empty() => return Ok(()),
+        Some(before) if before == (state, begin) && symbols.is_empty() => return Ok(()),
         Some(_) => {
             tx.prepare_cached("DELETE FROM location_frame WHERE location = ?1")?.execute([id])?;
             tx.prepare_cached("UPDATE meta SET value = value + 1 WHERE key = 'renames'")?.execute([])?;
         }
     }
-    tx.prepare_cached("UPDATE location SET state = ?2 WHERE id = ?1")?.execute((id, state))?;
+    tx.prepare_cached("UPDATE location SET state = ?2, begin = ?3 WHERE id = ?1")?.execute((id, state, begin))?;
     // Of an absurdly long list, the function that really stands in the file is kept.
     let symbols = &symbols[symbols.len().saturating_sub(MAX_INLINED)..];
     for (position, symbol) in (0_u32..).zip(symbols) {
@@ -137,6 +140,22 @@ mod tests {
         store.write_names(&[(again[0].location, failed)]).unwrap();
         assert_eq!(count(&store, "SELECT value FROM meta WHERE key = 'renames'"), 0);
         assert_eq!(store.write_window(&window(3, "web/7  a;b x1")).unwrap(), []);
+    }
+
+    /// Where a function without a name begins is kept until there is a name.
+    #[test]
+    fn a_name_replaces_the_begin_of_a_nameless_function() {
+        let (_folder, mut store) = store();
+        let unnamed = store.write_window(&window(0, "web/7  a;b x1\nweb/7  a;c x2")).unwrap();
+        let stripped = |begin| Symbolized::Nameless(UnknownReason::NoSymbols, begin);
+        let all: Vec<_> = unnamed.iter().map(|unnamed| (unnamed.location, stripped(0x40))).collect();
+        store.write_names(&all).unwrap();
+        store.write_names(&all).unwrap();
+        assert_eq!(count(&store, "SELECT value FROM meta WHERE key = 'renames'"), 0, "nothing new");
+        assert_eq!(count(&store, "SELECT count(DISTINCT begin) FROM location WHERE state = 4"), 1);
+        let named = Symbolized::Named(vec![Symbol { name: "found".into(), ..Symbol::default() }]);
+        store.write_names(&[(unnamed[0].location, named)]).unwrap();
+        assert_eq!(count(&store, "SELECT count(*) FROM location WHERE begin IS NULL"), 1);
     }
 
     /// A better answer replaces the one before, frames and all, and readers are told.

@@ -37,16 +37,20 @@ impl Snapshot<'_> {
 
     /// A location with its names.
     pub(crate) fn place(&self, location: u32) -> Result<StoredPlace, StoreError> {
-        let found: Option<(i64, i64, u8)> = self
+        let found: Option<(i64, i64, u8, Option<i64>)> = self
             .tx
-            .prepare_cached("SELECT binary, offset, state FROM location WHERE id = ?1")?
-            .query_row([location], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+            .prepare_cached("SELECT binary, offset, state, begin FROM location WHERE id = ?1")?
+            .query_row([location], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))
             .optional()?;
-        let (binary, offset, state) = found.ok_or(StoreError::BadRow("a stack names a location that is not there"))?;
+        let (binary, offset, state, begin) =
+            found.ok_or(StoreError::BadRow("a stack names a location that is not there"))?;
         let names = match state {
             0 => None,
             1 => Some(Symbolized::Named(self.symbols(location)?)),
-            n => UnknownReason::from_u8(n).map(Symbolized::Unknown),
+            n => UnknownReason::from_u8(n).map(|reason| match begin {
+                Some(begin) => Symbolized::Nameless(reason, begin.cast_unsigned()),
+                None => Symbolized::Unknown(reason),
+            }),
         };
         Ok(StoredPlace { binary, offset: offset.cast_unsigned(), names })
     }

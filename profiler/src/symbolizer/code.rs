@@ -129,6 +129,18 @@ impl Wanted {
     }
 }
 
+/// Where the functions that cover these addresses begin, by the unwind table alone: what a stripped file still says of them.
+pub(super) fn begins(file: &File, addresses: &[u64]) -> Option<Vec<Option<u64>>> {
+    let cache = ReadCache::new(file);
+    let found = frames(&object::File::parse(&cache).ok()?)?;
+    let begin = |address: &u64| {
+        let after = found.partition_point(|(begin, _)| begin <= address);
+        let (begin, end) = found[after.checked_sub(1)?];
+        (*address < end).then_some(begin)
+    };
+    Some(addresses.iter().map(begin).collect())
+}
+
 /// What `.eh_frame` says of where functions begin and end, by rising address.
 fn frames<'data>(elf: &object::File<'data, &'data ReadCache<&'data File>>) -> Option<Vec<(u64, u64)>> {
     let address_of = |name| elf.section_by_name(name).map_or(0, |section| section.address());

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use blazesym::symbolize::source::{Elf, Source};
 use blazesym::symbolize::{Input, Reason, Sym, Symbolized as Found, Symbolizer};
 
+use super::code::begins;
 use super::contents::{Contents, Facts};
 use super::copy::{copy_naming_parts, unpack_debug_data};
 use super::debug_info::{Described, Sections, describe};
@@ -103,7 +104,10 @@ pub(super) fn symbolize_file(sources: &Sources<'_>, offsets: &[u64]) -> Vec<Symb
         (true, false) if stripped => UnknownReason::NoSymbols,
         (true, false) => UnknownReason::SwitchedOff,
     };
-    names.or_unknown(why)
+    if readable && with_lines {
+        names.find_begins(sources.main.0);
+    }
+    names.or_unknown(why, offsets)
 }
 
 /// What has been found so far.
@@ -112,12 +116,14 @@ struct Names {
     found: Vec<Option<Vec<Symbol>>>,
     /// What debug information says of places whose function only a symbol names.
     described: HashMap<usize, Described>,
+    /// Where the functions of places without a name begin.
+    begins: HashMap<usize, u64>,
 }
 
 impl Names {
     fn new(addresses: Vec<Option<u64>>) -> Self {
         let found = vec![None; addresses.len()];
-        Self { addresses, found, described: HashMap::new() }
+        Self { addresses, found, described: HashMap::new(), begins: HashMap::new() }
     }
 
     fn take_stubs(&mut self, stubs: Vec<Option<String>>) {
@@ -165,9 +171,26 @@ impl Names {
         true
     }
 
-    fn or_unknown(self, why: UnknownReason) -> Vec<Symbolized> {
-        let name = |found: Option<Vec<Symbol>>| found.map_or(Symbolized::Unknown(why), Symbolized::Named);
-        self.found.into_iter().map(name).collect()
+    /// Asks the unwind table for functions that nothing names, so that their places are at least one frame each.
+    fn find_begins(&mut self, file: &File) {
+        let (places, asked) = self.unnamed();
+        if asked.is_empty() {
+            return;
+        }
+        let found = catch_unwind(AssertUnwindSafe(|| begins(file, &asked))).ok().flatten().unwrap_or_default();
+        self.begins = places.into_iter().zip(found).filter_map(|(at, begin)| Some((at, begin?))).collect();
+    }
+
+    fn or_unknown(self, why: UnknownReason, offsets: &[u64]) -> Vec<Symbolized> {
+        let Self { addresses, found, begins, .. } = self;
+        let nameless = |at: usize| {
+            // As far before the place in the file as in memory.
+            let before = addresses[at]?.checked_sub(*begins.get(&at)?)?;
+            Some(Symbolized::Nameless(why, offsets[at].checked_sub(before)?))
+        };
+        let unknown = |at| nameless(at).unwrap_or(Symbolized::Unknown(why));
+        let name = |(at, found): (usize, Option<Vec<Symbol>>)| found.map_or_else(|| unknown(at), Symbolized::Named);
+        found.into_iter().enumerate().map(name).collect()
     }
 }
 
@@ -418,20 +441,25 @@ int main(void) {
         let functions = |list: &str| if let Symbolized::Named(symbols) = names(list) { symbols.len() } else { 0 };
         assert_eq!((functions("all"), functions("dwarf")), (3, 3));
         assert_eq!((functions("-dwarf"), functions("symtab"), functions("dynsym")), (1, 1, 1));
-        assert_eq!(names("go"), Symbolized::Unknown(UnknownReason::SwitchedOff));
-        assert_eq!(names("-all"), Symbolized::Unknown(UnknownReason::SwitchedOff));
+        assert_eq!(names("go"), Symbolized::Nameless(UnknownReason::SwitchedOff, offset));
+        assert_eq!(names("-all"), Symbolized::Nameless(UnknownReason::SwitchedOff, offset));
         program.sh("strip program");
         assert_eq!((functions("-symtab"), functions("symtab")), (1, 0), "exported");
     }
 
-    /// "Stripped" and "not covered" are told apart: the one can be mended by installing symbols.
+    /// "Stripped" and "not covered" are told apart: the one can be mended by installing symbols. All places of a stripped function know
+    /// where it begins.
     #[test]
     fn a_stripped_file_is_told_from_a_missing_symbol() {
         let program = Program::build(&[]);
-        let (outer, _) = program.function("outer");
+        let (outer, len) = program.function("outer");
         // The first bytes of a file are its header, which no symbol covers.
         assert_eq!(program.names(0), Symbolized::Unknown(UnknownReason::NotFound));
         run(Command::new("strip").arg(&program.path));
+        let nameless = Symbolized::Nameless(UnknownReason::NoSymbols, program.offset(outer));
+        assert!((outer..outer + len).all(|address| program.names(address) == nameless));
+        assert_ne!(program.names(outer - 1), nameless);
+        program.sh("objcopy --remove-section .eh_frame --remove-section .eh_frame_hdr program");
         assert_eq!(program.names(outer), Symbolized::Unknown(UnknownReason::NoSymbols));
     }
 
@@ -513,7 +541,7 @@ int main(void) {
         let (start, len) = program.function("outer");
         let expected: Vec<_> = (start..start + len).map(|address| program.names(address)).collect();
         program.sh("objcopy --only-keep-debug program debug; strip program");
-        assert_eq!(program.names(start), Symbolized::Unknown(UnknownReason::NoSymbols));
+        assert_eq!(program.names(start).reason(), Some(UnknownReason::NoSymbols));
         let found: Vec<_> = (start..start + len).map(|address| program.names_with(address, "debug", None)).collect();
         assert_eq!(found, expected);
         // Debian strips debug information and keeps the debug file's symbol table; the other way round there are names, too.

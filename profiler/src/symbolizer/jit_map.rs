@@ -221,7 +221,7 @@ mod tests {
     fn names(content: &[u8], addresses: &[u64]) -> Vec<String> {
         let name = |answer| match answer {
             Symbolized::Named(symbols) => symbols[0].name.to_string(),
-            Symbolized::Unknown(reason) => format!("{reason:?}"),
+            Symbolized::Unknown(reason) | Symbolized::Nameless(reason, _) => format!("{reason:?}"),
         };
         symbolize(&file_of(content), addresses).into_iter().map(name).collect()
     }
@@ -250,7 +250,7 @@ mod tests {
                 let file = symbols[0].source.as_ref().map(|source| &*source.file);
                 format!("{} {}", symbols[0].name, file.unwrap_or("-"))
             }
-            Symbolized::Unknown(reason) => format!("{reason:?}"),
+            Symbolized::Unknown(reason) | Symbolized::Nameless(reason, _) => format!("{reason:?}"),
         };
         let expected = [
             "<module> /srv/hot.py",

@@ -91,7 +91,7 @@ impl KeptNames {
         let Some(open) = &mut self.open else { return };
         let lasting = |name: &Symbolized| match name {
             Symbolized::Named(_) => true,
-            Symbolized::Unknown(reason) => *reason == UnknownReason::NotFound,
+            Symbolized::Unknown(reason) | Symbolized::Nameless(reason, _) => *reason == UnknownReason::NotFound,
         };
         open.new.extend(names.filter(|(_, name)| lasting(name)));
         if open.new.len() >= MAX_NEW {

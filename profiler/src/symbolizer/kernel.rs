@@ -160,7 +160,7 @@ ffffffffc0700000 t ftrace_trampoline\t[__builtin__ftrace]
         let answers = KernelSymbols::default().symbolize(text.as_bytes(), addresses);
         let name = |answer| match answer {
             Symbolized::Named(symbols) => symbols[0].name.to_string(),
-            Symbolized::Unknown(reason) => format!("{reason:?}"),
+            Symbolized::Unknown(reason) | Symbolized::Nameless(reason, _) => format!("{reason:?}"),
         };
         answers.into_iter().map(name).collect()
     }

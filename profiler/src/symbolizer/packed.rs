@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! text    len:2 bytes
-//! result  1 symbols:1 symbol ..   or   reason:1 (2 and up, the numbers of UnknownReason)
+//! result  1 symbols:1 symbol ..   or   reason:1 (2 and up, the numbers of UnknownReason), or   128 + reason:1 begin:8
 //! symbol  flags:1 name:4 [raw:4] [file:4] [line:4]      flags: 1 inlined, 2 has a file, 4 a line, 8 a linker's name; numbers of texts
 //! ```
 //!
@@ -20,6 +20,8 @@ pub(super) const MAX_TEXT: usize = 4096;
 pub(super) const MAX_SYMBOLS: usize = 64;
 
 const NAMED: u8 = 1;
+/// Added to a reason: where the function begins comes next.
+const BEGINS: u8 = 128;
 const INLINED: u8 = 1;
 const HAS_FILE: u8 = 2;
 const HAS_LINE: u8 = 4;
@@ -69,12 +71,18 @@ pub(super) fn put_text(bytes: &mut Vec<u8>, text: &str) {
 pub(super) fn put_result(body: &mut Vec<u8>, texts: &mut Texts, result: &Symbolized) -> usize {
     let symbols = match result {
         Symbolized::Named(symbols) => &symbols[..],
-        Symbolized::Unknown(_) => &[],
+        Symbolized::Unknown(_) | Symbolized::Nameless(..) => &[],
     };
     // The last is the function that stands in the file: it is kept, the outermost of the inlined ones go.
     let Some((last, inlined)) = symbols.split_last() else {
-        let reason = if let Symbolized::Unknown(reason) = result { *reason } else { UnknownReason::NotFound };
-        body.push(reason as u8);
+        let reason = result.reason().unwrap_or(UnknownReason::NotFound) as u8;
+        match result {
+            Symbolized::Nameless(_, begin) => {
+                body.push(BEGINS + reason);
+                body.extend(begin.to_le_bytes());
+            }
+            _ => body.push(reason),
+        }
         return 0;
     };
     let inlined = &inlined[..inlined.len().min(MAX_SYMBOLS - 1)];
@@ -104,6 +112,10 @@ pub(super) fn take_result(
     mut text: impl FnMut(u32) -> Option<Arc<str>>,
 ) -> Option<Symbolized> {
     let tag = body.u8()?;
+    if tag > BEGINS {
+        let reason = UnknownReason::from_u8(tag - BEGINS)?;
+        return Some(Symbolized::Nameless(reason, body.u64()?));
+    }
     if tag != NAMED {
         return UnknownReason::from_u8(tag).map(Symbolized::Unknown);
     }

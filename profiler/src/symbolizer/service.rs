@@ -311,7 +311,7 @@ impl<F: Fn(Answers)> Service<F> {
             (BinaryKind::File | BinaryKind::Vdso, None) => Vec::new(),
             _ => self.worker.take_found(),
         };
-        let stripped = results.contains(&Symbolized::Unknown(UnknownReason::NoSymbols));
+        let stripped = results.iter().any(|result| result.reason() == Some(UnknownReason::NoSymbols));
         // A container's files are of its own packages.
         let host = binary.kind == BinaryKind::File && binary.root.is_none();
         let package = if stripped && host { self.packages.owner(&binary.path) } else { None };

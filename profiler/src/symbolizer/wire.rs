@@ -406,6 +406,8 @@ mod tests {
         prop_oneof![
             proptest::collection::vec(symbol, 1..5).prop_map(Symbolized::Named),
             (0..UnknownReason::ALL.len()).prop_map(|n| Symbolized::Unknown(UnknownReason::ALL[n])),
+            (0..UnknownReason::ALL.len(), any::<u64>())
+                .prop_map(|(n, begin)| Symbolized::Nameless(UnknownReason::ALL[n], begin)),
         ]
     }
 

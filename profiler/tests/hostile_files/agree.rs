@@ -40,7 +40,7 @@ fn names_agree_with_addr2line() {
         for ((address, expected), found) in addresses.iter().zip(expected).zip(found) {
             let found: Vec<String> = match &found {
                 Symbolized::Named(symbols) => symbols.iter().map(|symbol| bare(&symbol.name)).collect(),
-                Symbolized::Unknown(_) => vec!["??".to_owned()],
+                Symbolized::Unknown(_) | Symbolized::Nameless(..) => vec!["??".to_owned()],
             };
             // binutils name the nearest symbol even where no symbol reaches; and know one name of several.
             let alias = found.len() == expected.len() && found[..found.len() - 1] == expected[..expected.len() - 1];

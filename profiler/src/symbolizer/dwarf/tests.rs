@@ -73,7 +73,7 @@ fn names(dir: &TempDir, offsets: &[u64]) -> Vec<Vec<String>> {
     };
     let name = |name: &Symbolized| match name {
         Symbolized::Named(symbols) => symbols.iter().map(place).collect(),
-        Symbolized::Unknown(reason) => vec![format!("{reason:?}")],
+        Symbolized::Unknown(reason) | Symbolized::Nameless(reason, _) => vec![format!("{reason:?}")],
     };
     found.iter().map(name).collect()
 }

@@ -117,7 +117,7 @@ impl NamesFile {
         let block = self.blocks.partition_point(|(first, _)| *first <= offset).checked_sub(1)?;
         let block = self.blocks[block].1.get(&self.file, self.body, Some)?;
         let (places, results) = places(block)?;
-        let place = places.binary_search_by_key(&offset, |place| offset_of(place)).ok()?;
+        let place = places.binary_search_by_key(&offset, offset_of).ok()?;
         result(&places[place], results, &mut self.chunks, &self.file, self.body)
     }
 

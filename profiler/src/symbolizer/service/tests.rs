@@ -426,7 +426,7 @@ fn the_kernel_and_the_vdso_are_named() {
         .iter()
         .filter_map(|answer| match answer {
             Symbolized::Named(symbols) => Some(&*symbols[0].name),
-            Symbolized::Unknown(_) => None,
+            Symbolized::Unknown(_) | Symbolized::Nameless(..) => None,
         })
         .collect();
     assert!(names.iter().any(|name| name.contains("clock_gettime")), "{names:?}");
@@ -478,7 +478,7 @@ fn code_told_of_late_is_named_late() {
         for (LocationId(location), answer) in answers.recv_timeout(Duration::from_secs(60)).unwrap().names {
             let text = match answer {
                 Symbolized::Named(symbols) => symbols[0].name.to_string(),
-                Symbolized::Unknown(reason) => format!("{reason:?}"),
+                Symbolized::Unknown(reason) | Symbolized::Nameless(reason, _) => format!("{reason:?}"),
             };
             names.insert(location, text);
         }
