@@ -36,11 +36,20 @@ const PLACES: usize = 64;
 /// A file that is open, and what has been read of it.
 #[derive(Debug)]
 pub(super) struct NamesFile {
-    file: File,
-    body: u64,
+    body: Body,
     chunks: Vec<Part<Vec<Arc<str>>>>,
     /// Each with its first place's offset.
     blocks: Vec<(u64, Part<Vec<u8>>)>,
+}
+
+/// What parts are read from.
+#[derive(Debug)]
+struct Body {
+    file: File,
+    /// Where it begins.
+    begin: u64,
+    /// For all of them: a fresh one for each takes longer than the reading.
+    buffer: Vec<u8>,
 }
 
 /// A part of the body.
@@ -65,12 +74,16 @@ impl<T> Part<T> {
     }
 
     /// What it holds.
-    fn get(&mut self, file: &File, body: u64, unpack: impl FnOnce(Vec<u8>) -> Option<T>) -> Option<&T> {
+    fn get(&mut self, body: &mut Body, unpack: impl FnOnce(&[u8]) -> Option<T>) -> Option<&T> {
         if matches!(self.content, Content::NotRead) {
-            let mut bytes = vec![0; self.len as usize];
-            let read = file.read_exact_at(&mut bytes, body + u64::from(self.at));
-            let whole = read.is_ok() && crc32fast::hash(&bytes) == self.crc;
-            let content = whole.then_some(bytes).and_then(unpack);
+            let len = self.len as usize;
+            if body.buffer.len() < len {
+                body.buffer.resize(len, 0);
+            }
+            let bytes = &mut body.buffer[..len];
+            let read = body.file.read_exact_at(bytes, body.begin + u64::from(self.at));
+            let whole = read.is_ok() && crc32fast::hash(bytes) == self.crc;
+            let content = whole.then_some(&*bytes).and_then(unpack);
             self.content = content.map_or(Content::Damaged, Content::Read);
         }
         if let Content::Read(content) = &self.content { Some(content) } else { None }
@@ -109,26 +122,27 @@ impl NamesFile {
         let blocks =
             (0..at.u32()?).map(|_| Some((at.u64()?, Part::take(&mut at).filter(|part| fits(part.at, part.len))?)));
         let blocks = blocks.collect::<Option<_>>()?;
-        at.0.is_empty().then_some((Self { file, body, chunks, blocks }, found))
+        let body = Body { file, begin: body, buffer: Vec::new() };
+        at.0.is_empty().then_some((Self { body, chunks, blocks }, found))
     }
 
     /// The names of a place, if they are here.
     pub fn name(&mut self, offset: u64) -> Option<Symbolized> {
         let block = self.blocks.partition_point(|(first, _)| *first <= offset).checked_sub(1)?;
-        let block = self.blocks[block].1.get(&self.file, self.body, Some)?;
+        let block = self.blocks[block].1.get(&mut self.body, owned)?;
         let (places, results) = places(block)?;
         let place = places.binary_search_by_key(&offset, offset_of).ok()?;
-        result(&places[place], results, &mut self.chunks, &self.file, self.body)
+        result(&places[place], results, &mut self.chunks, &mut self.body)
     }
 
     /// All that can be read.
     pub fn all(&mut self) -> Vec<(u64, Symbolized)> {
         let mut all = Vec::new();
         for (_, block) in &mut self.blocks {
-            let Some((places, results)) = block.get(&self.file, self.body, Some).and_then(|block| places(block)) else {
+            let Some((places, results)) = block.get(&mut self.body, owned).and_then(|block| places(block)) else {
                 continue;
             };
-            let result = |place| result(place, results, &mut self.chunks, &self.file, self.body);
+            let result = |place| result(place, results, &mut self.chunks, &mut self.body);
             all.extend(
                 places.iter().map(result).zip(places).filter_map(|(name, place)| Some((offset_of(place), name?))),
             );
@@ -160,25 +174,23 @@ fn offset_of(place: &Place) -> u64 {
     u64::from_le_bytes([a, b, c, d, e, f, g, h])
 }
 
-fn result(
-    place: &Place,
-    results: &[u8],
-    chunks: &mut [Part<Vec<Arc<str>>>],
-    file: &File,
-    body: u64,
-) -> Option<Symbolized> {
+fn result(place: &Place, results: &[u8], chunks: &mut [Part<Vec<Arc<str>>>], body: &mut Body) -> Option<Symbolized> {
     let [.., a, b, c, d] = *place;
     let mut at = Cursor(results.get(u32::from_le_bytes([a, b, c, d]) as usize..)?);
     let mut left = MAX_SYMBOLS;
     take_result(&mut at, &mut left, |number| {
         let number = number as usize;
-        let chunk = chunks.get_mut(number / TEXTS)?.get(file, body, texts)?;
+        let chunk = chunks.get_mut(number / TEXTS)?.get(body, texts)?;
         chunk.get(number % TEXTS).cloned()
     })
 }
 
-fn texts(bytes: Vec<u8>) -> Option<Vec<Arc<str>>> {
-    let (mut at, mut texts) = (Cursor(&bytes), Vec::with_capacity(TEXTS));
+fn owned(bytes: &[u8]) -> Option<Vec<u8>> {
+    Some(bytes.to_vec())
+}
+
+fn texts(bytes: &[u8]) -> Option<Vec<Arc<str>>> {
+    let (mut at, mut texts) = (Cursor(bytes), Vec::with_capacity(TEXTS));
     while !at.0.is_empty() {
         texts.push(at.text()?.into());
     }
