@@ -1,25 +1,24 @@
 //! Names, files and lines from a file's debug information (DWARF, versions 2 to 5), for many addresses in one pass. Runs in the child only.
 //!
 //! Symbolizing libraries build tables of a unit's functions and lines, to be asked again and again. The child is asked once, for all
-//! addresses that a binary has: here each unit that covers one is gone through once, its functions and its lines are held against the
-//! sorted addresses, and nothing else is kept. Forms and line programs are gimli's to decode; which entries matter is DWARF 5, sections
+//! addresses that a binary has: here each unit that covers one is read and gone through once, its functions and its lines are held against
+//! the sorted addresses, and nothing else is kept. Forms and line programs are gimli's to decode; which entries matter is DWARF 5, sections
 //! 3.3 (functions and inlined ones), 2.17 (their addresses) and 6.2 (lines). What lies in several files is `dwarf.rs`'s.
 //!
-//! Invariant: memory is that of the sections and of the answers, whatever the file says; time is the caller's to limit.
+//! Invariant: memory is that of the largest unit, of tables of ranges and abbreviations, of packed sections and of the answers, whatever the file
+//! says; time is the caller's to limit.
 
 mod functions;
+mod line_program;
 mod lines;
 mod sections;
+mod texts;
 mod units;
 
-use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
-
-use gimli::{EndianSlice, RunTimeEndian, UnitRef};
+use gimli::{EndianSlice, RunTimeEndian};
 
 pub(super) use self::sections::Sections;
-use self::units::Units;
-use super::demangle;
+use self::units::{Lines, Unit, Units};
 use crate::profile::{SourceLine, Symbol};
 
 type Reader<'a> = EndianSlice<'a, RunTimeEndian>;
@@ -59,74 +58,48 @@ impl Described {
 }
 
 /// What debug information says of each address, in order.
-pub(super) fn describe(sections: &Sections, addresses: &[u64]) -> Vec<Described> {
+pub(super) fn describe(sections: &Sections<'_>, addresses: &[u64]) -> Vec<Described> {
     let mut wanted: Vec<u64> = addresses.to_vec();
     wanted.sort_unstable();
     wanted.dedup();
     let mut found = vec![Described::default(); wanted.len()];
-    let units = Units::new(sections.dwarf());
-    let mut names = Names::default();
-    units.each_of(&wanted, |unit, covered| describe_in(&units, unit, &wanted, covered, &mut names, &mut found));
+    let units = Units::new(sections);
+    units.each_of(&wanted, |unit, lines, covered| describe_in(&units, unit, lines, &wanted, covered, &mut found));
     let at = |address| wanted.binary_search(address).ok();
     addresses.iter().map(|address| at(address).map(|at| found[at].clone()).unwrap_or_default()).collect()
 }
 
 /// The same for what one unit covers: `covered` are places in `wanted`, in order.
-fn describe_in<'a>(
-    units: &Units<'a>,
-    unit: UnitRef<'_, Reader<'a>>,
+fn describe_in(
+    units: &Units<'_>,
+    unit: &Unit<'_>,
+    lines: Option<Lines<'_>>,
     wanted: &[u64],
     covered: &[usize],
-    names: &mut Names<'a>,
     found: &mut [Described],
 ) {
     let addresses: Vec<u64> = covered.iter().map(|at| wanted[*at]).collect();
     let functions = functions::functions(units, unit, &addresses);
-    let rows = lines::rows(unit, &addresses);
-    let mut files = lines::Files::new(unit);
+    let rows = lines::rows(lines.as_ref(), &addresses);
+    let mut files = lines::Files::new(units, unit, lines.as_ref());
     for ((function, row), at) in functions.into_iter().zip(rows).zip(covered) {
-        let mut source = row.as_ref().and_then(|row| files.source(&mut names.paths, Some(row.file), row.line));
+        let mut source = row.as_ref().and_then(|row| files.source(Some(row.file), row.line));
         let mut described = Described { begin: row.map_or(0, |row| row.begin), ..Described::default() };
         if let Some(function) = function {
-            for call in function.calls.iter().rev() {
+            for call in function.calls.into_iter().rev() {
                 // Each stands at its own line; what called it, at the line of the call.
-                let here = std::mem::replace(&mut source, files.source(&mut names.paths, call.file, call.line));
+                let here = std::mem::replace(&mut source, files.source(call.file, call.line));
                 if let Some(name) = call.name {
-                    described.inlined.push(Symbol { source: here, inlined: true, ..names.symbol(name) });
+                    described.inlined.push(Symbol { source: here, inlined: true, ..name });
                 }
             }
             described.begin = function.begin;
-            described.function = function.name.map(|name| names.symbol(name));
+            described.function = function.name;
         }
         described.source = source;
         if described.is_better_than(&found[*at]) {
             found[*at] = described;
         }
-    }
-}
-
-/// Functions by their linker's names, each demangled once, and the files that they are in.
-#[derive(Default)]
-struct Names<'a> {
-    paths: HashSet<Arc<str>>,
-    known: HashMap<&'a [u8], Symbol>,
-}
-
-impl<'a> Names<'a> {
-    /// Most that are remembered.
-    const MAX: usize = 16 << 10;
-
-    fn symbol(&mut self, name: Reader<'a>) -> Symbol {
-        let bytes = name.slice();
-        if let Some(known) = self.known.get(bytes) {
-            return known.clone();
-        }
-        if self.known.len() >= Self::MAX {
-            self.known.clear();
-        }
-        let symbol = demangle::function(&String::from_utf8_lossy(bytes));
-        self.known.insert(bytes, symbol.clone());
-        symbol
     }
 }
 

@@ -14,7 +14,8 @@ pub(super) fn function(raw: &str) -> Symbol {
 
 /// Rust first: its older names look like C++'s.
 fn demangled(raw: &str) -> Option<String> {
-    if !raw.starts_with(['_', '?']) {
+    // The fuzzer looks for what is wrong with us; what is wrong with these is known.
+    if cfg!(fuzzing) || !raw.starts_with(['_', '?']) {
         return None;
     }
     if let Ok(name) = rustc_demangle::try_demangle(raw) {

@@ -65,10 +65,15 @@ pub(super) fn symbolize_file(sources: &Sources<'_>, offsets: &[u64]) -> Vec<Symb
     let debug = sources.debug.and_then(|pair| {
         let mut contents = read(pair)?;
         contents.facts = contents.facts.only(sources.allowed);
-        Some((pair, copy(sources, pair, &contents, shared.is_some())?, contents))
+        let copied = if shared.is_some() { Some(copy(sources, pair, &contents, true)?) } else { None };
+        Some((pair, copied, contents))
     });
     let split = with_lines && (sources.package.is_some() || !sources.units.is_empty());
-    let Some(path) = copy(sources, sources.main, &main, split) else { return bad() };
+    // Symbol tables are copied when something has no name after debug information.
+    let copied_main = if split { copy(sources, sources.main, &main, true) } else { None };
+    if split && copied_main.is_none() {
+        return bad();
+    }
     // From the one that tells most to the one that tells least.
     if let Some((pair, _, contents)) = debug.as_ref().filter(|(_, _, debug)| with_lines && debug.facts.debug_info) {
         match shared.filter(|shared| contents.facts.shared.is_some() && copied(*shared, true).is_some()) {
@@ -85,9 +90,11 @@ pub(super) fn symbolize_file(sources: &Sources<'_>, offsets: &[u64]) -> Vec<Symb
         }
         names.describe(sources.main.0, &main);
     }
-    let readable = names.fill(|addresses| symbolize(&path, &main, addresses));
-    if let Some((_, path, _)) = &debug {
-        names.fill(|addresses| symbolize(path, &main, addresses));
+    let main_copy = || copied_main.or_else(|| copy(sources, sources.main, &main, false));
+    let readable = names.fill(|addresses| symbolize(&main_copy()?, &main, addresses));
+    if let Some((pair, copied, contents)) = &debug {
+        let debug_copy = || copied.clone().or_else(|| copy(sources, *pair, contents, false));
+        names.fill(|addresses| symbolize(&debug_copy()?, &main, addresses));
     }
     if main.facts.go && with_lines {
         names.fill(|addresses| go_names(sources.main.0, addresses));

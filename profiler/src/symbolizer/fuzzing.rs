@@ -1,12 +1,13 @@
 //! What the fuzzer calls (`make fuzz`; the crate in `profiler/fuzz`): the parsers of foreign bytes, each in this very process. Only there
 //! in builds for it.
 //!
-//! blazesym is left out: its panics and aborts are known, and the reason for the child. What is ours must not panic at all.
+//! blazesym and the demanglers (`demangle.rs`) are left out: their panics and aborts are known, and the reason for the child. What is ours must not panic at all.
 
 use std::fs::File;
 use std::io::Write as _;
 
 use super::contents::Contents;
+use super::debug_info::{Sections, describe};
 use super::memfd::fixed_memfd;
 use super::wire::Answer;
 use super::{dwarf, jit_map, plt};
@@ -28,6 +29,9 @@ pub fn elf(bytes: &[u8]) {
     drop(plt::stubs(&file, &contents, &addresses));
     drop(go_functions(&file, &some));
     drop(dwarf::units_of(&file, &addresses));
+    if let Some(sections) = Sections::read(&file, &contents) {
+        drop(describe(&sections, &some));
+    }
 }
 
 /// See the target of this name.

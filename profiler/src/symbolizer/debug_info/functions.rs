@@ -2,8 +2,9 @@
 
 use gimli::{Abbreviation, AttributeValue, EntriesRaw, Range, RangeListsOffset, Result, UnitOffset, UnitRef};
 
-use super::units::Units;
+use super::units::{Unit, Units};
 use super::{Reader, is_left_out};
+use crate::profile::Symbol;
 
 /// Most calls deep that inlined functions are followed.
 const MAX_CALLS: usize = 256;
@@ -12,22 +13,22 @@ const MAX_STEPS: usize = 16;
 
 /// A function that covers an address.
 #[derive(Clone, Debug)]
-pub(super) struct Function<'a> {
+pub(super) struct Function {
     /// Where the part of it begins that covers the address.
     pub begin: u64,
-    /// Its name, the linker's if it has one.
-    pub name: Option<Reader<'a>>,
+    /// Its name.
+    pub name: Option<Symbol>,
     /// The functions inlined there, the outermost first.
-    pub calls: Vec<Call<'a>>,
+    pub calls: Vec<Call>,
     /// Where its entry is.
     entry: UnitOffset,
 }
 
 /// A function that was inlined.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Call<'a> {
+#[derive(Clone, Debug)]
+pub(super) struct Call {
     /// Its name.
-    pub name: Option<Reader<'a>>,
+    pub name: Option<Symbol>,
     /// The file in which it is called.
     pub file: Option<u64>,
     /// The line; 0: none.
@@ -35,22 +36,20 @@ pub(super) struct Call<'a> {
 }
 
 /// The function for each address, in order. `addresses` are sorted. Entries after a damaged one are not looked at.
-pub(super) fn functions<'a>(
-    units: &Units<'a>,
-    unit: UnitRef<'_, Reader<'a>>,
-    addresses: &[u64],
-) -> Vec<Option<Function<'a>>> {
-    let mut search = Search { units, unit, addresses, found: vec![None; addresses.len()], open: Vec::new() };
+pub(super) fn functions(units: &Units<'_>, unit: &Unit<'_>, addresses: &[u64]) -> Vec<Option<Function>> {
+    let (found, reference) = (vec![None; addresses.len()], unit.reference());
+    let mut search = Search { units, whole: unit, unit: reference, addresses, found, open: Vec::new() };
     // What was found before a damaged entry holds.
     let _ = search.run();
     search.found
 }
 
-struct Search<'u, 'a> {
-    units: &'u Units<'a>,
-    unit: UnitRef<'u, Reader<'a>>,
-    addresses: &'u [u64],
-    found: Vec<Option<Function<'a>>>,
+struct Search<'r, 's, 'u> {
+    units: &'r Units<'s>,
+    whole: &'r Unit<'u>,
+    unit: UnitRef<'r, Reader<'u>>,
+    addresses: &'r [u64],
+    found: Vec<Option<Function>>,
     /// The functions whose entries we are in: one may stand in another.
     open: Vec<Open>,
 }
@@ -63,7 +62,7 @@ struct Open {
     inlined: Vec<isize>,
 }
 
-impl<'a> Search<'_, 'a> {
+impl<'u> Search<'_, '_, 'u> {
     fn run(&mut self) -> Result<()> {
         let unit = self.unit;
         let mut entries = unit.entries_raw(None)?;
@@ -101,8 +100,9 @@ impl<'a> Search<'_, 'a> {
     }
 
     /// Takes a function for the addresses it covers; says whether there are any, and how many had none before.
-    fn take(&mut self, function: &Entry<'a>, entry: UnitOffset) -> Result<(bool, usize)> {
+    fn take(&mut self, function: &Entry<'u>, entry: UnitOffset) -> Result<(bool, usize)> {
         let (mut covers_some, mut more) = (false, 0);
+        let (units, unit) = (self.units, self.whole);
         let mut name = None;
         function.each_range(self.unit, |range| {
             for at in covered(self.addresses, range) {
@@ -113,28 +113,30 @@ impl<'a> Search<'_, 'a> {
                     continue;
                 }
                 more += usize::from(before.is_none());
-                let name = *name.get_or_insert_with(|| function.name(self.units, self.unit, MAX_STEPS));
+                let name = name.get_or_insert_with(|| function.name(units, unit, MAX_STEPS)).clone();
                 self.found[at] = Some(Function { begin: range.begin, name, calls: Vec::new(), entry });
             }
         })?;
         Ok((covers_some, more))
     }
 
-    fn take_inlined(&mut self, inlined: &Entry<'a>, depth: isize) -> Result<()> {
+    fn take_inlined(&mut self, inlined: &Entry<'u>, depth: isize) -> Result<()> {
         let Some(open) = self.open.last_mut() else { return Ok(()) };
         let (level, function) = (open.inlined.len(), open.entry);
         open.inlined.push(depth);
-        let mut call = None;
+        let (units, unit) = (self.units, self.whole);
+        let mut call: Option<Call> = None;
         inlined.each_range(self.unit, |range| {
             for at in covered(self.addresses, range) {
                 let Some(found) = self.found[at].as_mut().filter(|found| found.entry == function) else { continue };
                 // It is called by the one around it, which covers the address as well.
                 if found.calls.len() == level && level < MAX_CALLS {
-                    found.calls.push(*call.get_or_insert_with(|| Call {
-                        name: inlined.name(self.units, self.unit, MAX_STEPS),
+                    let call = call.get_or_insert_with(|| Call {
+                        name: inlined.name(units, unit, MAX_STEPS),
                         file: inlined.call_file,
                         line: inlined.call_line,
-                    }));
+                    });
+                    found.calls.push(call.clone());
                 }
             }
         })
@@ -215,26 +217,26 @@ impl<'a> Entry<'a> {
         Ok(())
     }
 
-    /// Its name, or that of the entry it leads to.
-    fn name(&self, units: &Units<'a>, unit: UnitRef<'_, Reader<'a>>, steps: usize) -> Option<Reader<'a>> {
-        let text = |value: &Option<AttributeValue<Reader<'a>>>| unit.attr_string((*value)?).ok();
-        if let Some(name) = text(&self.linker_name).or_else(|| text(&self.source_name)) {
+    /// Its name, the linker's if it has one, or that of the entry it leads to.
+    fn name(&self, units: &Units<'_>, unit: &Unit<'a>, steps: usize) -> Option<Symbol> {
+        let symbol = |value| units.texts.borrow_mut().symbol(units.sections, unit, value);
+        if let Some(name) = self.linker_name.and_then(symbol).or_else(|| self.source_name.and_then(symbol)) {
             return Some(name);
         }
         let steps = steps.checked_sub(1)?;
-        let read = |unit: UnitRef<'_, Reader<'a>>, offset| {
-            let mut entries = unit.entries_raw(Some(offset)).ok()?;
-            let abbreviation = entries.read_abbreviation().ok()??;
-            Entry::read(unit, &mut entries, abbreviation).ok()?.name(units, unit, steps)
-        };
-        match self.origin? {
-            AttributeValue::UnitRef(offset) => read(unit, offset),
-            AttributeValue::DebugInfoRef(offset) => {
-                let (other, offset) = units.unit_at(offset)?;
-                read(UnitRef::new(units.dwarf(), &other), offset)
-            }
+        let at = match self.origin? {
+            AttributeValue::UnitRef(inside) => unit.span.start.checked_add(inside.0 as u64)?,
+            AttributeValue::DebugInfoRef(at) => at.0 as u64,
             // In another file, which we have not got.
-            _ => None,
-        }
+            _ => return None,
+        };
+        units.named(at, unit, |unit, inside| name_at(units, unit, inside, steps))
     }
+}
+
+fn name_at(units: &Units<'_>, unit: &Unit<'_>, inside: UnitOffset, steps: usize) -> Option<Symbol> {
+    let reference = unit.reference();
+    let mut entries = reference.entries_raw(Some(inside)).ok()?;
+    let abbreviation = entries.read_abbreviation().ok()??;
+    Entry::read(reference, &mut entries, abbreviation).ok()?.name(units, unit, steps)
 }

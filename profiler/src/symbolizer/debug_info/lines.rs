@@ -1,11 +1,14 @@
 //! The line of source code that an address belongs to: a unit's line program, run once and held against sorted addresses.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use gimli::{LineProgramHeader, Range, UnitRef};
+use gimli::Range;
 
-use super::{Reader, is_left_out};
+use super::is_left_out;
+use super::line_program::{LineRow, LineRows};
+use super::texts::text;
+use super::units::{Lines, Unit, Units};
 use crate::profile::SourceLine;
 
 /// A row that covers an address.
@@ -20,14 +23,12 @@ pub(super) struct Row {
 }
 
 /// The row for each address, in order. `addresses` are sorted. A program that is damaged tells of what comes before the damage.
-pub(super) fn rows(unit: UnitRef<'_, Reader<'_>>, addresses: &[u64]) -> Vec<Option<Row>> {
+pub(super) fn rows(program: Option<&Lines<'_>>, addresses: &[u64]) -> Vec<Option<Row>> {
     let mut found = vec![None; addresses.len()];
-    let Some(program) = unit.line_program.clone() else { return found };
-    let mut rows = program.rows();
+    let Some(program) = program else { return found };
     let mut last: Option<(u64, Row)> = None;
     let (mut next, mut missing) = (0, addresses.len());
-    while let Ok(Some((_, row))) = rows.next_row() {
-        let address = row.address();
+    for LineRow { address, file, line, end } in LineRows::new(program.header()) {
         let begin = match &last {
             // Of several rows for one address the last one holds; none reaches backwards.
             Some((before, row)) => {
@@ -47,20 +48,19 @@ pub(super) fn rows(unit: UnitRef<'_, Reader<'_>>, addresses: &[u64]) -> Vec<Opti
                 address
             }
         };
-        let row_line = || row.line().map_or(0, std::num::NonZeroU64::get);
-        last = (!row.end_sequence()).then(|| (address, Row { begin, file: row.file_index(), line: row_line() }));
+        last = (!end).then_some((address, Row { begin, file, line }));
     }
     found
 }
 
 /// Where a unit's line program says that it has code.
-pub(super) fn sequences(unit: UnitRef<'_, Reader<'_>>) -> Vec<Range> {
-    let Some(program) = unit.line_program.clone() else { return Vec::new() };
-    let (mut rows, mut found, mut begin) = (program.rows(), Vec::new(), None);
-    while let Ok(Some((_, row))) = rows.next_row() {
-        let first = *begin.get_or_insert(row.address());
-        if row.end_sequence() {
-            found.push(Range { begin: first, end: row.address() });
+pub(super) fn sequences(program: Option<Lines<'_>>) -> Vec<Range> {
+    let Some(program) = program else { return Vec::new() };
+    let (mut found, mut begin) = (Vec::new(), None);
+    for LineRow { address, end, .. } in LineRows::new(program.header()) {
+        let first = *begin.get_or_insert(address);
+        if end {
+            found.push(Range { begin: first, end: address });
             begin = None;
         }
     }
@@ -76,51 +76,50 @@ fn take(found: &mut Option<Row>, covers: bool, row: Row) -> bool {
 }
 
 /// Paths of a unit's source files, by number.
-pub(super) struct Files<'u, 'a> {
-    unit: UnitRef<'u, Reader<'a>>,
+pub(super) struct Files<'r, 's, 'u, 'l> {
+    units: &'r Units<'s>,
+    unit: &'r Unit<'u>,
+    lines: Option<&'r Lines<'l>>,
     known: HashMap<u64, Option<Arc<str>>>,
 }
 
-impl<'u, 'a> Files<'u, 'a> {
+impl<'r, 's, 'u, 'l> Files<'r, 's, 'u, 'l> {
     /// Looks nothing up yet.
-    pub fn new(unit: UnitRef<'u, Reader<'a>>) -> Self {
-        Self { unit, known: HashMap::new() }
+    pub fn new(units: &'r Units<'s>, unit: &'r Unit<'u>, lines: Option<&'r Lines<'l>>) -> Self {
+        Self { units, unit, lines, known: HashMap::new() }
     }
 
     /// A place in a file; line 0 is DWARF for "no line".
-    pub fn source(&mut self, texts: &mut HashSet<Arc<str>>, file: Option<u64>, line: u64) -> Option<SourceLine> {
+    pub fn source(&mut self, file: Option<u64>, line: u64) -> Option<SourceLine> {
         let file = file?;
-        let known = self.known.entry(file);
-        let path = known.or_insert_with(|| path(self.unit, file).map(|path| shared(texts, path))).clone();
+        let path = match self.known.get(&file) {
+            Some(known) => known.clone(),
+            None => {
+                let path = self.path(file).map(|path| self.units.texts.borrow_mut().path(path));
+                self.known.insert(file, path.clone());
+                path
+            }
+        };
         Some(SourceLine { file: path?, line: u32::try_from(line).ok().filter(|line| *line > 0) })
     }
-}
 
-/// The text that is the same in other units.
-fn shared(texts: &mut HashSet<Arc<str>>, text: String) -> Arc<str> {
-    if let Some(known) = texts.get(&*text) {
-        return Arc::clone(known);
-    }
-    let text: Arc<str> = text.into();
-    texts.insert(Arc::clone(&text));
-    text
-}
-
-/// The folder that the unit was compiled in, the file's folder, its name: from the last of them on that is absolute.
-fn path(unit: UnitRef<'_, Reader<'_>>, number: u64) -> Option<String> {
-    let header: &LineProgramHeader<_> = unit.line_program.as_ref()?.header();
-    let file = header.file(number)?;
-    let mut path = unit.comp_dir.map_or_else(String::new, |folder| folder.to_string_lossy().into_owned());
-    let text = |value| unit.attr_string(value).ok().map(|text| text.to_string_lossy().into_owned());
-    // Folder 0 is the unit's.
-    let folder = file.directory(header).filter(|_| file.directory_index() != 0);
-    for part in [folder.and_then(text), Some(text(file.path_name())?)].into_iter().flatten() {
-        if part.starts_with('/') {
-            path.clear();
-        } else if !path.is_empty() && !path.ends_with('/') {
-            path.push('/');
+    /// The folder that the unit was compiled in, the file's folder, its name: from the last of them on that is absolute.
+    fn path(&self, number: u64) -> Option<String> {
+        let header = self.lines?.header();
+        let file = header.file(number)?;
+        let text = |value| text(self.units.sections, self.unit, value);
+        let folder = self.unit.folder.and_then(|value| super::texts::text(self.units.sections, self.unit, value));
+        let mut path = folder.unwrap_or_default();
+        // Folder 0 is the unit's.
+        let folder = file.directory(header).filter(|_| file.directory_index() != 0);
+        for part in [folder.and_then(text), Some(text(file.path_name())?)].into_iter().flatten() {
+            if part.starts_with('/') {
+                path.clear();
+            } else if !path.is_empty() && !path.ends_with('/') {
+                path.push('/');
+            }
+            path.push_str(&part);
         }
-        path.push_str(&part);
+        Some(path)
     }
-    Some(path)
 }
