@@ -164,13 +164,16 @@ fn name(frames: Option<FrameIter<'_, Reader>>) -> Symbolized {
     let not_found = Symbolized::Unknown(UnknownReason::NotFound);
     let Some(mut frames) = frames else { return not_found };
     let mut symbols = Vec::new();
+    let mut is_outermost_named = false;
     while symbols.len() < MAX_SYMBOLS
         && let Ok(Some(frame)) = frames.next()
-        && let Some(symbol) = symbol(&frame)
     {
-        symbols.push(symbol);
+        // An inlined function without a name is left out, no more; who called it is as before.
+        let symbol = symbol(&frame);
+        is_outermost_named = symbol.is_some();
+        symbols.extend(symbol);
     }
-    let Some(last) = symbols.last_mut() else { return not_found };
+    let Some(last) = symbols.last_mut().filter(|_| is_outermost_named) else { return not_found };
     last.inlined = false;
     Symbolized::Named(symbols)
 }
