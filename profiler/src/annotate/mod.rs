@@ -15,6 +15,7 @@ mod source;
 pub use disassembly::{Disassembly, Instruction};
 pub use source::{Line, Source, SourceRoot};
 
+use std::path::Path;
 use std::sync::Arc;
 
 #[cfg(doc)]
@@ -44,6 +45,13 @@ impl Annotator {
     #[must_use]
     pub fn with_debuginfod(mut self, debuginfod: Option<Arc<Debuginfod>>) -> Self {
         self.worker = self.worker.with_debuginfod(debuginfod);
+        self
+    }
+
+    /// Takes names and lines that are kept in a folder, and keeps there what it has learnt.
+    #[must_use]
+    pub fn keeping_names_in(mut self, folder: Option<&Path>) -> Self {
+        self.worker = self.worker.keeping_in(folder);
         self
     }
 }

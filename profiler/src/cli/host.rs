@@ -75,7 +75,13 @@ pub fn target(pids: &[u32], cgroup: Option<&Path>) -> anyhow::Result<Target> {
 #[must_use]
 pub fn names_worker(args: &NamingArgs, cache: Option<&Path>) -> NamesWorker {
     let command = WorkerCommand { sources: args.names, ..WorkerCommand::default() };
-    NamesWorker::new(command).keeping_in(cache.map(|cache| cache.join("names")).as_deref())
+    NamesWorker::new(command).keeping_in(cache.map(kept_names).as_deref())
+}
+
+/// Where names are kept.
+#[must_use]
+pub fn kept_names(cache: &Path) -> PathBuf {
+    cache.join("names")
 }
 
 /// Options of the sampler.

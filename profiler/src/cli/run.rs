@@ -25,20 +25,22 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     let sampler = host::sampler_options(&args.sampling, target)?;
     let retention = Some(Retention { age: args.keep, bytes: args.keep_size.as_u64() });
     let debuginfod = host::debuginfod(&args.sampling)?;
+    let cache = host::cache(&args.sampling.tables);
     let recorder = Recorder::start(RecorderOptions {
         sampler,
         window: args.sampling.window,
         database: database.clone(),
         retention,
         unwind_memory: args.sampling.tables.unwind_memory.as_u64(),
-        cache: Some(host::cache(&args.sampling.tables)),
+        cache: Some(cache.clone()),
         naming: args.sampling.naming.clone(),
         debuginfod: debuginfod.clone(),
     })
     .with_context(|| format!("failed to start sampling into {}", database.display()))?;
     let live = recorder.live.clone();
     let worker = WorkerCommand { sources: args.sampling.naming.names, ..WorkerCommand::default() };
-    let options = ServerOptions { worker, debuginfod, ..server_options(&args.listen, database.clone()) };
+    let kept_names = Some(host::kept_names(&cache));
+    let options = ServerOptions { worker, debuginfod, kept_names, ..server_options(&args.listen, database.clone()) };
     let bound = match server::bind(options) {
         Ok(bound) => bound,
         Err(error) => {

@@ -81,6 +81,8 @@ pub struct ServerOptions {
     pub worker: WorkerCommand,
     /// Debug files that servers gave.
     pub debuginfod: Option<Arc<Debuginfod>>,
+    /// The folder in which names are kept.
+    pub kept_names: Option<PathBuf>,
     /// The wall clock.
     pub clock: fn() -> WallNanos,
 }
@@ -98,6 +100,7 @@ impl ServerOptions {
             source_roots: Vec::new(),
             worker: WorkerCommand::default(),
             debuginfod: None,
+            kept_names: None,
             clock,
         }
     }
@@ -239,6 +242,7 @@ impl Bound {
         });
         let annotator = Annotator::new(self.options.worker, self.options.source_roots);
         let annotator = annotator.with_debuginfod(self.options.debuginfod);
+        let annotator = annotator.keeping_names_in(self.options.kept_names.as_deref());
         let state = Data::new(State {
             readers: self.readers,
             status_readers: Arc::new(status_readers),
