@@ -4,9 +4,11 @@
 //! process of its own, and its peak memory (VmHWM) stands beside it: that of the profiler's process and that of its child, the tools' own.
 //! The second sight is a process that finds names on disk. Each tool is given ten minutes.
 //!
-//! For `perf script`, FILE is run again and again below `perf record`, at the same addresses each time; perf names all frames of the samples,
-//! with inlined functions, and the profiler, from nothing, the places of these frames that lie in FILE. FILE must therefore be a program
-//! that ends by itself when it is called with `completions bash`, as ours does.
+//! For `perf script`, FILE is run again and again below `perf record`; perf names all frames of the samples, with inlined functions, and the
+//! profiler, from nothing, the places of these frames that lie in FILE. FILE must therefore be a program that ends by itself when it is
+//! called with `completions bash`, as ours does.
+//!
+//! CPU time stands beside the time that passed: on a host with other work it is what can be compared.
 
 #![expect(clippy::unwrap_used, reason = "a measurement: anything odd ends it")]
 
@@ -32,8 +34,6 @@ const PIECE: usize = 1024;
 const TOOL: Duration = Duration::from_secs(600);
 /// And for `perf script`, which may ask `addr2line` for each frame.
 const PERF: Duration = Duration::from_secs(120);
-/// Where a program lies that the loader does not move (x86-64).
-const NOT_MOVED: u64 = 0x5555_5555_4000;
 
 fn main() {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -81,24 +81,29 @@ fn all(program: &str, file: &Path) {
 /// `perf script` on samples of the program itself. It names frame after frame; we name each place once.
 fn perf(folder: &Path, program: &str, file: &Path) {
     let samples = folder.join("perf.data");
-    let again = format!("while :; do setarch -R {} completions bash; done", file.display());
-    let record = ["perf", "record", "-q", "-B", "-N", "-F", "499", "--call-graph", "dwarf,8192", "-o"];
+    let again = format!("while :; do {} completions bash; done", file.display());
+    let record =
+        ["perf", "record", "-q", "-B", "-N", "-e", "cpu-clock", "-F", "499", "--call-graph", "dwarf,8192", "-o"];
     let mut command = Command::new("timeout");
     command.args(["-s", "INT", "3"]).args(record).arg(&samples).args(["--", "sh", "-c", &again]);
     let _ = command.stdout(Stdio::null()).stderr(Stdio::null()).status();
-    let bare = Command::new("perf").args(["script", "-F", "ip", "-i"]).arg(&samples).output();
+    let bare = Command::new("perf").args(["script", "-F", "ip,dso", "--no-inline", "-i"]).arg(&samples).output();
     let frames = bare.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
-    let (start, len, address) = text(file);
-    let place = |ip: &str| {
-        let at = u64::from_str_radix(ip.trim(), 16).ok()?.checked_sub(NOT_MOVED + address)?;
-        (at < len).then_some(start + at)
+    let (start, len, _) = text(file);
+    let ours = format!("({})", file.display());
+    // Of a frame in a file perf shows where in the file it is.
+    let place = |frame: &str| {
+        let at = u64::from_str_radix(frame.trim().strip_suffix(&ours)?.trim(), 16).ok()?;
+        (start..start + len).contains(&at).then_some(at)
     };
     let mut places: Vec<u64> = frames.lines().filter_map(place).collect();
     let all = places.len();
     places.sort_unstable();
     places.dedup();
     if places.is_empty() {
-        println!("perf script: not measured, `perf record` is not here or took no samples of the program");
+        println!(
+            "perf script: not measured, `perf record` is not here, may not sample, or took no samples of the program"
+        );
         return;
     }
     let list = folder.join("places");
@@ -165,7 +170,8 @@ impl Peak {
             while !until.load(Ordering::Relaxed) {
                 let most = children(std::process::id()).into_iter().map(largest).max();
                 found.fetch_max(most.unwrap_or(0), Ordering::Relaxed);
-                std::thread::sleep(Duration::from_millis(1));
+                // Seldom, for it takes its time from the child.
+                std::thread::sleep(Duration::from_millis(5));
             }
         });
         Self { end, most, thread }
@@ -199,30 +205,44 @@ fn profiler(program: &str, path: &Path, cache: &Path, offsets: &[u64]) {
     let command = WorkerCommand { program: program.into(), patience, ..WorkerCommand::default() };
     let before = peak(std::process::id(), "VmHWM");
     let child = Peak::watch();
-    let begin = Instant::now();
+    let (begin, cpu) = (Instant::now(), own_cpu());
     let mut worker = NamesWorker::new(command).keeping_in(Some(cache));
     let answers: Vec<Symbolized> = worker.of_file(&mapped, offsets, None).unwrap();
-    let took = begin.elapsed();
+    let (took, cpu) = (begin.elapsed(), own_cpu() - cpu);
     let memory = peak(std::process::id(), "VmHWM");
     drop(worker);
-    let child = child.end();
+    let (child, child_cpu) = (child.end(), children_cpu());
     let named = answers.iter().filter(|answer| matches!(answer, Symbolized::Named(_))).count();
     let functions: usize =
         answers.iter().map(|answer| if let Symbolized::Named(symbols) = answer { symbols.len() } else { 0 }).sum();
     println!(
-        "{took:.1?}, {memory} MB ({before} MB before) and its child {child} MB, {named} named, {functions} functions with inlined ones"
+        "{took:.1?} ({cpu:.1?} of CPU and its child {child_cpu:.1?}), {memory} MB ({before} MB before) and its child {child} MB, {named} named, {functions} functions with inlined ones"
     );
 }
 
 fn blazesym_alone(path: &Path, piece: usize) {
     let offsets = offsets(path);
     let before = peak(std::process::id(), "VmHWM");
-    let begin = Instant::now();
+    let (begin, cpu) = (Instant::now(), own_cpu());
     for piece in offsets.chunks(piece) {
         let symbolizer = Symbolizer::builder().enable_code_info(true).enable_inlined_fns(true).build();
         symbolizer.symbolize(&Source::Elf(Elf::new(path)), Input::FileOffset(piece)).unwrap();
     }
-    println!("{:.1?}, {} MB ({before} MB before)", begin.elapsed(), peak(std::process::id(), "VmHWM"));
+    let (took, cpu) = (begin.elapsed(), own_cpu() - cpu);
+    println!("{took:.1?} ({cpu:.1?} of CPU), {} MB ({before} MB before)", peak(std::process::id(), "VmHWM"));
+}
+
+/// Time that this thread has had on a processor.
+fn own_cpu() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec as u32)
+}
+
+/// Time that children had which have ended: two numbers of `/proc/self/stat`, in hundredths of a second.
+fn children_cpu() -> Duration {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
+    let numbers = stat.rsplit(')').next().unwrap().split_whitespace().skip(13).take(2);
+    Duration::from_millis(numbers.map(|number| number.parse::<u64>().unwrap() * 10).sum())
 }
 
 /// A figure of `/proc/PID/status`, in MB; 0 when the process has ended.
