@@ -171,7 +171,8 @@ function answer(
       json({ ...shown, from_ms: from, to_ms: to } satisfies FlameGraph);
       break;
     case "flamegraph":
-      if (shown === context.profile && context.packed !== null) sendPacked(response, context.packed);
+      if (shown === context.profile && context.packed !== null)
+        sendPacked(response, "application/json", "gzip", context.packed);
       else {
         const drawn = query.get("group") === null ? shown : underValue(shown, "db.service");
         const below = query.get("below");
@@ -273,24 +274,35 @@ const TYPES: Record<string, string> = {
   ".svg": "image/svg+xml",
 };
 
+/** As the build packed it, where it did. */
 async function serveFile(
   request: IncomingMessage,
   response: ServerResponse,
   dist: string,
   path: string,
 ): Promise<void> {
+  const type = TYPES[extname(path)] ?? "application/octet-stream";
+  const file = join(dist, normalize(`/${path}`));
+  const packed = String(request.headers["accept-encoding"]).includes("br")
+    ? await readFile(`${file}.br`).catch(() => null)
+    : null;
+  if (packed !== null) {
+    sendPacked(response, type, "br", packed);
+    return;
+  }
   try {
-    const file = await readFile(join(dist, normalize(`/${path}`)));
-    send(request, response, 200, TYPES[extname(path)] ?? "application/octet-stream", file);
+    send(request, response, 200, type, await readFile(file));
   } catch {
     send(request, response, 404, "text/plain", "no such file");
   }
 }
 
-function sendPacked(response: ServerResponse, body: Buffer): void {
+function sendPacked(response: ServerResponse, type: string, encoding: string, body: Buffer): void {
   response.writeHead(200, {
-    "content-type": "application/json",
-    "content-encoding": "gzip",
+    "content-type": type,
+    "content-encoding": encoding,
+    "content-security-policy": POLICY,
+    "x-content-type-options": "nosniff",
     "cache-control": "no-store",
   });
   response.end(body);

@@ -2,7 +2,7 @@
 
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { gzipSync } from "node:zlib";
+import { brotliDecompressSync, gzipSync } from "node:zlib";
 import { expect, test } from "vitest";
 
 const web = join(import.meta.dirname, "..");
@@ -19,6 +19,18 @@ test.each([
   const total = sizes.reduce((a, b) => a + b);
   console.log(`${extension}: ${total} bytes gzipped of ${budget}`);
   expect(total).toBeLessThanOrEqual(budget);
+});
+
+test("each file is there packed, too, and unpacks to itself", () => {
+  const dist = join(web, "dist");
+  const files = readdirSync(dist, { recursive: true, encoding: "utf8" }).filter((name) =>
+    /\.(html|js|css|svg)$/.test(name),
+  );
+  expect(files.length).toBeGreaterThan(3);
+  for (const name of files) {
+    const plain = readFileSync(join(dist, name));
+    expect(brotliDecompressSync(readFileSync(join(dist, `${name}.br`))).equals(plain), name).toBe(true);
+  }
 });
 
 test("the page holds no script or style of its own and names no other host", () => {

@@ -12,4 +12,8 @@ const PATIENCE_MS = 250;
 
 const patience = new Promise((resolve) => setTimeout(resolve, PATIENCE_MS));
 startRefreshing();
-void Promise.all([import("./views/open"), Promise.race([firstAnswer(), patience])]).then(([{ open }]) => open());
+void import("./views/open").then(async ({ open, prepare }) => {
+  prepare();
+  await Promise.race([firstAnswer(), patience]);
+  open();
+});

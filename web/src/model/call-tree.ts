@@ -109,6 +109,8 @@ export function callTree(
     maxDepth: 0,
   };
   const frameCount = frames.name.length;
+  const { depth: depths, frame: frameOf, total, parent, end, height, start } = tree;
+  let deepest = 0;
   // open[d] is the last node seen at depth d; next[d] is where the next child at depth d starts on the x axis.
   const open: number[] = [];
   const next: number[] = [0];
@@ -118,22 +120,22 @@ export function callTree(
     if (!(depth <= previous + 1 && depth <= DEPTH_LIMIT && depth > 0 === i > 0)) {
       throw new MalformedTree(`node ${i} has depth ${depth} after ${previous}`);
     }
-    if (tree.frame[i] >= frameCount)
-      throw new MalformedTree(`node ${i} has frame ${columns.frame[i]} of ${frameCount}`);
-    for (let d = depth; d <= previous; d++) tree.end[open[d]] = i;
+    if (frameOf[i] >= frameCount) throw new MalformedTree(`node ${i} has frame ${columns.frame[i]} of ${frameCount}`);
+    for (let d = depth; d <= previous; d++) end[open[d]] = i;
     open[depth] = i;
-    tree.depth[i] = depth;
-    tree.start[i] = next[depth];
-    next[depth] += tree.total[i];
-    next[depth + 1] = tree.start[i];
-    if (depth > 0) tree.parent[i] = open[depth - 1];
-    if (depth > tree.maxDepth) tree.maxDepth = depth;
+    depths[i] = depth;
+    start[i] = next[depth];
+    next[depth] += total[i];
+    next[depth + 1] = start[i];
+    if (depth > 0) parent[i] = open[depth - 1];
+    if (depth > deepest) deepest = depth;
     previous = depth;
   }
   for (let i = size - 1; i > 0; i--) {
-    const parent = tree.parent[i];
-    tree.height[parent] = Math.max(tree.height[parent], tree.height[i] + 1);
+    const above = parent[i];
+    if (height[i] >= height[above]) height[above] = height[i] + 1;
   }
+  tree.maxDepth = deepest;
   return tree;
 }
 

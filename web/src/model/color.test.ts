@@ -1,11 +1,11 @@
 import { describe, expect, test } from "vitest";
 import { profileFromText } from "../testing/profile-from-text";
-import { contrast, DARK_THEME, type FlameTheme, INK_COUNT, kindInk, LIGHT_THEME, mix } from "./color";
+import { contrast, darkTheme, type FlameTheme, INK_COUNT, kindInk, lightTheme, mix } from "./color";
 import { colorFrames } from "./coloring";
 
 describe.each([
-  ["light", LIGHT_THEME],
-  ["dark", DARK_THEME],
+  ["light", lightTheme()],
+  ["dark", darkTheme()],
 ] as [string, FlameTheme][])("the %s theme", (_, theme) => {
   /** WCAG AA for small text, for each ink (kinds, categories, differences), also while a search fades it. */
   test("has text that can be read on every fill", () => {

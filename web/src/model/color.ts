@@ -86,20 +86,31 @@ export function diffInk(step: number): number {
 /** How many inks a theme has. */
 export const INK_COUNT = diffInk(DIFF_STEPS) + 1;
 
-export const LIGHT_THEME: FlameTheme = theme({
-  background: "#ffffff",
-  fills: [...FILLS.map(([light]) => light), ...CATEGORY_FILLS],
-  diff: DIFF_FILLS.light,
-  text: "#16191d",
-  fadedText: "#4b5561",
-  fade: 0.62,
-  shade: 0.07,
-  match: { fill: "#a3128f", text: "#ffffff" },
-  skyline: "#b4bbc5",
-  hatch: "#b98a00",
-  selection: "#0b57d0",
-  hover: "#16191d",
-});
+/** A page that opens needs one theme, and needs it soon. */
+function once(make: () => FlameTheme): () => FlameTheme {
+  let made: FlameTheme | null = null;
+  return () => {
+    made ??= make();
+    return made;
+  };
+}
+
+export const lightTheme = once(() =>
+  theme({
+    background: "#ffffff",
+    fills: [...FILLS.map(([light]) => light), ...CATEGORY_FILLS],
+    diff: DIFF_FILLS.light,
+    text: "#16191d",
+    fadedText: "#4b5561",
+    fade: 0.62,
+    shade: 0.07,
+    match: { fill: "#a3128f", text: "#ffffff" },
+    skyline: "#b4bbc5",
+    hatch: "#b98a00",
+    selection: "#0b57d0",
+    hover: "#16191d",
+  }),
+);
 
 /** A light fill, dark enough for light text. */
 function darkened(fill: string): string {
@@ -108,20 +119,22 @@ function darkened(fill: string): string {
   return dark;
 }
 
-export const DARK_THEME: FlameTheme = theme({
-  background: "#14181d",
-  fills: [...FILLS.map(([, dark]) => dark), ...CATEGORY_FILLS.map(darkened)],
-  diff: DIFF_FILLS.dark,
-  text: "#f2f5f8",
-  fadedText: "#a9b3bf",
-  fade: 0.62,
-  shade: 0.1,
-  match: { fill: "#ef8bdd", text: "#1d0b1a" },
-  skyline: "#4a525d",
-  hatch: "#c9a227",
-  selection: "#8ab4ff",
-  hover: "#f2f5f8",
-});
+export const darkTheme = once(() =>
+  theme({
+    background: "#14181d",
+    fills: [...FILLS.map(([, dark]) => dark), ...CATEGORY_FILLS.map(darkened)],
+    diff: DIFF_FILLS.dark,
+    text: "#f2f5f8",
+    fadedText: "#a9b3bf",
+    fade: 0.62,
+    shade: 0.1,
+    match: { fill: "#ef8bdd", text: "#1d0b1a" },
+    skyline: "#4a525d",
+    hatch: "#c9a227",
+    selection: "#8ab4ff",
+    hover: "#f2f5f8",
+  }),
+);
 
 function theme(base: {
   background: string;

@@ -34,11 +34,14 @@ export function colorFrames(tree: CallTree, mode: ColorMode): Coloring {
   const { strings, name, kind, binary } = tree.frames;
   const self = new Float64Array(name.length);
   const used = new Uint8Array(name.length);
-  for (let i = 0; i < tree.size; i++) {
-    self[tree.frame[i]] += kind[tree.frame[i]] === FrameKind.Note ? tree.total[i] : tree.self[i];
-    used[tree.frame[i]] = 1;
+  const { size, frame, total, self: ended } = tree;
+  for (let i = 0; i < size; i++) {
+    const f = frame[i];
+    self[f] += kind[f] === FrameKind.Note ? total[i] : ended[i];
+    used[f] = 1;
   }
-  const shades = Uint8Array.from(name, (n) => textHash(strings[n]) % SHADES);
+  const shades = new Uint8Array(name.length);
+  for (let f = 0; f < shades.length; f++) shades[f] = shadeOf(strings[name[f]]);
   const inks = new Uint8Array(name.length);
   if (mode === "kind") {
     for (let f = 0; f < inks.length; f++) inks[f] = kindInk(kind[f], shades[f]);
@@ -126,8 +129,13 @@ function categoryLegend(
   return legend;
 }
 
-function textHash(text: string): number {
-  let hash = 2166136261;
+/** By its length and its end, which is where names of one place differ: this is done for every name before the first drawing. */
+function shadeOf(name: string): number {
+  return textHash(name.slice(-8), name.length) % SHADES;
+}
+
+function textHash(text: string, seed = 0): number {
+  let hash = 2166136261 ^ seed;
   for (let i = 0; i < text.length; i++) hash = Math.imul(hash ^ text.charCodeAt(i), 16777619);
   return (hash ^ (hash >>> 15)) >>> 0;
 }

@@ -1,7 +1,7 @@
 /** Light or dark: the system's choice unless a person made one. */
 
 import { computed, effect, signal } from "@preact/signals";
-import { DARK_THEME, LIGHT_THEME } from "../model/color";
+import { darkTheme, lightTheme } from "../model/color";
 
 export type ThemeChoice = "system" | "light" | "dark";
 
@@ -16,7 +16,7 @@ export const themeChoice = signal<ThemeChoice>(storedTheme());
 export const isDark = computed(() =>
   themeChoice.value === "system" ? prefersDark.value : themeChoice.value === "dark",
 );
-export const theme = computed(() => (isDark.value ? DARK_THEME : LIGHT_THEME));
+export const theme = computed(() => (isDark.value ? darkTheme() : lightTheme()));
 
 effect(() => {
   document.documentElement.dataset.theme = isDark.value ? "dark" : "light";

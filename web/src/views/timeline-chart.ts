@@ -7,8 +7,8 @@
  */
 
 import uPlot from "uplot";
-import type { Timeline } from "../api/contract";
 import { formatClock, formatDate } from "../model/units";
+import { beginnings, type ChartData, isGap } from "./timeline-marks";
 
 export interface ChartColors {
   busy: string;
@@ -22,20 +22,6 @@ export interface ChartColors {
   began: string;
   /** Of the bands, lowest first; the last for what is left over. */
   bands: readonly string[];
-}
-
-export interface ChartData {
-  timeline: Timeline;
-  /** Top of the cores axis. */
-  coresMax: number;
-  /** Up to when there can be data (ms): a bucket after it is not a gap, only not there yet. */
-  knownUntil: number;
-  /** Upper edges of the bands, lowest first; null: not stacked. */
-  edges: (number | null)[][] | null;
-  /** Whether the last band is what is left over. */
-  leftOver: boolean;
-  /** When recording began (ms), as far as it is known. */
-  began: number | null;
 }
 
 export interface Interval {
@@ -401,40 +387,6 @@ function columnsOf({ timeline: { from_ms, step_ms, buckets }, edges }: ChartData
   );
   const stacked = edges === null ? [buckets.busy_cores] : [...edges].reverse();
   return [times, closed(buckets.utilisation), ...stacked.map(closed), closed(cut)];
-}
-
-/** Whether bucket `i` was not recorded, and not only is not there yet. */
-function isGap({ timeline: { from_ms, step_ms, buckets }, knownUntil }: ChartData, i: number): boolean {
-  return buckets.busy_cores[i] === null && from_ms + i * step_ms < knownUntil;
-}
-
-/** Which marks there are to explain. */
-export interface ChartMarks {
-  cut: boolean;
-  lost: boolean;
-  gap: boolean;
-  began: boolean;
-}
-
-export function marksOf(data: ChartData): ChartMarks {
-  const { incomplete, lost, busy_cores } = data.timeline.buckets;
-  return {
-    cut: incomplete.some((n) => n > 0),
-    lost: lost.some((n) => n > 0),
-    gap: busy_cores.some((_, i) => isGap(data, i)),
-    began: beginnings(data).length > 0,
-  };
-}
-
-/** When recording began, and each first bucket after a gap. */
-function beginnings({ timeline: { from_ms, to_ms, step_ms, buckets }, began }: ChartData): number[] {
-  const found = buckets.busy_cores.flatMap((cores, i) =>
-    i > 0 && cores !== null && buckets.busy_cores[i - 1] === null ? [from_ms + i * step_ms] : [],
-  );
-  // The first bucket of this recording is one of them already, unless it began within a bucket that others fill.
-  const near = began === null || found.some((at) => Math.abs(at - began) <= 2 * step_ms);
-  if (!near && began > from_ms && began < to_ms) found.push(began);
-  return found;
 }
 
 /** Clock times; days where the ticks are that far apart, and at midnight. */

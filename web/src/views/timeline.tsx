@@ -4,7 +4,7 @@ import { computed, effect, useSignal } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
 import type { Timeline as Answer } from "../api/contract";
 import { brushAfter } from "../model/brush-keys";
-import { CATEGORIES, categoryInk, DARK_THEME, type FlameTheme, LIGHT_THEME } from "../model/color";
+import { CATEGORIES, categoryInk, type FlameTheme } from "../model/color";
 import { edgesOf, MOST_BANDS } from "../model/stack";
 import { PRESETS, resolveInstant } from "../model/time-range";
 import {
@@ -19,12 +19,13 @@ import {
 import { baselineSpan } from "../state/baseline";
 import { bands } from "../state/stack";
 import { announcement, navigate, questions, shown, status, timeline, view } from "../state/store";
-import { isDark } from "../state/theme";
+import { isDark, theme } from "../state/theme";
 import { LABEL_NAMES } from "./facets";
 import { CloseIcon, ZoomInIcon, ZoomOutIcon } from "./icons";
-import { type ChartColors, type ChartData, marksOf, TimelineChart } from "./timeline-chart";
+import type { ChartColors } from "./timeline-chart";
+import { type ChartData, marksOf } from "./timeline-marks";
 
-const LIGHT: ChartColors = {
+const LIGHT = {
   busy: "#2f6fd0",
   busyFill: "rgba(47,111,208,0.22)",
   host: "#7b8794",
@@ -34,9 +35,8 @@ const LIGHT: ChartColors = {
   gap: "rgba(20,30,45,0.10)",
   cut: "rgba(214,158,0,0.55)",
   began: "#59636f",
-  bands: bandColors(LIGHT_THEME),
 };
-const DARK: ChartColors = {
+const DARK = {
   busy: "#6ea8ff",
   busyFill: "rgba(110,168,255,0.22)",
   host: "#8b96a3",
@@ -46,8 +46,9 @@ const DARK: ChartColors = {
   gap: "rgba(230,237,243,0.10)",
   cut: "rgba(201,162,39,0.6)",
   began: "#a3adb9",
-  bands: bandColors(DARK_THEME),
 };
+
+const chartColors = computed<ChartColors>(() => ({ ...(isDark.value ? DARK : LIGHT), bands: bandColors(theme.value) }));
 
 /** The colours of the categories; the last for what is left over. */
 function bandColors(theme: FlameTheme): string[] {
@@ -71,21 +72,22 @@ const chartData = computed<ChartData | null>(() => {
 });
 
 /**
- * Mounts when what was rendered is on the screen: the chart takes as long to make as a frame, and the graph below must not wait for
- * it, to be shown or to take input.
+ * Mounts when what was rendered is on the screen: to load and to make the chart takes longer than a frame (its library asks for the
+ * language's numbers and time zone as soon as it is loaded), and the graph below must not wait for it, to be shown or to take input.
  */
-function useOnceShown(mount: () => (() => void) | undefined): void {
+function useOnceShown(mount: (chart: typeof import("./timeline-chart")) => (() => void) | undefined): void {
   useEffect(() => {
     let unmount: (() => void) | undefined;
-    let timer: ReturnType<typeof setTimeout> | undefined;
+    let ended = false;
     const frame = requestAnimationFrame(() => {
-      timer = setTimeout(() => {
-        unmount = mount();
+      setTimeout(async () => {
+        const chart = await import("./timeline-chart");
+        if (!ended) unmount = mount(chart);
       });
     });
     return () => {
+      ended = true;
       cancelAnimationFrame(frame);
-      clearTimeout(timer);
       unmount?.();
     };
   }, []);
@@ -94,7 +96,7 @@ function useOnceShown(mount: () => (() => void) | undefined): void {
 export function Timeline() {
   const host = useRef<HTMLDivElement>(null);
   const bucket = useSignal(-1);
-  useOnceShown(() => {
+  useOnceShown(({ TimelineChart }) => {
     const element = host.current;
     if (element === null) return;
     const chart = new TimelineChart(element, {
@@ -107,8 +109,7 @@ export function Timeline() {
       },
     });
     const stopDrawing = effect(() => {
-      const colors = isDark.value ? DARK : LIGHT;
-      if (chartData.value !== null) chart.update(chartData.value, colors);
+      if (chartData.value !== null) chart.update(chartData.value, chartColors.value);
     });
     const stopBrush = effect(() => {
       chart.showBrush(shown.brush.value);
@@ -192,7 +193,7 @@ function zoomOut(): void {
 
 /** Explains what there is to see: a mark that the range does not have is left out. */
 function Key() {
-  const colors = isDark.value ? DARK : LIGHT;
+  const colors = chartColors.value;
   const stacked = bands.value;
   const data = chartData.value;
   const marks = data === null ? null : marksOf(data);
