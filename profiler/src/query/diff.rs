@@ -10,6 +10,7 @@
 //! absolute   z = (b t - a s) / sqrt(a s^2 + b t^2)             s, t = CPU time of a sample / recorded time   two Poisson rates
 //! ```
 
+use super::busy_lines::beside;
 use super::grow::{Named, frame_of, grow, name};
 use super::merge::{Counts, merge};
 use super::path_hash::{PathHash, find};
@@ -87,11 +88,17 @@ pub fn diff(
     let sides = counts.map(side);
     let mut labels = Labels::new();
     let tree = grow(&mut snapshot, &mut labels, counts)?;
-    let totals = tree.totals();
     let scale = Scale(sides.map(|side| unit(&side, by) * WEIGHT));
-    let below = below.and_then(|path| find(&tree, path, |shown| frame_of(&snapshot, &labels, shown)));
-    let kept = tree.cut_below(below, totals, scale, max_nodes);
-    let Named { nodes, used, frames } = name(&mut snapshot, &labels, &kept, scale, counts)?;
+    let nodes = tree.len();
+    let cut = || {
+        let below = below.and_then(|path| find(&tree, path, |shown| frame_of(&snapshot, &labels, shown)));
+        let totals = tree.totals();
+        let kept = tree.cut_below(below, totals, scale, max_nodes);
+        (name(&snapshot, &labels, &kept, scale), kept.hidden_nodes)
+    };
+    let ((named, hidden_nodes), lines) = beside(snapshot.loaded(), counts, nodes, cut)?;
+    let Named { nodes, used, mut frames, ids } = named;
+    lines.give(&mut snapshot, &ids, &mut frames)?;
     let nodes = nodes.iter().zip(used).map(|(node, frame)| DiffNode {
         depth: node.depth,
         frame,
@@ -99,7 +106,7 @@ pub fn diff(
         self_: node.selves,
         z: z(node.total, &sides, by),
     });
-    Ok(Diff { sides, nodes: nodes.collect(), frames, hidden_nodes: kept.hidden_nodes })
+    Ok(Diff { sides, nodes: nodes.collect(), frames, hidden_nodes })
 }
 
 /// What a whole side, or one busy core, weighs: large, because weights are whole numbers.

@@ -1,5 +1,6 @@
 //! The flame graph of a range, seen from its roots, its leaves, or one function.
 
+use super::busy_lines::beside;
 use super::grow::{Named, frame_of, grow, name};
 use super::labels::Label;
 use super::lazy::Whole;
@@ -78,28 +79,29 @@ pub fn flame_graph_from(
 pub(super) fn draw(snapshot: &mut Snapshot<'_>, counts: &Counts, shape: &Shape) -> Result<Merged, QueryError> {
     let mut labels = Labels::new();
     let tree = grow(snapshot, &mut labels, [counts])?;
-    let totals = tree.totals();
-    let max_nodes = shape.max_nodes;
-    let whole = Whole { tree: &tree, totals: &totals, scale: Scale::ONE, max_nodes };
-    let kept = match &shape.view {
-        View::TopDown => {
-            let below = shape.below.and_then(|path| find(&tree, path, |shown| frame_of(snapshot, &labels, shown)));
-            tree.cut_below(below, totals, Scale::ONE, max_nodes)
-        }
-        View::BottomUp => whole.bottom_up(),
-        View::Callers(function) => whole.callers(named(snapshot, function)),
-        View::Callees(function) => whole.callees(named(snapshot, function)),
+    let size = tree.len();
+    let cut = || {
+        let totals = tree.totals();
+        let max_nodes = shape.max_nodes;
+        let whole = Whole { tree: &tree, totals: &totals, scale: Scale::ONE, max_nodes };
+        let kept = match &shape.view {
+            View::TopDown => {
+                let below = shape.below.and_then(|path| find(&tree, path, |shown| frame_of(snapshot, &labels, shown)));
+                tree.cut_below(below, totals, Scale::ONE, max_nodes)
+            }
+            View::BottomUp => whole.bottom_up(),
+            View::Callers(function) => whole.callers(named(snapshot, function)),
+            View::Callees(function) => whole.callees(named(snapshot, function)),
+        };
+        (name(snapshot, &labels, &kept, Scale::ONE), kept.hidden_nodes)
     };
-    let Named { nodes, used, frames } = name(snapshot, &labels, &kept, Scale::ONE, [counts])?;
+    let ((named, hidden_nodes), lines) = beside(snapshot.loaded(), [counts], size, cut)?;
+    let Named { nodes, used, mut frames, ids } = named;
+    lines.give(snapshot, &ids, &mut frames)?;
     let nodes = nodes.iter().zip(used);
     let node =
         |(node, frame): (&Placed<1>, _)| Node { depth: node.depth, frame, total: node.total[0], self_: node.selves[0] };
-    let tree = CallTree {
-        nodes: nodes.map(node).collect(),
-        frames,
-        incomplete: counts.incomplete,
-        hidden_nodes: kept.hidden_nodes,
-    };
+    let tree = CallTree { nodes: nodes.map(node).collect(), frames, incomplete: counts.incomplete, hidden_nodes };
     Ok(Merged { tree, nanos_per_sample: counts.nanos_per_sample() })
 }
 

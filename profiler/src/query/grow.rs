@@ -11,7 +11,7 @@ use super::merge::Counts;
 use super::tree::{Kept, Labels, Placed, Scale, Shown, Tree, add, by_content};
 use super::{QueryError, note_in};
 use crate::profile::{Frame, FrameId, FrameKind};
-use crate::store::{FunctionId, Marks, RowMap, Snapshot, StackId};
+use crate::store::{CachedFrame, FunctionId, Marks, RowMap, Snapshot, StackId};
 
 /// Stacks looked up between two questions whether to go on.
 const CHECK: usize = 4096;
@@ -118,106 +118,53 @@ pub(super) struct Named<const N: usize> {
     pub(super) used: Vec<FrameId>,
     /// The frames.
     pub(super) frames: Vec<Frame>,
+    /// Their numbers.
+    pub(super) ids: Ids,
 }
 
-/// The nodes of a cut tree in their order, and the frames they show, in the order of first use, each with its heaviest line.
+/// The nodes of a cut tree in their order, and the frames they show, in the order of first use.
 pub(super) fn name<const N: usize>(
-    snapshot: &mut Snapshot<'_>,
+    snapshot: &Snapshot<'_>,
     labels: &Labels,
     kept: &Kept<N>,
     scale: Scale<N>,
-    counts: [&Counts; N],
-) -> Result<Named<N>, QueryError> {
+) -> Named<N> {
     let nodes = kept.place(scale, order(snapshot, labels));
-    let mut ids = RowMap::<Shown, FrameId>::default();
-    let (mut frames, mut shown) = (Vec::<Frame>::new(), Vec::<Shown>::new());
+    let mut ids = Ids::new(snapshot);
+    let mut frames = Vec::<Frame>::new();
     let mut used = Vec::with_capacity(nodes.len());
     for node in &nodes {
-        used.push(*ids.entry(node.shown).or_insert_with(|| {
-            frames.push(match node.shown.get() {
-                Ok(frame) => snapshot.frame(frame).clone(),
-                Err(label) => labels.frame(label).clone(),
-            });
-            shown.push(node.shown);
+        let id = ids.of(node.shown, || {
+            frames.push(frame_of(snapshot, labels, node.shown).clone());
             FrameId(frames.len() as u32 - 1)
-        }));
+        });
+        used.push(id);
     }
-    pick_lines(snapshot, &ids, counts, &mut frames)?;
-    Ok(Named { nodes, used, frames })
+    Named { nodes, used, frames, ids }
 }
 
-/// Gives each frame the line with the most samples, the first of equals.
-pub(super) fn pick_lines<const N: usize>(
-    snapshot: &mut Snapshot<'_>,
-    frames_of: &RowMap<Shown, FrameId>,
-    counts: [&Counts; N],
-    frames: &mut [Frame],
-) -> Result<(), QueryError> {
-    let by_location = by_location(snapshot, counts)?;
-    let mut wanted = vec![None; snapshot.frames()];
-    for (shown, id) in frames_of {
-        if let Ok(frame) = shown.get() {
-            wanted[frame.0 as usize] = Some(*id);
-        }
-    }
-    let mut lines = RowMap::<(FrameId, u32), u64>::default();
-    for (location, samples) in (0_u32..).zip(by_location).filter(|(_, samples)| *samples > 0) {
-        for placed in snapshot.frames_at(location)?.filter(|placed| placed.line > 0) {
-            if let Some(Some(id)) = wanted.get(placed.frame.0 as usize) {
-                let sum = lines.entry((*id, placed.line)).or_default();
-                *sum = sum.saturating_add(samples);
-            }
-        }
-    }
-    let mut best = vec![(0, 0); frames.len()];
-    for ((frame, line), samples) in lines {
-        let (most, first) = &mut best[frame.0 as usize];
-        if samples > *most || (samples == *most && line < *first) {
-            (*most, *first) = (samples, line);
-        }
-    }
-    for (frame, (samples, line)) in frames.iter_mut().zip(best) {
-        if samples > 0 {
-            frame.line = Some(line);
-        }
-    }
-    Ok(())
+/// The numbers of what is shown.
+pub(super) struct Ids {
+    /// By the reader's number: most frames of a busy day are shown.
+    frames: Vec<Option<FrameId>>,
+    labels: RowMap<Shown, FrameId>,
 }
 
-/// Samples that had each location on their stack; of a location twice on one stack, twice.
-fn by_location<const N: usize>(snapshot: &mut Snapshot<'_>, counts: [&Counts; N]) -> Result<Vec<u64>, QueryError> {
-    let last = counts.iter().flat_map(|counts| counts.tops().filter_map(|top| Some(counts.stacks(top).next_back()?.0)));
-    let mut totals = vec![0_u64; last.max().map_or(0, |last| last as usize + 1)];
-    let mut marks = Marks::default();
-    for counts in counts {
-        for top in counts.tops() {
-            counts.stacks(top).filter(|(stack, _)| *stack != 0).for_each(|(stack, samples)| {
-                totals[stack as usize] = totals[stack as usize].saturating_add(samples);
-                marks.set(stack);
-            });
+impl Ids {
+    pub(super) fn new(snapshot: &Snapshot<'_>) -> Self {
+        Self { frames: vec![None; snapshot.frames()], labels: RowMap::default() }
+    }
+
+    /// The number of what is shown; `new` gives it one at its first use.
+    pub(super) fn of(&mut self, shown: Shown, new: impl FnOnce() -> FrameId) -> FrameId {
+        match shown.get() {
+            Ok(frame) => *self.frames[frame.0 as usize].get_or_insert_with(new),
+            Err(_) => *self.labels.entry(shown).or_insert_with(new),
         }
     }
-    let mut by_location = Vec::new();
-    // Callees before their callers, which are marked on the way.
-    let (mut below, mut left) = (u32::MAX, CHECK);
-    while let Some(at) = marks.pop_below(&mut below) {
-        left -= 1;
-        if left == 0 {
-            snapshot.check()?;
-            left = CHECK;
-        }
-        let node = snapshot.stack(StackId(at))?;
-        let samples = totals[at as usize];
-        if by_location.len() <= node.location as usize {
-            by_location.resize(node.location as usize + 1, 0_u64);
-        }
-        let sum = &mut by_location[node.location as usize];
-        *sum = sum.saturating_add(samples);
-        if node.parent.0 != 0 {
-            let total = &mut totals[node.parent.0 as usize];
-            *total = total.saturating_add(samples);
-            marks.set(node.parent.0);
-        }
+
+    /// The number of a frame, if it is shown.
+    pub(super) fn of_frame(&self, frame: CachedFrame) -> Option<FrameId> {
+        self.frames.get(frame.0 as usize).copied().flatten()
     }
-    Ok(by_location)
 }

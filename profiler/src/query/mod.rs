@@ -10,6 +10,7 @@
 //! ```
 
 mod binaries;
+mod busy_lines;
 mod diff;
 mod flame_graph;
 mod grow;

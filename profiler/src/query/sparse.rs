@@ -3,8 +3,6 @@
 //! Stacks of one process have neighbouring numbers, because they were first seen together: so each group has a small table of
 //! tables of arrays of 64. Adding takes three look-ups of memory that was just used; a hash table takes one of memory that was not.
 
-use std::array;
-
 /// Sums in an array: a leaf.
 const LEAF: usize = 64;
 
@@ -75,8 +73,8 @@ impl Sparse {
             let leaves = self.branches[branch].iter().copied().enumerate().filter_map(there);
             leaves.flat_map(move |(middle, leaf)| {
                 let base = (high as u32) << 12 | (middle as u32) << 6;
-                let sums: [(u32, u64); LEAF] = array::from_fn(|low| (base | low as u32, self.leaves[leaf][low]));
-                sums.into_iter().filter(|(_, sum)| *sum > 0)
+                let sums = self.leaves[leaf].iter().enumerate();
+                sums.filter_map(move |(low, sum)| (*sum > 0).then_some((base | low as u32, *sum)))
             })
         })
     }

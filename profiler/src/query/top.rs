@@ -1,6 +1,7 @@
 //! The top table: functions by the samples that ended in them.
 
-use super::grow::{grow, order, pick_lines};
+use super::busy_lines::BusyLines;
+use super::grow::{Ids, frame_of, grow, order};
 use super::merge::merge;
 use super::tree::{Children, Labels, Shown, Tree};
 use super::{QueryError, Selector};
@@ -70,15 +71,12 @@ pub fn top(
     }
     sums.sort_unstable_by(before);
     drop(by_name);
-    let mut frames: Vec<Frame> = sums
-        .iter()
-        .map(|sum| match sum.shown.get() {
-            Ok(frame) => snapshot.frame(frame).clone(),
-            Err(label) => labels.frame(label).clone(),
-        })
-        .collect();
-    let ids: RowMap<Shown, FrameId> = sums.iter().map(|sum| sum.shown).zip((0..).map(FrameId)).collect();
-    pick_lines(&mut snapshot, &ids, [&counts], &mut frames)?;
+    let mut frames: Vec<Frame> = sums.iter().map(|sum| frame_of(&snapshot, &labels, sum.shown).clone()).collect();
+    let mut ids = Ids::new(&snapshot);
+    for (sum, id) in sums.iter().zip((0..).map(FrameId)) {
+        ids.of(sum.shown, || id);
+    }
+    BusyLines::of(snapshot.loaded(), [&counts])?.give(&mut snapshot, &ids, &mut frames)?;
     let rows = frames.into_iter().zip(sums).map(|(frame, Sum { self_, total, .. })| TopRow { frame, self_, total });
     Ok(Top { samples: counts.samples, nanos_per_sample: counts.nanos_per_sample(), rows: rows.collect(), hidden_rows })
 }

@@ -5,7 +5,6 @@
 
 use std::cmp::{Ordering, Reverse};
 use std::collections::HashMap;
-use std::ops::Range;
 use std::sync::Arc;
 
 use crate::profile::{Frame, FrameKind};
@@ -189,7 +188,11 @@ impl<const N: usize> Scale<N> {
     }
 }
 
-/// Which nodes stay when at most `max_nodes` may, remainders included.
+/// Which nodes stay when at most `max_nodes` may, remainders included: by falling weight, equals as they come, as long as there is room.
+///
+/// A parent is at least as heavy as its children and comes before them, so each prefix of this order is a tree. Most of a busy day's half a
+/// million nodes weigh a few samples: they are counted into buckets of equal weight, or nearly so, and it follows from the numbers which
+/// buckets stay as a whole. Only one has to be put in order.
 fn heaviest<const N: usize>(
     parents: &[u32],
     totals: &[[u64; N]],
@@ -197,15 +200,46 @@ fn heaviest<const N: usize>(
     scale: Scale<N>,
     max_nodes: usize,
 ) -> Vec<bool> {
-    let mut children_left = vec![0_u32; parents.len()];
-    parents.iter().skip(1).for_each(|parent| children_left[*parent as usize] += 1);
-    // A parent is at least as heavy as its children and comes before them, so each prefix of this order is a tree. No more than
-    // `max_nodes` stay, so only these need to be in order.
-    let weight = |at: u32| scale.weigh(&totals[at as usize]);
-    let order = heaviest_first(0..parents.len() as u32, weight, wanted, max_nodes);
-    let mut kept = vec![false; parents.len()];
+    let weight = |at: usize| scale.weigh(&totals[at]);
+    // What is not wanted comes after everything.
+    let bucket_of = |at: usize| if wanted.is_none_or(|wanted| wanted[at]) { bucket(weight(at)) } else { BUCKETS };
+    let buckets: Vec<u16> = (0..parents.len()).map(|at| bucket_of(at) as u16).collect();
+    // By node: the bucket of its last child.
+    let mut last_child = vec![0_u16; parents.len()];
+    for (at, parent) in parents.iter().enumerate().skip(1) {
+        let last = &mut last_child[*parent as usize];
+        *last = (*last).max(buckets[at]);
+    }
+    // Nodes that come with each bucket, and remainders: a node needs one from its own bucket on, until its last child's has come.
+    let mut more = vec![(0_usize, 0_isize); BUCKETS + 1];
+    for (own, last) in buckets.iter().zip(&last_child) {
+        more[*own as usize].0 += 1;
+        if last > own {
+            more[*own as usize].1 += 1;
+            more[*last as usize].1 -= 1;
+        }
+    }
     let mut budget = Budget::new(max_nodes);
-    for at in order {
+    let mut split = BUCKETS;
+    for (at, (nodes, remainders)) in more[..BUCKETS].iter().enumerate() {
+        if !budget.take_all(*nodes, *remainders) {
+            split = at;
+            break;
+        }
+    }
+    let mut kept: Vec<bool> = buckets.iter().map(|bucket| usize::from(*bucket) < split).collect();
+    let mut some: Vec<u32> = (0..)
+        .zip(&buckets)
+        .filter(|(_, bucket)| split < BUCKETS && usize::from(**bucket) == split)
+        .map(|(at, _)| at)
+        .collect();
+    some.sort_by_key(|at| Reverse(weight(*at as usize)));
+    let mut children_left = vec![0_u32; parents.len()];
+    for (at, parent) in parents.iter().enumerate().skip(1).filter(|(at, _)| !kept[*at]) {
+        children_left[*parent as usize] += 1;
+        debug_assert!(at > *parent as usize, "callers come before their callees");
+    }
+    for at in some {
         let (at, parent) = (at as usize, parents[at as usize] as usize);
         if !budget.take(children_left[at] > 0, at > 0 && children_left[parent] == 1) {
             break;
@@ -233,39 +267,6 @@ fn bucket(weight: u64) -> usize {
     BUCKETS - 1 - rank
 }
 
-/// Wanted nodes by falling weight, equals as they come; all of them, or at least the first `most`.
-///
-/// Most of a busy day's half a million nodes weigh a few samples: they are counted into buckets, which takes a quarter of the time of
-/// sorting them.
-fn heaviest_first(nodes: Range<u32>, weight: impl Fn(u32) -> u64, wanted: Option<&[bool]>, most: usize) -> Vec<u32> {
-    let nodes = nodes.filter(|at| wanted.is_none_or(|wanted| wanted[*at as usize]));
-    let mut ends = vec![0; BUCKETS];
-    nodes.clone().for_each(|at| ends[bucket(weight(at))] += 1);
-    // Where each bucket that is needed begins.
-    let (mut all, mut buckets) = (0, 0);
-    for end in &mut ends {
-        if all >= most {
-            break;
-        }
-        (all, *end) = (all + *end, all);
-        buckets += 1;
-    }
-    let mut order = vec![0; all];
-    for at in nodes {
-        let bucket = bucket(weight(at));
-        if bucket < buckets {
-            order[ends[bucket]] = at;
-            ends[bucket] += 1;
-        }
-    }
-    let mut from = 0;
-    for &end in &ends[..buckets.min(BUCKETS - EXACT)] {
-        order[from..end].sort_by_key(|at| Reverse(weight(*at)));
-        from = end;
-    }
-    order
-}
-
 /// Nodes kept, and remainders needed below them. The sum never falls as more are kept: a node adds itself, may add a remainder
 /// below it, and takes at most its parent's away.
 pub(super) struct Budget {
@@ -277,6 +278,16 @@ pub(super) struct Budget {
 impl Budget {
     pub(super) fn new(most: usize) -> Self {
         Self { most, stay: 0, remainders: 0 }
+    }
+
+    /// Room for so many more nodes, and more (or fewer) remainders, unless there is none.
+    fn take_all(&mut self, nodes: usize, remainders: isize) -> bool {
+        let (stay, remainders) = (self.stay + nodes, self.remainders.saturating_add_signed(remainders));
+        let fits = stay + remainders <= self.most;
+        if fits {
+            (self.stay, self.remainders) = (stay, remainders);
+        }
+        fits
     }
 
     /// Room for one more node, unless there is none.
@@ -458,14 +469,37 @@ mod tests {
     }
 
     proptest! {
-        /// The order is that of a sort, as far as it is asked for.
+        /// What stays is what a sort by weight, taken as far as there is room, would keep.
         #[test]
-        fn the_heaviest_come_first(weights in vec(prop_oneof![0..9_u64, 100..300_u64, any::<u64>()], 0..80), most in 0..90_usize) {
-            let mut want: Vec<_> = (0..weights.len() as u32).collect();
-            want.sort_by_key(|at| Reverse(weights[*at as usize]));
-            let order = heaviest_first(0..weights.len() as u32, |at| weights[at as usize], None, most);
-            prop_assert!(order.len() >= most.min(weights.len()));
-            prop_assert_eq!(&order, &want[..order.len()]);
+        fn the_heaviest_stay(nodes in vec((any::<proptest::sample::Index>(), prop_oneof![0..9_u64, 100..300_u64, any::<u64>()]), 0..80),
+                             wanted in proptest::option::of(vec(any::<bool>(), 80)), max in 0..90_usize) {
+            let mut parents = vec![0_u32];
+            let mut totals = vec![[u64::MAX]];
+            for (parent, weight) in nodes {
+                let parent = parent.index(parents.len());
+                totals.push([weight.min(totals[parent][0])]);
+                parents.push(parent as u32);
+            }
+            // What is wanted hangs from the root.
+            let wanted = wanted.map(|some| {
+                let mut wanted = vec![true; parents.len()];
+                (1..parents.len()).for_each(|at| wanted[at] = some[at - 1] && wanted[parents[at] as usize]);
+                wanted
+            });
+            let mut order: Vec<_> = (0..parents.len()).filter(|at| wanted.as_ref().is_none_or(|wanted| wanted[*at])).collect();
+            order.sort_by_key(|at| Reverse(totals[*at][0]));
+            let mut left = vec![0_u32; parents.len()];
+            parents.iter().skip(1).for_each(|parent| left[*parent as usize] += 1);
+            let (mut want, mut budget) = (vec![false; parents.len()], Budget::new(max));
+            for at in order {
+                let parent = parents[at] as usize;
+                if !budget.take(left[at] > 0, at > 0 && left[parent] == 1) {
+                    break;
+                }
+                left[parent] -= u32::from(at > 0);
+                want[at] = true;
+            }
+            prop_assert_eq!(heaviest(&parents, &totals, wanted.as_deref(), Scale::ONE, max), want);
         }
 
         /// Every path of the tree holds exactly the samples that a plain sum over the stacks gives it, of both profiles.

@@ -136,16 +136,18 @@ impl FunctionTree {
     /// A node of the stack tree, from the cache or the table.
     #[inline]
     pub(super) fn node(&mut self, conn: &Connection, id: StackId) -> Result<StackNode, StoreError> {
-        let (page, slot) = (id.0 / NODES, (id.0 % NODES) as usize);
-        if let Some(Some(page)) = self.pages.get(page as usize)
-            && let Some(node) = page.nodes.get(slot)
-            && node.location != 0
-        {
-            return Ok(*node);
+        if let Some(node) = self.loaded(id) {
+            return Ok(node);
         }
-        self.load(conn, page)?;
-        let node = self.pages[page as usize].as_ref().and_then(|page| page.nodes.get(slot)).copied();
-        node.filter(|node| node.location != 0).ok_or(StoreError::BadRow("a profile names a stack that is not there"))
+        self.load(conn, id.0 / NODES)?;
+        self.loaded(id).ok_or(StoreError::BadRow("a profile names a stack that is not there"))
+    }
+
+    /// A node of the stack tree, from the cache.
+    #[inline]
+    pub(super) fn loaded(&self, id: StackId) -> Option<StackNode> {
+        let page = self.pages.get((id.0 / NODES) as usize)?.as_ref()?;
+        page.nodes.get((id.0 % NODES) as usize).filter(|node| node.location != 0).copied()
     }
 
     fn load(&mut self, conn: &Connection, number: u32) -> Result<(), StoreError> {

@@ -34,24 +34,6 @@ impl Marks {
             }
         }
     }
-
-    /// Takes the largest number below `below` out. Numbers may be put in below it meanwhile.
-    #[inline]
-    pub(crate) fn pop_below(&mut self, below: &mut u32) -> Option<u32> {
-        let mut word = (below.checked_sub(1)? / 64) as usize;
-        word = word.min(self.words.len().checked_sub(1)?);
-        loop {
-            let left = self.words[word];
-            if left != 0 {
-                let bit = 63 - left.leading_zeros();
-                self.words[word] &= !(1 << bit);
-                let at = word as u32 * 64 + bit;
-                *below = at;
-                return Some(at);
-            }
-            word = word.checked_sub(1)?;
-        }
-    }
 }
 
 #[cfg(test)]
@@ -63,7 +45,7 @@ mod tests {
     use super::*;
 
     proptest! {
-        /// It is a set, emptied from either end.
+        /// It is a set, emptied from its smallest number on.
         #[test]
         fn marks_are_a_set(numbers in proptest::collection::vec(0..1000_u32, 0..60)) {
             let (mut marks, mut model) = (Marks::default(), BTreeSet::new());
@@ -71,12 +53,7 @@ mod tests {
                 prop_assert_eq!(marks.set(at), model.insert(at));
             }
             prop_assert!((0..1100).all(|at| marks.has(at) == model.contains(&at)));
-            let (mut down, mut below, mut found) = (marks.clone(), u32::MAX, Vec::new());
-            while let Some(at) = down.pop_below(&mut below) {
-                found.push(at);
-            }
-            prop_assert!(found.iter().rev().eq(&model));
-            found.clear();
+            let mut found = Vec::new();
             marks.drain(|at| found.push(at));
             prop_assert!(found.iter().eq(&model));
             prop_assert!((0..1100).all(|at| !marks.has(at)));

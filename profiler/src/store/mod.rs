@@ -64,5 +64,5 @@ pub(crate) use process_cache::ProcessRow;
 pub use reader::Reader;
 pub use retention::{Keep, Retained};
 pub(crate) use row_map::RowMap;
-pub(crate) use snapshot::{Snapshot, Stacks};
+pub(crate) use snapshot::{Loaded, Snapshot, Stacks};
 pub use write::{LOG_ALARM_BYTES, LocationId, Store, Unnamed};

@@ -94,18 +94,25 @@ impl NameCache {
 
     /// Where the frames at a location are, outer function first, at least one; and whether it has its answer.
     pub(super) fn at(&mut self, conn: &Connection, location: u32) -> Result<(Range<u32>, bool), StoreError> {
-        let (page, slot) = (location / PAGE, (location % PAGE) as usize);
-        let cached = |pages: &RowMap<u32, Page>| {
-            let page = pages.get(&page)?;
-            let (start, end) = page.spans.get(slot).filter(|(start, end)| start < end)?;
-            Some((*start..*end, !page.unasked.contains(&location)))
-        };
-        if let Some(span) = cached(&self.pages) {
-            return Ok(span);
+        if let Some(span) = self.loaded(location) {
+            return Ok((span, self.is_asked(location)));
         }
+        let page = location / PAGE;
         let loaded = self.load(conn, page * PAGE)?;
         self.pages.insert(page, loaded);
-        cached(&self.pages).ok_or(StoreError::BadRow("a stack names a location that is not there"))
+        let span = self.loaded(location).ok_or(StoreError::BadRow("a stack names a location that is not there"))?;
+        Ok((span, self.is_asked(location)))
+    }
+
+    /// Where the frames at a location are, if they were loaded.
+    #[inline]
+    pub(super) fn loaded(&self, location: u32) -> Option<Range<u32>> {
+        let (start, end) = *self.pages.get(&(location / PAGE))?.spans.get((location % PAGE) as usize)?;
+        (start < end).then_some(start..end)
+    }
+
+    fn is_asked(&self, location: u32) -> bool {
+        !self.pages.get(&(location / PAGE)).is_some_and(|page| page.unasked.contains(&location))
     }
 
     /// One of [`Self::at`].

@@ -58,6 +58,32 @@ pub(crate) struct Snapshot<'a> {
     windows: Option<(i64, Vec<(i64, Share)>)>,
 }
 
+/// What a question has loaded so far of both trees and of names: plain data, which another thread may look at.
+#[derive(Clone, Copy)]
+pub(crate) struct Loaded<'a> {
+    tree: &'a FunctionTree,
+    names: &'a NameCache,
+    stop: &'a AtomicBool,
+}
+
+impl<'a> Loaded<'a> {
+    /// As [`Snapshot::check`].
+    pub(crate) fn check(self) -> Result<(), StoreError> {
+        if self.stop.load(Relaxed) { Err(StoreError::Interrupted) } else { Ok(()) }
+    }
+
+    /// A node of the stack tree. What [`Snapshot::function`] was asked about is loaded, with all its callers.
+    #[inline]
+    pub(crate) fn stack(self, id: StackId) -> Result<StackNode, StoreError> {
+        self.tree.loaded(id).ok_or(StoreError::BadRow("a profile names a stack that is not there"))
+    }
+
+    /// The frames at a location, outer function first, if they are loaded.
+    pub(crate) fn frames_at(self, location: u32) -> Option<impl Iterator<Item = PlacedFrame> + 'a> {
+        self.names.loaded(location).map(|span| span.map(|at| self.names.placed(at)))
+    }
+}
+
 /// The stacks of a piece.
 pub(crate) enum Stacks {
     /// As they are stored.
@@ -259,6 +285,11 @@ impl<'a> Snapshot<'a> {
         let (frames, _) = self.caches.names.at(&self.tx, location)?;
         let names = &self.caches.names;
         Ok(frames.map(|at| names.placed(at)))
+    }
+
+    /// What is loaded by now.
+    pub(crate) fn loaded(&self) -> Loaded<'_> {
+        Loaded { tree: &self.caches.tree, names: &self.caches.names, stop: self.stop }
     }
 
     /// What to show of a frame.
