@@ -172,6 +172,15 @@ impl Upkeep {
             }
             _ => store.tend(),
         };
+        for row in store.take_set_aside() {
+            tracing::warn!("{row}");
+            live.update(|live| {
+                live.notices.retain(|notice| !notice.starts_with(DAMAGE_NOTICE));
+                live.notices.push(format!(
+                    "{DAMAGE_NOTICE}: {row}. Everything else is kept; `profiler db check` lists what is not"
+                ));
+            });
+        }
         match done {
             Ok(true) => self.more = true,
             Ok(false) => store.rest(),
@@ -324,6 +333,7 @@ fn watch_log(store: &Store, live: &SharedLive) {
 struct LongReader(u64);
 
 const STORE_NOTICE: &str = "windows are not being stored";
+const DAMAGE_NOTICE: &str = "the database is damaged in a place";
 const LOG_NOTICE: &str = "the database's write-ahead log grows";
 
 #[cfg(test)]

@@ -18,17 +18,20 @@ pub enum LossCause {
     QueueFull = 4,
     /// The database refused the window.
     StoreFailed = 5,
+    /// It was in the database, and what holds it is damaged.
+    Damaged = 6,
 }
 
 impl LossCause {
     /// Every cause, in stored order.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::RingFull,
         Self::Undecodable,
         Self::StackUnknown,
         Self::KernelStackGone,
         Self::QueueFull,
         Self::StoreFailed,
+        Self::Damaged,
     ];
 
     /// The cause stored as `n`, if there is one.
@@ -47,6 +50,7 @@ impl LossCause {
             Self::KernelStackGone => "kernel_stack_gone",
             Self::QueueFull => "queue_full",
             Self::StoreFailed => "store_failed",
+            Self::Damaged => "damaged",
         }
     }
 }

@@ -11,7 +11,7 @@ use super::cover::{Place, cover};
 use super::intern::Interned;
 use super::marks::Marks;
 use super::stack_page::{self, NODES, StackNode};
-use super::{Store, StoreError};
+use super::{Store, StoreError, damage};
 use crate::profile::{TimeRange, WallNanos};
 
 /// Windows deleted for good before it is worth looking: an hour of them.
@@ -36,7 +36,7 @@ impl Store {
         if deleted < WORTH_LOOKING {
             return Ok(false);
         }
-        self.transact(|tx, _| sweep(tx))?;
+        self.step(damage::ALL_TIME, sweep)?;
         // They name rows that are gone.
         self.interned = Interned::new();
         Ok(true)

@@ -10,6 +10,7 @@
 mod codec;
 mod columns;
 mod cover;
+mod damage;
 #[cfg(test)]
 pub(crate) mod drawing;
 mod edge;
@@ -52,6 +53,7 @@ mod write;
 
 pub(crate) use codec::{Group, StackId};
 pub(crate) use cover::Piece;
+pub use damage::SetAside;
 pub(crate) use edge::Edge;
 pub use error::StoreError;
 pub(crate) use function_tree::FunctionId;

@@ -162,7 +162,7 @@ impl Store {
         for level in Level::ALL {
             let oldest = self.oldest(if level == Level::Day { "TRUE" } else { "rolled = 0" }, level)?;
             if let Some(start) = oldest.filter(|start| level.end_of(*start) <= before(nanos(keep.age))) {
-                self.transact(|tx, _| delete(tx, level, start))?;
+                self.step((start, level.end_of(start)), |tx| delete(tx, level, start))?;
                 return Ok(true);
             }
         }
@@ -182,7 +182,7 @@ impl Store {
         for level in Level::ALL.into_iter().rev() {
             let oldest = self.oldest(if level == Level::Day { "TRUE" } else { "rolled = 0" }, level)?;
             if let Some(start) = oldest.filter(|start| level.end_of(*start) <= newest) {
-                self.transact(|tx, _| delete(tx, level, start))?;
+                self.step((start, level.end_of(start)), |tx| delete(tx, level, start))?;
                 return Ok(true);
             }
         }
@@ -242,7 +242,7 @@ pub(super) fn delete_times(
 }
 
 /// Makes the rows of a piece of time the finest ones: what they were made of goes.
-fn make_finest(tx: &Transaction<'_>, level: Level, start: i64) -> Result<(), StoreError> {
+pub(super) fn make_finest(tx: &Transaction<'_>, level: Level, start: i64) -> Result<(), StoreError> {
     delete_parts(tx, level, start)?;
     tx.prepare_cached("UPDATE rollup SET finest = 1, split = NULL WHERE level = ?1 AND start = ?2")?
         .execute((level as u8, start))?;

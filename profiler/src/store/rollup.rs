@@ -50,12 +50,12 @@ impl Store {
     pub fn tend(&mut self) -> Result<bool, StoreError> {
         let Some(now) = self.last_end()? else { return Ok(false) };
         if let Some(start) = self.unpacked(now)? {
-            self.transact(|tx, _| pack(tx, start))?;
+            self.step((start, Level::Minutes.end_of(start)), |tx| pack(tx, start))?;
             return Ok(true);
         }
         for level in [Level::Hour, Level::Day].into_iter().filter(|level| Some(*level) <= self.coarsest) {
             if let Some(start) = self.unrolled(level, now)? {
-                self.transact(|tx, _| roll_up(tx, level, start))?;
+                self.step((start, level.end_of(start)), |tx| roll_up(tx, level, start))?;
                 return Ok(true);
             }
         }

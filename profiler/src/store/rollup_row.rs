@@ -55,6 +55,11 @@ impl Raw {
         Ok(decode_directory(&self.directory)?)
     }
 
+    /// Whether its own samples can be read.
+    pub(super) fn is_whole(&self) -> bool {
+        Profile::decode(&self.directory, &self.stacks).is_ok()
+    }
+
     /// With its samples: `given` are those that it has given.
     pub(super) fn open(self, given: Option<Profile>) -> Result<RollupRow, StoreError> {
         let whole = match given {

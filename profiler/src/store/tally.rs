@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use rusqlite::Transaction;
 
 use super::StoreError;
-use super::codec::Group;
+use super::codec::{Group, decode_directory};
 use super::intern::int;
 use super::numbers::Numbers;
-use crate::profile::StackEnd;
+use crate::profile::{LossCause, StackEnd};
 
 /// Adds what has come.
 pub(super) fn add(
@@ -47,15 +47,41 @@ pub(super) fn add_times(tx: &Transaction<'_>, bytes: i64) -> Result<(), StoreErr
     Ok(())
 }
 
+/// Samples that were stored are lost to damage.
+pub(super) fn set_aside(tx: &Transaction<'_>, samples: u64) -> Result<(), StoreError> {
+    let mut add = tx.prepare_cached(ADD)?;
+    add.execute(("stored", 0, -int(samples)))?;
+    add.execute(("lost", LossCause::Damaged as u32, int(samples)))?;
+    Ok(())
+}
+
+/// Counts the ends anew, from who is in windows and in the coarsest roll-ups, where that can be read.
+pub(super) fn count_endings(tx: &Transaction<'_>) -> Result<(), StoreError> {
+    tx.execute("DELETE FROM tally WHERE name = 'ending'", [])?;
+    let mut select =
+        tx.prepare("SELECT directory FROM fresh UNION ALL SELECT directory FROM rollup WHERE rolled = 0")?;
+    let mut add = tx.prepare_cached(ADD)?;
+    let mut rows = select.query([])?;
+    while let Some(row) = rows.next()? {
+        let Ok(groups) = decode_directory(row.get_ref(0)?.as_blob().map_err(rusqlite::Error::from)?) else { continue };
+        for (end, n) in endings(&groups) {
+            add.execute(("ending", end as u32, int(n)))?;
+        }
+    }
+    Ok(())
+}
+
+/// A change of one sum.
+const ADD: &str =
+    "INSERT INTO tally (name, number, count) VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET count = count + ?3";
+
 fn change(
     tx: &Transaction<'_>,
     numbers: &Numbers,
     endings: &BTreeMap<StackEnd, u64>,
     sign: i64,
 ) -> Result<(), StoreError> {
-    let mut add = tx.prepare_cached(
-        "INSERT INTO tally (name, number, count) VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET count = count + ?3",
-    )?;
+    let mut add = tx.prepare_cached(ADD)?;
     let mut change = |name: &str, number: u32, n: u64| add.execute((name, number, sign * int(n)));
     change("windows", 0, numbers.windows)?;
     change("taken", 0, numbers.taken)?;

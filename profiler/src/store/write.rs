@@ -42,6 +42,8 @@ pub struct Store {
     pub(super) interned: Interned,
     /// Damage was met: the next start must check the file.
     pub(super) damaged: bool,
+    /// Rows that were set aside since somebody asked.
+    pub(super) aside: Vec<super::SetAside>,
     /// The longest roll-ups to make; `None` makes none.
     pub(super) coarsest: Option<Level>,
 }
@@ -57,7 +59,8 @@ const LOG_WAIT: Duration = Duration::from_millis(100);
 
 impl Store {
     pub(super) fn new(conn: Connection, path: PathBuf, lock: File) -> Self {
-        Self { conn, path, _lock: lock, interned: Interned::new(), damaged: false, coarsest: Some(Level::Day) }
+        let (interned, aside) = (Interned::new(), Vec::new());
+        Self { conn, path, _lock: lock, interned, damaged: false, aside, coarsest: Some(Level::Day) }
     }
 
     /// Stores a window in one durable transaction; returns what still needs a name, busiest first. May be repeated with

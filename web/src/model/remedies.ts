@@ -34,6 +34,11 @@ export const LOSSES: Readonly<Record<string, Remedy>> = {
     how: "Look at the profiler's log for the reason.",
     command: "journalctl -u profiler -n 50",
   },
+  damaged: {
+    what: "they were stored, and the file is damaged there",
+    how: "Everything else is kept. Look after the disk; the check lists what is damaged.",
+    command: "profiler db check",
+  },
 };
 
 /** By how the walk of a user stack ended. */

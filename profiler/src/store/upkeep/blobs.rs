@@ -6,7 +6,7 @@ use super::check::FINDINGS;
 use crate::store::codec::Profile;
 use crate::store::level::Level;
 use crate::store::rollup_row::LastRows;
-use crate::store::{StoreError, stack_page, times};
+use crate::store::{StoreError, damage, stack_page, times};
 
 /// The rows that [`check`] looks at.
 pub(super) const ROWS: &str =
@@ -40,7 +40,7 @@ pub(super) fn check(conn: &Connection, mut done: impl FnMut()) -> Result<Vec<Str
     let mut rows = fresh.query([])?;
     while let Some(row) = rows.next()? {
         let (id, start): (i64, i64) = (row.get(0)?, row.get(1)?);
-        if !see(&|| format!("window {id} of {}", at(start)), window(row))? {
+        if !see(&|| format!("window {id}, {}", damage::name(None, start)), window(row))? {
             return Ok(found);
         }
     }
@@ -52,20 +52,12 @@ pub(super) fn check(conn: &Connection, mut done: impl FnMut()) -> Result<Vec<Str
     let mut last = LastRows::default();
     while let Some(row) = rows.next()? {
         let (level, start): (u8, i64) = (row.get(0)?, row.get(1)?);
-        let name = match level {
-            1 => "five minutes",
-            2 => "the hour",
-            _ => "the day",
-        };
-        if !see(&|| format!("{name} from {}", at(start)), rollup(conn, &mut last, row))? {
+        let level = Level::ALL.into_iter().find(|other| *other as u8 == level);
+        if !see(&|| damage::name(level, start), rollup(conn, &mut last, row))? {
             return Ok(found);
         }
     }
     Ok(found)
-}
-
-fn at(start: i64) -> String {
-    jiff::Timestamp::from_nanosecond(start.into()).map_or_else(|_| format!("{start} ns"), |time| time.to_string())
 }
 
 fn page_of(page: u32, row: &Row<'_>) -> Result<(), StoreError> {

@@ -2,9 +2,13 @@
 
 use std::path::Path;
 
+use rusqlite::Connection;
+
 use super::{Progress, blobs};
-use crate::store::StoreError;
+use crate::profile::LossCause;
+use crate::store::level::Level;
 use crate::store::reader::open_existing;
+use crate::store::{StoreError, damage};
 
 /// Most findings told of one check.
 pub(super) const FINDINGS: usize = 20;
@@ -66,6 +70,7 @@ pub fn check(path: &Path, progress: Progress<'_>) -> Result<Vec<String>, StoreEr
     for (sql, meaning) in RULES {
         step(&mut found, rows(sql, &|row| Some(format!("{meaning} (row {row})"))))?;
     }
+    found.extend(set_aside(&conn)?);
     match blobs::check(&conn, || {
         done += 1;
         progress(done.min(steps), steps);
@@ -77,11 +82,28 @@ pub fn check(path: &Path, progress: Progress<'_>) -> Result<Vec<String>, StoreEr
     Ok(found)
 }
 
+/// Rows that the writer has set aside, where they are the finest of their time.
+fn set_aside(conn: &Connection) -> Result<Vec<String>, StoreError> {
+    let mut select = conn.prepare(
+        "SELECT * FROM (SELECT NULL, wall_start AS start, json_extract(losses, ?1) AS n FROM window
+                        UNION ALL SELECT level, start, json_extract(losses, ?1) FROM rollup WHERE finest = 1)
+         WHERE n > 0 ORDER BY start LIMIT ?2",
+    )?;
+    let cause = format!("$.\"{}\"", LossCause::Damaged as u8);
+    let mut rows = select.query((cause, FINDINGS as u32))?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        let number: Option<u8> = row.get(0)?;
+        let level = Level::ALL.into_iter().find(|level| Some(*level as u8) == number);
+        let (start, samples): (i64, i64) = (row.get(1)?, row.get(2)?);
+        found.push(format!("{} has lost {samples} samples to damage that was met before", damage::name(level, start)));
+    }
+    Ok(found)
+}
+
 #[cfg(test)]
 mod tests {
     #![expect(clippy::unwrap_used, reason = "tests")]
-
-    use rusqlite::Connection;
 
     use super::*;
     use crate::store::Store;
