@@ -191,8 +191,7 @@ impl Store {
 
     /// Start of the oldest row of a level that is so.
     fn oldest(&self, which: &str, level: Level) -> Result<Option<i64>, StoreError> {
-        let sql = format!("SELECT start FROM rollup WHERE level = ?1 AND {which} ORDER BY start LIMIT 1");
-        Ok(self.conn.prepare_cached(&sql)?.query_row([level as u8], |row| row.get(0)).optional()?)
+        Ok(self.conn.prepare_cached(&oldest(which))?.query_row([level as u8], |row| row.get(0)).optional()?)
     }
 
     /// Wall clock at the end of the oldest window with sample times.
@@ -219,6 +218,16 @@ impl Store {
         let n: i64 = self.conn.pragma_query_value(None, name, |row| row.get(0))?;
         Ok(n.max(0).cast_unsigned())
     }
+}
+
+/// One step down an index, for whatever is asked ([`Store::oldest`]): it is asked at each step, and rows that are not so may be many.
+fn oldest(which: &str) -> String {
+    let index = match which {
+        "finest = 0" => "INDEXED BY rollup_detailed",
+        "rolled = 0" => "INDEXED BY rollup_unrolled",
+        _ => "",
+    };
+    format!("SELECT start FROM rollup {index} WHERE level = ?1 AND {which} ORDER BY start LIMIT 1")
 }
 
 /// Deletes the sample times of the oldest windows that ended before `end`.
@@ -298,6 +307,26 @@ mod tests {
     use crate::store::Reader;
 
     const HOUR: Duration = Duration::from_secs(3600);
+
+    /// Retention asks for the oldest row at each step: the answer takes as many steps of SQLite whether ten rows or ten thousand are not it.
+    #[test]
+    fn the_oldest_row_is_found_without_a_scan() {
+        let (_folder, store, _) = store([]);
+        let steps = |rows: i64, which: &str| {
+            store.conn.execute("DELETE FROM rollup", []).unwrap();
+            let insert = "WITH RECURSIVE n (at) AS (SELECT 1 UNION ALL SELECT at + 1 FROM n WHERE at < ?1)
+                INSERT INTO rollup SELECT NULL, 1, at * 300000000000, 0, 97, 1 - (at = ?1), 1 - (at = ?1),
+                    1, 0, 1, 1, 0, 0, 0, 0, 0, 0, 0, NULL, x'', x'', NULL FROM n";
+            store.conn.execute(insert, [rows]).unwrap();
+            let mut select = store.conn.prepare(&oldest(which)).unwrap();
+            let start: i64 = select.query_row([Level::Minutes as u8], |row| row.get(0)).unwrap();
+            assert_eq!(start, if which == "TRUE" { 1 } else { rows } * 300_000_000_000);
+            select.get_status(rusqlite::StatementStatus::VmStep)
+        };
+        for which in ["finest = 0", "rolled = 0", "TRUE"] {
+            assert_eq!(steps(10, which), steps(10_000, which), "{which}");
+        }
+    }
 
     /// Windows of ten seconds at these places, packed and rolled up; each with stacks of its own beside common ones.
     fn store(places: impl IntoIterator<Item = u64>) -> (TempDir, Store, u64) {
