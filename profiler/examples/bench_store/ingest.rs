@@ -26,6 +26,17 @@ pub struct Effort {
 }
 
 impl Effort {
+    /// Both.
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            windows: self.windows + other.windows,
+            samples: self.samples + other.samples,
+            wall: self.wall + other.wall,
+            cpu: self.cpu + other.cpu,
+            slowest: self.slowest.max(other.slowest),
+        }
+    }
+
     /// Stores a window as the product's writer thread does: the window, the names it still wants, the roll-ups that are due.
     pub fn write(&mut self, store: &mut Store, window: &Window) -> Result<(), StoreError> {
         let (wall, cpu) = (Instant::now(), thread_cpu());

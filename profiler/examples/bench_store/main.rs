@@ -21,7 +21,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use profiler::store::Store;
-use profiler::store::upkeep::stats;
+use profiler::store::upkeep::{Stats, stats};
 
 use crate::ask::Asker;
 use crate::host::{Host, Kind, SECONDS};
@@ -157,7 +157,7 @@ fn run(kind: Kind, size: Goal, scale: Scale, folder: &Path, report: &mut Report)
     let keep = std::env::var_os("KEEP").map(PathBuf::from);
     let kept = |what: &str| keep.as_ref().map(|folder| folder.join(format!("{}, {what}.db", kind.name)));
     if let Some(day) = kept("a day").filter(|day| day.exists()) {
-        std::fs::copy(day, &database)?;
+        copy_kept(&day, &database)?;
         host = Host::since(kind, scale.day);
         ingest::meanwhile(&database, &mut host, || ask_day(kind, &database, scale, report))?.0?;
     } else {
@@ -174,7 +174,7 @@ fn run(kind: Kind, size: Goal, scale: Scale, folder: &Path, report: &mut Report)
     }
     if scale.before > 0 {
         match kept("a month").filter(|month| month.exists()) {
-            Some(month) => drop(std::fs::copy(month, &database)?),
+            Some(month) => copy_kept(&month, &database)?,
             None => {
                 let (mut store, _) = Store::open(&database)?;
                 ingest::before(&mut store, kind, -scale.before)?;
@@ -191,6 +191,12 @@ fn run(kind: Kind, size: Goal, scale: Scale, folder: &Path, report: &mut Report)
     Ok(std::fs::remove_file(&database)?)
 }
 
+/// A copy of what an earlier run kept, brought to today's schema before it is asked.
+fn copy_kept(kept: &Path, database: &Path) -> anyhow::Result<()> {
+    std::fs::copy(kept, database)?;
+    Ok(Store::open(database)?.0.close()?)
+}
+
 /// Writes the day, and says what it took.
 fn write_day(
     kind: Kind,
@@ -204,7 +210,11 @@ fn write_day(
     let name = kind.name;
     let (mut store, _) = Store::open(database)?;
     forget_peak()?;
-    let effort = ingest::fill(&mut store, host, scale.day, |window| rivals.see(window))?;
+    // What a history shares (names, stacks, programs) is mostly there after half a day: the second half is what each further one adds.
+    let first = ingest::fill(&mut store, host, scale.day / 2, |window| rivals.see(window))?;
+    let half = stats(database)?;
+    let effort = first.and(ingest::fill(&mut store, host, scale.day, |window| rivals.see(window))?);
+    let whole = stats(database)?;
     let real = (effort.windows * SECONDS) as f64;
     report.add(format!("{name}: writing, times real time"), real / effort.wall.as_secs_f64(), "x", INGEST);
     report.add(format!("{name}: writing, by CPU time"), real / effort.cpu.as_secs_f64(), "x", Goal::None);
@@ -213,6 +223,13 @@ fn write_day(
     store.close()?;
     let bytes = database.metadata()?.len() as f64 / effort.samples as f64;
     report.add(format!("{name}: file"), bytes, "B/sample", size);
+    let (grown, samples) = (used(&whole) - used(&half), whole.samples - half.samples);
+    report.add(
+        format!("{name}: file, what the second half of the day adds"),
+        grown / samples as f64,
+        "B/sample",
+        Goal::None,
+    );
     tables(name, database)?;
     let [pprof, rows] = rivals.bytes_per_sample(effort.samples)?;
     report.add(format!("{name}: gzip pprof a window"), pprof, "B/sample", Goal::None);
@@ -220,6 +237,11 @@ fn write_day(
     report.add(format!("{name}: times under gzip pprof a window"), pprof / bytes, "x", UNDER_PPROF);
     report.add(format!("{name}: times under plain rows"), rows / bytes, "x", UNDER_ROWS);
     Ok(())
+}
+
+/// Bytes of pages that hold something.
+fn used(stats: &Stats) -> f64 {
+    (stats.bytes - stats.free_bytes) as f64
 }
 
 /// What the file's bytes are.
@@ -395,7 +417,13 @@ mod tests {
         let small = Kind { cpus: 4, services: 10, programs: 5, threads: 8, stacks: 300, ..HOSTS[1].0 };
         run(small, Most(1.0), scale, folder.path(), &mut report).unwrap();
         let month = ", 0 days: all of it over an hour";
-        for what in [": file", ": times under plain rows", ": writing, times real time", month] {
+        for what in [
+            ": file",
+            ": file, what the second half of the day adds",
+            ": times under plain rows",
+            ": writing, times real time",
+            month,
+        ] {
             let value = report.value(&format!("{}{what}", small.name)).unwrap();
             assert!(value.is_finite() && value > 0.0, "{what}: {value}");
         }
