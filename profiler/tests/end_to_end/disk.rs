@@ -210,7 +210,7 @@ fn a_database_damaged_while_in_use_is_set_aside_and_sampling_goes_on() {
 /// A database on a file system that cannot be written is refused with the way out, and can be looked at.
 #[test]
 fn a_read_only_file_system_is_refused_for_writing_and_read_all_the_same() {
-    let disk = Disk::tmpfs("8m");
+    let disk = Disk::tmpfs("64m");
     let database = disk.path().join("x.db");
     let daemon = Daemon::start(&database, &SHORT_WINDOWS);
     daemon.wait_for_status(PATIENCE, |status| windows(status) > 2);
