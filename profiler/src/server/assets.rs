@@ -2,9 +2,13 @@
 //!
 //! A debug build reads the folder at each request instead, so that the page can be worked on without a rebuild. A build
 //! without the folder serves a short page that says what to do. Only exact names of files are served; the page keeps its
-//! state in the query string, so every other path is 404.
+//! state in the query string, so every other path is 404. Each file is there once more, packed by the build as small as it gets
+//! (`name.br`), for whoever reads that: packing it at each request took longer than sending it.
 
-use actix_web::http::header::{CACHE_CONTROL, ContentType, ETAG, EntityTag, HeaderValue, IF_NONE_MATCH, IfNoneMatch};
+use actix_web::http::header::{
+    ACCEPT_ENCODING, AcceptEncoding, CACHE_CONTROL, CONTENT_ENCODING, ContentType, ETAG, Encoding, EntityTag,
+    Header as _, HeaderValue, IF_NONE_MATCH, IfNoneMatch, VARY,
+};
 use actix_web::{HttpMessage, HttpRequest, HttpResponse};
 use rust_embed::{Embed, EmbeddedFile};
 
@@ -66,7 +70,22 @@ fn answer(request: &HttpRequest, name: &str, file: EmbeddedFile) -> HttpResponse
     if known {
         return response.finish();
     }
-    response.content_type(content_type(name)).body(file.data.into_owned())
+    response.content_type(content_type(name));
+    // The same for all, so that a cache between keeps both.
+    response.insert_header((VARY, HeaderValue::from_name(ACCEPT_ENCODING)));
+    match reads_brotli(request).then(|| self::file(&format!("{name}.br"))).flatten() {
+        Some(packed) => {
+            response.insert_header((CONTENT_ENCODING, HeaderValue::from_static("br")));
+            response.body(packed.data.into_owned())
+        }
+        None => response.body(file.data.into_owned()),
+    }
+}
+
+fn reads_brotli(request: &HttpRequest) -> bool {
+    request.headers().contains_key(ACCEPT_ENCODING)
+        && AcceptEncoding::parse(request)
+            .is_ok_and(|accepted| accepted.negotiate([Encoding::brotli()].iter()) == Some(Encoding::brotli()))
 }
 
 /// By extension: the kinds that the page is made of.
@@ -89,6 +108,19 @@ fn content_type(name: &str) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Who does not say so gets no brotli.
+    #[test]
+    fn brotli_is_for_those_who_read_it() {
+        let reads = |accepted: &str| {
+            reads_brotli(
+                &actix_web::test::TestRequest::get().insert_header((ACCEPT_ENCODING, accepted)).to_http_request(),
+            )
+        };
+        assert!(reads("gzip, deflate, br, zstd"));
+        assert!(!reads("gzip, deflate") && !reads("br;q=0, gzip") && !reads("identity"));
+        assert!(!reads_brotli(&actix_web::test::TestRequest::get().to_http_request()));
+    }
 
     /// Nothing outside the folder has a name here.
     #[test]
