@@ -105,7 +105,7 @@ bench-walk: build setup-test ## what the walk costs in the kernel, beside a bare
 	cargo build --release --locked -p profiler --example walk_cost
 	@scripts/as-root.sh scripts/bench-walk.sh $(ARGS)
 
-bench-web: setup-test web ## the page beside d3-flame-graph, speedscope and an inferno SVG in one Chromium (about 4 minutes)
+bench-web: setup-test web ## the page beside d3-flame-graph, speedscope and an inferno SVG in one Chromium (about 6 minutes)
 	@scripts/bench-web.sh
 
 screenshots: build setup-test ## take the README's four pictures of a demo workload (about 2 minutes, root)
