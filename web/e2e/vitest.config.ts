@@ -8,10 +8,10 @@ export default defineConfig({
     env: { TZ: "UTC" },
     // One browser, one machine: timings would disturb each other.
     fileParallelism: false,
-    testTimeout: 30_000,
-    hookTimeout: 30_000,
+    testTimeout: 90_000,
+    hookTimeout: 90_000,
     // A busy machine answers late, not wrongly.
-    expect: { poll: { timeout: 8_000 } },
+    expect: { poll: { timeout: 20_000 } },
     reporters: ["verbose"],
     sequence: { concurrent: false },
   },
