@@ -8,7 +8,7 @@ use anyhow::Context as _;
 
 use super::notice::{self, set_aside_notice};
 use super::window_queue::{Ledger, WindowQueue, Work};
-use crate::profile::{LossCause, Window};
+use crate::profile::{Binary, LossCause, Window};
 use crate::server::SharedLive;
 use crate::store::{Keep, LOG_ALARM_BYTES, Store, StoreError, Unnamed};
 use crate::symbolizer::{Answers, FileFinder, NamesWorker, Request, Symbolizer};
@@ -53,6 +53,7 @@ pub fn run(
     let mut last_windows: Option<Instant> = None;
     loop {
         match queue.take(upkeep.patience()) {
+            Work::Names(names) if names.tells_more => writer.ask_of(&names.binary),
             Work::Names(names) => write_names(&mut writer.store, &names),
             Work::Window(window) => {
                 let Some(window) = writer.window(window) else { continue };
@@ -205,7 +206,7 @@ fn symbolizer(queue: &Arc<WindowQueue>, names: &dyn Fn() -> NamesWorker) -> anyh
 
 /// On failure they stay unnamed in the database, and are asked for again when they are sampled again.
 fn write_names(store: &mut Store, answers: &Answers) {
-    let Answers { binary, status, names } = answers;
+    let Answers { binary, status, names, .. } = answers;
     if let Err(error) = store.write_names_of(&binary.key, status, names) {
         tracing::warn!(error = &error as &dyn std::error::Error, names = names.len(), "failed to store names");
     }
@@ -301,6 +302,18 @@ impl Writer<'_> {
         let refused = self.symbolizer.request(requests.collect());
         if refused > 0 {
             tracing::debug!(refused, "the symbolizer is busy");
+        }
+    }
+
+    /// Asks again for all that a binary's places had no answer to.
+    fn ask_of(&self, binary: &Arc<Binary>) {
+        match self.store.unnamed_in(&binary.key) {
+            Ok(places) => {
+                let request = |(location, offset)| Request { location, binary: Arc::clone(binary), offset, weight: 1 };
+                // What finds no room is asked for when it is next sampled in another run, or by `profiler symbolize`.
+                self.symbolizer.request(places.into_iter().map(request).collect());
+            }
+            Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "failed to name again"),
         }
     }
 

@@ -3,11 +3,12 @@
 use rusqlite::{Connection, OptionalExtension, Transaction};
 use std::sync::Arc;
 
+use super::intern::identity;
 use super::name_status::write_status;
 use super::names::write_name;
 use super::place::binary;
 use super::{LocationId, Reader, Store, StoreError};
-use crate::profile::{Binary, NameStatus, Symbolized, UnknownReason};
+use crate::profile::{Binary, BinaryKey, NameStatus, Symbolized, UnknownReason};
 
 /// Places in one binary whose names may be better now.
 #[derive(Clone, Debug)]
@@ -52,6 +53,19 @@ impl Store {
         let place = |row: &rusqlite::Row<'_>| Ok((LocationId(row.get(0)?), row.get::<_, i64>(1)?.cast_unsigned()));
         let places = select.query_map((id, all), place)?.collect::<Result<_, _>>()?;
         Ok(Unnamed { binary: binary(&self.conn, id)?, places })
+    }
+
+    /// The places without a name of a binary that is at hand; none of one that is not stored.
+    ///
+    /// # Errors
+    /// Anything SQLite reports.
+    pub fn unnamed_in(&self, binary: &BinaryKey) -> Result<Vec<(LocationId, u64)>, StoreError> {
+        let id: Option<i64> = self
+            .conn
+            .prepare_cached("SELECT id FROM binary WHERE identity = ?1")?
+            .query_row([identity(binary)], |row| row.get(0))
+            .optional()?;
+        id.map_or(Ok(Vec::new()), |id| Ok(self.unnamed_of(id, false)?.places))
     }
 
     /// Stores what is better than what is there, all in one transaction: a name where there was none, or more inlined functions and

@@ -41,6 +41,7 @@ mod plt;
 mod sandbox;
 mod self_test;
 mod service;
+mod silent;
 mod unwind_rows;
 mod wire;
 mod worker;

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -18,9 +19,10 @@ use super::kept_names::{KeptNames, Key};
 use super::lane::{FileContent, Lane, LaneError, Trust};
 use super::memfd::fixed_memfd;
 use super::own_programs::{mark, own_tags};
+use super::silent::Stamp;
 use super::wire::{Kind, MAX_OFFSETS, Reply};
 use super::worker::MAX_FILE;
-use crate::profile::{BinaryKey, BuildId, FoundSource, NameSource, Symbolized, UnknownReason};
+use crate::profile::{Binary, BinaryKey, BuildId, FoundSource, NameSource, Symbolized, UnknownReason};
 use crate::sys::patient::Patient;
 
 /// Memory for an unpacked symbol table.
@@ -386,6 +388,28 @@ impl NamesWorker {
         all(Kind::Elf, [debug, memory].into_iter().chain(shared.into_iter().flatten()).collect())
     }
 
+    /// What a living program tells by of the code it wrote; `None` once it has ended, or where nothing may be used of that.
+    pub(super) fn jit_stamp(&mut self, program: &Binary) -> Option<Stamp> {
+        let BinaryKey::Jit { pid, .. } = &program.key else { return None };
+        let allowed = self.allowed_jit().filter(|_| Path::new(&format!("/proc/{pid}")).exists())?;
+        let root = program.root.as_deref().and_then(|root| root.try_clone().ok());
+        let theirs = program.key.clone();
+        match self.patient.run(move || jit_files::open(&theirs, root.as_ref(), allowed)) {
+            Ok(JitFile::Found(file)) => {
+                let stat = file.metadata().ok()?;
+                Some(Some((stat.len(), stat.mtime(), stat.mtime_nsec())))
+            }
+            Ok(JitFile::Missing) => Some(None),
+            Ok(JitFile::Refused) | Err(_) => None,
+        }
+    }
+
+    /// Which of a program's files may be used: its map, its dump.
+    fn allowed_jit(&self) -> Option<[bool; 2]> {
+        let allowed = [NameSource::PerfMap, NameSource::Jitdump].map(|source| self.lane.command.sources.has(source));
+        (allowed != [false; 2]).then_some(allowed)
+    }
+
     /// Names for code that a program wrote, one for each address, from the file in which its runtime tells of it. `None` as above.
     pub fn of_jit(
         &mut self,
@@ -395,10 +419,7 @@ impl NamesWorker {
         deadline: Option<Instant>,
     ) -> Option<Vec<Symbolized>> {
         let unknown = |reason| Some(vec![Symbolized::Unknown(reason); addresses.len()]);
-        let allowed = [NameSource::PerfMap, NameSource::Jitdump].map(|source| self.lane.command.sources.has(source));
-        if allowed == [false; 2] {
-            return unknown(UnknownReason::SwitchedOff);
-        }
+        let Some(allowed) = self.allowed_jit() else { return unknown(UnknownReason::SwitchedOff) };
         self.found = found::one(NameSource::PerfMap, None);
         let (theirs, root) = (key.clone(), root.and_then(|root| root.try_clone().ok()));
         let file = match self.patient.run(move || jit_files::open(&theirs, root.as_ref(), allowed)) {

@@ -12,6 +12,7 @@ use super::found;
 use super::names::{Mapped, NamesWorker};
 use super::packages::Packages;
 use super::pending::{Job, Pending};
+use super::silent::Silent;
 use crate::profile::{Binary, BinaryKey, BinaryKind, NameSource, NameStatus, Symbolized, UnknownReason};
 use crate::store::LocationId;
 
@@ -66,6 +67,8 @@ pub struct Answers {
     pub status: NameStatus,
     /// Each location with its names.
     pub names: Vec<(LocationId, Symbolized)>,
+    /// The program tells now of code that it did not tell of: what was answered before may have names.
+    pub tells_more: bool,
 }
 
 /// Names locations on a thread of its own, with one child process while there is something to do.
@@ -99,6 +102,7 @@ impl Symbolizer {
             pending: Pending::default(),
             later: HashMap::new(),
             tries: HashMap::new(),
+            silent: Silent::default(),
             packages: Packages::default(),
             dropped: 0,
         };
@@ -161,6 +165,8 @@ struct Service<F> {
     later: HashMap<LocationId, (Instant, usize, Request)>,
     /// How often those of them that are asked for now were asked for before.
     tries: HashMap<LocationId, usize>,
+    /// Programs to be asked about again, for whatever they had no answer to.
+    silent: Silent,
     packages: Packages,
     /// Requests given up without an answer.
     dropped: usize,
@@ -191,7 +197,12 @@ impl<F: Fn(Answers)> Service<F> {
                     .unwrap_or(IDLE)
                     .min(IDLE),
             };
-            open = open && self.take_in(batches, wait);
+            // A look at files of others' is no reason to keep a child: it wakes us without being work.
+            let look = self.silent.next().map_or(wait, |next| next.saturating_duration_since(now));
+            open = open && self.take_in(batches, wait.min(look));
+            if hurry.is_none() {
+                self.hear();
+            }
             if paused.is_some_and(|until| until > Instant::now()) {
                 if !open {
                     // Nothing more comes in that could wake us.
@@ -210,6 +221,14 @@ impl<F: Fn(Answers)> Service<F> {
             }
         }
         self.pending.len() + self.later.len() + self.dropped
+    }
+
+    /// Passes on which programs tell more than they did.
+    fn hear(&mut self) {
+        let worker = &mut self.worker;
+        for binary in self.silent.told(Instant::now(), |program| worker.jit_stamp(program)) {
+            (self.answers)(Answers { binary, status: NameStatus::default(), names: Vec::new(), tells_more: true });
+        }
     }
 
     /// Takes up what has waited long enough.
@@ -299,8 +318,15 @@ impl<F: Fn(Answers)> Service<F> {
         let (requests, results) =
             if deadline.is_none() { self.not_yet(job.requests, results) } else { (job.requests, results) };
         self.shared.waiting.fetch_sub(requests.len(), Ordering::Relaxed);
+        if matches!(key, BinaryKey::Jit { .. })
+            && deadline.is_none()
+            && results.iter().any(|name| matches!(name.reason(), Some(UnknownReason::NoFile | UnknownReason::NotFound)))
+            && let Some(stamp) = self.worker.jit_stamp(&job.binary)
+        {
+            self.silent.note(&job.binary, stamp, Instant::now());
+        }
         let names = requests.iter().map(|request| request.location).zip(results).collect();
-        (self.answers)(Answers { binary: job.binary, status, names });
+        (self.answers)(Answers { binary: job.binary, status, names, tells_more: false });
         true
     }
 

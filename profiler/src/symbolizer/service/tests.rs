@@ -446,6 +446,37 @@ fn file_offset_of(address: u64) -> u64 {
     offset.unwrap()
 }
 
+/// A program that tells of nothing has its answer at once; when its map comes, long after, somebody is told to ask again.
+#[test]
+fn a_program_that_tells_at_last_is_heard() {
+    let mut sleeper = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
+    let start = crate::profile::StartTicks((crate::sys::clock::boot_now().0 / 10_000_000).saturating_sub(500));
+    let user = rustix::process::geteuid().as_raw();
+    let pid = sleeper.id();
+    let key = BinaryKey::Jit { boot_id: String::new(), pid, start, inside: pid, user };
+    let (kind, path) = (BinaryKind::Anonymous, "[anon]".to_owned());
+    let binary = Arc::new(Binary { key, kind, path, build_id: None, file: None, root: None, refused: false });
+    let (sender, answers) = channel();
+    let symbolizer =
+        Symbolizer::start(NamesWorker::new(real_child()), move |batch| sender.send(batch).unwrap()).unwrap();
+    let request = || vec![Request { location: LocationId(1), binary: Arc::clone(&binary), offset: 0x1001, weight: 1 }];
+    assert_eq!(symbolizer.request(request()), 0);
+    let answer = answers.recv_timeout(Duration::from_secs(60)).unwrap();
+    assert_eq!(answer.names, [(LocationId(1), Symbolized::Unknown(UnknownReason::NoFile))]);
+    let map = format!("/tmp/perf-{pid}.map");
+    std::fs::write(&map, "1000 10 late\n").unwrap();
+    let told = answers.recv_timeout(Duration::from_secs(60)).unwrap();
+    assert!(told.tells_more && told.binary.key == binary.key && told.names.is_empty());
+    assert_eq!(symbolizer.request(request()), 0);
+    let answer = answers.recv_timeout(Duration::from_secs(60)).unwrap();
+    assert!(matches!(&answer.names[..], [(_, Symbolized::Named(symbols))] if &*symbols[0].name == "late"));
+    assert_eq!(symbolizer.finish(Duration::from_secs(60)), 0);
+    assert_eq!(answers.iter().count(), 0, "told once");
+    sleeper.kill().unwrap();
+    sleeper.wait().unwrap();
+    std::fs::remove_file(map).unwrap();
+}
+
 /// A sample of code that its runtime tells of later gets its name then: the program lives, and is asked again. Of a program that has ended
 /// the answer is final at once.
 #[test]
