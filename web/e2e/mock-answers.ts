@@ -226,7 +226,11 @@ export function source(shown: FlameGraph, query: URLSearchParams): Source {
   const row = top(shown, Number.POSITIVE_INFINITY).rows.find((one) => one.name === name);
   const file = query.get("file") ?? row?.file ?? "src/lib.rs";
   const missing = name.endsWith("7");
-  const { self, total } = row ?? { self: 0, total: 0 };
+  if (row === undefined) {
+    const reason = "no sample of this range and filter has the function";
+    return { function: name, file: query.get("file"), found: null, reason, total: 0, first_line: 0, lines: [] };
+  }
+  const { self, total } = row;
   const lines = Array.from({ length: 60 }, (_, i): Source["lines"][number] => ({
     line: 100 + i,
     text: missing ? null : i % 7 === 3 ? "" : `${"    ".repeat(i % 4)}let step_${i} = work(step_${i - 1}, ${i * 37});`,
@@ -246,6 +250,12 @@ export function source(shown: FlameGraph, query: URLSearchParams): Source {
 
 export function disassembly(shown: FlameGraph, query: URLSearchParams): Disassembly {
   const lines = source(shown, query);
+  const binary = query.get("binary") ?? "/usr/bin/app";
+  if (lines.first_line === 0) {
+    const { function: name, reason, total } = lines;
+    const nothing = { build_id: null, available: false, hidden_instructions: 0, instructions: [] };
+    return { function: name, reason, total, binary, ...nothing };
+  }
   const weights = new Map(lines.lines.map((one) => [one.line, one]));
   const instructions = Array.from({ length: 180 }, (_, i): Disassembly["instructions"][number] => {
     const line = 100 + Math.floor(i / 3);
@@ -260,7 +270,6 @@ export function disassembly(shown: FlameGraph, query: URLSearchParams): Disassem
       total: weight?.total ?? 0,
     };
   });
-  const binary = query.get("binary") ?? "/usr/bin/app";
   return {
     ...lines,
     binary,

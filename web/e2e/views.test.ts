@@ -484,6 +484,13 @@ describe("the other views", () => {
     await person.param("tab", /source/);
   });
 
+  test("source and assembly say that a function is not in the range, and the browser logs no error", async () => {
+    const elsewhere = encodeURIComponent("2|/usr/bin/app||no function has this name");
+    await person.visit(`?tab=source&fn=${elsewhere}`);
+    const reasons = () => person.page.locator(".code-reason").allInnerTexts();
+    await expect.poll(reasons).toEqual(Array(2).fill(expect.stringContaining("no sample of this range and filter")));
+  });
+
   test("quality lists the files with where their names came from", async () => {
     await person.page.keyboard.press("8");
     const card = person.page.locator(".card.wide");

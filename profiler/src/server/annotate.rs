@@ -13,7 +13,7 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
 use utoipa_actix_web::service_config::ServiceConfig;
 
-use super::api::{self, DisassemblyParams, Problem, RangeParams, SourceParams};
+use super::api::{self, DisassemblyParams, RangeParams, SourceParams};
 use super::error::Failure;
 use super::routes::{Problems, Question, TOP_ROWS, json, to_json, within};
 use super::{State, from_query};
@@ -71,7 +71,6 @@ pub fn configure(config: &mut ServiceConfig<'_>) {
     params(SourceParams),
     responses(
         (status = 200, body = api::Source, description = "The lines; without text where the file is not to be had."),
-        (status = 404, body = Problem, content_type = "application/problem+json", description = "`no_such_function`: no sample of the range has it."),
         Problems
     )
 )]
@@ -83,14 +82,16 @@ async fn source(state: Data<State>, params: Query<SourceParams>) -> Result<HttpR
     let question = Question::parse(RangeParams { from, to, filter, limit: None, demangle }, &TOP_ROWS, &state)?;
     let within = within(question.range, columns, rows, edges)?;
     let is = FunctionIs { name: function, binary: None, file };
-    let name = is.name.clone();
+    let asked = is.clone();
     let ask = move |reader: &mut Reader| {
         reader.set_demangle(question.demangle);
         Ok(query::lines(reader, within, &question.selector, &is)?)
     };
-    let lines = state.readers.ask(ask).await?.ok_or_else(|| Failure::NoSuchFunction(name.clone()))?;
+    let Some(lines) = state.readers.ask(ask).await? else {
+        return Ok(json(StatusCode::OK, to_json(&from_query::no_source(asked))?));
+    };
     let (read, lines) = state.desk.ask(move |annotator, _| (annotator.source(&lines), lines)).await?;
-    Ok(json(StatusCode::OK, to_json(&from_query::source(name, &lines, read))?))
+    Ok(json(StatusCode::OK, to_json(&from_query::source(asked.name, &lines, read))?))
 }
 
 /// A function's instructions with their samples.
@@ -99,7 +100,6 @@ async fn source(state: Data<State>, params: Query<SourceParams>) -> Result<HttpR
     params(DisassemblyParams),
     responses(
         (status = 200, body = api::Disassembly, description = "The instructions; without text where the binary is not to be had."),
-        (status = 404, body = Problem, content_type = "application/problem+json", description = "`no_such_function`: no sample of the range has it."),
         Problems
     )
 )]
@@ -111,12 +111,15 @@ async fn disassembly(state: Data<State>, params: Query<DisassemblyParams>) -> Re
     let question = Question::parse(RangeParams { from, to, filter, limit: None, demangle }, &TOP_ROWS, &state)?;
     let within = within(question.range, columns, rows, edges)?;
     let is = FunctionIs { name: function, binary, file: None };
-    let name = is.name.clone();
+    let asked = is.clone();
     let ask = move |reader: &mut Reader| {
         reader.set_demangle(question.demangle);
         Ok(query::code(reader, within, &question.selector, &is)?)
     };
-    let code = state.readers.ask(ask).await?.ok_or_else(|| Failure::NoSuchFunction(name.clone()))?;
+    let Some(code) = state.readers.ask(ask).await? else {
+        return Ok(json(StatusCode::OK, to_json(&from_query::no_disassembly(asked))?));
+    };
+    let name = asked.name;
     let answer = move |annotator: &mut Annotator, deadline| {
         let read = annotator.disassemble(&code, &name, deadline);
         (read, code, name)

@@ -186,7 +186,7 @@ fn binaries() {
     check("binaries.json", &from_query::binaries(binaries));
 }
 
-/// Lines of a file that was read and of one that was not.
+/// Lines of a file that was read, of one that was not, and of a function that is in no sample.
 #[test]
 fn source() {
     let places = vec![query::Weight { at: 7, self_: 30, total: 40 }, query::Weight { at: 8, self_: 0, total: 2 }];
@@ -207,9 +207,12 @@ fn source() {
         Some("no folder is given for it: start the profiler with --source-map /build/db=FOLDER to see its text".into());
     let missing = annotate::Source { found: None, reason, lines: vec![line(7, None, 30, 40), line(8, None, 0, 2)] };
     check("source_missing.json", &from_query::source("ExecScan".into(), &lines, missing));
+    let file = Some("/build/db/exec.c".into());
+    let asked = query::FunctionIs { name: "ExecScan".into(), file, ..query::FunctionIs::default() };
+    check("source_nowhere.json", &from_query::no_source(asked));
 }
 
-/// Instructions of a binary that was read and of one that was not.
+/// Instructions of a binary that was read, of one that was not, and of a function that is in no sample.
 #[test]
 fn disassembly() {
     let id = BuildId::new(&[0xab; 20]).expect("20 bytes");
@@ -248,6 +251,8 @@ fn disassembly() {
         hidden: 0,
     };
     check("disassembly_missing.json", &from_query::disassembly("ExecScan".into(), &code, missing));
+    let asked = query::FunctionIs { name: "ExecScan".into(), ..query::FunctionIs::default() };
+    check("disassembly_nowhere.json", &from_query::no_disassembly(asked));
 }
 
 /// Asked to name again.

@@ -22,9 +22,6 @@ pub enum Failure {
     /// The label in the path does not exist.
     #[error("unknown label {0:?}")]
     NoSuchLabel(String),
-    /// Nothing in the range has this function.
-    #[error("no sample of the range has the function {0:?}")]
-    NoSuchFunction(String),
     /// The query string does not parse.
     #[error("bad query parameter: {0}")]
     BadParameter(String),
@@ -89,11 +86,6 @@ impl Failure {
             ),
             Self::Query(QueryError::UnknownLabel(_)) => (S::BAD_REQUEST, "unknown_label", labels()),
             Self::NoSuchLabel(_) => (S::NOT_FOUND, "unknown_label", labels()),
-            Self::NoSuchFunction(_) => (
-                S::NOT_FOUND,
-                "no_such_function",
-                "/api/v1/top lists the functions of a range; names are compared exactly".into(),
-            ),
             Self::BadParameter(_) => {
                 (S::BAD_REQUEST, "bad_parameter", "/api/openapi.json lists the parameters of each endpoint".into())
             }
@@ -210,7 +202,6 @@ mod tests {
             (Failure::Query(QueryError::UnknownLabel("x".into())), 400, "unknown_label"),
             (Failure::Query(QueryError::Store(broken())), 503, "database_unreadable"),
             (Failure::NoSuchLabel("x".into()), 404, "unknown_label"),
-            (Failure::NoSuchFunction("x".into()), 404, "no_such_function"),
             (Failure::BadParameter("x".into()), 400, "bad_parameter"),
             (Failure::Limit { given: 0, most: 9 }, 400, "limit_out_of_range"),
             (Failure::Database(broken()), 503, "database_unreadable"),

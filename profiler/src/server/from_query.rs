@@ -51,6 +51,40 @@ pub fn source(function: String, lines: &query::Lines, read: annotate::Source) ->
     }
 }
 
+/// That no sample of the range has the function: an answer, for pages ask again when the range changes, and a function may be in none of it.
+#[must_use]
+pub fn no_source(asked: query::FunctionIs) -> api::Source {
+    api::Source {
+        reason: Some(nowhere(&asked)),
+        function: asked.name,
+        file: asked.file,
+        found: None,
+        total: 0,
+        first_line: 0,
+        lines: Vec::new(),
+    }
+}
+
+/// The same of its instructions.
+#[must_use]
+pub fn no_disassembly(asked: query::FunctionIs) -> api::Disassembly {
+    api::Disassembly {
+        reason: Some(nowhere(&asked)),
+        function: asked.name,
+        binary: asked.binary,
+        build_id: None,
+        available: false,
+        instructions: Vec::new(),
+        total: 0,
+        hidden_instructions: 0,
+    }
+}
+
+fn nowhere(asked: &query::FunctionIs) -> String {
+    let place = asked.binary.as_ref().or(asked.file.as_ref()).map_or_else(String::new, |place| format!(" of {place}"));
+    format!("no sample of this range and filter has the function{place}")
+}
+
 /// A function's instructions.
 #[must_use]
 pub fn disassembly(function: String, code: &query::Code, read: annotate::Disassembly) -> api::Disassembly {
@@ -69,7 +103,7 @@ pub fn disassembly(function: String, code: &query::Code, read: annotate::Disasse
     };
     api::Disassembly {
         function,
-        binary: code.binary.path.clone(),
+        binary: Some(code.binary.path.clone()),
         build_id: code.binary.build_id.map(|id| id.to_string()),
         available: read.instructions.iter().any(|instruction| !instruction.text.is_empty()),
         reason: read.reason,

@@ -223,13 +223,17 @@ fn an_inlined_function_is_shown_where_it_stands() {
 }
 
 /// A binary that has changed or gone is not disassembled; its samples are listed by their place in the file. What was never sampled is
-/// not there at all.
+/// answered too, with the reason.
 #[test]
 fn another_build_is_not_shown_as_the_one_that_was_sampled() {
     let program = Program::build();
     let server = program.server(&[(&[0x1130], 3)], &[]);
-    assert_eq!(server.get("/api/v1/disassembly?function=nobody").problem(), "no_such_function");
-    assert_eq!(server.get("/api/v1/source?function=nobody").problem(), "no_such_function");
+    for path in ["disassembly?function=nobody&binary=/bin/x", "source?function=nobody", "disassembly?function=nobody"] {
+        let answer = server.get(&format!("/api/v1/{path}")).json();
+        assert_eq!((answer["total"].as_u64(), answer["function"].as_str()), (Some(0), Some("nobody")));
+        assert!(answer["reason"].as_str().unwrap().starts_with("no sample of this range"), "{answer}");
+        assert_eq!(answer["binary"].as_str(), path.split_once("binary=").map(|(_, path)| path));
+    }
     assert_eq!(server.get("/api/v1/source").problem(), "bad_parameter");
     let name = server.get("/api/v1/export/folded").body;
     let name = name.trim().rsplit_once(' ').unwrap().0.rsplit(';').next().unwrap().to_owned();

@@ -105,8 +105,10 @@ describe("the golden answers that the server's tests write", () => {
     binaries: (answer: Binaries) => checkBinaries(answer),
     source: (answer: Source) => checkSource(answer),
     source_missing: (answer: Source) => checkSource(answer),
+    source_nowhere: (answer: Source) => checkSource(answer),
     disassembly: (answer: Disassembly) => checkDisassembly(answer),
     disassembly_missing: (answer: Disassembly) => checkDisassembly(answer),
+    disassembly_nowhere: (answer: Disassembly) => checkDisassembly(answer),
     label_values: (answer: LabelValues) => checkLabelValues(answer),
   };
 

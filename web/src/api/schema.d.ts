@@ -509,8 +509,8 @@ export interface components {
         Disassembly: {
             /** @description Whether the binary was read. */
             available: boolean;
-            /** @description Path of the binary. */
-            binary: string;
+            /** @description Path of the binary; null where no sample has the function and none was asked for. */
+            binary?: string | null;
             /** @description Its build id, in hex. */
             build_id?: string | null;
             /** @description The function. */
@@ -526,7 +526,7 @@ export interface components {
             reason?: string | null;
             /**
              * Format: int64
-             * @description Samples with this binary's function on the stack, recursion counted once.
+             * @description Samples with this binary's function on the stack, recursion counted once; 0 when no sample of the range has it.
              */
             total: number;
         };
@@ -810,7 +810,7 @@ export interface components {
             reason?: string | null;
             /**
              * Format: int64
-             * @description Samples with this file's function on the stack, recursion counted once.
+             * @description Samples with this file's function on the stack, recursion counted once; 0 when no sample of the range has it.
              */
             total: number;
         };
@@ -1300,15 +1300,6 @@ export interface operations {
             };
             /** @description A page of another site asks: `cross_site`. */
             403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description `no_such_function`: no sample of the range has it. */
-            404: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2407,15 +2398,6 @@ export interface operations {
             };
             /** @description A page of another site asks: `cross_site`. */
             403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["Problem"];
-                };
-            };
-            /** @description `no_such_function`: no sample of the range has it. */
-            404: {
                 headers: {
                     [name: string]: unknown;
                 };

@@ -14,7 +14,7 @@ pub struct Source {
     pub found: Option<String>,
     /// Why none was, and what would help.
     pub reason: Option<String>,
-    /// Samples with this file's function on the stack, recursion counted once.
+    /// Samples with this file's function on the stack, recursion counted once; 0 when no sample of the range has it.
     pub total: u64,
     /// Number of the first line; 0 without any.
     pub first_line: u64,
@@ -41,8 +41,8 @@ pub struct SourceText {
 pub struct Disassembly {
     /// The function.
     pub function: String,
-    /// Path of the binary.
-    pub binary: String,
+    /// Path of the binary; null where no sample has the function and none was asked for.
+    pub binary: Option<String>,
     /// Its build id, in hex.
     pub build_id: Option<String>,
     /// Whether the binary was read.
@@ -51,7 +51,7 @@ pub struct Disassembly {
     pub reason: Option<String>,
     /// Instructions by rising address; numbers may jump where a function has several parts or is very long.
     pub instructions: Vec<Instruction>,
-    /// Samples with this binary's function on the stack, recursion counted once.
+    /// Samples with this binary's function on the stack, recursion counted once; 0 when no sample of the range has it.
     pub total: u64,
     /// Instructions left out, none of them with samples.
     pub hidden_instructions: u64,
