@@ -11,9 +11,10 @@ import { gzipSync } from "node:zlib";
 import type { FlameGraph, Problem, Status, Symbolizing } from "../src/api/contract";
 import { decodeFlameGraph } from "../src/api/decode";
 import { findPath } from "../src/model/focus-path";
+import { parseFunction } from "../src/model/function";
 import { parseSelector } from "../src/model/selector";
 import { parseInstant, resolveInstant } from "../src/model/time-range";
-import { cutBelow } from "../src/testing/cut";
+import { cutAround, cutBelow } from "../src/testing/cut";
 import { syntheticFlameGraph } from "../src/testing/synthetic";
 import {
   binaries,
@@ -177,7 +178,9 @@ function answer(
         const drawn = query.get("group") === null ? shown : underValue(shown, "db.service");
         const below = query.get("below");
         const node = below === null ? 0 : Math.max(0, findPath(decodeFlameGraph(drawn).tree, below));
-        const cut = cutBelow(drawn, context.state.most, node);
+        const chosen = parseFunction(query.get("around") ?? "");
+        const { most } = context.state;
+        const cut = chosen === null ? cutBelow(drawn, most, node) : cutAround(drawn, most, chosen);
         json({ ...cut, from_ms: from, to_ms: to } satisfies FlameGraph);
       }
       break;

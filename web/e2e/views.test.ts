@@ -270,6 +270,47 @@ describe("the other views", () => {
     await expect.poll(() => person.page.locator(".filling .name").count()).toBe(1);
   });
 
+  test.runIf(real === undefined)(
+    "a sandwich and the table have all of a function that was too small to send",
+    async () => {
+      const range = await fixedRange();
+      const { rows } = await ask<{
+        rows: { name: string; binary: string; file: string; kind: number; total: number }[];
+      }>(`top?${range}&limit=100000`);
+      const { name, binary, file, kind, total } = rows.filter((one) => one.kind === 2).at(-1) ?? rows[0];
+      person.server.most = 500;
+      const asked = () => person.server.asked.filter((one) => one.includes("around=")).length;
+      const says = (text: string) => expect.poll(() => person.page.locator("#panel").innerText()).toContain(text);
+      // The answer is held back until what is there without it has been looked at; the first one makes no sense.
+      let letGo = (): void => {};
+      const looked = new Promise<void>((resolve) => {
+        letGo = resolve;
+      });
+      await person.visit(`?${range}&tab=table`);
+      await person.page.waitForSelector("table.top tbody .function");
+      expect(asked()).toBe(0);
+      const address = (url: URL): boolean => url.searchParams.has("around");
+      await person.page.route(address, (route) => looked.then(() => route.fulfill({ json: {} })));
+      await person.page.fill("#search", `"${name}"`);
+      await person.page.locator("table.top tbody .function .link").first().click();
+      await person.page.getByRole("button", { name: "Sandwich", exact: true }).click();
+      await says("was too small to send at first");
+      letGo();
+      await says("could not be had");
+      await person.page.unroute(address);
+      const fn = encodeURIComponent(`${kind}|${binary ?? ""}|${file ?? ""}|${name}`);
+      await person.visit(`?${range}&tab=sandwich&fn=${fn}`);
+      await says(`${grouped(total)} samples`);
+      expect(asked()).toBe(1);
+      await person.page.getByRole("tab", { name: "Table" }).click();
+      await expect.poll(() => person.page.locator(".beside .neighbour").count()).toBeGreaterThan(0);
+      expect(asked()).toBe(1);
+      // Frames that are merged here are not in the way.
+      await person.visit(`?${range}&tab=sandwich&tidy=recursion&fn=${fn}`);
+      await says(`${grouped(total)} samples`);
+    },
+  );
+
   test("the tree is walked by keyboard and leads to the graph", async () => {
     await person.page.keyboard.press("2");
     const grid = person.page.getByRole("treegrid");

@@ -5,10 +5,11 @@ use super::grow::{Named, frame_of, grow, name};
 use super::labels::Label;
 use super::lazy::Whole;
 use super::merge::{Counts, merge_by};
+use super::one_function::OneFunction;
 use super::path_hash::{PathHash, find};
 use super::tree::{Labels, Placed, Scale, Shown};
 use super::{QueryError, Selector};
-use crate::profile::{CallTree, Node, TimeRange};
+use crate::profile::{CallTree, Frame, Node, TimeRange};
 use crate::store::{CachedFrame, Reader, RowMap, Snapshot};
 
 /// A merged profile.
@@ -18,6 +19,17 @@ pub struct Merged {
     pub tree: CallTree,
     /// CPU time one sample stands for (weighted mean over the windows); 0 without samples.
     pub nanos_per_sample: u64,
+    /// Of the function that was asked for by [`Shape::around`].
+    pub around: Option<Around>,
+}
+
+/// All samples of a function, those of nodes that were cut off too.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Around {
+    /// With it on their stack, each once.
+    pub total: u64,
+    /// That ended in it.
+    pub self_: u64,
 }
 
 /// Where a flame graph is seen from.
@@ -43,6 +55,8 @@ pub struct Shape {
     pub group: Option<String>,
     /// The node that what is sent is spent on: it, what is above it, and the heaviest below it.
     pub below: Option<PathHash>,
+    /// Instead: the function that it is spent on, wherever it is: what calls it and what it calls, the most of its samples first.
+    pub around: Option<OneFunction>,
     /// Most nodes; the smallest are left out behind remainder nodes.
     pub max_nodes: usize,
 }
@@ -84,25 +98,32 @@ pub(super) fn draw(snapshot: &mut Snapshot<'_>, counts: &Counts, shape: &Shape) 
         let totals = tree.totals();
         let max_nodes = shape.max_nodes;
         let whole = Whole { tree: &tree, totals: &totals, scale: Scale::ONE, max_nodes };
-        let kept = match &shape.view {
-            View::TopDown => {
+        let mut around = None;
+        let kept = match (&shape.view, &shape.around) {
+            (View::TopDown, Some(function)) => {
+                let is_it = frames_that(snapshot, |frame| function.fits(frame));
+                let through = tree.through(&totals, &is_it);
+                around = Some(Around { total: through[0][0], self_: tree.own(&is_it)[0] });
+                tree.cut_around(&through, totals, Scale::ONE, max_nodes)
+            }
+            (View::TopDown, None) => {
                 let below = shape.below.and_then(|path| find(&tree, path, |shown| frame_of(snapshot, &labels, shown)));
                 tree.cut_below(below, totals, Scale::ONE, max_nodes)
             }
-            View::BottomUp => whole.bottom_up(),
-            View::Callers(function) => whole.callers(named(snapshot, function)),
-            View::Callees(function) => whole.callees(named(snapshot, function)),
+            (View::BottomUp, _) => whole.bottom_up(),
+            (View::Callers(function), _) => whole.callers(named(snapshot, function)),
+            (View::Callees(function), _) => whole.callees(named(snapshot, function)),
         };
-        (name(snapshot, &labels, &kept, Scale::ONE), kept.hidden_nodes)
+        (name(snapshot, &labels, &kept, Scale::ONE), kept.hidden_nodes, around)
     };
-    let ((named, hidden_nodes), lines) = beside(snapshot.loaded(), [counts], size, cut)?;
+    let ((named, hidden_nodes, around), lines) = beside(snapshot.loaded(), [counts], size, cut)?;
     let Named { nodes, used, mut frames, ids } = named;
     lines.give(snapshot, &ids, &mut frames)?;
     let nodes = nodes.iter().zip(used);
     let node =
         |(node, frame): (&Placed<1>, _)| Node { depth: node.depth, frame, total: node.total[0], self_: node.selves[0] };
     let tree = CallTree { nodes: nodes.map(node).collect(), frames, incomplete: counts.incomplete, hidden_nodes };
-    Ok(Merged { tree, nanos_per_sample: counts.nanos_per_sample() })
+    Ok(Merged { tree, nanos_per_sample: counts.nanos_per_sample(), around })
 }
 
 impl Shape {
@@ -114,10 +135,13 @@ impl Shape {
 
 /// Whether what a node shows is code of this name.
 fn named(snapshot: &Snapshot<'_>, function: &str) -> impl Fn(Shown) -> bool {
-    let known: RowMap<u32, ()> = (0..snapshot.frames() as u32)
-        .filter(|at| &*snapshot.frame(CachedFrame(*at)).name == function)
-        .map(|at| (at, ()))
-        .collect();
+    frames_that(snapshot, |frame| *frame.name == *function)
+}
+
+/// Whether what a node shows is code that fits.
+fn frames_that(snapshot: &Snapshot<'_>, fits: impl Fn(&Frame) -> bool) -> impl Fn(Shown) -> bool {
+    let known: RowMap<u32, ()> =
+        (0..snapshot.frames() as u32).filter(|at| fits(snapshot.frame(CachedFrame(*at)))).map(|at| (at, ())).collect();
     move |shown| shown.get().is_ok_and(|frame| known.contains_key(&frame.0))
 }
 
@@ -242,6 +266,45 @@ mod tests {
                 main 1/1 User
         ");
         assert!(matches!(grouped("nothing"), Err(QueryError::UnknownLabel(_))));
+    }
+
+    /// A function that a small answer leaves out is in the one that is spent on it, everywhere it is, with the figures of the table; the
+    /// others' samples stay, in remainders.
+    #[test]
+    fn a_small_answer_spent_on_a_function_has_all_of_it() {
+        let (_folder, _store, mut reader) = database(&["web/7  main;serve;parse x50
+             web/7  main;serve;rare;parse x2
+             web/7  main;serve;rare;rare x1
+             db/8   rare;leaf x1
+             idle/9  a;b;c;d x30"]);
+        let mut graph = |around: Option<&str>, max_nodes| {
+            let around = around.map(|text| text.parse().unwrap());
+            let shape = Shape { around, max_nodes, ..Shape::default() };
+            flame_graph_from(&mut reader, ALL_TIME, &Selector::default(), &shape).unwrap()
+        };
+        assert!(!draw(&graph(None, 8).tree).contains("rare"));
+        let rare = graph(Some("2|/usr/bin/app|rare.c|rare"), 12);
+        assert_eq!(rare.around, Some(Around { total: 4, self_: 1 }));
+        insta::assert_snapshot!(draw(&rare.tree), @"
+        all 84/0 Root
+          web 53/0 Process
+            main 53/0 User
+              serve 53/0 User
+                [smaller frames] 50/50 Remainder
+                rare 3/0 User
+                  parse 2/2 User
+                  rare 1/1 User
+          [smaller frames] 30/30 Remainder
+          db 1/0 Process
+            rare 1/0 User
+              leaf 1/1 User
+        ");
+        let nowhere = graph(Some("3|/usr/bin/app|rare.c|rare"), 10);
+        assert_eq!(nowhere.around, Some(Around::default()));
+        insta::assert_snapshot!(draw(&nowhere.tree), @"
+        all 84/0 Root
+          [smaller frames] 84/84 Remainder
+        ");
     }
 
     /// Inlined functions stand between the function they are in and its callee, and carry the line with the most samples.

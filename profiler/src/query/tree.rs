@@ -133,12 +133,36 @@ impl<const N: usize> Tree<N> {
         scale: Scale<N>,
         max_nodes: usize,
     ) -> Kept<N> {
-        let all = self.len();
-        if all <= max_nodes {
-            return Kept { hidden: vec![[0; N]; all], tree: self, totals, hidden_nodes: 0 };
+        if self.len() <= max_nodes {
+            return self.uncut(totals);
         }
         let wanted = node.map(|node| self.around(node));
         let kept = heaviest(&self.parents, &totals, wanted.as_deref(), scale, max_nodes.max(2));
+        self.keep(&kept, &totals, max_nodes)
+    }
+
+    /// The same, by the samples that go [`through`](Self::through) some frames: what has none of these stays behind remainders.
+    pub(super) fn cut_around(
+        self,
+        through: &[[u64; N]],
+        totals: Vec<[u64; N]>,
+        scale: Scale<N>,
+        max_nodes: usize,
+    ) -> Kept<N> {
+        if self.len() <= max_nodes {
+            return self.uncut(totals);
+        }
+        let wanted: Vec<bool> = (0..self.len()).map(|at| at == 0 || through[at] != [0; N]).collect();
+        let kept = heaviest(&self.parents, through, Some(&wanted), scale, max_nodes.max(2));
+        self.keep(&kept, &totals, max_nodes)
+    }
+
+    fn uncut(self, totals: Vec<[u64; N]>) -> Kept<N> {
+        Kept { hidden: vec![[0; N]; self.len()], tree: self, totals, hidden_nodes: 0 }
+    }
+
+    fn keep(self, kept: &[bool], totals: &[[u64; N]], max_nodes: usize) -> Kept<N> {
+        let all = self.len();
         let mut tree = Self { parents: Vec::new(), shown: Vec::new(), selves: Vec::new() };
         tree.reserve(max_nodes);
         let mut new_totals = Vec::with_capacity(max_nodes);
@@ -153,6 +177,34 @@ impl<const N: usize> Tree<N> {
 }
 
 impl<const N: usize> Tree<N> {
+    /// Samples at and below each node that have a frame on their stack that is the one, each once: above the outermost such frames these
+    /// frames' samples, from there on all.
+    pub(super) fn through(&self, totals: &[[u64; N]], is_it: impl Fn(Shown) -> bool) -> Vec<[u64; N]> {
+        let mut inside = vec![false; self.len()];
+        let mut through = vec![[0; N]; self.len()];
+        for at in 1..self.len() {
+            inside[at] = inside[self.parents[at] as usize] || is_it(self.shown[at]);
+            if inside[at] {
+                through[at] = totals[at];
+            }
+        }
+        for at in (1..self.len()).rev() {
+            let (parent, samples) = (self.parents[at] as usize, through[at]);
+            if !inside[parent] {
+                add(&mut through[parent], samples);
+            }
+        }
+        through
+    }
+
+    /// Samples that ended in such a frame.
+    pub(super) fn own(&self, is_it: impl Fn(Shown) -> bool) -> [u64; N] {
+        let mut own = [0; N];
+        let found = self.shown.iter().zip(&self.selves).filter(|(shown, _)| is_it(**shown));
+        found.for_each(|(_, selves)| add(&mut own, *selves));
+        own
+    }
+
     /// Which nodes are a node's callers, itself, or below it.
     fn around(&self, node: u32) -> Vec<bool> {
         let mut around = vec![false; self.len()];
@@ -576,6 +628,55 @@ mod tests {
                     prop_assert_eq!(originals[path], *placed);
                     prop_assert!(path.starts_with(&chosen) || chosen.starts_with(path));
                 }
+            }
+        }
+    }
+
+    proptest! {
+        /// What is spent on a function, checked by the stacks themselves: its samples above and below it as far as there is room, the most
+        /// first, with the totals that they have in the whole; nothing else.
+        #[test]
+        fn a_cut_around_a_function_is_of_the_stacks_with_it(stacks in stacks(), function in 0..6_u8, max in 0..60_usize) {
+            let tree = build(&stacks);
+            let is_it = |shown| shown == Shown::frame(CachedFrame(u32::from(function)));
+            let (whole, _) = place(tree.clone(), usize::MAX);
+            let originals: BTreeMap<_, _> = whole.into_iter().collect();
+            // Every path of a stack with the function, with that stack's samples; and what ended in the function.
+            let mut with_it = BTreeMap::from([(vec![Labels::ROOT], [0; 2])]);
+            let mut ended = [0; 2];
+            for (stack, samples) in stacks.iter().filter(|(stack, _)| stack.contains(&function)) {
+                let mut path = vec![Labels::ROOT];
+                path.extend(stack.iter().map(|frame| Shown::frame(CachedFrame(u32::from(*frame)))));
+                for depth in 1..=path.len() {
+                    add(with_it.entry(path[..depth].to_vec()).or_default(), *samples);
+                }
+                if stack.last() == Some(&function) {
+                    add(&mut ended, *samples);
+                }
+            }
+            let totals = tree.totals();
+            let through = tree.through(&totals, is_it);
+            prop_assert_eq!(through[0], with_it[&vec![Labels::ROOT]]);
+            prop_assert_eq!(tree.own(is_it), ended);
+            let all = tree.len();
+            let kept = tree.cut_around(&through, totals, EVEN, max);
+            let mut path = Path::new();
+            let mut nodes = Vec::new();
+            for placed in kept.place(EVEN, |a, b| a.cmp(&b)) {
+                path.truncate(placed.depth as usize);
+                path.push(placed.shown);
+                nodes.push((path.clone(), placed));
+            }
+            check(&nodes);
+            let kept: Vec<_> = nodes.iter().filter(|(_, node)| node.shown != Labels::REMAINDER).collect();
+            prop_assert!(kept.iter().all(|(path, placed)| originals[path] == *placed));
+            prop_assert!(nodes.len() <= max.max(2).max(all.min(max)));
+            if all > max {
+                let weight = |path: &Path| with_it.get(path).map(|samples| EVEN.weigh(samples));
+                prop_assert!(kept.iter().all(|(path, _)| weight(path).is_some()));
+                let lightest = kept.iter().filter_map(|(path, _)| weight(path)).min();
+                let heavier = with_it.keys().filter(|path| weight(path) > lightest).count();
+                prop_assert!(heavier <= kept.len(), "something heavier was left out");
             }
         }
     }

@@ -121,7 +121,8 @@ sh 0
     }
     tree.incomplete = 10;
     tree.hidden_nodes = 4;
-    let merged = query::Merged { tree, nanos_per_sample: 10_309_278 };
+    let merged =
+        query::Merged { tree, nanos_per_sample: 10_309_278, around: Some(query::Around { total: 50, self_: 40 }) };
     check("flamegraph.json", &from_query::flame_graph(TimeRange { from: at(0), to: at(60) }, &merged));
 }
 

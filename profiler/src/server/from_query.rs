@@ -179,6 +179,7 @@ pub fn flame_graph(range: TimeRange, merged: &query::Merged) -> api::FlameGraph 
         nanos_per_sample: merged.nanos_per_sample,
         incomplete: *incomplete,
         hidden_nodes: *hidden_nodes,
+        around: merged.around.map(|of| api::FunctionSamples { total: of.total, self_: of.self_ }),
         frames: columns(frames, &mut strings),
         nodes: api::NodeColumns {
             depth: nodes.iter().map(|node| node.depth).collect(),

@@ -159,11 +159,20 @@ fn view(mode: Option<&str>, focus: Option<String>) -> Result<View, Failure> {
 }
 
 /// What is wanted of a flame graph.
-fn shape(view: View, group: Option<String>, below: Option<&str>, max_nodes: usize) -> Result<Shape, Failure> {
-    if below.is_some() && view != View::TopDown {
-        return Err(Failure::BadParameter("below goes with mode=topdown".into()));
+fn shape(
+    view: View,
+    group: Option<String>,
+    [below, around]: [Option<&str>; 2],
+    max_nodes: usize,
+) -> Result<Shape, Failure> {
+    if (below.is_some() || around.is_some()) && view != View::TopDown {
+        return Err(Failure::BadParameter("below and around go with mode=topdown".into()));
     }
-    Ok(Shape { view, group, below: path(below)?, max_nodes })
+    if below.is_some() && around.is_some() {
+        return Err(Failure::BadParameter("below and around are two ways to spend one limit: take one".into()));
+    }
+    let around = around.map(str::parse).transpose().map_err(Failure::BadParameter)?;
+    Ok(Shape { view, group, below: path(below)?, around, max_nodes })
 }
 
 /// The name of a node.
@@ -238,10 +247,10 @@ async fn timeline(state: Data<State>, params: Query<TimelineParams>) -> Result<H
 #[utoipa::path(tag = "profiles", params(FlameGraphParams), responses((status = 200, body = api::FlameGraph, description = "The tree, as columns."), Problems))]
 #[get("/api/v1/flamegraph")]
 async fn flamegraph(state: Data<State>, params: Query<FlameGraphParams>) -> Result<HttpResponse, Failure> {
-    let FlameGraphParams { from, to, filter, limit, mode, focus, demangle, group, below } = params.into_inner();
+    let FlameGraphParams { from, to, filter, limit, mode, focus, demangle, group, below, around } = params.into_inner();
     let view = view(mode.as_deref(), focus)?;
     let question = Question::parse(RangeParams { from, to, filter, limit, demangle }, &FLAME_GRAPH_NODES, &state)?;
-    let shape = shape(view, group, below.as_deref(), question.limit)?;
+    let shape = shape(view, group, [below.as_deref(), around.as_deref()], question.limit)?;
     let ask = move |reader: &mut Reader| {
         reader.set_demangle(question.demangle);
         let Question { range, selector, .. } = question;
@@ -302,9 +311,9 @@ async fn heatmap(state: Data<State>, params: Query<HeatMapParams>) -> Result<Htt
 async fn heatmap_flamegraph(state: Data<State>, params: Query<AreaParams>) -> Result<HttpResponse, Failure> {
     let params = params.into_inner();
     let view = view(params.mode.as_deref(), params.focus)?;
-    let AreaParams { from, to, filter, limit, columns, rows, demangle, group, below, .. } = params;
+    let AreaParams { from, to, filter, limit, columns, rows, demangle, group, below, around, .. } = params;
     let question = Question::parse(RangeParams { from, to, filter, limit, demangle }, &FLAME_GRAPH_NODES, &state)?;
-    let shape = shape(view, group, below.as_deref(), question.limit)?;
+    let shape = shape(view, group, [below.as_deref(), around.as_deref()], question.limit)?;
     let grid = grid(question.range, columns, rows)?;
     let area = area(grid, [params.column_from, params.column_to, params.row_from, params.row_to]);
     let ask = move |reader: &mut Reader| {

@@ -197,6 +197,29 @@ fn a_graph_can_be_grouped_and_spent_below_a_node() {
     assert_eq!(server.get("/api/v1/flamegraph?below=3-00000000000000").json()["nodes"], plain["nodes"]);
 }
 
+/// Spent on a function a graph has every total that it has anyway, and the function's samples however few nodes there may be. A text that
+/// names none is refused, and so are two ways to spend one limit.
+#[test]
+fn a_graph_can_be_spent_on_a_function() {
+    let server = server();
+    let top = server.get("/api/v1/top?limit=1&sort=total").json();
+    let row = &top["rows"][0];
+    let [binary, file] = ["binary", "file"].map(|path| row[path].as_str().unwrap_or_default().to_owned());
+    let text = format!("{}%7C{binary}%7C{file}%7C{}", row["kind"], row["name"].as_str().unwrap());
+    let plain = server.get("/api/v1/flamegraph").json();
+    for limit in [2, 3, 1000] {
+        let around = server.get(&format!("/api/v1/flamegraph?limit={limit}&around={text}")).json();
+        assert_eq!([&around["around"]["total"], &around["around"]["self"]], [&row["total"], &row["self"]], "{around}");
+        assert_eq!(around["samples"], plain["samples"]);
+    }
+    assert_eq!(server.get(&format!("/api/v1/flamegraph?around={text}")).json()["nodes"], plain["nodes"]);
+    assert_eq!(plain["around"], serde_json::Value::Null);
+    for query in ["around=main", "around=2%7C%7C%7Cx&below=3-00000000000000", "around=2%7C%7C%7Cx&mode=bottomup"] {
+        let answer = server.get(&format!("/api/v1/flamegraph?{query}"));
+        assert_eq!((answer.status, answer.problem().as_str()), (400, "bad_parameter"), "{query}: {answer:?}");
+    }
+}
+
 /// The numbers of a column.
 fn column(graph: &serde_json::Value, name: &str) -> Vec<u64> {
     graph["nodes"][name].as_array().unwrap().iter().map(|value| value.as_u64().unwrap()).collect()

@@ -83,17 +83,17 @@ export interface Shape {
   group: string | null;
 }
 
-/**
- * The flame graph of a range, or of a box of its heat map. `below` names a node (`model/focus-path.ts`): as many nodes, all of
- * them above or below it.
- */
+/** What the nodes that there may be are spent on: what is above and below a node (`model/focus-path.ts`), or a function (`model/function.ts`). */
+export type Spend = { below?: string; around?: string };
+
+/** The flame graph of a range, or of a box of its heat map: its heaviest nodes, or those that `spend` names. */
 export const fetchFlameGraph = async (
   scope: Scope,
   { box, group }: Shape,
-  below: string | null,
+  spend: Spend,
   signal: AbortSignal,
 ): Promise<DecodedFlameGraph> => {
-  const about = { ...scope, group: group ?? "", below: below ?? "" };
+  const about = { ...scope, group: group ?? "", ...spend };
   const answer =
     box === null
       ? await ask<FlameGraph>("flamegraph", about, signal)

@@ -32,6 +32,8 @@ export interface DecodedFlameGraph {
   nanosPerSample: number;
   incomplete: number;
   hiddenNodes: number;
+  /** All samples of the function that was asked for, those of frames that were not sent too; null without one. */
+  around: { total: number; self: number } | null;
   tree: CallTree;
 }
 
@@ -48,6 +50,8 @@ export function decodeFlameGraph(answer: FlameGraph): DecodedFlameGraph {
     hidden_nodes: "number",
   });
   columns(nodes, "nodes", ["depth", "frame", "total", "self"]);
+  const around = answer.around ?? null;
+  if (around !== null) fields(around, "around", { total: "number", self: "number" });
   const table = frameTable(frames, strings);
   return {
     fromMs: answer.from_ms,
@@ -56,6 +60,7 @@ export function decodeFlameGraph(answer: FlameGraph): DecodedFlameGraph {
     nanosPerSample: answer.nanos_per_sample,
     incomplete: answer.incomplete,
     hiddenNodes: answer.hidden_nodes,
+    around,
     tree: treeOf(table, nodes),
   };
 }

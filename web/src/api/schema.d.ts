@@ -532,6 +532,7 @@ export interface components {
         };
         /** @description `GET /api/v1/flamegraph`. */
         FlameGraph: {
+            around?: components["schemas"]["FunctionSamples"] | null;
             /** @description Distinct frames. */
             frames: components["schemas"]["FrameColumns"];
             /**
@@ -583,6 +584,19 @@ export interface components {
             name: number[];
             /** @description Why there is no name, in `strings`, or -1. */
             reason: number[];
+        };
+        /** @description A function's samples, as `/api/v1/top` has them. */
+        FunctionSamples: {
+            /**
+             * Format: int64
+             * @description Samples that ended in it.
+             */
+            self: number;
+            /**
+             * Format: int64
+             * @description Samples with it on the stack, recursion counted once.
+             */
+            total: number;
         };
         /** @description `GET /healthz`: status 200 when all is well, else 503. */
         Health: {
@@ -1766,6 +1780,11 @@ export interface operations {
                  *     `4-1f3a9c02b7d4e0` (docs/api.md); where there is none, on everything.
                  */
                 below?: string;
+                /**
+                 * @description Of `topdown`: spend the limit on what calls this function and what it calls, wherever it is: `kind|binary|file|name`, such as
+                 *     `2|/usr/bin/app||main` (kinds as in `frames.kind`; binary or file are empty where the frame has none).
+                 */
+                around?: string;
             };
             header?: never;
             path?: never;
@@ -1974,6 +1993,8 @@ export interface operations {
                 group?: string;
                 /** @description As for `/api/v1/flamegraph`. */
                 below?: string;
+                /** @description As for `/api/v1/flamegraph`. */
+                around?: string;
             };
             header?: never;
             path?: never;

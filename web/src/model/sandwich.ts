@@ -6,7 +6,7 @@
  * total at their root, and every level of the callers adds up to it (what has no caller ends there).
  */
 
-import type { CallTree } from "./call-tree";
+import { type CallTree, FrameKind } from "./call-tree";
 import { TreeBuilder } from "./tree-builder";
 
 export interface Sandwich {
@@ -20,14 +20,22 @@ export interface Sandwich {
   self: number;
 }
 
-/** Null when none of the frames (1 in `mask`) is in the tree. */
-export function sandwich(tree: CallTree, mask: Uint8Array): Sandwich | null {
+/**
+ * Null when none of the frames (1 in `mask`) is in the tree. `figures`: all samples of the function, where some of it was too small
+ * to send; these are in a remainder on both sides.
+ */
+export function sandwich(
+  tree: CallTree,
+  mask: Uint8Array,
+  figures: Pick<Sandwich, "total" | "self"> | null = null,
+): Sandwich | null {
   const first = tree.frame.findIndex((frame) => mask[frame] === 1);
   if (first < 0) return null;
   const root = tree.frame[first];
   const callers = new TreeBuilder(tree.frames, root);
   const callees = new TreeBuilder(tree.frames, root);
   let self = 0;
+  let total = 0;
   const places: number[] = [];
   for (let i = first; i < tree.size; ) {
     if (mask[tree.frame[i]] === 0) {
@@ -37,6 +45,7 @@ export function sandwich(tree: CallTree, mask: Uint8Array): Sandwich | null {
     let above = 0;
     for (let p = tree.parent[i]; p > 0; p = tree.parent[p]) above = callers.child(above, tree.frame[p]);
     callers.add(above, tree.total[i]);
+    total += tree.total[i];
     const base = tree.depth[i];
     for (let d = i; d < tree.end[i]; d++) {
       const level = tree.depth[d] - base;
@@ -47,8 +56,12 @@ export function sandwich(tree: CallTree, mask: Uint8Array): Sandwich | null {
     }
     i = tree.end[i];
   }
-  const above = callers.finish();
-  return { callers: above, callees: callees.finish(), total: above.total[0], self };
+  const remainder = tree.frames.kind.indexOf(FrameKind.Remainder);
+  if (figures !== null && figures.total > total && remainder >= 0) {
+    for (const half of [callers, callees]) half.add(half.child(0, remainder), figures.total - total);
+    ({ total, self } = figures);
+  }
+  return { callers: callers.finish(), callees: callees.finish(), total, self };
 }
 
 /** One line of the lists of direct callers and callees. */

@@ -51,16 +51,19 @@ async function filled<T extends { hiddenNodes: number }>(
   }
 }
 
-export function deepened(
-  answer: DecodedFlameGraph,
+/** What an answer is about, to ask more about it: a box is of the range as it was asked for. */
+export function sameRange({ fromMs, toMs }: DecodedFlameGraph, about: Scope, { box }: Shape): Scope {
+  return box === null ? { ...about, from: fromMs, to: toMs } : about;
+}
+
+export function deepened<T extends DecodedFlameGraph>(
+  answer: T,
   about: Scope,
   shape: Shape,
   signal: AbortSignal,
-): Promise<DecodedFlameGraph> {
-  // A box is of the range as it was asked for.
-  const same = shape.box === null ? { ...about, from: answer.fromMs, to: answer.toMs } : about;
+): Promise<T> {
   return filled(answer, answer.tree, async (below) => {
-    const more = await fetchFlameGraph(same, shape, below, signal);
+    const more = await fetchFlameGraph(sameRange(answer, about, shape), shape, { below }, signal);
     const tree = joinCuts(answer.tree, more.tree);
     return tree === null ? null : { ...answer, tree };
   });

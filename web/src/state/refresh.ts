@@ -23,6 +23,7 @@ import { gridSize } from "../model/heat-cells";
 import { withoutLabel } from "../model/selector";
 import { MOST_BANDS } from "../model/stack";
 import { presetFor, resolveInstant } from "../model/time-range";
+import { askAroundFunction, withFunction } from "./around";
 import { baselineScope } from "./baseline";
 import { codeFunction } from "./code";
 import { deepened, deepenedDiff, deepenOnZoom } from "./deeper";
@@ -77,6 +78,7 @@ export function startRefreshing(): void {
   begun = true;
   void refresh("changed");
   deepenOnZoom();
+  askAroundFunction();
   document.addEventListener("visibilitychange", () => {
     if (!document.hidden) void refresh("tick");
   });
@@ -126,7 +128,9 @@ async function refresh(why: "changed" | "tick"): Promise<void> {
   // The graph first: it takes the server longest, and is what the page is opened for.
   const asked: Promise<void>[] = [
     unless(!narrowAgain, questions.flame, `${keyOf(narrow)} ${JSON.stringify(now.box)} ${now.group}`, (signal) =>
-      fetchFlameGraph(narrow, now, null, signal).then((answer) => deepened(answer, narrow, now, signal)),
+      fetchFlameGraph(narrow, now, {}, signal)
+        .then((answer) => deepened(answer, narrow, now, signal))
+        .then((answer) => withFunction(answer, narrow, now, signal)),
     ),
     questions.status.ask("", fetchStatus),
     unless(!again, questions.timeline, `${keyOf(whole)} ${now.by}`, (signal) =>

@@ -4,17 +4,43 @@ import { computed, type ReadonlySignal, signal } from "@preact/signals";
 import type { CallTree } from "../model/call-tree";
 import { colorFrames } from "../model/coloring";
 import { type Choice, choose, chosenIn } from "../model/focus-path";
-import { formatFunction, functionOf, isCode } from "../model/function";
+import { formatFunction, framesOf, functionOf, isCode } from "../model/function";
 import { sandwich } from "../model/sandwich";
 import { frameMask } from "../model/search";
-import { chosenFrames, searchQuery, tree } from "./flame";
+import { changesNothing, tidyTree } from "../model/tidy";
+import { found as around, looking } from "./around";
+import { searchQuery, tree } from "./flame";
 import type { Pane } from "./pane";
-import { flame, navigate, shown } from "./store";
+import { chosenFunction, flame, navigate, shown } from "./store";
+
+/** The answer that has the most of the chosen function. */
+export const answer = computed(() => around.value ?? flame.value);
+
+const whole = computed(() => (around.value === null ? tree.value : tidyTree(around.value.tree, shown.tidy.value)));
+
+/** Samples that are 100 %. */
+export const all = computed(() => whole.value?.total[0] ?? 0);
+
+/** All its samples, where the server has counted any; of frames that are hidden or folded on the page it knows nothing. */
+const figures = computed(() => {
+  const counted = around.value?.around ?? null;
+  return counted === null || counted.total === 0 || !changesNothing(shown.tidy.value) ? null : counted;
+});
 
 /** Null when nothing is chosen, or the tree has none of it. */
-export const cut = computed(() =>
-  tree.value === null || chosenFrames.value === null ? null : sandwich(tree.value, chosenFrames.value),
-);
+export const cut = computed(() => {
+  const chosen = chosenFunction.value;
+  if (whole.value === null || chosen === null) return null;
+  return sandwich(whole.value, framesOf(whole.value.frames, chosen), figures.value);
+});
+
+/** Whether something of it may be missing: it is asked for, was too small and could not be had, or there is no more. */
+export const missing = computed(() => {
+  if (looking.value) return "looking";
+  const cutOff =
+    around.value === null ? (flame.value?.hiddenNodes ?? 0) > 0 : cut.value === null && figures.value !== null;
+  return cutOff ? "small" : "none";
+});
 
 function half(id: string, label: string, half: ReadonlySignal<CallTree | null>, rootBelow: boolean): Pane {
   const chosen = signal<Choice | null>(null);
@@ -33,8 +59,8 @@ function half(id: string, label: string, half: ReadonlySignal<CallTree | null>, 
     }),
     selected: computed(() => chosenIn(half.value, chosen.value)),
     hovered: signal(-1),
-    nanosPerSample: computed(() => flame.value?.nanosPerSample ?? 0),
-    all: computed(() => tree.value?.total[0] ?? 0),
+    nanosPerSample: computed(() => answer.value?.nanosPerSample ?? 0),
+    all,
     choose: (node) => {
       chosen.value = choose(half.peek(), node);
     },

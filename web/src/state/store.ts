@@ -74,10 +74,15 @@ export const chosenFunction = computed<FunctionId | null>(() => {
 
 // What the server answered.
 
+/** A flame graph and, where it was cut and a function is looked at, a second one spent on that; null when that could not be had. */
+export interface FlameAnswer extends DecodedFlameGraph {
+  ofFunction?: { fn: string; graph: DecodedFlameGraph | null };
+}
+
 export const questions = {
   status: new Question<Status>(),
   timeline: new Question<Timeline>(),
-  flame: new Question<DecodedFlameGraph>(),
+  flame: new Question<FlameAnswer>(),
   top: new Question<Top>(),
   labels: new Question<Labels>(),
   heat: new Question<HeatMap>(),

@@ -1,21 +1,54 @@
-/** Cuts an answer as the server does: the heaviest nodes stay, of a node's callers and what is below it; the rest in remainders. */
+/**
+ * Cuts an answer as the server does: the heaviest nodes stay, of a node's callers and what is below it, or by the samples that go through
+ * a function; the rest in remainders.
+ */
 
 import type { Diff, FlameGraph } from "../api/contract";
+import { decodeFlameGraph } from "../api/decode";
 import { FrameKind } from "../model/call-tree";
+import { type FunctionId, framesOf, weigh } from "../model/function";
 
 export function cutBelow(answer: FlameGraph, most: number, node = 0): FlameGraph {
-  const { depth, total, self } = answer.nodes;
+  const { depth, total } = answer.nodes;
   if (depth.length <= most) return answer;
-  const cut = cutColumns(answer, most, node, [[total, self]]);
-  const [sums, own] = cut.sides[0];
-  return { ...answer, ...cut.table, nodes: { ...cut.nodes, total: sums, self: own }, hidden_nodes: cut.hidden };
+  return cutTo(answer, most, around(answer.nodes.depth, node), total);
+}
+
+export function cutAround(answer: FlameGraph, most: number, chosen: FunctionId): FlameGraph {
+  const { tree } = decodeFlameGraph(answer);
+  const mask = framesOf(tree.frames, chosen);
+  const figured = { ...answer, around: weigh(tree, mask) };
+  if (tree.size <= most) return figured;
+  // Every outermost place counts for itself, for what is below it, and for each of its callers.
+  const through = new Array<number>(tree.size).fill(0);
+  for (let i = 0; i < tree.size; ) {
+    if (mask[tree.frame[i]] === 0) {
+      i++;
+      continue;
+    }
+    for (let p = tree.parent[i]; p >= 0; p = tree.parent[p]) through[p] += tree.total[i];
+    for (const end = tree.end[i]; i < end; i++) through[i] = tree.total[i];
+  }
+  return cutTo(
+    figured,
+    most,
+    Uint8Array.from(through, (n, i) => (i === 0 || n > 0 ? 1 : 0)),
+    through,
+  );
+}
+
+function cutTo(answer: FlameGraph, most: number, wanted: Uint8Array, weight: readonly number[]): FlameGraph {
+  const cut = cutColumns(answer, most, wanted, weight, [[answer.nodes.total, answer.nodes.self]]);
+  const [total, self] = cut.sides[0];
+  return { ...answer, ...cut.table, nodes: { ...cut.nodes, total, self }, hidden_nodes: cut.hidden };
 }
 
 /** By the weight of both sides, which have as many samples: what one has, the other has too. */
 export function cutDiffBelow(answer: Diff, most: number, node = 0): Diff {
   const { nodes } = answer;
   if (nodes.depth.length <= most) return answer;
-  const cut = cutColumns(answer, most, node, [
+  const weight = nodes.total_before.map((n, i) => n + nodes.total_after[i]);
+  const cut = cutColumns(answer, most, around(nodes.depth, node), weight, [
     [nodes.total_before, nodes.self_before],
     [nodes.total_after, nodes.self_after],
   ]);
@@ -32,26 +65,37 @@ export function cutDiffBelow(answer: Diff, most: number, node = 0): Diff {
 /** Totals and selfs. */
 type Side = [number[], number[]];
 
-function cutColumns(
-  answer: Pick<FlameGraph, "strings" | "frames"> & { nodes: { depth: number[]; frame: number[] } },
-  most: number,
-  node: number,
-  sides: readonly Side[],
-) {
-  const { depth, frame } = answer.nodes;
-  const size = depth.length;
-  const parent = new Int32Array(size).fill(-1);
+function parents(depth: readonly number[]): Int32Array {
+  const parent = new Int32Array(depth.length).fill(-1);
   const open: number[] = [];
   depth.forEach((d, i) => {
     if (d > 0) parent[i] = open[d - 1];
     open[d] = i;
   });
-  const around = new Uint8Array(size);
-  around[node] = 1;
-  for (let i = node + 1; i < size; i++) if (around[parent[i]] === 1) around[i] = 1;
-  for (let i = node; i >= 0; i = parent[i]) around[i] = 1;
-  const weight = depth.map((_, i) => sides.reduce((sum, [total]) => sum + total[i], 0));
-  const order = [...depth.keys()].filter((i) => around[i] === 1).sort((a, b) => weight[b] - weight[a] || a - b);
+  return parent;
+}
+
+/** A node, its callers, and what is below it. */
+function around(depth: readonly number[], node: number): Uint8Array {
+  const parent = parents(depth);
+  const wanted = new Uint8Array(depth.length);
+  wanted[node] = 1;
+  for (let i = node + 1; i < depth.length; i++) if (wanted[parent[i]] === 1) wanted[i] = 1;
+  for (let i = node; i >= 0; i = parent[i]) wanted[i] = 1;
+  return wanted;
+}
+
+function cutColumns(
+  answer: Pick<FlameGraph, "strings" | "frames"> & { nodes: { depth: number[]; frame: number[] } },
+  most: number,
+  wanted: Uint8Array,
+  weight: readonly number[],
+  sides: readonly Side[],
+) {
+  const { depth, frame } = answer.nodes;
+  const size = depth.length;
+  const parent = parents(depth);
+  const order = [...depth.keys()].filter((i) => wanted[i] === 1).sort((a, b) => weight[b] - weight[a] || a - b);
   const kept = new Uint8Array(size);
   for (const i of order.slice(0, most)) kept[i] = 1;
   const hidden = sides.map(([total, self]) => {

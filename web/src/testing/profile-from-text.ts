@@ -47,6 +47,7 @@ export function flameGraphFromStacks(stacks: readonly (readonly string[])[]): Fl
     nanos_per_sample: 10_000_000,
     incomplete: 0,
     hidden_nodes: 0,
+    around: null,
     strings: [],
     frames: { name: [], kind: [], binary: [], file: [], line: [], reason: [] },
     nodes: { depth: [], frame: [], total: [], self: [] },

@@ -118,6 +118,7 @@ export function syntheticFlameGraph(options: {
     nanos_per_sample: Math.round(1e9 / 97),
     incomplete,
     hidden_nodes: 0,
+    around: null,
     strings,
     frames,
     nodes: columns,

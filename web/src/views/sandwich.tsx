@@ -2,17 +2,23 @@
 
 import { baseName, formatCount, formatNanos, formatShare } from "../model/units";
 import { ROW_HEIGHT } from "../render/flame-canvas";
-import { tree } from "../state/flame";
-import { calleesPane, callersPane, cut } from "../state/sandwich";
-import { chosenFunction, flame, navigate } from "../state/store";
+import { all, answer, calleesPane, callersPane, cut, missing } from "../state/sandwich";
+import { chosenFunction, navigate } from "../state/store";
 import { FlamePane } from "./flame-pane";
 import { FunctionChoice, FunctionPicker } from "./function-picker";
+
+/** What is said when there is nothing of the function, and why. */
+const MISSING = {
+  looking: ["was too small to send at first", "It is asked for now."],
+  small: ["may have been too small to send", "The graph has the heaviest frames, and this one could not be had."],
+  none: ["is not in this range", "It took no processor time here, the filter leaves it out, or it is hidden."],
+} as const;
 
 export function Sandwich() {
   const chosen = chosenFunction.value;
   const filling = cut.value;
-  const answer = flame.value;
-  if (chosen === null || answer === null || tree.value === null) {
+  const from = answer.value;
+  if (chosen === null || from === null) {
     return (
       <div class="empty">
         <h2>Callers and callees of one function</h2>
@@ -25,20 +31,22 @@ export function Sandwich() {
     );
   }
   if (filling === null) {
+    const [title, why] = MISSING[missing.value];
     return (
       <div class="empty" role="status">
-        <h2>{chosen.name} is not in this range</h2>
-        <p>It took no processor time here, the filter leaves it out, or it is hidden.</p>
+        <h2>
+          {chosen.name} {title}
+        </h2>
+        <p>{why}</p>
         <FunctionPicker />
       </div>
     );
   }
-  const all = tree.value.total[0];
   return (
     <div class="sandwich">
       <p class="sandwich-head quiet">
         Callers: who called it, and who called them, upwards
-        {answer.hiddenNodes > 0 && " (frames too small to send are left out on both sides)"}
+        {missing.value !== "none" && " (frames too small to send are left out on both sides)"}
       </p>
       <div class="half" style={{ height: `${(filling.callers.maxDepth + 1) * ROW_HEIGHT}px` }}>
         <FlamePane pane={callersPane} />
@@ -46,11 +54,12 @@ export function Sandwich() {
       <div class="filling">
         <strong class="name">{chosen.name}</strong>
         <span>
-          total <b>{formatShare(filling.total, all)}</b>{" "}
+          total <b>{formatShare(filling.total, all.value)}</b>{" "}
           <span class="quiet">
-            {formatNanos(filling.total * answer.nanosPerSample)}, {formatCount(filling.total)} samples
+            {formatNanos(filling.total * from.nanosPerSample)}, {formatCount(filling.total)} samples
           </span>
-          , self <b>{formatShare(filling.self, all)}</b> <span class="quiet">{formatCount(filling.self)} samples</span>
+          , self <b>{formatShare(filling.self, all.value)}</b>{" "}
+          <span class="quiet">{formatCount(filling.self)} samples</span>
         </span>
         {chosen.binary !== null && <span class="quiet">{baseName(chosen.binary)}</span>}
         <span class="gap" />

@@ -8,7 +8,7 @@ import { neighbours } from "../model/sandwich";
 import { type TopColumn, topRows } from "../model/top-rows";
 import { baseName, formatCount, formatNanos, formatShare } from "../model/units";
 import { chooseFunction, searchQuery, tree } from "../state/flame";
-import { cut } from "../state/sandwich";
+import { cut, missing } from "../state/sandwich";
 import { chosenFunction, flame, navigate, questions, shown, view } from "../state/store";
 import { theme } from "../state/theme";
 import { reveal, useSight } from "./virtual-rows";
@@ -184,7 +184,9 @@ function Beside() {
         </button>
       </p>
       {filling === null ? (
-        <p class="quiet">It is in frames too small to send, or hidden.</p>
+        <p class="quiet">
+          {missing.value === "looking" ? "Loading …" : "It is in frames too small to send, or hidden."}
+        </p>
       ) : (
         <>
           <Neighbours title="Called by" tree={filling.callers} rest="started here" />

@@ -89,6 +89,9 @@ pub struct FlameGraphParams {
     /// Of `topdown`: spend the limit on what is below this node, named by its depth and the hash of its path, such as
     /// `4-1f3a9c02b7d4e0` (docs/api.md); where there is none, on everything.
     pub below: Option<String>,
+    /// Of `topdown`: spend the limit on what calls this function and what it calls, wherever it is: `kind|binary|file|name`, such as
+    /// `2|/usr/bin/app||main` (kinds as in `frames.kind`; binary or file are empty where the frame has none).
+    pub around: Option<String>,
 }
 
 /// Query parameters of `GET /api/v1/diff`: the base is before, the range after.
@@ -242,4 +245,6 @@ pub struct AreaParams {
     pub group: Option<String>,
     /// As for `/api/v1/flamegraph`.
     pub below: Option<String>,
+    /// As for `/api/v1/flamegraph`.
+    pub around: Option<String>,
 }

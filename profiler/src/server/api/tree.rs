@@ -18,12 +18,24 @@ pub struct FlameGraph {
     pub incomplete: u64,
     /// Nodes folded into "remainder" frames because of the limit.
     pub hidden_nodes: u64,
+    /// All samples of the function that was asked for with `around`; null without.
+    pub around: Option<FunctionSamples>,
     /// Strings that the frames point into.
     pub strings: Vec<String>,
     /// Distinct frames.
     pub frames: FrameColumns,
     /// The tree, depth first: see [`NodeColumns`].
     pub nodes: NodeColumns,
+}
+
+/// A function's samples, as `/api/v1/top` has them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, ToSchema)]
+pub struct FunctionSamples {
+    /// Samples with it on the stack, recursion counted once.
+    pub total: u64,
+    /// Samples that ended in it.
+    #[serde(rename = "self")]
+    pub self_: u64,
 }
 
 /// Columns of frames.
