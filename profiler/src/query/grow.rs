@@ -29,8 +29,8 @@ pub(super) fn grow<const N: usize>(
     let mut selves: Vec<[u64; N]> = Vec::new();
     let mut nodes: Vec<u32> = Vec::new();
     let tops: BTreeSet<_> = counts.iter().flat_map(|counts| counts.tops()).collect();
-    // Most functions hang from one top only. Room that is not used costs nothing, growing copies.
-    tree.reserve(snapshot.functions() * 2);
+    // Most functions hang from one top only.
+    tree.reserve(snapshot.functions());
     for top in tops {
         let value = match (top.value, counts[0].by) {
             (Some(row), Some(label)) => {
