@@ -40,7 +40,7 @@ load=()
 scripts/as-root.sh "$profiler" serve --listen 127.0.0.1:0 "$folder/page.db" 2>"$folder/served" &
 server=$!
 address "$folder/served"
-(cd web && PROFILER_URL=$url npm run --silent e2e -- views)
+(cd web && PROFILER_URL=$url npm run --silent e2e -- views labels)
 # The same recording as one page, which stands alone.
 scripts/as-root.sh "$profiler" export --db "$folder/page.db" -o "$folder/slice.html"
 (cd web && SLICE=$folder/slice.html npx vitest run --config e2e/slice.config.ts)

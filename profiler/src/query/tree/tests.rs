@@ -27,14 +27,18 @@ const EVEN: Scale<2> = Scale([1.0, 1.0]);
 fn place(tree: Tree<2>, max_nodes: usize) -> (Vec<(Path, Placed<2>)>, u64) {
     let totals = tree.totals();
     let kept = tree.cut_below(None, totals, EVEN, max_nodes);
-    let nodes = kept.place(EVEN, |a, b| a.cmp(&b));
+    (with_paths(&kept), kept.hidden_nodes)
+}
+
+/// The nodes in their order, each with its path.
+fn with_paths(kept: &Kept<2>) -> Vec<(Path, Placed<2>)> {
     let mut path = Path::new();
-    let walk = |node: &Placed<2>| {
+    let walk = |node: Placed<2>| {
         path.truncate(node.depth as usize);
         path.push(node.shown);
-        (path.clone(), *node)
+        (path.clone(), node)
     };
-    (nodes.iter().map(walk).collect(), kept.hidden_nodes)
+    kept.place(EVEN, |a, b| a.cmp(&b)).into_iter().map(walk).collect()
 }
 
 /// What a placed tree promises, checked the slow way.
@@ -151,13 +155,7 @@ proptest! {
         };
         let chosen = path_to(node);
         let kept = tree.clone().cut_below(Some(node), tree.totals(), EVEN, max);
-        let mut path = Path::new();
-        let mut nodes = Vec::new();
-        for placed in kept.place(EVEN, |a, b| a.cmp(&b)) {
-            path.truncate(placed.depth as usize);
-            path.push(placed.shown);
-            nodes.push((path.clone(), placed));
-        }
+        let nodes = with_paths(&kept);
         check(&nodes);
         prop_assert!(nodes.len() <= max.max(2).max(tree.len().min(max)));
         if tree.len() > max {
@@ -197,13 +195,7 @@ proptest! {
         prop_assert_eq!(tree.own(is_it), ended);
         let all = tree.len();
         let kept = tree.cut_around(&through, totals, EVEN, max);
-        let mut path = Path::new();
-        let mut nodes = Vec::new();
-        for placed in kept.place(EVEN, |a, b| a.cmp(&b)) {
-            path.truncate(placed.depth as usize);
-            path.push(placed.shown);
-            nodes.push((path.clone(), placed));
-        }
+        let nodes = with_paths(&kept);
         check(&nodes);
         let kept: Vec<_> = nodes.iter().filter(|(_, node)| node.shown != Labels::REMAINDER).collect();
         prop_assert!(kept.iter().all(|(path, placed)| originals[path] == *placed));
