@@ -9,27 +9,27 @@ use std::time::Duration;
 use actix_web::http::StatusCode;
 use actix_web::web::{Data, Query, block};
 use actix_web::{HttpResponse, get};
-use tokio::sync::Semaphore;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 use utoipa_actix_web::service_config::ServiceConfig;
 
 use super::api::{self, DisassemblyParams, RangeParams, SourceParams};
+use super::connections::PeerKey;
 use super::error::Failure;
 use super::routes::{Problems, Question, TOP_ROWS, json, to_json, within};
+use super::turns::{Shares, Turns};
 use super::{State, from_query};
 use crate::annotate::Annotator;
 use crate::query::{self, FunctionIs};
 use crate::store::Reader;
 
-/// Questions that wait or are answered.
-const MOST_WAITING: usize = 5;
+/// Questions at once, and waiting.
+const SHARES: Shares = Shares { at_once: 1, at_once_of_peer: 1, waiting: 16, waiting_of_peer: 4 };
 
 /// The one who looks at files, and those who wait for them.
 #[derive(Debug)]
 pub struct Desk {
     annotator: Arc<Mutex<Annotator>>,
-    turn: Arc<Semaphore>,
-    places: Semaphore,
+    turns: Arc<Turns>,
     deadline: Duration,
 }
 
@@ -37,8 +37,7 @@ impl Desk {
     /// Nobody waits yet.
     #[must_use]
     pub fn new(annotator: Annotator, deadline: Duration) -> Self {
-        let (turn, places) = (Arc::new(Semaphore::new(1)), Semaphore::new(MOST_WAITING));
-        Self { annotator: Arc::new(Mutex::new(annotator)), turn, places, deadline }
+        Self { annotator: Arc::new(Mutex::new(annotator)), turns: Turns::new(SHARES), deadline }
     }
 
     /// Asks on a blocking thread; `question` keeps its deadline itself.
@@ -46,10 +45,8 @@ impl Desk {
         &self,
         question: impl FnOnce(&mut Annotator, std::time::Instant) -> T + Send + 'static,
     ) -> Result<T, Failure> {
-        let _place = self.places.try_acquire().map_err(|_| Failure::Busy)?;
+        let turn = self.turns.take(PeerKey::current(), Instant::now() + self.deadline).await?;
         let deadline = Instant::now() + self.deadline;
-        let turn = timeout_at(deadline, Arc::clone(&self.turn).acquire_owned()).await;
-        let Ok(Ok(turn)) = turn else { return Err(Failure::Busy) };
         let annotator = Arc::clone(&self.annotator);
         let answer = block(move || {
             // Given back when the question has really ended.

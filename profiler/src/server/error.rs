@@ -1,6 +1,6 @@
 //! The only map from what went wrong to an HTTP status and a [`Problem`].
 //!
-//! The answer names the thing and the fix; the chain of causes goes to the log only, because it may hold paths and
+//! The answer names the thing and the fix; the chain of causes goes to the log only (`refusals.rs`), because it may hold paths and
 //! contents that are not the client's business.
 
 use std::time::Duration;
@@ -146,24 +146,6 @@ impl Failure {
             other => other.to_string(),
         }
     }
-
-    fn log(&self) {
-        let (status, code, _) = self.facts();
-        if !status.is_server_error() {
-            return;
-        }
-        let mut chain = self.to_string();
-        let mut cause = std::error::Error::source(self);
-        while let Some(error) = cause {
-            chain.push_str(": ");
-            chain.push_str(&error.to_string());
-            cause = error.source();
-        }
-        match self {
-            Self::Internal(_) => tracing::error!(code, "{chain}"),
-            _ => tracing::warn!(code, "{chain}"),
-        }
-    }
 }
 
 fn labels() -> String {
@@ -176,7 +158,6 @@ impl ResponseError for Failure {
     }
 
     fn error_response(&self) -> HttpResponse {
-        self.log();
         let mut response = HttpResponse::build(self.status_code());
         response.content_type("application/problem+json");
         match self {

@@ -18,6 +18,7 @@ use actix_web::{Error, HttpMessage, ResponseError};
 
 use super::error::Failure;
 use super::hosts::HostNames;
+use super::refusals::Refusals;
 
 /// Nothing from outside, nothing inline, no frames around us.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
@@ -40,6 +41,7 @@ const SYMBOLIZE: &str = "/api/v1/symbolize";
 /// Those of `next`.
 pub async fn gate(
     hosts: &HostNames,
+    refusals: &Refusals,
     mut request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
@@ -51,8 +53,14 @@ pub async fn gate(
             }
             next.call(request).await?.map_into_boxed_body()
         }
-        Err(failure) => refuse(request, &failure),
+        Err(failure) => {
+            refusals.failure(&failure);
+            refuse(request, &failure)
+        }
     };
+    if let Some(failure) = response.response().error().and_then(|error| error.as_error::<Failure>()) {
+        refusals.failure(failure);
+    }
     protect(response.headers_mut());
     Ok(response)
 }

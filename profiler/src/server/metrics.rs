@@ -7,6 +7,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::{Registry, Unit};
 
 use super::live::{Cost, LiveStatus};
+use super::refusals::Cause;
 use crate::profile::{LossCause, StackEnd, WallNanos};
 use crate::unwind::UnwindCounts;
 
@@ -24,6 +25,12 @@ pub struct Scrape {
     pub children: Cost,
     /// Size of the database with its write-ahead log.
     pub database_bytes: u64,
+    /// Connections to this server that are open.
+    pub connections: usize,
+    /// Questions to the database that wait for their turn.
+    pub waiting: usize,
+    /// Requests and connections that were refused.
+    pub refused: [u64; Cause::ALL.len()],
     /// When.
     pub now: WallNanos,
 }
@@ -83,6 +90,13 @@ impl Collector for Scrape {
             let rss = ConstGauge::new(self.children.rss_bytes);
             one(to, "profiler_symbolizer_resident_memory", help, Some(&Unit::Bytes), &rss)?;
         }
+        let help = "Connections to the HTTP server that are open";
+        one(to, "profiler_http_connections", help, None, &ConstGauge::new(self.connections as u64))?;
+        let help = "Questions that wait for their turn";
+        one(to, "profiler_http_questions_waiting", help, None, &ConstGauge::new(self.waiting as u64))?;
+        let help = "Requests and connections that the HTTP server refused";
+        let refused = Cause::ALL.into_iter().map(Cause::name).zip(self.refused);
+        family(to, "profiler_http_refused", help, "cause", refused)?;
         let help = "Size of the database with its write-ahead log";
         one(to, "profiler_database", help, Some(&Unit::Bytes), &ConstGauge::new(self.database_bytes))?;
         let cpu = ConstCounter::new(self.own.cpu.as_secs_f64());
@@ -162,7 +176,9 @@ mod tests {
     fn scrape(live: Option<LiveStatus>) -> String {
         let own = Cost { cpu: Duration::from_millis(1500), rss_bytes: 4096 };
         let children = Cost { cpu: Duration::from_millis(250), rss_bytes: 8 << 20 };
-        Scrape { live, own, children, database_bytes: 8192, now: WallNanos::from_millis(10_000) }.encode()
+        let refused = std::array::from_fn(|nth| nth as u64);
+        let now = WallNanos::from_millis(10_000);
+        Scrape { live, own, children, database_bytes: 8192, connections: 5, waiting: 2, refused, now }.encode()
     }
 
     /// The text as scrapers read it: names, units, every cause and end, at zero too.

@@ -2,13 +2,15 @@
 //!
 //! Inputs: a database by path, figures of the running pipeline by [`SharedLive`]. Nothing can be changed through it: GET
 //! and HEAD only, no request bodies. Every connection has a deadline for each thing it can dawdle over, every question
-//! one for its answer, and counts are bounded, so that clients cannot slow sampling down or fill memory.
+//! one for its answer; connections, answers and questions are bounded and shared among peers, so that clients cannot slow sampling
+//! down, fill memory or shut one another out.
 //!
 //! Async lives in this room only: [`Bound::run`] brings its own runtime and blocks the thread it is given.
 
 mod annotate;
 pub mod api;
 mod assets;
+mod connections;
 #[cfg(test)]
 mod contract;
 mod error;
@@ -19,16 +21,16 @@ mod hosts;
 mod live;
 mod metrics;
 mod readers;
+mod refusals;
 mod routes;
+mod turns;
 
-use std::any::Any;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_web::dev::Extensions;
 use actix_web::middleware::{Compress, from_fn};
 use actix_web::web::{Bytes, Data, to};
 use actix_web::{App, HttpServer, rt};
@@ -36,9 +38,13 @@ use utoipa::OpenApi;
 use utoipa_actix_web::AppExt;
 
 use self::annotate::Desk;
+use self::connections::Connections;
+pub use self::connections::PeerKey;
 use self::hosts::HostNames;
 pub use self::live::{Cost, LiveStatus, SharedLive};
 use self::readers::Readers;
+use self::refusals::Refusals;
+use self::turns::Shares;
 use crate::annotate::{Annotator, SourceRoot};
 use crate::profile::WallNanos;
 use crate::store::StoreError;
@@ -52,15 +58,17 @@ const KEEP_ALIVE: Duration = Duration::from_secs(5);
 const LINGER: Duration = Duration::from_secs(1);
 /// A client that takes nothing of its answer for so long is cut off.
 const READ_DEADLINE: Duration = Duration::from_secs(10);
-/// Open connections; more wait in the kernel. Each holds up to 64 KiB of buffers.
-const MOST_CONNECTIONS: usize = 256;
-/// One question, one for the status, one about files, and what compresses answers.
-const BLOCKING_THREADS: usize = 6;
-/// Questions at once, and waiting. Each can hold a call tree and its JSON, 50 MiB for a busy day, and each reader the names:
-/// two at once would answer hardly sooner on the two cores of a small host, and need twice the memory.
-const QUESTIONS: (usize, usize) = (1, 9);
+/// Connections that actix takes: those that are open, and as many that have been ended and not closed yet.
+const MOST_TAKEN: usize = 2 * connections::MOST_OPEN;
+/// Connections that wait in the kernel to be taken; `net.core.somaxconn` limits it further.
+const BACKLOG: i32 = 4096;
+/// Two questions, one for the status, one about files, and what compresses answers.
+const BLOCKING_THREADS: usize = 7;
+/// Questions at once, and waiting. Each can hold a call tree and its JSON, 50 MiB for a busy day, and each reader the names: two at once
+/// would answer hardly sooner on the two cores of a small host, and need twice the memory, so the second is for another peer only.
+const QUESTIONS: Shares = Shares { at_once: 2, at_once_of_peer: 1, waiting: 64, waiting_of_peer: 10 };
 /// The same for `/status`, which must not wait behind them.
-const STATUS_QUESTIONS: (usize, usize) = (1, 16);
+const STATUS_QUESTIONS: Shares = Shares { at_once: 1, at_once_of_peer: 1, waiting: 64, waiting_of_peer: 16 };
 
 /// What to serve, and where.
 #[derive(Clone, Debug)]
@@ -83,6 +91,8 @@ pub struct ServerOptions {
     pub debuginfod: Option<Arc<Debuginfod>>,
     /// The folder in which names are kept.
     pub kept_names: Option<PathBuf>,
+    /// Whose a connection is, by its address here and there.
+    pub peer_of: fn(SocketAddr, SocketAddr) -> PeerKey,
     /// The wall clock.
     pub clock: fn() -> WallNanos,
 }
@@ -101,6 +111,7 @@ impl ServerOptions {
             worker: WorkerCommand::default(),
             debuginfod: None,
             kept_names: None,
+            peer_of: PeerKey::of_address,
             clock,
         }
     }
@@ -182,8 +193,7 @@ pub fn bind(options: ServerOptions) -> Result<Bound, ServerError> {
         return Err(ServerError::NotLoopback(listen));
     }
     let hosts = HostNames::new(listen, &options.allow_hosts).map_err(ServerError::BadAllowHost)?;
-    let (at_once, waiting) = QUESTIONS;
-    let readers = Arc::new(Readers::new(options.database.clone(), at_once, waiting, options.query_deadline));
+    let readers = Arc::new(Readers::new(options.database.clone(), QUESTIONS, options.query_deadline));
     readers.open_one().map_err(|error| ServerError::Database { path: options.database.clone(), error })?;
     let failed = |error: io::Error| match error.kind() {
         io::ErrorKind::AddrInUse => ServerError::PortInUse(listen),
@@ -191,12 +201,15 @@ pub fn bind(options: ServerOptions) -> Result<Bound, ServerError> {
         _ => ServerError::Listen { listen, error },
     };
     let listener = TcpListener::bind(listen).map_err(failed)?;
+    rustix::net::listen(&listener, BACKLOG).map_err(|error| failed(error.into()))?;
     let address = listener.local_addr().map_err(failed)?;
     Ok(Bound { listener, address, hosts, readers, options })
 }
 
 /// What every request can reach.
 struct State {
+    connections: Arc<Connections>,
+    refusals: Arc<Refusals>,
     readers: Arc<Readers>,
     status_readers: Arc<Readers>,
     desk: Desk,
@@ -233,9 +246,8 @@ impl Bound {
         live: Option<SharedLive>,
         stop: impl Future<Output = ()> + Send + 'static,
     ) -> Result<(), ServerError> {
-        let (at_once, waiting) = STATUS_QUESTIONS;
         let database = self.options.database;
-        let status_readers = Readers::new(database.clone(), at_once, waiting, self.options.query_deadline);
+        let status_readers = Readers::new(database.clone(), STATUS_QUESTIONS, self.options.query_deadline);
         live.iter().for_each(|live| {
             self.readers.report_damage(live);
             status_readers.report_damage(live);
@@ -243,7 +255,12 @@ impl Bound {
         let annotator = Annotator::new(self.options.worker, self.options.source_roots);
         let annotator = annotator.with_debuginfod(self.options.debuginfod);
         let annotator = annotator.keeping_names_in(self.options.kept_names.as_deref());
+        let refusals = Arc::new(Refusals::default());
+        let connections = Arc::new(Connections::new(Arc::clone(&refusals)));
+        let (accepted, peer_of) = (Arc::clone(&connections), self.options.peer_of);
         let state = Data::new(State {
+            connections: Arc::clone(&connections),
+            refusals,
             readers: self.readers,
             status_readers: Arc::new(status_readers),
             desk: Desk::new(annotator, self.options.query_deadline),
@@ -261,19 +278,22 @@ impl Bound {
                 .into_app()
                 .app_data(state.clone())
                 .default_service(to(assets::serve))
+                .wrap(from_fn(connections::weigh))
                 .wrap(Compress::default())
+                .wrap(from_fn(connections::share))
                 // Outermost: nothing is answered that did not pass it, and nothing leaves without its headers.
                 .wrap(from_fn(move |request, next| {
                     let state = state.clone();
-                    async move { gate::gate(&state.hosts, request, next).await }
+                    async move { gate::gate(&state.hosts, &state.refusals, request, next).await }
                 }))
         };
         rt::System::new()
             .block_on(async {
+                rt::spawn(connections::keep_deadlines(connections));
                 HttpServer::new(app)
                     .workers(1)
                     .worker_max_blocking_threads(BLOCKING_THREADS)
-                    .max_connections(MOST_CONNECTIONS)
+                    .max_connections(MOST_TAKEN)
                     .client_request_timeout(HEAD_DEADLINE)
                     .client_disconnect_timeout(LINGER)
                     .keep_alive(KEEP_ALIVE)
@@ -281,7 +301,12 @@ impl Bound {
                     .h1_allow_half_closed(false)
                     .shutdown_signal(stop)
                     .shutdown_timeout(2)
-                    .on_connect(cut_off_slow_readers)
+                    .on_connect(move |connection, data| {
+                        if let Some(stream) = connection.downcast_ref::<rt::net::TcpStream>() {
+                            cut_off_slow_readers(stream);
+                            connections::accept(&accepted, peer_of, stream, data);
+                        }
+                    })
                     .listen(self.listener)?
                     .run()
                     .await
@@ -302,12 +327,8 @@ fn openapi() -> Bytes {
 
 /// actix-web has no deadline for a client that reads nothing. The kernel has: with `TCP_USER_TIMEOUT` it gives up a
 /// connection whose window has been closed, or whose data unacknowledged, for so long (`man 7 tcp`).
-fn cut_off_slow_readers(connection: &dyn Any, _: &mut Extensions) {
-    if let Some(stream) = connection.downcast_ref::<rt::net::TcpStream>() {
-        let millis = u32::try_from(READ_DEADLINE.as_millis()).expect("a few seconds");
-        // Without it the connection works, only its deadline is missing.
-        if let Err(error) = rustix::net::sockopt::set_tcp_user_timeout(stream, millis) {
-            tracing::debug!(%error, "failed to set TCP_USER_TIMEOUT");
-        }
-    }
+fn cut_off_slow_readers(stream: &rt::net::TcpStream) {
+    let millis = u32::try_from(READ_DEADLINE.as_millis()).expect("a few seconds");
+    // Without it the connection works, only its deadline is missing: the client has closed it already.
+    let _ = rustix::net::sockopt::set_tcp_user_timeout(stream, millis);
 }

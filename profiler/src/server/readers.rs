@@ -1,8 +1,8 @@
 //! Questions to the database: few at once, each with a deadline, given up when nobody waits for the answer.
 //!
 //! SQLite blocks, so a question runs on a blocking thread with a [`Reader`] of its own. What bounds memory is the number
-//! of questions at once; what comes beyond waits in a short queue, then is turned away. A question that passes its
-//! deadline or whose client has gone is interrupted, and keeps its place until it has really ended.
+//! of questions at once; what comes beyond waits for its turn in a queue that peers share (`turns.rs`), then is turned away. A question that
+//! passes its deadline, which begins with its turn, or whose client has gone is interrupted, and keeps its place until it has really ended.
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,11 +10,13 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use actix_web::{rt, web};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::SharedLive;
+use super::connections::PeerKey;
 use super::error::Failure;
+use super::turns::{Shares, Turn, Turns};
 use crate::profile::Demangle;
 use crate::query::QueryError;
 use crate::store::{KeptSums, Reader, StoreError};
@@ -37,24 +39,21 @@ pub struct Readers {
     idle: Mutex<Vec<Reader>>,
     /// What their questions share.
     sums: Arc<KeptSums>,
-    turns: Arc<Semaphore>,
-    waiting: AtomicUsize,
+    turns: Arc<Turns>,
     /// Questions so far.
     asked: AtomicUsize,
-    most_waiting: usize,
     deadline: Duration,
     /// Who is told of damage.
     live: OnceLock<SharedLive>,
 }
 
 impl Readers {
-    /// For at most `at_once` questions at once and `most_waiting` waiting; no file is opened yet.
+    /// Questions that run and wait have these shares; no file is opened yet.
     #[must_use]
-    pub fn new(database: PathBuf, at_once: usize, most_waiting: usize, deadline: Duration) -> Self {
-        let turns = Arc::new(Semaphore::new(at_once));
+    pub fn new(database: PathBuf, shares: Shares, deadline: Duration) -> Self {
+        let turns = Turns::new(shares);
         let (idle, sums, live) = (Mutex::default(), Arc::default(), OnceLock::new());
-        let (waiting, asked) = (AtomicUsize::new(0), AtomicUsize::new(0));
-        Self { database, idle, sums, turns, waiting, asked, most_waiting, deadline, live }
+        Self { database, idle, sums, turns, asked: AtomicUsize::new(0), deadline, live }
     }
 
     /// Has damage that a question meets reported to the pipeline that writes the database.
@@ -72,6 +71,12 @@ impl Readers {
         Ok(())
     }
 
+    /// Questions that wait for their turn.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.turns.waiting()
+    }
+
     fn open(&self) -> Result<Reader, StoreError> {
         Reader::sharing(&self.database, Arc::clone(&self.sums))
     }
@@ -86,8 +91,9 @@ impl Readers {
         T: Send + 'static,
         Q: FnOnce(&mut Reader) -> Result<T, Failure> + Send + 'static,
     {
+        let turn = self.turns.take(PeerKey::current(), Instant::now() + self.deadline).await?;
+        // Waiting for others takes nothing of a question's own time.
         let deadline = Instant::now() + self.deadline;
-        let turn = self.turn(deadline).await?;
         let run = Arc::new(Run::default());
         // Dropped with this future, whether it ends or is given up.
         let (_waited_for, given_up) = oneshot::channel();
@@ -116,7 +122,7 @@ impl Readers {
     fn answer<T>(
         &self,
         ended: Ended,
-        _turn: OwnedSemaphorePermit,
+        _turn: Turn,
         question: impl FnOnce(&mut Reader) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
         let idle = self.idle().pop();
@@ -157,17 +163,6 @@ impl Readers {
         }
     }
 
-    async fn turn(&self, deadline: Instant) -> Result<OwnedSemaphorePermit, Failure> {
-        if let Ok(turn) = Arc::clone(&self.turns).try_acquire_owned() {
-            return Ok(turn);
-        }
-        let _place = Place::take(&self.waiting, self.most_waiting).ok_or(Failure::Busy)?;
-        match timeout_at(deadline, Arc::clone(&self.turns).acquire_owned()).await {
-            Ok(Ok(turn)) => Ok(turn),
-            _ => Err(Failure::Busy),
-        }
-    }
-
     fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Reader>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -179,22 +174,6 @@ async fn give_up(run: Arc<Run>, deadline: Instant, nobody_waits: oneshot::Receiv
     let _ = timeout_at(deadline, nobody_waits).await;
     while run.interrupt() {
         sleep(INTERRUPT_AGAIN).await;
-    }
-}
-
-/// A place in the queue.
-struct Place<'a>(&'a AtomicUsize);
-
-impl<'a> Place<'a> {
-    fn take(waiting: &'a AtomicUsize, most: usize) -> Option<Self> {
-        let place = Self(waiting);
-        (waiting.fetch_add(1, Ordering::Relaxed) < most).then_some(place)
-    }
-}
-
-impl Drop for Place<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -256,7 +235,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let database = folder.path().join("test.db");
         drop(Store::open(&database).unwrap());
-        (folder, Arc::new(Readers::new(database, at_once, waiting, Duration::from_millis(ms))))
+        let shares = Shares { at_once, at_once_of_peer: at_once, waiting, waiting_of_peer: waiting };
+        (folder, Arc::new(Readers::new(database, shares, Duration::from_millis(ms))))
     }
 
     /// Blocks until told to stop, as a long query would.
@@ -310,17 +290,17 @@ mod tests {
             let (readers, question) = (Arc::clone(&readers), until(&stop));
             async move { readers.ask(question).await }
         });
-        until_true(|| readers.turns.available_permits() == 0).await;
+        until_true(|| readers.turns.running() > 0).await;
         let second = rt::spawn({
             let readers = Arc::clone(&readers);
             async move { readers.ask(|_| Ok(2)).await }
         });
-        until_true(|| readers.waiting.load(Ordering::Relaxed) > 0).await;
+        until_true(|| readers.turns.waiting() > 0).await;
         assert!(matches!(readers.ask(|_| Ok(3)).await, Err(Failure::Busy)));
         stop.store(true, Ordering::Relaxed);
         first.await.unwrap().unwrap();
         assert_eq!(second.await.unwrap().unwrap(), 2);
-        assert_eq!(readers.waiting.load(Ordering::Relaxed), 0);
+        assert_eq!(readers.turns.waiting(), 0);
     }
 
     /// The client hears at the deadline; the turn comes back only when the question has really ended.
@@ -331,7 +311,7 @@ mod tests {
         assert!(matches!(readers.ask(until(&stop)).await, Err(Failure::TooLarge(_))));
         assert!(matches!(readers.ask(|_| Ok(())).await, Err(Failure::Busy)));
         stop.store(true, Ordering::Relaxed);
-        until_true(|| readers.turns.available_permits() > 0).await;
+        until_true(|| readers.turns.running() == 0).await;
         readers.ask(|_| Ok(())).await.unwrap();
     }
 

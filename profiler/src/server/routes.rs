@@ -14,6 +14,7 @@ use super::api::{
 use super::error::Failure;
 use super::live::Cost;
 use super::metrics::{self, Scrape};
+use super::refusals::Cause;
 use super::{State, annotate, exports, from_query};
 use crate::profile::{Demangle, TimeRange};
 use crate::query::{self, Area, By, Grid, PathHash, Selector, Shape, View, Within};
@@ -468,7 +469,16 @@ async fn scrape(state: Data<State>) -> HttpResponse {
     let live = state.live.as_ref().map(super::live::SharedLive::snapshot);
     // Two stat calls: not worth a thread.
     let database_bytes = database_bytes(&state.database);
-    let scrape = Scrape { live, own: Cost::own(), children: Cost::children(), database_bytes, now: (state.clock)() };
+    let scrape = Scrape {
+        live,
+        own: Cost::own(),
+        children: Cost::children(),
+        database_bytes,
+        connections: state.connections.open(),
+        waiting: state.readers.waiting() + state.status_readers.waiting(),
+        refused: Cause::ALL.map(|cause| state.refusals.total(cause)),
+        now: (state.clock)(),
+    };
     HttpResponse::Ok().insert_header((CONTENT_TYPE, metrics::CONTENT_TYPE)).body(scrape.encode())
 }
 

@@ -2,13 +2,14 @@
 //! through.
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use profiler::profile::WallNanos;
 use profiler::server::{ServerError, ServerOptions, SharedLive, bind};
 use profiler::store::Store;
+use rustix::net::{AddressFamily, SocketType, bind as bind_to, connect as connect_to, socket};
 use tokio::sync::oneshot;
 
 /// The tests' wall clock stands still: 2026-11-01T12:00:00Z.
@@ -54,6 +55,14 @@ impl Server {
         let stream = TcpStream::connect(self.address).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
         stream
+    }
+
+    /// A connection that comes from this address of the loopback network.
+    pub fn connect_from(&self, ip: Ipv4Addr) -> std::io::Result<TcpStream> {
+        let socket = socket(AddressFamily::INET, SocketType::STREAM, None)?;
+        bind_to(&socket, &SocketAddr::from((ip, 0)))?;
+        connect_to(&socket, &self.address)?;
+        Ok(socket.into())
     }
 
     /// `GET path` from a well-behaved client, with `more` headers, each ending in CRLF.

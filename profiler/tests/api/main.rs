@@ -6,5 +6,6 @@ mod client;
 mod functions;
 mod hostile;
 mod profiles;
+mod reachable;
 mod routes;
 mod start;
