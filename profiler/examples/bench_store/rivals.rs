@@ -8,10 +8,14 @@ use std::collections::HashMap;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use profiler::export::pprof::{Pprof, PprofFrame};
-use profiler::profile::{BinaryId, Location, ProcessWindow, StackCount, Symbol, Symbolized, Window};
+use profiler::export::pprof;
+use profiler::profile::{
+    BinaryId, CodeFile, CodePlace, FrameKind, FunctionNames, Location, PlaceLine, ProcessWindow, StackCount,
+    StackSamples, Symbol, Symbolized, ThreadLabels, ThreadStack, Window,
+};
 use rusqlite::{Connection, params};
 
 use crate::host::SECONDS;
@@ -20,8 +24,7 @@ use crate::shapes;
 /// What gzip makes of one pprof file of these windows.
 pub fn pprof(windows: &[Window], out: impl Write) -> io::Result<()> {
     let Some(first) = windows.first() else { return Ok(()) };
-    let length = windows.len() as u64 * SECONDS * 1_000_000_000;
-    let mut pprof = Pprof::new(first.wall_start.0, length as i64, 1_000_000_000 / u64::from(first.hz));
+    let nanos_per_sample = 1_000_000_000 / u64::from(first.hz);
     // Equal stacks of the simulation are the same piece of memory.
     let mut sums = HashMap::<(u32, &str, *const Location), (&ProcessWindow, &StackCount, u64)>::new();
     for process in windows.iter().flat_map(|window| &window.processes) {
@@ -30,33 +33,64 @@ pub fn pprof(windows: &[Window], out: impl Write) -> io::Result<()> {
             sums.entry(key).or_insert((process, row, 0)).2 += row.count;
         }
     }
-    let binaries: HashMap<BinaryId, &str> =
-        first.binaries.iter().map(|(id, binary)| (*id, binary.path.as_str())).collect();
-    let mut places = HashMap::<Location, Vec<u64>>::new();
-    for (process, row, count) in sums.into_values() {
-        let mut locations = Vec::with_capacity(row.stack.len() * 2);
-        for place in row.stack.iter().rev() {
-            locations.extend_from_slice(places.entry(*place).or_insert_with(|| {
-                let Symbolized::Named(symbols) = shapes::name(*place) else { return Vec::new() };
-                let binary = binaries.get(&place.binary).copied().unwrap_or_default();
-                let frame = |symbol: &Symbol| {
-                    let (file, line) = symbol.source.as_ref().map_or(("", 0), |at| (&at.file, at.line.unwrap_or(0)));
-                    pprof.location(PprofFrame { name: &symbol.name, file, line, binary })
-                };
-                symbols.iter().map(frame).collect()
-            }));
-        }
-        let pid = process.facts.key.pid.to_string();
-        pprof.add(locations, count, &[("pid", &pid), ("comm", &process.facts.comm), ("thread", &row.thread)]);
+    let mut found = StackSamples {
+        nodes: vec![(0, 0)],
+        recorded_nanos: windows.len() as u64 * SECONDS * 1_000_000_000,
+        ..StackSamples::default()
+    };
+    let mut binaries = HashMap::<BinaryId, u32>::new();
+    for (id, binary) in &first.binaries {
+        let (kind, path) = (binary.kind, binary.path.as_str().into());
+        binaries.insert(*id, number(&mut found.binaries, CodeFile { kind, path, build_id: binary.build_id }));
     }
-    pprof.write(out)
+    let (mut functions, mut places) = (HashMap::<FunctionNames, u32>::new(), HashMap::<Location, u32>::new());
+    let mut nodes = HashMap::<(u32, u32), u32>::new();
+    for (process, row, samples) in sums.into_values() {
+        let mut node = 0;
+        for location in row.stack.iter() {
+            let place = *places.entry(*location).or_insert_with(|| {
+                let Symbolized::Named(symbols) = shapes::name(*location) else { unreachable!("all have names") };
+                let line = |symbol: &Symbol| {
+                    let (file, line) =
+                        symbol.source.as_ref().map_or((None, 0), |at| (Some(at.file.clone()), at.line.unwrap_or(0)));
+                    let names = FunctionNames { name: symbol.name.clone(), linker_name: symbol.name.clone(), file };
+                    let function =
+                        *functions.entry(names).or_insert_with_key(|names| number(&mut found.functions, names.clone()));
+                    PlaceLine { function, line, kind: FrameKind::User }
+                };
+                let lines = symbols.iter().map(line).collect();
+                let binary = binaries.get(&location.binary).copied();
+                number(&mut found.places, CodePlace { binary, offset: location.offset, named: true, lines })
+            });
+            node = *nodes.entry((node, place)).or_insert_with(|| number(&mut found.nodes, (node, place)));
+        }
+        let none = Arc::<str>::default();
+        let thread = ThreadLabels {
+            pid: process.facts.key.pid,
+            comm: process.facts.comm.as_str().into(),
+            thread: row.thread.clone(),
+            exe: none.clone(),
+            cgroup: none.clone(),
+            container: none.clone(),
+            unit: none,
+        };
+        let thread = number(&mut found.threads, thread);
+        found.samples.push(ThreadStack { thread, node, note: None, samples, nanos: samples * nanos_per_sample });
+    }
+    pprof::write(&found, &pprof::About { start: first.wall_start.0, ..pprof::About::default() }, out)
+}
+
+/// Enters a row: its index.
+fn number<T>(table: &mut Vec<T>, row: T) -> u32 {
+    table.push(row);
+    table.len() as u32 - 1
 }
 
 /// A database of rows (time, thread, stack, count), of stacks as folded text, and of threads.
 pub struct Rows {
     conn: Connection,
-    stacks: HashMap<std::sync::Arc<[Location]>, i64>,
-    threads: HashMap<(u32, std::sync::Arc<str>), i64>,
+    stacks: HashMap<Arc<[Location]>, i64>,
+    threads: HashMap<(u32, Arc<str>), i64>,
     samples: u64,
 }
 

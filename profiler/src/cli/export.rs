@@ -9,7 +9,7 @@ use anyhow::Context as _;
 
 use super::args::{ExportArgs, Format};
 use super::host;
-use super::open_range::{merge, write};
+use super::open_range::{read, write};
 use super::{owner, slice};
 use crate::query;
 use crate::sys::clock::wall_now;
@@ -27,11 +27,11 @@ pub fn export(args: &ExportArgs) -> anyhow::Result<ExitCode> {
         slice::write(&database, range, &selector, &args.output)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let merged = merge(&database, range, &selector, args.demangle.into(), format.max_nodes())?;
+    let part = read(&database, range, &selector, args.demangle.into(), format)?;
     if args.output == Path::new("-") {
-        write_stdout(|out| write(&merged, format, out))?;
+        write_stdout(|out| write(&part, out))?;
     } else {
-        write_file(&args.output, |out| write(&merged, format, out))?;
+        write_file(&args.output, |out| write(&part, out))?;
     }
     Ok(ExitCode::SUCCESS)
 }

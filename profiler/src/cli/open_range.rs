@@ -1,27 +1,38 @@
-//! A merged profile out of a database, for `export` and `record`.
+//! A range of a database as a file, for `export` and `record`.
 
+use std::io;
 use std::path::Path;
 
 use super::args::Format;
 use super::exit::NoSamples;
+
 use crate::export::{folded, html, pprof, svg};
-use crate::profile::{Demangle, TimeRange, WallNanos};
+use crate::profile::{Demangle, StackSamples, TimeRange, WallNanos};
 use crate::query::{self, Merged, Selector};
 use crate::store::Reader;
+use crate::sys::host_name::name_in_boot;
 
 /// All time: what `record` exports.
 pub const EVERYTHING: TimeRange = TimeRange { from: WallNanos(i64::MIN), to: WallNanos(i64::MAX) };
 
-/// What a range holds, and the time it really spans: the part of what was asked for that the database knows of.
+/// What a range holds, as its format wants it, and the time it really spans: the part of what was asked for that the database knows of.
 #[derive(Debug)]
 pub struct Part {
-    merged: Merged,
+    content: Content,
+    format: Format,
     span: TimeRange,
+    comments: Vec<String>,
+}
+
+#[derive(Debug)]
+enum Content {
+    Tree(Merged),
+    Samples(StackSamples),
 }
 
 impl Format {
     /// Nodes that an output of this format has at most.
-    pub const fn max_nodes(self) -> usize {
+    const fn max_nodes(self) -> usize {
         match self {
             Self::Html => html::MAX_NODES,
             _ => usize::MAX,
@@ -29,22 +40,29 @@ impl Format {
     }
 }
 
-/// Merges a range; at most so many nodes are kept, the others stand in remainder nodes.
+/// Reads what a format needs of a range; what it does not take stands in remainder nodes.
 ///
 /// # Errors
 /// The database cannot be read; [`NoSamples`] when nothing matches.
-pub fn merge(
+pub fn read(
     database: &Path,
     range: TimeRange,
     selector: &Selector,
     demangle: Demangle,
-    max_nodes: usize,
+    format: Format,
 ) -> anyhow::Result<Part> {
     let mut reader = Reader::open(database)?;
     reader.set_demangle(demangle);
-    let merged = query::flame_graph(&mut reader, range, selector, max_nodes)?;
+    let content = match format {
+        Format::Pprof => Content::Samples(query::stack_samples(&mut reader, range, selector)?),
+        _ => Content::Tree(query::flame_graph(&mut reader, range, selector, format.max_nodes())?),
+    };
     let span = query::totals(&mut reader)?.span;
-    if merged.tree.nodes.first().is_none_or(|root| root.total == 0) {
+    let is_empty = match &content {
+        Content::Tree(merged) => merged.tree.nodes.first().is_none_or(|root| root.total == 0),
+        Content::Samples(samples) => samples.samples.is_empty(),
+    };
+    if is_empty {
         let kept = span.map_or_else(
             || "the database is empty".to_owned(),
             |span| format!("the database holds {} to {}", time(span.from), time(span.to)),
@@ -52,32 +70,34 @@ pub fn merge(
         anyhow::bail!(NoSamples(format!("no samples match; {kept}")));
     }
     let span = span.map_or(range, |span| TimeRange { from: range.from.max(span.from), to: range.to.min(span.to) });
-    Ok(Part { merged, span })
+    let comments = pprof::comments(query::newest_boot(&mut reader)?.as_deref().and_then(name_in_boot));
+    Ok(Part { content, format, span, comments })
 }
 
 fn time(at: WallNanos) -> String {
     jiff::Timestamp::from_millisecond(at.as_millis()).map_or_else(|_| at.0.to_string(), |time| time.to_string())
 }
 
-/// Writes a merged profile.
+/// Writes what was read.
 ///
 /// # Errors
 /// The output cannot be written.
-pub fn write(part: &Part, format: Format, out: impl std::io::Write) -> std::io::Result<()> {
-    let Part { merged, span } = part;
-    match format {
-        Format::Folded => folded::write(&merged.tree, out),
-        Format::Db => Err(std::io::Error::other("a database is no stream: see cli/slice.rs")),
-        Format::Svg => svg::write(&merged.tree, &svg::Caption::default(), out),
-        Format::Html => {
+pub fn write(part: &Part, out: impl io::Write) -> io::Result<()> {
+    let Part { content, format, span, comments } = part;
+    match (content, format) {
+        (Content::Samples(samples), _) => {
+            let about = pprof::About { start: span.from.0, comments: comments.clone(), process_frames: false };
+            pprof::write(samples, &about, out)
+        }
+        (Content::Tree(merged), Format::Svg) => svg::write(&merged.tree, &svg::Caption::default(), out),
+        (Content::Tree(merged), Format::Html) => {
             let caption = html::Caption {
                 title: "CPU flame graph".into(),
                 about: format!("{} to {}", time(span.from), time(span.to)),
             };
             html::write(&merged.tree, merged.nanos_per_sample, &caption, out)
         }
-        Format::Pprof => {
-            pprof::write(&merged.tree, span.from.0, span.to.0.saturating_sub(span.from.0), merged.nanos_per_sample, out)
-        }
+        (Content::Tree(merged), Format::Folded) => folded::write(&merged.tree, out),
+        (Content::Tree(_), Format::Db | Format::Pprof) => Err(io::Error::other("not written from a tree")),
     }
 }

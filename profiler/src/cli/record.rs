@@ -14,7 +14,7 @@ use super::args::{Format, RecordArgs};
 use super::exit::{NoSamples, NotExecutable, Usage};
 use super::export::{format_of, write_file, write_stdout};
 use super::host;
-use super::open_range::{EVERYTHING, merge, write};
+use super::open_range::{EVERYTHING, read, write};
 use super::owner;
 use super::recorder::{Recorder, RecorderOptions};
 use super::stop::Stop;
@@ -108,15 +108,15 @@ pub fn record(args: RecordArgs) -> anyhow::Result<ExitCode> {
         match output {
             Output::Database(path) => eprintln!("wrote {0}; `profiler serve {0}` shows it", path.display()),
             Output::File(path, format) => {
-                let (demangle, most) = (args.demangle.into(), format.max_nodes());
-                let merged = merge(&place.database, EVERYTHING, &Selector::default(), demangle, most)?;
-                write_file(path, |out| write(&merged, *format, out))?;
+                let demangle = args.demangle.into();
+                let part = read(&place.database, EVERYTHING, &Selector::default(), demangle, *format)?;
+                write_file(path, |out| write(&part, out))?;
                 eprintln!("wrote {}", path.display());
             }
             Output::Stdout => {
-                let merged =
-                    merge(&place.database, EVERYTHING, &Selector::default(), args.demangle.into(), usize::MAX)?;
-                write_stdout(|out| write(&merged, Format::Folded, out))?;
+                let demangle = args.demangle.into();
+                let part = read(&place.database, EVERYTHING, &Selector::default(), demangle, Format::Folded)?;
+                write_stdout(|out| write(&part, out))?;
             }
         }
     }

@@ -13,6 +13,7 @@ mod printable;
 mod process;
 mod sample;
 mod side_band;
+mod stack_samples;
 mod symbol;
 mod time;
 mod window;
@@ -27,6 +28,7 @@ pub use process::{ContainerId, MappedRange, ProcessFacts, ProcessKey, StartTicks
 pub use profiler_ebpf::StackEnd;
 pub use sample::{Location, RawSample, Sample, SampleEvent, ThreadName, Unfinished};
 pub use side_band::{MappedFile, SideBand};
+pub use stack_samples::{CodeFile, CodePlace, FunctionNames, PlaceLine, StackSamples, ThreadLabels, ThreadStack};
 pub use symbol::{SourceLine, Symbol, Symbolized, UnknownReason};
 pub use time::{BootNanos, TimeRange, WallNanos};
 pub use window::{CpuTicks, ProcessWindow, StackCount, Window};

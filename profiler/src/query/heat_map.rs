@@ -9,7 +9,7 @@ use super::merge::{Counts, merge_by};
 use super::sieve::Sieve;
 use super::{QueryError, Selector};
 use crate::profile::TimeRange;
-use crate::store::{Piece, Reader, Snapshot};
+use crate::store::{Group, Piece, Reader, Snapshot, StackId};
 
 /// Most cells of a grid: more than any screen has.
 pub const MAX_CELLS: usize = 400_000;
@@ -146,30 +146,53 @@ fn counts_of_area(
     selector: &Selector,
     label: Option<Label>,
 ) -> Result<Counts, QueryError> {
-    let mut sieve = Sieve::new(selector);
     let mut counts = Counts::by(label);
+    each_in_area(snapshot, grid, area, selector, |snapshot, hz, group, stack, samples| {
+        counts.add(snapshot, hz, group, stack.0, samples)
+    })?;
+    Ok(counts)
+}
+
+/// Nanoseconds that the cells of a box stand for.
+pub(super) fn nanos_of(grid: Grid, area: Area) -> u64 {
+    let side =
+        |[first, last]: [u32; 2], most: u32| u64::from(last.min(most.saturating_sub(1)).saturating_sub(first)) + 1;
+    let cells = side(area.columns, grid.columns) * side(area.rows, grid.rows);
+    let range = grid.range.to.0.saturating_sub(grid.range.from.0).max(0).cast_unsigned();
+    (u128::from(range) * u128::from(cells) / grid.cells().max(1) as u128) as u64
+}
+
+/// Calls `each` for the samples in a box of a heat map: samples per second and CPU, group, stack and count.
+pub(super) fn each_in_area(
+    snapshot: &mut Snapshot<'_>,
+    grid: Grid,
+    area: Area,
+    selector: &Selector,
+    mut each: impl FnMut(&mut Snapshot<'_>, u32, &Group, StackId, u64) -> Result<(), QueryError>,
+) -> Result<(), QueryError> {
+    let mut sieve = Sieve::new(selector);
     let inside = |cell: usize| {
         let (column, row) = ((cell / grid.rows as usize) as u32, (cell % grid.rows as usize) as u32);
         (area.columns[0]..=area.columns[1]).contains(&column) && (area.rows[0]..=area.rows[1]).contains(&row)
     };
     for piece in snapshot.windows_in(grid.range)? {
         let (passes, _) = passing(snapshot, &mut sieve, &piece)?;
-        let mut found: Vec<(usize, u32, u64)> = Vec::new();
+        let mut found: Vec<(usize, StackId, u64)> = Vec::new();
         snapshot.times(&piece, |group, stack, at| {
             if !passes[group] || !grid.cell(at).is_some_and(inside) {
                 return;
             }
             match found.last_mut() {
-                Some((last, same, samples)) if (*last, *same) == (group, stack.0) => *samples += 1,
-                _ => found.push((group, stack.0, 1)),
+                Some((last, same, samples)) if (*last, *same) == (group, stack) => *samples += 1,
+                _ => found.push((group, stack, 1)),
             }
         })?;
         let groups = snapshot.groups(&piece)?;
         for (group, stack, samples) in found {
-            counts.add(snapshot, piece.hz, &groups[group], stack, samples)?;
+            each(snapshot, piece.hz, &groups[group], stack, samples)?;
         }
     }
-    Ok(counts)
+    Ok(())
 }
 
 /// Which groups of a window pass, and their samples.

@@ -30,6 +30,7 @@ mod sieve;
 mod slice;
 mod sparse;
 pub mod sql;
+mod stack_samples;
 mod time;
 mod timeline;
 mod top;
@@ -49,10 +50,11 @@ pub use quality::{Incomplete, Quality, quality};
 pub use rows::{Frames, Holder, Row, RowFrame, rows};
 pub use selector::{Selector, parse_selector};
 pub use slice::slice;
+pub use stack_samples::stack_samples;
 pub use time::{parse_range, parse_time};
 pub use timeline::{Bucket, Series, Timeline, series, timeline};
 pub use top::{Top, TopOrder, TopRow, top};
-pub use totals::{Totals, totals};
+pub use totals::{Totals, newest_boot, totals};
 
 #[cfg(doc)]
 use crate::profile::TimeRange;

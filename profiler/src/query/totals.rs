@@ -36,3 +36,11 @@ pub fn totals(reader: &mut Reader) -> Result<Totals, QueryError> {
         span,
     })
 }
+
+/// The boot that the newest window was recorded in; `None` without windows.
+///
+/// # Errors
+/// [`QueryError::Store`].
+pub fn newest_boot(reader: &mut Reader) -> Result<Option<String>, QueryError> {
+    Ok(reader.snapshot()?.newest_boot()?)
+}

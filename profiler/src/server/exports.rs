@@ -11,14 +11,16 @@ use actix_web::{HttpResponse, get};
 use utoipa_actix_web::service_config::ServiceConfig;
 
 use super::State;
-use super::api::RangeParams;
+use super::api::{ExportParams, PprofParams, RangeParams};
 use super::error::Failure;
-use super::routes::{Limits, Problems, Question};
+use super::routes::{Limits, Problems, Question, within};
 use crate::export::folded::{Lines, Marks};
 use crate::export::svg::{self, Caption};
 use crate::export::{html, pprof};
 use crate::profile::{CallTree, TimeRange};
-use crate::query::Merged;
+use crate::query::{self, Merged, Shape, Within};
+use crate::store::Reader;
+use crate::sys::host_name::name_in_boot;
 
 /// Lines are written as they are sent, so only the tree is held: 24 MB and the names for a million nodes.
 const FOLDED_NODES: Limits = Limits { usual: 1_000_000, most: 1_000_000 };
@@ -26,8 +28,9 @@ const FOLDED_NODES: Limits = Limits { usual: 1_000_000, most: 1_000_000 };
 const SVG_NODES: Limits = Limits { usual: 10_000, most: 50_000 };
 /// As many as it takes well itself.
 const HTML_NODES: Limits = Limits { usual: html::MAX_NODES as u32, most: html::MAX_NODES as u32 };
-/// A sample is about 100 bytes before compression, all of them held.
-const PPROF_NODES: Limits = Limits { usual: 200_000, most: 200_000 };
+
+/// Nothing is left out of a pprof file: `query::stack_samples` has its own limit, and refuses what is more.
+const PPROF: Limits = Limits { usual: 1, most: 1 };
 
 /// These endpoints.
 pub fn configure(config: &mut ServiceConfig<'_>) {
@@ -37,14 +40,14 @@ pub fn configure(config: &mut ServiceConfig<'_>) {
 /// Folded stacks, one line a stack: `process;frame;frame count`.
 #[utoipa::path(
     tag = "export",
-    params(RangeParams),
+    params(ExportParams),
     responses((status = 200, body = String, content_type = "text/plain", description = "The lines."), Problems)
 )]
 #[get("/api/v1/export/folded")]
-async fn export_folded(state: Data<State>, params: Query<RangeParams>) -> Result<HttpResponse, Failure> {
-    let question = Question::parse(params.into_inner(), &FOLDED_NODES, &state)?;
-    let range = question.range;
-    let merged = state.readers.ask(move |reader: &mut _| question.call_tree(reader)).await?;
+async fn export_folded(state: Data<State>, params: Query<ExportParams>) -> Result<HttpResponse, Failure> {
+    let asked = Asked::parse(params.into_inner(), &FOLDED_NODES, &state)?;
+    let range = asked.question.range;
+    let merged = state.readers.ask(move |reader: &mut _| asked.call_tree(reader)).await?;
     let body = FoldedBody { tree: merged.tree, lines: Lines::new(Marks::None) };
     Ok(HttpResponse::Ok()
         .insert_header((CONTENT_TYPE, "text/plain; charset=utf-8"))
@@ -55,17 +58,17 @@ async fn export_folded(state: Data<State>, params: Query<RangeParams>) -> Result
 /// A flame graph as an SVG file that stands alone.
 #[utoipa::path(
     tag = "export",
-    params(RangeParams),
+    params(ExportParams),
     responses((status = 200, body = String, content_type = "image/svg+xml", description = "The picture."), Problems)
 )]
 #[get("/api/v1/export/svg")]
-async fn export_svg(state: Data<State>, params: Query<RangeParams>) -> Result<HttpResponse, Failure> {
-    let question = Question::parse(params.into_inner(), &SVG_NODES, &state)?;
-    let range = question.range;
+async fn export_svg(state: Data<State>, params: Query<ExportParams>) -> Result<HttpResponse, Failure> {
+    let asked = Asked::parse(params.into_inner(), &SVG_NODES, &state)?;
+    let range = asked.question.range;
     let ask = move |reader: &mut _| {
-        let merged = question.call_tree(reader)?;
+        let merged = asked.call_tree(reader)?;
         let samples = merged.tree.nodes.first().map_or(0, |root| root.total);
-        let filter = shown_filter(&question);
+        let filter = shown_filter(&asked.question);
         let caption = Caption {
             title: "CPU".into(),
             subtitle: format!("{} to {}, {filter}, {samples} samples.", utc(range.from), utc(range.to)),
@@ -83,55 +86,109 @@ async fn export_svg(state: Data<State>, params: Query<RangeParams>) -> Result<Ht
 /// A flame graph as one page that opens from a file and asks for nothing.
 #[utoipa::path(
     tag = "export",
-    params(RangeParams),
+    params(ExportParams),
     responses((status = 200, body = String, content_type = "text/html", description = "The page."), Problems)
 )]
 #[get("/api/v1/export/html")]
-async fn export_html(state: Data<State>, params: Query<RangeParams>) -> Result<HttpResponse, Failure> {
-    let question = Question::parse(params.into_inner(), &HTML_NODES, &state)?;
-    let range = question.range;
-    let about = format!("{} to {}, {}", utc(range.from), utc(range.to), shown_filter(&question));
+async fn export_html(state: Data<State>, params: Query<ExportParams>) -> Result<HttpResponse, Failure> {
+    let asked = Asked::parse(params.into_inner(), &HTML_NODES, &state)?;
+    let range = asked.question.range;
+    let about = format!("{} to {}, {}", utc(range.from), utc(range.to), shown_filter(&asked.question));
     let caption = html::Caption { title: "CPU flame graph".into(), about };
-    let write =
-        move |merged: &Merged, out: &mut Vec<u8>| html::write(&merged.tree, merged.nanos_per_sample, &caption, out);
-    file(&state, question, "text/html; charset=utf-8", "html", write).await
+    let ask = move |reader: &mut _| {
+        let merged = asked.call_tree(reader)?;
+        let mut page = Vec::new();
+        html::write(&merged.tree, merged.nanos_per_sample, &caption, &mut page)
+            .map_err(|error| Failure::Internal(error.into()))?;
+        Ok(page)
+    };
+    Ok(HttpResponse::Ok()
+        .insert_header((CONTENT_TYPE, "text/html; charset=utf-8"))
+        .insert_header((CONTENT_DISPOSITION, attachment(range, "html")))
+        .body(state.readers.ask(ask).await?))
 }
 
-/// A profile as pprof has it, gzipped: for `go tool pprof` and what reads its format.
+/// A profile as pprof has it, gzipped: for `go tool pprof` and what reads its format. Samples keep their process, thread,
+/// addresses and lines.
 #[utoipa::path(
     tag = "export",
-    params(RangeParams),
+    params(PprofParams),
     responses((status = 200, body = Vec<u8>, content_type = "application/vnd.google.protobuf+gzip", description = "The profile."), Problems)
 )]
 #[get("/api/v1/export/pprof")]
-async fn export_pprof(state: Data<State>, params: Query<RangeParams>) -> Result<HttpResponse, Failure> {
-    let question = Question::parse(params.into_inner(), &PPROF_NODES, &state)?;
-    let TimeRange { from, to } = question.range;
-    let write = move |merged: &Merged, out: &mut Vec<u8>| {
-        pprof::write(&merged.tree, from.0, to.0.saturating_sub(from.0), merged.nanos_per_sample, out)
-    };
-    file(&state, question, "application/vnd.google.protobuf+gzip", "pb.gz", write).await
-}
-
-/// A file that is made whole, to be kept under the range's name.
-async fn file(
-    state: &Data<State>,
-    question: Question,
-    content: &'static str,
-    extension: &str,
-    write: impl FnOnce(&Merged, &mut Vec<u8>) -> io::Result<()> + Send + 'static,
-) -> Result<HttpResponse, Failure> {
-    let name = attachment(question.range, extension);
-    let ask = move |reader: &mut _| {
-        let merged = question.call_tree(reader)?;
+async fn export_pprof(state: Data<State>, params: Query<PprofParams>) -> Result<HttpResponse, Failure> {
+    let PprofParams {
+        from,
+        to,
+        filter,
+        demangle,
+        process_frames,
+        columns,
+        rows,
+        column_from,
+        column_to,
+        row_from,
+        row_to,
+    } = params.into_inner();
+    let edges = [column_from, column_to, row_from, row_to];
+    let asked =
+        Asked::new(RangeParams { from, to, filter, limit: None, demangle }, (columns, rows, edges), &PPROF, &state)?;
+    let range = asked.question.range;
+    let ask = move |reader: &mut Reader| {
+        reader.set_demangle(asked.question.demangle);
+        let samples = query::stack_samples(reader, asked.within, &asked.question.selector)?;
+        let span = query::totals(reader)?.span;
+        let about = pprof::About {
+            start: span.map_or(range.from.0, |span| range.from.0.max(span.from.0)),
+            comments: pprof::comments(query::newest_boot(reader)?.as_deref().and_then(name_in_boot)),
+            process_frames: process_frames.unwrap_or(false),
+        };
         let mut bytes = Vec::new();
-        write(&merged, &mut bytes).map_err(|error| Failure::Internal(error.into()))?;
+        pprof::write(&samples, &about, &mut bytes).map_err(|error| Failure::Internal(error.into()))?;
         Ok(bytes)
     };
     Ok(HttpResponse::Ok()
-        .insert_header((CONTENT_TYPE, content))
-        .insert_header((CONTENT_DISPOSITION, name))
+        .insert_header((CONTENT_TYPE, "application/vnd.google.protobuf+gzip"))
+        .insert_header((CONTENT_DISPOSITION, attachment(range, "pb.gz")))
         .body(state.readers.ask(ask).await?))
+}
+
+/// What is to be exported: a range, or a box of its heat map.
+struct Asked {
+    question: Question,
+    within: Within,
+}
+
+impl Asked {
+    fn parse(params: ExportParams, limits: &Limits, state: &State) -> Result<Self, Failure> {
+        let ExportParams { from, to, filter, limit, demangle, columns, rows, column_from, column_to, row_from, row_to } =
+            params;
+        let edges = [column_from, column_to, row_from, row_to];
+        Self::new(RangeParams { from, to, filter, limit, demangle }, (columns, rows, edges), limits, state)
+    }
+
+    fn new(
+        range: RangeParams,
+        (columns, rows, edges): (Option<u32>, Option<u32>, [Option<u32>; 4]),
+        limits: &Limits,
+        state: &State,
+    ) -> Result<Self, Failure> {
+        let question = Question::parse(range, limits, state)?;
+        let within = within(question.range, columns, rows, edges)?;
+        Ok(Self { question, within })
+    }
+
+    /// The call tree, cut to the limit.
+    fn call_tree(&self, reader: &mut Reader) -> Result<Merged, Failure> {
+        match self.within {
+            Within::Range(_) => self.question.call_tree(reader),
+            Within::Box(grid, area) => {
+                reader.set_demangle(self.question.demangle);
+                let shape = Shape { max_nodes: self.question.limit(), ..Shape::default() };
+                Ok(query::flame_graph_of_area(reader, grid, area, &self.question.selector, &shape)?)
+            }
+        }
+    }
 }
 
 /// The filter, in words where there is none.

@@ -134,6 +134,11 @@ impl Question {
         })
     }
 
+    /// Most nodes or rows of the answer.
+    pub fn limit(&self) -> usize {
+        self.limit
+    }
+
     /// The call tree of it, cut to the limit.
     ///
     /// # Errors

@@ -51,7 +51,7 @@ pub mod upkeep;
 mod varint;
 mod write;
 
-pub(crate) use codec::{Group, StackId};
+pub(crate) use codec::{Group, GroupKey, StackId};
 pub(crate) use cover::Piece;
 pub use damage::SetAside;
 pub(crate) use edge::Edge;

@@ -303,6 +303,12 @@ impl<'a> Snapshot<'a> {
         self.caches.names.frames()
     }
 
+    /// The boot id of the newest window.
+    pub(crate) fn newest_boot(&self) -> Result<Option<String>, StoreError> {
+        let sql = "SELECT text FROM window JOIN string ON string.id = boot ORDER BY wall_start DESC LIMIT 1";
+        Ok(self.tx.prepare_cached(sql)?.query_row([], |row| row.get(0)).optional()?)
+    }
+
     /// Sums over all windows, and the time they span.
     pub(crate) fn sums(&self) -> Result<(Sums, Option<TimeRange>), StoreError> {
         let mut sums = Sums::default();

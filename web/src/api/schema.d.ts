@@ -113,7 +113,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** A profile as pprof has it, gzipped: for `go tool pprof` and what reads its format. */
+        /**
+         * A profile as pprof has it, gzipped: for `go tool pprof` and what reads its format. Samples keep their process, thread,
+         *     addresses and lines.
+         */
         get: operations["export_pprof"];
         put?: never;
         post?: never;
@@ -1070,7 +1073,7 @@ export interface operations {
                 filter?: string;
                 /**
                  * @description Flame graph: most nodes to send (default 100000). Timeline: most points (default 600). Top and label values: most
-                 *     rows (default 200). Exports: most nodes (default 1000000 folded, 10000 SVG).
+                 *     rows (default 200).
                  */
                 limit?: number;
                 /** @description What is shown of names: `full` (default), `simple` (no parameters, no generic arguments), or `none` (the linker's). */
@@ -1377,13 +1380,22 @@ export interface operations {
                 to?: string;
                 /** @description Label selector, such as `{comm="postgres", container=~"web-.*"}`. Default: everything. */
                 filter?: string;
-                /**
-                 * @description Flame graph: most nodes to send (default 100000). Timeline: most points (default 600). Top and label values: most
-                 *     rows (default 200). Exports: most nodes (default 1000000 folded, 10000 SVG).
-                 */
+                /** @description Most nodes (default 1000000 folded, 10000 SVG); the smallest stand in remainder nodes. */
                 limit?: number;
                 /** @description What is shown of names: `full` (default), `simple` (no parameters, no generic arguments), or `none` (the linker's). */
                 demangle?: string;
+                /** @description The heat map's columns, for the samples of a box of it alone. Default: all of the range. */
+                columns?: number;
+                /** @description The heat map's rows (default 50). */
+                rows?: number;
+                /** @description First column of the box, from 0 (default 0). */
+                column_from?: number;
+                /** @description Last column of the box (default the last). */
+                column_to?: number;
+                /** @description First row of the box, from 0 (default 0). */
+                row_from?: number;
+                /** @description Last row of the box (default the last). */
+                row_to?: number;
             };
             header?: never;
             path?: never;
@@ -1474,13 +1486,22 @@ export interface operations {
                 to?: string;
                 /** @description Label selector, such as `{comm="postgres", container=~"web-.*"}`. Default: everything. */
                 filter?: string;
-                /**
-                 * @description Flame graph: most nodes to send (default 100000). Timeline: most points (default 600). Top and label values: most
-                 *     rows (default 200). Exports: most nodes (default 1000000 folded, 10000 SVG).
-                 */
+                /** @description Most nodes (default 1000000 folded, 10000 SVG); the smallest stand in remainder nodes. */
                 limit?: number;
                 /** @description What is shown of names: `full` (default), `simple` (no parameters, no generic arguments), or `none` (the linker's). */
                 demangle?: string;
+                /** @description The heat map's columns, for the samples of a box of it alone. Default: all of the range. */
+                columns?: number;
+                /** @description The heat map's rows (default 50). */
+                rows?: number;
+                /** @description First column of the box, from 0 (default 0). */
+                column_from?: number;
+                /** @description Last column of the box (default the last). */
+                column_to?: number;
+                /** @description First row of the box, from 0 (default 0). */
+                row_from?: number;
+                /** @description Last row of the box (default the last). */
+                row_to?: number;
             };
             header?: never;
             path?: never;
@@ -1571,13 +1592,22 @@ export interface operations {
                 to?: string;
                 /** @description Label selector, such as `{comm="postgres", container=~"web-.*"}`. Default: everything. */
                 filter?: string;
-                /**
-                 * @description Flame graph: most nodes to send (default 100000). Timeline: most points (default 600). Top and label values: most
-                 *     rows (default 200). Exports: most nodes (default 1000000 folded, 10000 SVG).
-                 */
-                limit?: number;
                 /** @description What is shown of names: `full` (default), `simple` (no parameters, no generic arguments), or `none` (the linker's). */
                 demangle?: string;
+                /** @description Whether each stack begins with a frame that names its process (default false: the process is in the labels). */
+                process_frames?: boolean;
+                /** @description The heat map's columns, for the samples of a box of it alone. Default: all of the range. */
+                columns?: number;
+                /** @description The heat map's rows (default 50). */
+                rows?: number;
+                /** @description First column of the box, from 0 (default 0). */
+                column_from?: number;
+                /** @description Last column of the box (default the last). */
+                column_to?: number;
+                /** @description First row of the box, from 0 (default 0). */
+                row_from?: number;
+                /** @description Last row of the box (default the last). */
+                row_to?: number;
             };
             header?: never;
             path?: never;
@@ -1668,13 +1698,22 @@ export interface operations {
                 to?: string;
                 /** @description Label selector, such as `{comm="postgres", container=~"web-.*"}`. Default: everything. */
                 filter?: string;
-                /**
-                 * @description Flame graph: most nodes to send (default 100000). Timeline: most points (default 600). Top and label values: most
-                 *     rows (default 200). Exports: most nodes (default 1000000 folded, 10000 SVG).
-                 */
+                /** @description Most nodes (default 1000000 folded, 10000 SVG); the smallest stand in remainder nodes. */
                 limit?: number;
                 /** @description What is shown of names: `full` (default), `simple` (no parameters, no generic arguments), or `none` (the linker's). */
                 demangle?: string;
+                /** @description The heat map's columns, for the samples of a box of it alone. Default: all of the range. */
+                columns?: number;
+                /** @description The heat map's rows (default 50). */
+                rows?: number;
+                /** @description First column of the box, from 0 (default 0). */
+                column_from?: number;
+                /** @description Last column of the box (default the last). */
+                column_to?: number;
+                /** @description First row of the box, from 0 (default 0). */
+                row_from?: number;
+                /** @description Last row of the box (default the last). */
+                row_to?: number;
             };
             header?: never;
             path?: never;
@@ -2170,7 +2209,7 @@ export interface operations {
                 filter?: string;
                 /**
                  * @description Flame graph: most nodes to send (default 100000). Timeline: most points (default 600). Top and label values: most
-                 *     rows (default 200). Exports: most nodes (default 1000000 folded, 10000 SVG).
+                 *     rows (default 200).
                  */
                 limit?: number;
                 /** @description What is shown of names: `full` (default), `simple` (no parameters, no generic arguments), or `none` (the linker's). */
@@ -2279,7 +2318,7 @@ export interface operations {
                 filter?: string;
                 /**
                  * @description Flame graph: most nodes to send (default 100000). Timeline: most points (default 600). Top and label values: most
-                 *     rows (default 200). Exports: most nodes (default 1000000 folded, 10000 SVG).
+                 *     rows (default 200).
                  */
                 limit?: number;
                 /** @description What is shown of names: `full` (default), `simple` (no parameters, no generic arguments), or `none` (the linker's). */

@@ -16,11 +16,74 @@ pub struct RangeParams {
     /// Label selector, such as `{comm="postgres", container=~"web-.*"}`. Default: everything.
     pub filter: Option<String>,
     /// Flame graph: most nodes to send (default 100000). Timeline: most points (default 600). Top and label values: most
-    /// rows (default 200). Exports: most nodes (default 1000000 folded, 10000 SVG).
+    /// rows (default 200).
     #[param(minimum = 1)]
     pub limit: Option<u32>,
     /// What is shown of names: `full` (default), `simple` (no parameters, no generic arguments), or `none` (the linker's).
     pub demangle: Option<String>,
+}
+
+/// Query parameters of the exports that are made of a call tree.
+#[derive(Clone, Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct ExportParams {
+    /// Start: `now-1h`, RFC 3339, or Unix time in s or ms. Default `now-1h`.
+    pub from: Option<String>,
+    /// End, in the same forms. Default `now`.
+    pub to: Option<String>,
+    /// Label selector, such as `{comm="postgres", container=~"web-.*"}`. Default: everything.
+    pub filter: Option<String>,
+    /// Most nodes (default 1000000 folded, 10000 SVG); the smallest stand in remainder nodes.
+    #[param(minimum = 1)]
+    pub limit: Option<u32>,
+    /// What is shown of names: `full` (default), `simple` (no parameters, no generic arguments), or `none` (the linker's).
+    pub demangle: Option<String>,
+    /// The heat map's columns, for the samples of a box of it alone. Default: all of the range.
+    #[param(minimum = 1)]
+    pub columns: Option<u32>,
+    /// The heat map's rows (default 50).
+    #[param(minimum = 1)]
+    pub rows: Option<u32>,
+    /// First column of the box, from 0 (default 0).
+    pub column_from: Option<u32>,
+    /// Last column of the box (default the last).
+    pub column_to: Option<u32>,
+    /// First row of the box, from 0 (default 0).
+    pub row_from: Option<u32>,
+    /// Last row of the box (default the last).
+    pub row_to: Option<u32>,
+}
+
+/// Query parameters of `GET /api/v1/export/pprof`.
+#[derive(Clone, Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct PprofParams {
+    /// Start: `now-1h`, RFC 3339, or Unix time in s or ms. Default `now-1h`.
+    pub from: Option<String>,
+    /// End, in the same forms. Default `now`.
+    pub to: Option<String>,
+    /// Label selector, such as `{comm="postgres", container=~"web-.*"}`. Default: everything.
+    pub filter: Option<String>,
+    /// What is shown of names: `full` (default), `simple` (no parameters, no generic arguments), or `none` (the linker's).
+    pub demangle: Option<String>,
+    /// Whether each stack begins with a frame that names its process (default false: the process is in the labels).
+    pub process_frames: Option<bool>,
+    /// The heat map's columns, for the samples of a box of it alone. Default: all of the range.
+    #[param(minimum = 1)]
+    pub columns: Option<u32>,
+    /// The heat map's rows (default 50).
+    #[param(minimum = 1)]
+    pub rows: Option<u32>,
+    /// First column of the box, from 0 (default 0).
+    pub column_from: Option<u32>,
+    /// Last column of the box (default the last).
+    pub column_to: Option<u32>,
+    /// First row of the box, from 0 (default 0).
+    pub row_from: Option<u32>,
+    /// Last row of the box (default the last).
+    pub row_to: Option<u32>,
 }
 
 /// Query parameters of `GET /api/v1/top`.
