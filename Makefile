@@ -54,6 +54,9 @@ test-readme: build ## every command of the README, as a new user would type it
 test-crash: setup-test web ## kill -9 at 200 moments under load (root, about 5 minutes)
 	@PROFILER_KILLS=200 scripts/as-root.sh cargo test --locked -p profiler --test end_to_end -- --nocapture kill_9
 
+test-log: setup-test web ## a read by the sqlite3 shell, then kill -9, 20 times: stored is what was told (root, about 3 minutes)
+	@PROFILER_LOG_ROUNDS=20 scripts/as-root.sh cargo test --locked -p profiler --test end_to_end -- --nocapture after_a_read_by_the_shell
+
 test-powercut: build ## 20 power cuts of a virtual machine that samples itself (root, qemu without KVM, about 10 minutes)
 	@scripts/setup.sh powercut
 	@scripts/as-root.sh scripts/test-powercut.sh

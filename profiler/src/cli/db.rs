@@ -160,9 +160,7 @@ fn check(database: &Path) -> anyhow::Result<ExitCode> {
 
 fn backup(database: &Path, output: &Path) -> anyhow::Result<ExitCode> {
     let bytes = watched("copying", |progress| upkeep::backup(database, output, progress))?;
-    if let Ok(file) = std::fs::File::open(output) {
-        owner::give_to_caller(file);
-    }
+    owner::give_database_to_caller(output);
     eprintln!("wrote {} ({}); `profiler serve {0}` shows it", output.display(), mb(bytes));
     Ok(ExitCode::SUCCESS)
 }

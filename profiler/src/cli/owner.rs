@@ -1,17 +1,28 @@
 //! Who gets the files that a command writes: under sudo the user who called it, so that they can be read and deleted.
 
 use std::os::fd::AsFd;
+use std::path::Path;
 
-use rustix::fs::{Gid, Uid, fchown};
+use rustix::fs::{AtFlags, CWD, Gid, Uid, chownat, fchown};
 use rustix::process::geteuid;
 
 /// Gives a new file to the user who called us through sudo, if that is how we were called.
 pub fn give_to_caller(file: impl AsFd) {
-    let id = |name: &str| std::env::var(name).ok()?.parse::<u32>().ok();
-    if geteuid().is_root()
-        && let (Some(user), Some(group)) = (id("SUDO_UID"), id("SUDO_GID"))
-    {
+    if let Some((user, group)) = caller() {
         // On file systems without owners it fails, and there is nothing to give.
-        let _ = fchown(file, Some(Uid::from_raw(user)), Some(Gid::from_raw(group)));
+        let _ = fchown(file, Some(user), Some(group));
     }
+}
+
+/// The same of a database, by its path: nothing but SQLite opens one (`store/file.rs`). A link is given itself, not what it leads to.
+pub fn give_database_to_caller(path: &Path) {
+    if let Some((user, group)) = caller() {
+        let _ = chownat(CWD, path, Some(user), Some(group), AtFlags::SYMLINK_NOFOLLOW);
+    }
+}
+
+fn caller() -> Option<(Uid, Gid)> {
+    let id = |name: &str| std::env::var(name).ok()?.parse::<u32>().ok();
+    let (user, group) = id("SUDO_UID").zip(id("SUDO_GID")).filter(|_| geteuid().is_root())?;
+    Some((Uid::from_raw(user), Gid::from_raw(group)))
 }

@@ -7,7 +7,6 @@ use std::process::{Child, Command, ExitCode, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use rustix::fs::{Mode, OFlags};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::args::{Format, RecordArgs};
@@ -287,12 +286,7 @@ impl Drop for Place {
                 let _ = std::fs::remove_file(&self.database);
                 let _ = std::fs::remove_file(&log);
             }
-            Holds::Samples => {
-                let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-                if let Ok(file) = rustix::fs::open(&self.database, flags, Mode::empty()) {
-                    owner::give_to_caller(file);
-                }
-            }
+            Holds::Samples => owner::give_database_to_caller(&self.database),
         }
         // What a recording needs while it grows. An empty log holds nothing that the database does not.
         if std::fs::metadata(&log).is_ok_and(|log| log.len() == 0) {

@@ -60,7 +60,7 @@ pub fn write(database: &Path, range: TimeRange, selector: &Selector, output: &Pa
     }
     done?;
     closed?;
-    owner::give_to_caller(std::fs::File::open(output)?);
+    owner::give_database_to_caller(output);
     eprintln!("wrote {0} ({samples} samples); `profiler serve {0}` shows it", output.display());
     Ok(())
 }

@@ -171,7 +171,7 @@ impl Upkeep {
                 self.retained = Instant::now();
                 store.retain(wall_now(), &Keep { age, bytes, ..Keep::default() }).map(|_| true)
             }
-            _ => store.tend(),
+            _ => store.tend().and_then(|more| if more { Ok(true) } else { store.rest().map(|()| false) }),
         };
         for row in store.take_set_aside() {
             tracing::warn!("{row}");
@@ -183,8 +183,7 @@ impl Upkeep {
             });
         }
         match done {
-            Ok(true) => self.more = true,
-            Ok(false) => store.rest(),
+            Ok(more) => self.more = more,
             Err(error) => {
                 if error.is_damage() {
                     live.update(|live| live.damage_met = true);
@@ -362,7 +361,7 @@ mod tests {
     fn a_long_reader_is_noticed_and_the_log_shrinks_after_it() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("x.db");
-        let (store, _) = Store::open(&path).unwrap();
+        let (mut store, _) = Store::open(&path).unwrap();
         let live = SharedLive::default();
         let open = |path| Connection::open(path).unwrap();
         let (reader, other) = (open(&path), open(&path));
@@ -373,12 +372,12 @@ mod tests {
                 "CREATE TABLE bulk (x); INSERT INTO bulk VALUES (zeroblob(70000000)); DROP TABLE bulk; PRAGMA user_version",
             )
             .unwrap();
-        store.rest();
+        store.rest().unwrap();
         watch_log(&store, &live);
         let notices = live.snapshot().notices;
         assert!(notices[0].starts_with(LOG_NOTICE) && notices[0].contains("end that program"), "{notices:?}");
         reader.execute_batch("COMMIT").unwrap();
-        store.rest();
+        store.rest().unwrap();
         watch_log(&store, &live);
         assert_eq!((store.log_bytes(), live.snapshot().notices), (0, vec![]));
     }

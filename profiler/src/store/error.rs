@@ -3,7 +3,9 @@
 use std::io;
 use std::path::PathBuf;
 
-use rusqlite::ErrorCode;
+use rusqlite::{Connection, ErrorCode, ffi};
+
+use crate::sys::sqlite;
 
 /// What went wrong in the store.
 #[derive(Debug, thiserror::Error)]
@@ -61,7 +63,7 @@ pub enum StoreError {
     #[error("no space left for the database: free some, or lower the retention")]
     Full(#[source] rusqlite::Error),
     /// The disk failed. Nothing of the transaction is stored; it may be tried again as it is.
-    #[error("failed to read or write the database file")]
+    #[error("disk error: failed to read or write the database file")]
     Io(#[source] rusqlite::Error),
     /// The file contradicts itself. The next [`super::Store::open`] finds out and sets it aside.
     #[error("the database is damaged: restart to set it aside and begin a new one")]
@@ -69,6 +71,14 @@ pub enum StoreError {
     /// A row says what no writer writes (found by our own checks). What it is, for the log.
     #[error("the database is damaged: {0}")]
     BadRow(&'static str),
+    /// The database went from its path, or parts of it, and samples with it that had been stored.
+    #[error("{samples} samples that were stored are gone with {path}, which was deleted or cut short from outside")]
+    Gone {
+        /// Where the database was.
+        path: PathBuf,
+        /// What was stored in it since the start.
+        samples: u64,
+    },
     /// Somebody else holds the database's lock for longer than the store waits.
     #[error("the database is busy: another program holds its lock")]
     Busy(#[source] rusqlite::Error),
@@ -99,6 +109,20 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// What an error of `conn` means. SQLite calls a failed read damage; the errno that its file remembers tells them apart.
+    pub(super) fn of(conn: &Connection, error: impl Into<Self>) -> Self {
+        match error.into() {
+            Self::Damaged(error) if is_disk_error(conn) => Self::Io(error),
+            other => other,
+        }
+    }
+
+    /// Whether a read failed that SQLite took for damage: the connection remembers it, so the next verdict needs a new one.
+    #[must_use]
+    pub fn is_failed_read(&self) -> bool {
+        matches!(self, Self::Io(error) if is_damage(error))
+    }
+
     /// Whether the file contradicts itself: it must be set aside, and the same call may succeed with a new one.
     #[must_use]
     pub fn is_damage(&self) -> bool {
@@ -112,6 +136,16 @@ impl StoreError {
     }
 }
 
+/// Whether the disk failed under this connection.
+pub(super) fn is_disk_error(conn: &Connection) -> bool {
+    // As in SQLite's unixRead.
+    sqlite::last_errnos(conn).iter().any(|errno| matches!(*errno, libc::EIO | libc::ENXIO | libc::ERANGE))
+}
+
+fn is_damage(error: &rusqlite::Error) -> bool {
+    matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
+}
+
 impl From<super::codec::BadBlob> for StoreError {
     fn from(bad: super::codec::BadBlob) -> Self {
         Self::BadRow(bad.0)
@@ -120,9 +154,14 @@ impl From<super::codec::BadBlob> for StoreError {
 
 impl From<rusqlite::Error> for StoreError {
     fn from(error: rusqlite::Error) -> Self {
+        // The log has fewer bytes than its index counts: it was cut short.
+        if error.sqlite_error().is_some_and(|error| error.extended_code == ffi::SQLITE_IOERR_SHORT_READ) {
+            return Self::Damaged(error);
+        }
         match error.sqlite_error_code() {
             Some(ErrorCode::DiskFull) => Self::Full(error),
-            Some(ErrorCode::SystemIoFailure | ErrorCode::CannotOpen) => Self::Io(error),
+            // Read-only: the file system was turned so, perhaps for a while.
+            Some(ErrorCode::SystemIoFailure | ErrorCode::CannotOpen | ErrorCode::ReadOnly) => Self::Io(error),
             Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Self::Damaged(error),
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Busy(error),
             Some(ErrorCode::OperationInterrupted) => Self::Interrupted,

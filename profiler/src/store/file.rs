@@ -1,18 +1,40 @@
-//! The database as a file: what it is before SQLite touches it, who may write it, and setting a damaged one aside.
+//! The database as a file: what it is before it is opened for good, who may write it, and setting a damaged one aside.
 //!
-//! Nothing here deletes or overwrites. A file is looked at through its first 100 bytes (<https://sqlite.org/fileformat.html>,
-//! section 1.3), so that a foreign or newer database stays byte for byte as it was: SQLite itself may write on opening.
+//! **Nothing in this program opens a database file but SQLite.** Closing any descriptor of a file drops all POSIX locks that the
+//! process holds on it, SQLite's too (<https://sqlite.org/howtocorrupt.html>, section 2.2): the next program that closes the
+//! database would believe that it is the last one, and delete the write-ahead log under the writer. `stat` and `rename` are
+//! harmless; `tests/one_opener.rs` lists the few files that this room opens itself (docs/decisions/0070).
+//!
+//! A header is read through an `immutable` connection: SQLite takes no lock for it, looks at no log and writes nothing, so a
+//! foreign or newer database stays byte for byte as it was.
 
 use std::ffi::OsString;
+use std::fmt::Write;
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
-use std::io::{self, Read};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use rusqlite::{Connection, OpenFlags};
+use rustix::fs::{Access, AtFlags, CWD, accessat};
+
 use super::StoreError;
 use super::migrate::{APPLICATION_ID, VERSION};
+
+/// Device and inode.
+pub(super) type FileId = (u64, u64);
+
+/// The file that a path leads to; `None` when there is none.
+pub(super) fn file_id(path: &Path) -> io::Result<Option<FileId>> {
+    match path.metadata() {
+        Ok(meta) => Ok(Some((meta.dev(), meta.ino()))),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
 
 /// What stands at a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,30 +69,74 @@ pub(super) fn inspect(path: &Path) -> Result<Found, StoreError> {
     if meta.len() == 0 {
         return Ok(empty(path));
     }
-    let mut header = [0; 100];
-    match File::open(path).and_then(|mut file| file.read_exact(&mut header)) {
-        Ok(()) => {}
-        Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => return damaged(path),
-        Err(e) => return Err(failed(e)),
-    }
-    if header[..16] != *b"SQLite format 3\0" {
+    // SQLite tells less of what the file system said.
+    accessat(CWD, path, Access::READ_OK, AtFlags::EACCESS).map_err(|error| failed(error.into()))?;
+    if meta.len() < HEADER_BYTES {
         return damaged(path);
     }
-    let word = |at| i32::from_be_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
-    if word(68) != APPLICATION_ID {
+    let header = match Header::read(path) {
+        Ok(header) => header,
+        Err(StoreError::Damaged(_)) => return damaged(path),
+        Err(error) => return Err(error),
+    };
+    if header.application != APPLICATION_ID {
         return Err(StoreError::Foreign(path.into()));
     }
-    let version = i64::from(word(60));
+    let version = header.version;
     if version > VERSION {
         return Err(StoreError::Newer { path: path.into(), found: version, supported: VERSION });
     }
-    let page = match u16::from_be_bytes([header[16], header[17]]) {
-        1 => 65_536,
-        n => u64::from(n),
-    };
     // A log may hold pages that the main file lacks; without one the file must have every page its header counts.
-    let whole = has_log(path) || meta.len() >= page.saturating_mul(word(28).max(0) as u64);
+    let whole = has_log(path) || !header.is_cut;
     Ok(Found::Ours { whole, version })
+}
+
+/// Length of a database's header (<https://sqlite.org/fileformat.html>, section 1.3).
+const HEADER_BYTES: u64 = 100;
+
+/// What the main file says of itself, without its log.
+pub(super) struct Header {
+    application: i32,
+    version: i64,
+    /// The file has fewer pages than the header counts.
+    pub(super) is_cut: bool,
+}
+
+impl Header {
+    /// # Errors
+    /// [`StoreError::Damaged`] when this is no database.
+    pub(super) fn read(path: &Path) -> Result<Self, StoreError> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let conn = Connection::open_with_flags(uri(path, "immutable=1"), flags)?;
+        let number = |name| {
+            let number = conn.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+            number.map_err(|error| StoreError::of(&conn, error))
+        };
+        // SQLite looks at the number of pages before it gives out anything, unless the schema may be written (`lockBtree`). These
+        // values are in the header and need no schema.
+        let is_cut = match number("user_version") {
+            Ok(_) => false,
+            Err(StoreError::Damaged(_)) => true,
+            Err(error) => return Err(error),
+        };
+        if is_cut {
+            conn.pragma_update(None, "writable_schema", true)?;
+        }
+        let application = i32::try_from(number("application_id")?).unwrap_or(0);
+        Ok(Self { application, version: number("user_version")?, is_cut })
+    }
+}
+
+/// A path as SQLite's URI, with parameters.
+pub(super) fn uri(path: &Path, parameters: &str) -> String {
+    let mut uri = String::from("file:");
+    for byte in path.as_os_str().as_bytes() {
+        match byte {
+            b'/' | b'.' | b'_' | b'-' | b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' => uri.push(char::from(*byte)),
+            _ => write!(uri, "%{byte:02X}").expect("writing to a string cannot fail"),
+        }
+    }
+    uri + "?" + parameters
 }
 
 /// A file that is no database: a damaged one of ours if our lock lies beside it, else somebody's own, named by mistake.
@@ -121,10 +187,15 @@ pub(super) fn settle(path: &Path) -> Result<PathBuf, StoreError> {
         .map_err(|source| StoreError::File { doing: "create", path: parent.into(), source })
 }
 
-/// Makes the empty file for a new database, readable by the owner alone; SQLite gives its log the same mode.
+/// Makes the empty file for a new database, readable by the owner alone; SQLite gives its log the same mode. A file that is there
+/// is not opened: only of a new one is it certain that no connection of this process has it.
 pub(super) fn create(path: &Path) -> Result<(), StoreError> {
-    let made = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path);
-    made.map(drop).map_err(|source| StoreError::File { doing: "create", path: path.into(), source })
+    match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+            Err(StoreError::File { doing: "create", path: path.into(), source: error })
+        }
+        _ => Ok(()),
+    }
 }
 
 /// How long another writer may take to let go of the lock: one that has just ended, or a child of ours between `fork` and `exec`, which

@@ -37,9 +37,9 @@ impl Store {
     ///
     /// # Errors
     /// Permission, another writer, a newer version's file, another program's database, not a file, disk full.
-    pub fn open(path: &Path) -> Result<(Self, Option<PathBuf>), StoreError> {
-        file::inspect(path)?;
-        let path = file::settle(path)?;
+    pub fn open(asked: &Path) -> Result<(Self, Option<PathBuf>), StoreError> {
+        file::inspect(asked)?;
+        let path = file::settle(asked)?;
         let lock = file::lock(&path)?;
         let damaged = match file::inspect(&path)? {
             Found::Nothing => false,
@@ -48,14 +48,14 @@ impl Store {
         };
         if !damaged {
             match connect(&path) {
-                Ok(conn) => return Ok((Self::new(conn, path, lock), None)),
+                Ok(conn) => return Ok((Self::new(conn, asked, path, lock)?, None)),
                 Err(StoreError::Damaged(_) | StoreError::BadRow(_)) => {}
                 Err(other) => return Err(other),
             }
         }
         let aside = file::set_aside(&path)?;
         let conn = connect(&path)?;
-        Ok((Self::new(conn, path, lock), Some(aside)))
+        Ok((Self::new(conn, asked, path, lock)?, Some(aside)))
     }
 
     /// Gives a database up in which damage was met: it is set aside with its log, whole, and what [`Store::open`] finds at the
@@ -64,9 +64,8 @@ impl Store {
     /// # Errors
     /// The files cannot be renamed; they are where they were.
     pub fn set_aside(self) -> Result<PathBuf, StoreError> {
-        let Self { conn, path, _lock: lock, .. } = self;
+        let Self { files: _files, conn, path, lock, .. } = self;
         // What is in the log may be what is damaged: it stays a file of its own.
-        conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
         drop(conn);
         let aside = file::set_aside(&path);
         drop(lock);
@@ -79,11 +78,13 @@ impl Store {
     /// # Errors
     /// Anything SQLite reports; the data is safe in the log then.
     pub fn close(self) -> Result<(), StoreError> {
-        let Self { conn, damaged, .. } = self;
+        let Self { files, conn, damaged, .. } = self;
         if !damaged {
             set_clean(&conn, true)?;
         }
         conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
+        conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
+        files.let_go();
         conn.close().map_err(|(_, error)| error.into())
     }
 }
@@ -105,7 +106,14 @@ fn connect(path: &Path) -> Result<Connection, StoreError> {
     if conn.is_readonly("main")? {
         return Err(StoreError::ReadOnly(path.into()));
     }
-    // Until the file is known to be sound, closing must not move the log into it: set aside, both stay as they were.
+    let set_up = set_up(&mut conn, path, new);
+    set_up.map_err(|error| StoreError::of(&conn, error))?;
+    Ok(conn)
+}
+
+fn set_up(conn: &mut Connection, path: &Path, new: bool) -> Result<(), StoreError> {
+    // Only `Store::close` lets closing move the log into the file and delete it, by its path: the file may be damaged, and the path
+    // may lead to another one by then.
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     conn.busy_timeout(BUSY_WAIT)?;
     conn.set_prepared_statement_cache_capacity(STATEMENTS);
@@ -125,13 +133,11 @@ fn connect(path: &Path) -> Result<Connection, StoreError> {
     conn.pragma_update(None, "temp_store", "MEMORY")?;
     if !new {
         // The log is part of the database by now: what it says counts.
-        check_version(&conn, path)?;
-        check(&conn, path)?;
+        check_version(conn, path)?;
+        check(conn, path)?;
     }
-    migrate::migrate(&mut conn)?;
-    set_clean(&conn, false)?;
-    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
-    Ok(conn)
+    migrate::migrate(conn)?;
+    set_clean(conn, false)
 }
 
 fn check_version(conn: &Connection, path: &Path) -> Result<(), StoreError> {

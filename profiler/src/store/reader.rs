@@ -1,9 +1,6 @@
 //! The reader's connection: beside a live writer, or on a database at rest, with as few rights as possible.
 
-use std::fmt::{self, Write};
-use std::io;
-use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,7 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use rusqlite::{Connection, InterruptHandle, OpenFlags};
 
-use super::file::{self, Found};
+use super::file::{self, FileId, Found};
 use super::migrate::VERSION;
 use super::snapshot::Caches;
 use super::{KeptSums, Snapshot, StoreError};
@@ -66,9 +63,6 @@ impl Drop for Tidy {
         }
     }
 }
-
-/// Device and inode.
-type FileId = (u64, u64);
 
 impl Reader {
     /// Opens an existing database read-only; works without write permission to the file or its folder.
@@ -146,9 +140,9 @@ pub(super) fn open_existing(path: &Path) -> Result<(Tidy, Connection), StoreErro
 }
 
 fn file_id(path: &Path) -> Result<FileId, StoreError> {
-    match path.metadata() {
-        Ok(meta) => Ok((meta.dev(), meta.ino())),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Err(StoreError::Missing(path.into())),
+    match file::file_id(path) {
+        Ok(Some(id)) => Ok(id),
+        Ok(None) => Err(StoreError::Missing(path.into())),
         Err(source) => Err(StoreError::File { doing: "read", path: path.into(), source }),
     }
 }
@@ -176,15 +170,8 @@ fn connect(path: &Path) -> Result<(Connection, Option<Stamp>), StoreError> {
 }
 
 fn open_uri(path: &Path, how: &str) -> Result<Connection, StoreError> {
-    let mut uri = String::from("file:");
-    for byte in path.as_os_str().as_bytes() {
-        match byte {
-            b'/' | b'.' | b'_' | b'-' | b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' => uri.push(char::from(*byte)),
-            _ => write!(uri, "%{byte:02X}").expect("writing to a string cannot fail"),
-        }
-    }
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let conn = Connection::open_with_flags(format!("{uri}?{how}"), flags)?;
+    let conn = Connection::open_with_flags(file::uri(path, how), flags)?;
     conn.busy_timeout(BUSY_WAIT)?;
     conn.set_prepared_statement_cache_capacity(32);
     conn.pragma_update(None, "trusted_schema", false)?;

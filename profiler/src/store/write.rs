@@ -14,6 +14,7 @@ use super::intern::{Interned, int};
 use super::level::Level;
 use super::numbers::{ALL_COLUMNS, Numbers};
 use super::open::BUSY_WAIT;
+use super::open_files::OpenFiles;
 use super::{StoreError, file, tally, times};
 use crate::profile::{BinaryId, BootNanos, Location, ProcessWindow, Window};
 
@@ -36,9 +37,13 @@ pub struct Unnamed {
 #[derive(Debug)]
 pub struct Store {
     pub(super) conn: Connection,
+    /// Where it is, without links.
     pub(super) path: PathBuf,
+    /// Where it was asked for.
+    pub(super) asked: PathBuf,
+    pub(super) files: OpenFiles,
     /// Held, never read: see [`file::lock`].
-    pub(super) _lock: File,
+    pub(super) lock: File,
     pub(super) interned: Interned,
     /// Damage was met: the next start must check the file.
     pub(super) damaged: bool,
@@ -58,9 +63,10 @@ const LOG_IDLE_BYTES: u64 = 4 << 20;
 const LOG_WAIT: Duration = Duration::from_millis(100);
 
 impl Store {
-    pub(super) fn new(conn: Connection, path: PathBuf, lock: File) -> Self {
+    pub(super) fn new(conn: Connection, asked: &Path, path: PathBuf, lock: File) -> Result<Self, StoreError> {
         let (interned, aside) = (Interned::new(), Vec::new());
-        Self { conn, path, _lock: lock, interned, damaged: false, aside, coarsest: Some(Level::Day) }
+        let (files, asked) = (OpenFiles::at(&path)?, asked.into());
+        Ok(Self { conn, path, asked, files, lock, interned, damaged: false, aside, coarsest: Some(Level::Day) })
     }
 
     /// Stores a window in one durable transaction; returns what still needs a name, busiest first. May be repeated with
@@ -71,8 +77,11 @@ impl Store {
     /// [`StoreError::BadWindow`] will not. Nothing of the window is stored then.
     pub fn write_window(&mut self, window: &Window) -> Result<Vec<Unnamed>, StoreError> {
         let unnamed = self.transact(|tx, interned| Writing::new(tx, interned, window)?.run(window))?;
-        if file::log_bytes(&self.path) > LOG_ALARM_BYTES {
-            self.empty_log();
+        if file::log_bytes(&self.path) > LOG_ALARM_BYTES
+            && let Err(error) = self.empty_log()
+        {
+            // The window is stored; a disk that fails refuses the next one.
+            tracing::warn!(error = &error as &dyn std::error::Error, "failed to empty the write-ahead log");
         }
         Ok(unnamed)
     }
@@ -85,10 +94,11 @@ impl Store {
     }
 
     /// For when no window waits: empties a log that has grown, unless a reader is in the way.
-    pub fn rest(&self) {
-        if self.log_bytes() > LOG_IDLE_BYTES {
-            self.empty_log();
-        }
+    ///
+    /// # Errors
+    /// The disk failed, is full, or the file is damaged; the data is safe in the log.
+    pub fn rest(&mut self) -> Result<(), StoreError> {
+        if self.log_bytes() > LOG_IDLE_BYTES { self.empty_log() } else { Ok(()) }
     }
 
     /// Where the database is.
@@ -98,10 +108,16 @@ impl Store {
     }
 
     /// Waits a moment for readers to let go of the log. If they do not, the next window tries again: the data is safe.
-    pub(super) fn empty_log(&self) {
-        let _ = self.conn.busy_timeout(LOG_WAIT);
-        let _ = self.conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
-        let _ = self.conn.busy_timeout(BUSY_WAIT);
+    pub(super) fn empty_log(&mut self) -> Result<(), StoreError> {
+        self.conn.busy_timeout(LOG_WAIT)?;
+        // A row of three numbers, the first of which says that readers were in the way: no error.
+        let emptied = self.conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+        self.conn.busy_timeout(BUSY_WAIT)?;
+        self.files.log_was_emptied();
+        match emptied.map_err(|error| StoreError::of(&self.conn, error)) {
+            Err(StoreError::Busy(_)) => Ok(()),
+            done => done,
+        }
     }
 
     /// Runs `work` in one transaction: all of it is stored, durably, or nothing.
@@ -114,12 +130,15 @@ impl Store {
             // The last one failed so badly that it is still open.
             conn.execute_batch("ROLLBACK")?;
         }
-        let done =
-            conn.transaction_with_behavior(TransactionBehavior::Immediate).map_err(StoreError::from).and_then(|tx| {
+        let done = conn
+            .transaction_with_behavior(TransactionBehavior::Immediate)
+            .map_err(StoreError::from)
+            .and_then(|tx| {
                 let value = work(&tx, interned)?;
                 tx.commit()?;
                 Ok(value)
-            });
+            })
+            .map_err(|error| StoreError::of(conn, error));
         if let Err(error) = &done {
             // The caches may hold rows that were rolled back.
             self.interned = Interned::new();

@@ -3,9 +3,11 @@
 pub mod attempt;
 pub mod cache_folder;
 pub mod clock;
+pub mod file_lock;
 pub mod host_name;
 pub mod memory;
 pub mod patient;
 pub mod perf;
 pub mod shared_map;
 pub mod spawn;
+pub mod sqlite;

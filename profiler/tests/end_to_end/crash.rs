@@ -19,6 +19,14 @@ pub fn integrity(database: &Path) -> String {
     String::from_utf8(checked.stdout).unwrap().trim().to_owned()
 }
 
+/// A count that an environment variable may change. What is not a number fails: a proof must not run short unnoticed.
+pub fn count_from(variable: &str, usual: u64) -> u64 {
+    match std::env::var(variable) {
+        Err(std::env::VarError::NotPresent) => usual,
+        text => text.unwrap().parse().unwrap_or_else(|error| panic!("{variable}: {error}")),
+    }
+}
+
 /// How many kills, unless `PROFILER_KILLS` says otherwise (`make test-crash` does).
 const KILLS: u64 = 50;
 
@@ -28,7 +36,7 @@ fn kill_9_at_any_moment_loses_no_committed_window() {
     let folder = tempfile::tempdir().unwrap();
     let database = folder.path().join("killed.db");
     let _busy = Running::start(&build(folder.path(), "ratio"), &[]);
-    let kills = std::env::var("PROFILER_KILLS").map_or(KILLS, |text| text.parse().unwrap());
+    let kills = count_from("PROFILER_KILLS", KILLS);
     let mut committed = 0;
     for round in 0..kills {
         // By frame pointers: no window waits for unwind rows, so that there are many of them.

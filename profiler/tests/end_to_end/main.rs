@@ -8,6 +8,7 @@ mod completeness;
 mod cpus;
 mod crash;
 mod disk;
+mod log;
 mod memory_code;
 mod names_again;
 mod privileges;

@@ -32,8 +32,13 @@ pub fn backup(path: &Path, copy: &Path, progress: Progress<'_>) -> Result<u64, S
     };
     let whole = (pages("page_count")?.saturating_sub(pages("freelist_count")?)).saturating_mul(pages("page_size")?);
     let part = beside(copy, ".part");
-    // What a copy that was cut short left behind is ours; SQLite takes an empty file. The owner's alone, as the original.
-    OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&part).map_err(failed("create"))?;
+    // What a copy that was cut short left behind is ours, and goes. A new file, for whatever else stands there may be a link to the
+    // database itself; SQLite takes an empty one. The owner's alone, as the original.
+    match std::fs::remove_file(&part) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(failed("replace")(error)),
+        _ => {}
+    }
+    OpenOptions::new().write(true).create_new(true).mode(0o600).open(&part).map_err(failed("create"))?;
     let name = part.to_str().ok_or(StoreError::NotAFile(part.clone()))?;
     let done = AtomicBool::new(false);
     let copied = std::thread::scope(|scope| {

@@ -1,0 +1,474 @@
+//! Whether the files at the database's path are still those that the writer has open.
+//!
+//! SQLite does not notice that a file it has open was deleted, moved, replaced or cut short from outside: it goes on writing into
+//! what nobody will find. The writer therefore looks before each transaction and after it, before a window counts as stored, and
+//! every second without one: device and inode of the database, its log and the log's index, and their sizes.
+//!
+//! The room that opens files of other people (mapped binaries, debug files, sources) may be led to ours by a link, and closing it
+//! drops SQLite's locks (`store/file.rs`). So the writer holds the two that matter a second time, by descriptors of its own.
+//!
+//! Limits: a file cut short and grown again between two looks is met as damage when its pages are read.
+
+use std::fmt;
+use std::fs;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
+
+use rusqlite::Connection;
+
+use super::file::{self, FileId, Header, beside, file_id};
+use super::{Store, StoreError};
+use crate::sys::file_lock::SharedRange;
+
+/// SQLite's shared lock on the database: whoever closes it needs these bytes for themselves before they delete the log
+/// (`SHARED_FIRST`, `SHARED_SIZE` in sqlite3.c; <https://sqlite.org/fileformat.html>, "The Lock-Byte Page").
+const SHARED: (i64, i64) = (0x4000_0002, 510);
+/// SQLite's lock that says that the log's index is in use: whoever opens it needs this byte for themselves before they begin the
+/// index anew, which would pull it away from under whoever has it mapped (`UNIX_SHM_DMS`).
+const INDEX_IN_USE: (i64, i64) = (128, 1);
+
+/// How often, and how long apart, a file is looked at that is shorter than its header says: another program's checkpoint writes
+/// the header before the last pages.
+const LOOKS: u32 = 10;
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// What became of a database that was in use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Gone {
+    /// Its path leads nowhere, or to another file; it is somewhere else, where known.
+    Moved(Option<PathBuf>),
+    /// Its path leads nowhere, or to another file, and it has no other name.
+    Deleted,
+    /// Its write-ahead log, or the log's index, was deleted or replaced.
+    Log,
+    /// It, or its log, is shorter than it must be.
+    Cut,
+}
+
+/// The files of a connection, as they were when it was opened.
+#[derive(Debug)]
+pub(super) struct OpenFiles {
+    main: FileId,
+    log: Option<FileId>,
+    index: Option<FileId>,
+    /// Size of the log when it was looked at last.
+    log_bytes: u64,
+    /// SQLite's locks once more. Dropped after the connection: closing these files drops its locks.
+    held: Vec<SharedRange>,
+}
+
+impl OpenFiles {
+    /// Those at `path`, to which a connection has just been opened that has written once.
+    ///
+    /// # Errors
+    /// One of them cannot be looked at.
+    pub(super) fn at(path: &Path) -> Result<Self, StoreError> {
+        let id = |suffix: &str| {
+            let path = beside(path, suffix);
+            file_id(&path).map_err(|source| StoreError::File { doing: "read", path, source })
+        };
+        let main = id("")?.ok_or_else(|| StoreError::Missing(path.into()))?;
+        let held =
+            [("", SHARED), ("-shm", INDEX_IN_USE)].into_iter().filter_map(|(suffix, range)| hold(path, suffix, range));
+        let (log, index, held) = (id("-wal")?, id("-shm")?, held.collect());
+        Ok(Self { main, log, index, log_bytes: file::log_bytes(path), held })
+    }
+
+    /// Lets go of the locks, so that closing the connection can take them. The files stay open.
+    pub(super) fn let_go(&self) {
+        for range in &self.held {
+            // It cannot fail: unlocking needs no memory.
+            let _ = range.unlock();
+        }
+    }
+
+    /// The log may be shorter now than it was.
+    pub(super) fn log_was_emptied(&mut self) {
+        self.log_bytes = 0;
+    }
+
+    /// Whether `path` leads to the database still. A path that cannot be looked at (the disk failed) is taken as it was: the next
+    /// write says what is wrong.
+    fn is_at(&self, path: &Path) -> bool {
+        file_id(path).map_or(true, |id| id == Some(self.main))
+    }
+
+    /// What holds the log: whether both files are at `path` still.
+    fn has_log(&self, path: &Path) -> bool {
+        let same = |suffix, then: Option<FileId>| file_id(&beside(path, suffix)).map_or(true, |now| now == then);
+        same("-wal", self.log) && same("-shm", self.index)
+    }
+
+    /// Where a descriptor of ours on the database leads now, and whether the file has a name at all. Only `stat`s and reads links:
+    /// nothing is opened.
+    fn name(&self) -> Gone {
+        for entry in fs::read_dir("/proc/self/fd").into_iter().flatten().flatten() {
+            let Ok(meta) = fs::metadata(entry.path()) else { continue };
+            if (meta.dev(), meta.ino()) != self.main {
+                continue;
+            }
+            if meta.nlink() == 0 {
+                return Gone::Deleted;
+            }
+            let name = fs::read_link(entry.path()).ok();
+            return Gone::Moved(name.filter(|name| file_id(name).is_ok_and(|id| id == Some(self.main))));
+        }
+        Gone::Moved(None)
+    }
+}
+
+/// Takes a lock of SQLite's a second time. A file system without such locks goes without.
+fn hold(path: &Path, suffix: &str, (start, length): (i64, i64)) -> Option<SharedRange> {
+    let path = beside(path, suffix);
+    let file = fs::OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW).open(&path).ok()?;
+    match SharedRange::lock(file, start, length) {
+        Ok(range) => Some(range),
+        Err(error) => {
+            tracing::debug!(error = &error as &dyn std::error::Error, path = %path.display(), "no lock of our own");
+            None
+        }
+    }
+}
+
+impl Store {
+    /// Looks whether the database is still where it was opened, with its log, and whole. Cheap: five `stat`s and a page.
+    ///
+    /// # Errors
+    /// The log was cut short, and whether that lost anything cannot be found out.
+    pub fn look(&mut self) -> Result<Option<Gone>, StoreError> {
+        // The path as it was given may be a link that leads elsewhere now.
+        if !self.files.is_at(&self.path) || !self.files.is_at(&self.asked) {
+            return Ok(Some(self.files.name()));
+        }
+        if !self.files.has_log(&self.path) {
+            return Ok(Some(Gone::Log));
+        }
+        if is_cut(&self.path) {
+            return Ok(Some(Gone::Cut));
+        }
+        let log = file::log_bytes(&self.path);
+        if log < self.files.log_bytes && self.log_is_cut()? {
+            return Ok(Some(Gone::Cut));
+        }
+        self.files.log_bytes = log;
+        Ok(None)
+    }
+
+    /// The log is shorter than it was. Another program may have emptied it, which is its right; then every page of it is in the
+    /// main file already, and a checkpoint reads nothing of it.
+    fn log_is_cut(&self) -> Result<bool, StoreError> {
+        match self.conn.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(())).map_err(StoreError::from) {
+            Ok(()) => Ok(false),
+            Err(StoreError::Damaged(_)) => Ok(true),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Leaves a database that is gone, so that as much as can be of what it held stays with it, and nothing of it is in the way of
+    /// the next one at its path. Says where it was set aside, if it was.
+    ///
+    /// # Errors
+    /// It cannot be set aside; what is at the path stays as it is.
+    pub fn leave(self, gone: &Gone) -> Result<Option<PathBuf>, StoreError> {
+        let Self { conn, path, files, lock, .. } = self;
+        // What holds the lock at the path now may be another file.
+        let aside = match gone {
+            Gone::Moved(to) => {
+                // By descriptor: into the file, wherever it is.
+                let moved = empty_log(&conn);
+                drop(conn);
+                if let (false, Some(to)) = (moved, to) {
+                    files.rename_log(&path, to);
+                }
+                files.remove_rest(&path, moved);
+                None
+            }
+            Gone::Deleted => {
+                drop(conn);
+                files.remove_rest(&path, true);
+                None
+            }
+            Gone::Log => {
+                // Unless somebody else has written into a log of their own since: two logs of one file exclude each other.
+                if !file::has_log(&path) {
+                    empty_log(&conn);
+                }
+                drop(conn);
+                Some(file::set_aside(&path)?)
+            }
+            Gone::Cut => {
+                drop(conn);
+                Some(file::set_aside(&path)?)
+            }
+        };
+        drop(lock);
+        Ok(aside)
+    }
+}
+
+impl OpenFiles {
+    fn has(&self, path: &Path, which: Option<FileId>) -> bool {
+        file_id(path).is_ok_and(|now| now.is_some() && now == which)
+    }
+
+    /// A log that could not be emptied belongs beside its database.
+    fn rename_log(&self, path: &Path, to: &Path) {
+        let (from, to) = (beside(path, "-wal"), beside(to, "-wal"));
+        if self.has(&from, self.log) && !to.exists() {
+            // If it fails, it is set aside when the next database is begun.
+            let _ = fs::rename(from, to);
+        }
+    }
+
+    /// Takes what the database left behind from its path. A new database must get neither a log of other pages nor an index that
+    /// connections of this process still have mapped.
+    fn remove_rest(&self, path: &Path, log_is_useless: bool) {
+        for (suffix, id, remove) in [("-wal", self.log, log_is_useless), ("-shm", self.index, true)] {
+            let path = beside(path, suffix);
+            if remove && self.has(&path, id) {
+                let _ = fs::remove_file(path);
+            }
+        }
+    }
+}
+
+/// Moves the whole log into the database; says whether it did.
+fn empty_log(conn: &Connection) -> bool {
+    let done = conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, i64>(0));
+    match done {
+        Ok(busy) => busy == 0,
+        Err(error) => {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "failed to empty the log of a database that is gone"
+            );
+            false
+        }
+    }
+}
+
+/// Whether the main file is shorter than its header says, and stays so.
+fn is_cut(path: &Path) -> bool {
+    let length = || path.metadata().ok().map(|meta| meta.len());
+    let is_short = |length: u64| length == 0 || Header::read(path).is_ok_and(|header| header.is_cut);
+    let mut before = length();
+    let mut looks = 0;
+    while let Some(now) = before
+        && is_short(now)
+    {
+        if looks == LOOKS {
+            return true;
+        }
+        thread::sleep(PAUSE);
+        let next = length();
+        // It grows: somebody's checkpoint is under way.
+        looks = if next == before { looks + 1 } else { 0 };
+        before = next;
+    }
+    false
+}
+
+impl fmt::Display for Gone {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Moved(Some(to)) => write!(f, "was moved to {} while in use", to.display()),
+            Self::Moved(None) => f.write_str("is no longer at its path: it was moved, or its file system unmounted"),
+            Self::Deleted => f.write_str("was deleted while in use"),
+            Self::Log => {
+                f.write_str("lost its write-ahead log while in use (the -wal or -shm file was deleted or replaced)")
+            }
+            Self::Cut => f.write_str("was cut short while in use"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
+    use std::fs::File;
+    use std::process::Command;
+
+    use tempfile::TempDir;
+
+    use super::super::Reader;
+    use super::super::drawing::window;
+    use super::*;
+    use crate::query::totals;
+
+    /// A database with one window, open.
+    fn database() -> (TempDir, PathBuf, Store) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().canonicalize().unwrap().join("x.db");
+        let (mut store, _) = Store::open(&path).unwrap();
+        store.write_window(&window(0, "web/7  main x5")).unwrap();
+        assert_eq!(store.look().unwrap(), None);
+        (folder, path, store)
+    }
+
+    fn windows(path: &Path) -> u64 {
+        totals(&mut Reader::open(path).unwrap()).unwrap().windows
+    }
+
+    /// Another program, which closes the database as the last one that has it open, as far as the locks tell.
+    fn shell(path: &Path, sql: &str) {
+        let done = Command::new("sqlite3").arg(path).arg(sql).output().unwrap();
+        assert!(done.status.success(), "{done:?}");
+    }
+
+    /// Whatever this process opens and closes, another program's close leaves the log and its index where they are.
+    #[test]
+    fn a_file_opened_and_closed_by_this_process_does_not_cost_the_log() {
+        let (_folder, path, mut store) = database();
+        for suffix in ["", "-wal", "-shm"] {
+            drop(File::open(beside(&path, suffix)).unwrap());
+            shell(&path, "SELECT count(*) FROM window");
+            assert_eq!(store.look().unwrap(), None, "{suffix}");
+        }
+        store.write_window(&window(1, "web/7  main x5")).unwrap();
+        // Not closed: as after kill -9.
+        assert_eq!(windows(&path), 2);
+        let copy = path.with_extension("copy");
+        fs::copy(&path, &copy).unwrap();
+        fs::copy(beside(&path, "-wal"), beside(&copy, "-wal")).unwrap();
+        assert_eq!(windows(&copy), 2);
+        // Closing it properly takes the locks that were held twice.
+        store.close().unwrap();
+        assert!(!beside(&path, "-wal").exists());
+    }
+
+    /// What other programs may do with a database leaves it at its path.
+    #[test]
+    fn other_programs_may_use_the_database() {
+        let (folder, path, mut store) = database();
+        let copy = folder.path().join("copy.db");
+        for (number, sql) in [
+            "CREATE TABLE mine (x); INSERT INTO mine VALUES (1)",
+            "PRAGMA wal_checkpoint(TRUNCATE)",
+            "VACUUM",
+            &format!(".backup {}", copy.display()),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            shell(&path, sql);
+            assert_eq!(store.look().unwrap(), None, "{sql}");
+            store.write_window(&window(number as u64 + 1, "web/7  main x5")).unwrap();
+            assert_eq!((store.look().unwrap(), windows(&path)), (None, number as u64 + 2), "{sql}");
+        }
+    }
+
+    /// Moved, alone or with its folder, a database takes its whole log along, and a new one is begun at the path.
+    #[test]
+    fn a_database_that_was_moved_keeps_everything() {
+        for with_folder in [false, true] {
+            let (folder, path, mut store) = database();
+            let below = folder.path().canonicalize().unwrap().join("below");
+            let (path, to) = if with_folder {
+                store.close().unwrap();
+                fs::create_dir(&below).unwrap();
+                let path = below.join("x.db");
+                store = Store::open(&path).unwrap().0;
+                store.write_window(&window(0, "web/7  main x5")).unwrap();
+                let moved = below.with_extension("moved");
+                fs::rename(&below, &moved).unwrap();
+                (path, moved.join("x.db"))
+            } else {
+                let to = path.with_extension("moved");
+                fs::rename(&path, &to).unwrap();
+                (path, to)
+            };
+            // In use by this process too.
+            store.write_window(&window(1, "web/7  main x5")).unwrap();
+            let gone = store.look().unwrap();
+            assert_eq!(gone, Some(Gone::Moved(Some(to.clone()))));
+            assert_eq!(store.leave(&gone.unwrap()).unwrap(), None);
+            let (mut store, aside) = Store::open(&path).unwrap();
+            store.write_window(&window(2, "web/7  main x5")).unwrap();
+            assert_eq!((aside, store.look().unwrap()), (None, None));
+            assert_eq!((windows(&to), windows(&path)), (2, 1));
+        }
+    }
+
+    /// While a reader is in the middle of a question the log cannot be emptied: then it goes to its database.
+    #[test]
+    fn a_moved_database_that_is_being_read_gets_its_log_too() {
+        let (_folder, path, mut store) = database();
+        let mut reader = Reader::open(&path).unwrap();
+        let snapshot = reader.snapshot().unwrap();
+        snapshot.sums().unwrap();
+        store.write_window(&window(1, "web/7  main x5")).unwrap();
+        store.conn.busy_timeout(Duration::from_millis(10)).unwrap();
+        let to = path.with_extension("moved");
+        fs::rename(&path, &to).unwrap();
+        let gone = store.look().unwrap().unwrap();
+        store.leave(&gone).unwrap();
+        let (mut store, aside) = Store::open(&path).unwrap();
+        store.write_window(&window(2, "web/7  main x5")).unwrap();
+        // The question goes on in what it began with.
+        assert_eq!(snapshot.sums().unwrap().0.windows, 1);
+        drop(snapshot);
+        assert_eq!((windows(&to), windows(&path), aside), (2, 1, None));
+        assert_eq!(totals(&mut reader).unwrap().windows, 1);
+    }
+
+    /// Deleted, or replaced by another database, it is gone, and the log of the one is not taken for the other's.
+    #[test]
+    fn a_database_that_was_deleted_or_replaced_is_gone() {
+        let (folder, path, store) = database();
+        store.close().unwrap();
+        let backup = folder.path().join("backup.db");
+        fs::copy(&path, &backup).unwrap();
+        for replaced in [false, true] {
+            let (mut store, _) = Store::open(&path).unwrap();
+            store.write_window(&window(1, "web/7  main x5")).unwrap();
+            if replaced {
+                fs::rename(&backup, &path).unwrap();
+            } else {
+                ["", "-wal", "-shm", ".lock"].iter().for_each(|suffix| fs::remove_file(beside(&path, suffix)).unwrap());
+            }
+            assert_eq!(store.look().unwrap(), Some(Gone::Deleted));
+            store.leave(&Gone::Deleted).unwrap();
+            let (mut store, aside) = Store::open(&path).unwrap();
+            store.write_window(&window(2, "web/7  main x5")).unwrap();
+            let held = 1 + u64::from(replaced);
+            assert_eq!((windows(&path), aside, store.look().unwrap()), (held, None, None), "{replaced}");
+        }
+    }
+
+    /// A log that is gone is noticed, and what it held goes into the database before that is set aside.
+    #[test]
+    fn a_log_that_was_deleted_costs_nothing() {
+        for suffix in ["-wal", "-shm"] {
+            let (_folder, path, mut store) = database();
+            fs::remove_file(beside(&path, suffix)).unwrap();
+            assert_eq!(store.look().unwrap(), Some(Gone::Log));
+            let aside = store.leave(&Gone::Log).unwrap().unwrap();
+            assert_eq!(windows(&aside), 1, "{suffix}");
+            let (mut store, _) = Store::open(&path).unwrap();
+            store.write_window(&window(1, "web/7  main x5")).unwrap();
+            assert_eq!((windows(&path), store.look().unwrap()), (1, None));
+        }
+    }
+
+    /// The database or its log cut short from outside: what is left is set aside as it is.
+    #[test]
+    fn a_database_or_a_log_that_was_cut_short_is_set_aside() {
+        for (suffix, length) in [("", 8192), ("", 0), ("-wal", 0), ("-wal", 100)] {
+            let (_folder, path, mut store) = database();
+            if suffix.is_empty() {
+                store.empty_log().unwrap();
+                assert_eq!(store.look().unwrap(), None);
+            }
+            fs::OpenOptions::new().write(true).open(beside(&path, suffix)).unwrap().set_len(length).unwrap();
+            assert_eq!(store.look().unwrap(), Some(Gone::Cut), "{suffix} {length}");
+            let aside = store.leave(&Gone::Cut).unwrap().unwrap();
+            assert_eq!(beside(&aside, suffix).metadata().unwrap().len(), length);
+            let (mut store, _) = Store::open(&path).unwrap();
+            store.write_window(&window(1, "web/7  main x5")).unwrap();
+            assert_eq!((windows(&path), store.look().unwrap()), (1, None));
+        }
+    }
+}
