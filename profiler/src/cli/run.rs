@@ -1,6 +1,8 @@
 //! `profiler run`: sample, store, serve, until told to stop.
 
 use std::process::ExitCode;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
 
 use anyhow::Context as _;
 
@@ -10,7 +12,7 @@ use super::recorder::{Recorder, RecorderOptions};
 use super::serve::server_options;
 use super::stop::Stop;
 use super::writer::Retention;
-use crate::server::{self, ServerOptions};
+use crate::server::{self, Recording, ServerOptions, Starting};
 use crate::symbolizer::WorkerCommand;
 
 /// Runs the command.
@@ -26,42 +28,104 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     let retention = Some(Retention { age: args.keep, bytes: args.keep_size.as_u64() });
     let debuginfod = host::debuginfod(&args.sampling)?;
     let cache = host::cache(&args.sampling.tables);
-    let recorder = Recorder::start(RecorderOptions {
-        sampler,
-        window: args.sampling.window,
-        database: database.clone(),
-        retention,
-        unwind_memory: args.sampling.tables.unwind_memory.as_u64(),
-        cache: Some(cache.clone()),
-        naming: args.sampling.naming.clone(),
-        debuginfod: debuginfod.clone(),
-    })
-    .with_context(|| format!("failed to start sampling into {}", database.display()))?;
-    let live = recorder.live.clone();
     let worker = WorkerCommand { sources: args.sampling.naming.names, ..WorkerCommand::default() };
     let kept_names = Some(host::kept_names(&cache));
-    let options = ServerOptions { worker, debuginfod, kept_names, ..server_options(&args.listen, database.clone()) };
-    let bound = match server::bind(options) {
-        Ok(bound) => bound,
-        Err(error) => {
-            recorder.finish()?;
-            return Err(error.into());
-        }
+    let options = ServerOptions {
+        worker,
+        debuginfod: debuginfod.clone(),
+        kept_names,
+        ..server_options(&args.listen, database.clone())
     };
-    let status = live.snapshot();
-    eprintln!(
-        "sampling {} CPUs at {} Hz by {}, history in {}",
-        status.cpus,
-        status.hz,
-        status.event,
-        database.display()
-    );
-    eprintln!("open {}  (Ctrl-C stops)", bound.url());
-    let recorder = std::sync::Arc::new(recorder);
-    let watched = std::sync::Arc::clone(&recorder);
-    let served = bound.run(Some(live), stop.reached(move || watched.is_running()));
-    let recorder = std::sync::Arc::into_inner(recorder).context("the server still holds the recorder")?;
-    recorder.finish()?;
+    // First of all: whoever watches over the profiler is answered while it starts, however much runs on this host.
+    let bound = server::listen(options)?;
+    let recorder = RecorderOptions {
+        sampler,
+        window: args.sampling.window,
+        database,
+        retention,
+        unwind_memory: args.sampling.tables.unwind_memory.as_u64(),
+        cache: Some(cache),
+        naming: args.sampling.naming.clone(),
+        debuginfod,
+    };
+    let starting = Starting::now();
+    let pipeline = Pipeline::start(recorder, starting.clone(), bound.url())?;
+    let watched = pipeline.clone();
+    let served = bound.run(Recording::Beside(starting), stop.reached(move || watched.is_alive()));
+    pipeline.finish()?;
     served?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// A recorder that is started beside the server.
+#[derive(Clone)]
+struct Pipeline(Arc<Mutex<Stage>>);
+
+enum Stage {
+    Starting(JoinHandle<()>),
+    /// Until the handle of the thread is here, or after it was taken.
+    Unknown,
+    Started(anyhow::Result<Recorder>),
+}
+
+impl Pipeline {
+    /// Starts it on a thread of its own, and says so there.
+    fn start(options: RecorderOptions, starting: Starting, url: String) -> anyhow::Result<Self> {
+        let pipeline = Self(Arc::new(Mutex::new(Stage::Unknown)));
+        let this = pipeline.clone();
+        let start = move || {
+            let database = options.database.clone();
+            let recorder = Recorder::start(options)
+                .with_context(|| format!("failed to start sampling into {}", database.display()));
+            if let Ok(recorder) = &recorder {
+                let live = recorder.live.snapshot();
+                starting.begin(recorder.live.clone());
+                eprintln!(
+                    "sampling {} CPUs at {} Hz by {}, history in {}",
+                    live.cpus,
+                    live.hz,
+                    live.event,
+                    database.display()
+                );
+                eprintln!("open {url}  (Ctrl-C stops)");
+            }
+            *this.stage() = Stage::Started(recorder);
+        };
+        let thread = thread::Builder::new().name("start".into()).spawn(start).context("failed to start a thread")?;
+        let mut stage = pipeline.stage();
+        if matches!(*stage, Stage::Unknown) {
+            *stage = Stage::Starting(thread);
+        }
+        drop(stage);
+        Ok(pipeline)
+    }
+
+    /// Whether it starts or runs.
+    fn is_alive(&self) -> bool {
+        match &*self.stage() {
+            Stage::Starting(thread) => !thread.is_finished(),
+            Stage::Unknown => true,
+            Stage::Started(recorder) => recorder.as_ref().is_ok_and(Recorder::is_running),
+        }
+    }
+
+    /// Waits for the end of the start, and ends what was started.
+    fn finish(&self) -> anyhow::Result<()> {
+        let stage = std::mem::replace(&mut *self.stage(), Stage::Unknown);
+        let stage = match stage {
+            Stage::Starting(thread) => {
+                thread.join().map_err(|_| anyhow::anyhow!("the thread that starts sampling panicked"))?;
+                std::mem::replace(&mut *self.stage(), Stage::Unknown)
+            }
+            other => other,
+        };
+        match stage {
+            Stage::Started(recorder) => recorder?.finish().map(drop),
+            Stage::Starting(_) | Stage::Unknown => Ok(()),
+        }
+    }
+
+    fn stage(&self) -> std::sync::MutexGuard<'_, Stage> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }

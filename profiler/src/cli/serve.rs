@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use super::args::{ListenArgs, ServeArgs};
 use super::stop::Stop;
-use crate::server::{self, ServerOptions};
+use crate::server::{self, Recording, ServerOptions};
 use crate::sys::clock::wall_now;
 
 /// Runs the command.
@@ -16,7 +16,7 @@ pub fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     let stop = Stop::on_signals()?;
     let bound = server::bind(server_options(&args.listen, args.db.clone()))?;
     eprintln!("serving {}\nopen {}  (Ctrl-C stops)", args.db.display(), bound.url());
-    bound.run(None, stop.reached(|| true))?;
+    bound.run(Recording::None, stop.reached(|| true))?;
     Ok(ExitCode::SUCCESS)
 }
 

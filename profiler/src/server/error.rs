@@ -39,6 +39,9 @@ pub enum Failure {
     /// Enough questions are being answered.
     #[error("too many questions at once")]
     Busy,
+    /// Sampling has not begun, and there may be no database yet.
+    #[error("the profiler is starting")]
+    Starting,
     /// The deadline passed.
     #[error("query too large: not answered within {} s", .0.as_secs_f64())]
     TooLarge(Duration),
@@ -99,6 +102,11 @@ impl Failure {
                 "the log says why; `profiler doctor` checks the file and its permissions".into(),
             ),
             Self::Busy => (S::SERVICE_UNAVAILABLE, "busy", "try again in a few seconds".into()),
+            Self::Starting => (
+                S::SERVICE_UNAVAILABLE,
+                "starting",
+                "profiles can be read as soon as sampling has begun: try again in a second".into(),
+            ),
             Self::TooLarge(_) => (S::GATEWAY_TIMEOUT, "query_too_large", "narrow the range or the filter".into()),
             Self::Internal(_) => {
                 (S::INTERNAL_SERVER_ERROR, "internal", "this is a defect; the log has the details to report".into())
@@ -162,6 +170,7 @@ impl ResponseError for Failure {
         response.content_type("application/problem+json");
         match self {
             Self::Busy | Self::Database(_) => response.insert_header((RETRY_AFTER, HeaderValue::from_static("5"))),
+            Self::Starting => response.insert_header((RETRY_AFTER, HeaderValue::from_static("1"))),
             Self::Method => response.insert_header((ALLOW, HeaderValue::from_static("GET, HEAD"))),
             _ => &mut response,
         };
@@ -187,6 +196,7 @@ mod tests {
             (Failure::Limit { given: 0, most: 9 }, 400, "limit_out_of_range"),
             (Failure::Database(broken()), 503, "database_unreadable"),
             (Failure::Busy, 503, "busy"),
+            (Failure::Starting, 503, "starting"),
             (Failure::TooLarge(Duration::from_secs(10)), 504, "query_too_large"),
             (Failure::Internal("x".into()), 500, "internal"),
             (Failure::NoSuchEndpoint, 404, "not_found"),

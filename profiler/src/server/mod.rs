@@ -21,6 +21,7 @@ mod hosts;
 mod live;
 mod metrics;
 mod readers;
+mod recording;
 mod refusals;
 mod routes;
 mod turns;
@@ -43,6 +44,7 @@ pub use self::connections::PeerKey;
 use self::hosts::HostNames;
 pub use self::live::{Cost, LiveStatus, SharedLive};
 use self::readers::Readers;
+pub use self::recording::{Recording, Starting};
 use self::refusals::Refusals;
 use self::turns::Shares;
 use crate::annotate::{Annotator, SourceRoot};
@@ -173,7 +175,7 @@ impl std::fmt::Display for Ip<'_> {
     }
 }
 
-/// A server that has its port and its database, and answers nobody yet.
+/// A server that has its port, and answers nobody yet.
 #[derive(Debug)]
 pub struct Bound {
     listener: TcpListener,
@@ -183,18 +185,28 @@ pub struct Bound {
     options: ServerOptions,
 }
 
-/// Takes the port and opens the database.
+/// Takes the port of a database that is there, and opens that.
 ///
 /// # Errors
 /// [`ServerError`]; each names the thing and the fix.
 pub fn bind(options: ServerOptions) -> Result<Bound, ServerError> {
+    let bound = listen(options)?;
+    let opened = bound.readers.open_one();
+    opened.map_err(|error| ServerError::Database { path: bound.options.database.clone(), error })?;
+    Ok(bound)
+}
+
+/// Takes the port; the database is not looked at before there are questions.
+///
+/// # Errors
+/// Those of [`bind`] about the address.
+pub fn listen(options: ServerOptions) -> Result<Bound, ServerError> {
     let listen = options.listen;
     if !listen.ip().is_loopback() && !options.allow_remote {
         return Err(ServerError::NotLoopback(listen));
     }
     let hosts = HostNames::new(listen, &options.allow_hosts).map_err(ServerError::BadAllowHost)?;
     let readers = Arc::new(Readers::new(options.database.clone(), QUESTIONS, options.query_deadline));
-    readers.open_one().map_err(|error| ServerError::Database { path: options.database.clone(), error })?;
     let failed = |error: io::Error| match error.kind() {
         io::ErrorKind::AddrInUse => ServerError::PortInUse(listen),
         io::ErrorKind::PermissionDenied => ServerError::PortForbidden(listen),
@@ -213,7 +225,7 @@ struct State {
     readers: Arc<Readers>,
     status_readers: Arc<Readers>,
     desk: Desk,
-    live: Option<SharedLive>,
+    recording: Recording,
     hosts: HostNames,
     database: PathBuf,
     openapi: Bytes,
@@ -241,17 +253,11 @@ impl Bound {
     ///
     /// # Errors
     /// [`ServerError::Stopped`] when the runtime or the listener fails.
-    pub fn run(
-        self,
-        live: Option<SharedLive>,
-        stop: impl Future<Output = ()> + Send + 'static,
-    ) -> Result<(), ServerError> {
+    pub fn run(self, recording: Recording, stop: impl Future<Output = ()> + Send + 'static) -> Result<(), ServerError> {
         let database = self.options.database;
         let status_readers = Readers::new(database.clone(), STATUS_QUESTIONS, self.options.query_deadline);
-        live.iter().for_each(|live| {
-            self.readers.report_damage(live);
-            status_readers.report_damage(live);
-        });
+        self.readers.report_damage(&recording);
+        status_readers.report_damage(&recording);
         let annotator = Annotator::new(self.options.worker, self.options.source_roots);
         let annotator = annotator.with_debuginfod(self.options.debuginfod);
         let annotator = annotator.keeping_names_in(self.options.kept_names.as_deref());
@@ -264,7 +270,7 @@ impl Bound {
             readers: self.readers,
             status_readers: Arc::new(status_readers),
             desk: Desk::new(annotator, self.options.query_deadline),
-            live,
+            recording,
             hosts: self.hosts,
             database,
             openapi: openapi(),
@@ -278,6 +284,7 @@ impl Bound {
                 .into_app()
                 .app_data(state.clone())
                 .default_service(to(assets::serve))
+                .wrap(from_fn(recording::hold_back))
                 .wrap(from_fn(connections::weigh))
                 .wrap(Compress::default())
                 .wrap(from_fn(connections::share))

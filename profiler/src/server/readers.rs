@@ -13,9 +13,9 @@ use actix_web::{rt, web};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, timeout_at};
 
-use super::SharedLive;
 use super::connections::PeerKey;
 use super::error::Failure;
+use super::recording::Recording;
 use super::turns::{Shares, Turn, Turns};
 use crate::profile::Demangle;
 use crate::query::QueryError;
@@ -44,7 +44,7 @@ pub struct Readers {
     asked: AtomicUsize,
     deadline: Duration,
     /// Who is told of damage.
-    live: OnceLock<SharedLive>,
+    recording: OnceLock<Recording>,
 }
 
 impl Readers {
@@ -52,13 +52,13 @@ impl Readers {
     #[must_use]
     pub fn new(database: PathBuf, shares: Shares, deadline: Duration) -> Self {
         let turns = Turns::new(shares);
-        let (idle, sums, live) = (Mutex::default(), Arc::default(), OnceLock::new());
-        Self { database, idle, sums, turns, asked: AtomicUsize::new(0), deadline, live }
+        let (idle, sums, recording) = (Mutex::default(), Arc::default(), OnceLock::new());
+        Self { database, idle, sums, turns, asked: AtomicUsize::new(0), deadline, recording }
     }
 
     /// Has damage that a question meets reported to the pipeline that writes the database.
-    pub fn report_damage(&self, live: &SharedLive) {
-        let _ = self.live.set(live.clone());
+    pub fn report_damage(&self, recording: &Recording) {
+        let _ = self.recording.set(recording.clone());
     }
 
     /// Opens a reader ahead of the first question.
@@ -139,7 +139,8 @@ impl Readers {
             // After a database error the connection is not trusted again.
             Err(Failure::Query(QueryError::Store(ref error))) => {
                 // Only what SQLite itself calls damage: a row that we do not understand may be our own fault.
-                if let (StoreError::Damaged(_), Some(live)) = (error, self.live.get()) {
+                let live = self.recording.get().and_then(Recording::live);
+                if let (StoreError::Damaged(_), Some(live)) = (error, live) {
                     live.update(|live| live.damage_met = true);
                 }
             }

@@ -49,7 +49,7 @@ pub enum Problems {
     /// A defect: `internal`.
     #[response(status = 500, content_type = "application/problem+json")]
     Internal(Problem),
-    /// `database_unreadable`, or `busy` with a Retry-After header.
+    /// `database_unreadable`, or `busy` or `starting` with a Retry-After header.
     #[response(status = 503, content_type = "application/problem+json")]
     Unavailable(Problem),
     /// The answer would take too much memory: `query_too_large`.
@@ -384,7 +384,7 @@ async fn binaries(state: Data<State>, params: Query<RangeParams>) -> Result<Http
 )]
 #[post("/api/v1/symbolize")]
 async fn symbolize(state: Data<State>, _none: Query<NoParams>) -> Result<HttpResponse, Failure> {
-    let live = state.live.clone().ok_or(Failure::NotRecording)?;
+    let live = state.recording.live().cloned().ok_or(Failure::NotRecording)?;
     let ask = |reader: &mut Reader| reader.unnamed().map_err(|error| query::QueryError::from(error).into());
     let unnamed = state.status_readers.ask(ask).await?;
     let started = unnamed > 0;
@@ -437,7 +437,7 @@ async fn status(state: Data<State>, _none: Query<NoParams>) -> Result<HttpRespon
     let ask = move |reader: &mut _| Ok((query::totals(reader)?, database_bytes(&database)));
     let (totals, bytes) = state.status_readers.ask(ask).await?;
     let now = (state.clock)();
-    let live = state.live.as_ref().map(super::live::SharedLive::snapshot);
+    let live = state.recording.live().map(super::live::SharedLive::snapshot);
     let mut notices = live.as_ref().map(|live| live.notices.clone()).unwrap_or_default();
     notices.extend(live.as_ref().and_then(|live| live.failing(now)));
     let status = api::Status {
@@ -471,7 +471,7 @@ async fn document(state: Data<State>) -> HttpResponse {
 )]
 #[get("/metrics")]
 async fn scrape(state: Data<State>) -> HttpResponse {
-    let live = state.live.as_ref().map(super::live::SharedLive::snapshot);
+    let live = state.recording.live().map(super::live::SharedLive::snapshot);
     // Two stat calls: not worth a thread.
     let database_bytes = database_bytes(&state.database);
     let scrape = Scrape {
@@ -491,14 +491,17 @@ async fn scrape(state: Data<State>) -> HttpResponse {
 #[utoipa::path(
     tag = "server",
     responses(
-        (status = 200, body = api::Health, description = "All is well."),
-        (status = 503, body = api::Health, description = "No window was stored for more than three windows.")
+        (status = 200, body = api::Health, description = "All is well, or sampling is starting."),
+        (status = 503, body = api::Health, description = "No window was stored for more than three windows, or sampling has not started within a minute.")
     )
 )]
 #[get("/healthz")]
 async fn healthz(state: Data<State>) -> Result<HttpResponse, Failure> {
-    let reason = state.live.as_ref().and_then(|live| live.snapshot().failing((state.clock)()));
+    let live = state.recording.live();
+    let failing = live.and_then(|live| live.snapshot().failing((state.clock)()));
+    let reason = failing.or_else(|| state.recording.failing_start());
     let (code, word) = match reason {
+        None if state.recording.starting().is_some() => (StatusCode::OK, "starting"),
         None => (StatusCode::OK, "ok"),
         Some(_) => (StatusCode::SERVICE_UNAVAILABLE, "failing"),
     };

@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use profiler::profile::WallNanos;
-use profiler::server::{ServerError, ServerOptions, SharedLive, bind};
+use profiler::server::{Bound, Recording, ServerError, ServerOptions, SharedLive, bind};
 use profiler::store::Store;
 use rustix::net::{AddressFamily, SocketType, bind as bind_to, connect as connect_to, socket};
 use tokio::sync::oneshot;
@@ -33,11 +33,14 @@ impl Server {
     pub fn with(live: Option<SharedLive>, change: impl FnOnce(&mut ServerOptions)) -> Self {
         let (folder, mut options) = options();
         change(&mut options);
-        let bound = bind(options).unwrap();
+        Self::serving(bind(options).unwrap(), live.map_or(Recording::None, Recording::from), folder)
+    }
+
+    pub fn serving(bound: Bound, recording: Recording, folder: tempfile::TempDir) -> Self {
         let address = bound.address();
         let (stop, stopped) = oneshot::channel();
         let thread = std::thread::spawn(move || {
-            bound.run(live, async {
+            bound.run(recording, async {
                 let _ = stopped.await;
             })
         });

@@ -1,10 +1,12 @@
 //! What is refused before anything is served.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
-use profiler::server::{ServerError, ServerOptions, bind};
+use profiler::server::{LiveStatus, Recording, ServerError, ServerOptions, SharedLive, Starting, bind, listen};
+use profiler::store::Store;
 
-use crate::client::options;
+use crate::client::{Server, noon, options};
 
 /// What cannot be served is refused before it starts, with the address and the fix.
 #[test]
@@ -44,4 +46,29 @@ fn a_database_that_cannot_be_read_is_refused_at_the_start() {
     let missing = ServerOptions { database: PathBuf::from("/nonexistent/profiler.db"), ..options };
     let error = bind(missing).unwrap_err();
     assert!(matches!(error, ServerError::Database { .. }) && error.to_string().contains("/nonexistent/profiler.db"));
+}
+
+/// The address is served before there is a database or a pipeline: `/healthz`, `/metrics` and the page are there, questions are told to
+/// wait, and are answered as soon as sampling has begun.
+#[test]
+fn a_server_answers_while_sampling_starts() {
+    let (folder, options) = options();
+    let database = options.database.clone();
+    std::fs::remove_file(&database).unwrap();
+    let starting = Starting::now();
+    let server = Server::serving(listen(options).unwrap(), Recording::Beside(starting.clone()), folder);
+    let health = server.get("/healthz");
+    assert_eq!((health.status, health.json()["status"].as_str()), (200, Some("starting")));
+    assert_eq!(server.get("/metrics").status, 200);
+    assert_eq!(server.get("/api/openapi.json").status, 200);
+    for path in ["/api/v1/status", "/api/v1/top", "/api/v1/labels"] {
+        let answer = server.get(path);
+        assert_eq!((answer.problem().as_str(), answer.header("retry-after")), ("starting", Some("1")), "{path}");
+    }
+    assert!(!database.exists(), "nobody has opened it");
+    drop(Store::open(&database).unwrap());
+    let live = LiveStatus { since: noon(), window: Duration::from_secs(10), ..LiveStatus::default() };
+    starting.begin(SharedLive::new(live));
+    assert_eq!(server.get("/healthz").json()["status"], "ok");
+    assert_eq!(server.get("/api/v1/top").status, 200);
 }

@@ -1,8 +1,11 @@
 //! What an ordinary user gets, and what `doctor` says to whom; and the exits of `record`.
 
-use std::process::{Command, Output};
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
-use crate::run::{PROFILER, record};
+use crate::run::{PROFILER, Running, record};
 
 /// Runs the profiler as nobody, from a copy that nobody can reach.
 fn as_nobody(words: &[&str]) -> Output {
@@ -32,6 +35,37 @@ fn sampling_without_privileges_says_how_to_get_them() {
             assert!(said.contains(word), "{word:?} in {said}");
         }
     }
+}
+
+/// Who watches over the profiler has an answer before anything has been sampled, and the database made; `ok` comes when it has been.
+#[test]
+fn the_first_answer_comes_before_sampling_has_begun() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = folder.path().join("x.db");
+    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let mut command = Command::new(PROFILER);
+    command.args(["run", "--listen", &address.to_string(), "--db"]).arg(&database).stderr(Stdio::null());
+    let mut profiler = Running(command.spawn().unwrap());
+    let ask = || -> Option<String> {
+        let mut stream = TcpStream::connect(address).ok()?;
+        stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").ok()?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).ok()?;
+        Some(answer)
+    };
+    let begun = Instant::now();
+    let mut answer_that = |has: &str| loop {
+        assert!(begun.elapsed() < Duration::from_secs(60) && profiler.0.try_wait().unwrap().is_none(), "no {has}");
+        match ask() {
+            Some(answer) if answer.contains(has) => return answer,
+            Some(answer) if !answer.starts_with("HTTP/1.1 200") => panic!("{answer}"),
+            _ => std::thread::sleep(Duration::from_millis(5)),
+        }
+    };
+    let first = answer_that("status");
+    assert!(first.contains("\"starting\""), "{first}");
+    answer_that("\"ok\"");
+    assert!(database.exists());
 }
 
 /// Root has everything here; nobody is told what is missing, with the fix.

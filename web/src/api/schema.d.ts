@@ -605,7 +605,7 @@ export interface components {
         Health: {
             /** @description Why it is failing, and what to do. */
             reason?: string | null;
-            /** @description `ok` or `failing`. */
+            /** @description `ok`, `starting` or `failing`. */
             status: string;
         };
         /** @description `GET /api/v1/heatmap`: samples by the time they were taken. */
@@ -1139,7 +1139,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `database_unreadable`, or `busy` with a Retry-After header. */
+            /** @description `database_unreadable`, or `busy` or `starting` with a Retry-After header. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -1243,7 +1243,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `database_unreadable`, or `busy` with a Retry-After header. */
+            /** @description `database_unreadable`, or `busy` or `starting` with a Retry-After header. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -1351,7 +1351,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `database_unreadable`, or `busy` with a Retry-After header. */
+            /** @description `database_unreadable`, or `busy` or `starting` with a Retry-After header. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -1457,7 +1457,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `database_unreadable`, or `busy` with a Retry-After header. */
+            /** @description `database_unreadable`, or `busy` or `starting` with a Retry-After header. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -1563,7 +1563,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `database_unreadable`, or `busy` with a Retry-After header. */
+            /** @description `database_unreadable`, or `busy` or `starting` with a Retry-After header. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -1669,7 +1669,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `database_unreadable`, or `busy` with a Retry-After header. */
+            /** @description `database_unreadable`, or `busy` or `starting` with a Retry-After header. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -1775,7 +1775,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `database_unreadable`, or `busy` with a Retry-After header. */
+            /** @description `database_unreadable`, or `busy` or `starting` with a Retry-After header. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -1885,7 +1885,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `database_unreadable`, or `busy` with a Retry-After header. */
+            /** @description `database_unreadable`, or `busy` or `starting` with a Retry-After header. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -1979,7 +1979,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `database_unreadable`, or `busy` with a Retry-After header. */
+            /** @description `database_unreadable`, or `busy` or `starting` with a Retry-After header. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -2095,7 +2095,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `database_unreadable`, or `busy` with a Retry-After header. */
+            /** @description `database_unreadable`, or `busy` or `starting` with a Retry-After header. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -2178,7 +2178,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `database_unreadable`, or `busy` with a Retry-After header. */
+            /** @description `database_unreadable`, or `busy` or `starting` with a Retry-After header. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -2287,7 +2287,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `database_unreadable`, or `busy` with a Retry-After header. */
+            /** @description `database_unreadable`, or `busy` or `starting` with a Retry-After header. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -2384,7 +2384,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `database_unreadable`, or `busy` with a Retry-After header. */
+            /** @description `database_unreadable`, or `busy` or `starting` with a Retry-After header. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -2492,7 +2492,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `database_unreadable`, or `busy` with a Retry-After header. */
+            /** @description `database_unreadable`, or `busy` or `starting` with a Retry-After header. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -2575,7 +2575,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `database_unreadable`, or `busy` with a Retry-After header. */
+            /** @description `database_unreadable`, or `busy` or `starting` with a Retry-After header. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -2667,7 +2667,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `database_unreadable`, or `busy` with a Retry-After header. */
+            /** @description `database_unreadable`, or `busy` or `starting` with a Retry-After header. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -2763,7 +2763,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `database_unreadable`, or `busy` with a Retry-After header. */
+            /** @description `database_unreadable`, or `busy` or `starting` with a Retry-After header. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -2859,7 +2859,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `database_unreadable`, or `busy` with a Retry-After header. */
+            /** @description `database_unreadable`, or `busy` or `starting` with a Retry-After header. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -2888,7 +2888,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description All is well. */
+            /** @description All is well, or sampling is starting. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -2897,7 +2897,7 @@ export interface operations {
                     "application/json": components["schemas"]["Health"];
                 };
             };
-            /** @description No window was stored for more than three windows. */
+            /** @description No window was stored for more than three windows, or sampling has not started within a minute. */
             503: {
                 headers: {
                     [name: string]: unknown;

@@ -95,7 +95,7 @@ pub struct Database {
 /// `GET /healthz`: status 200 when all is well, else 503.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Health {
-    /// `ok` or `failing`.
+    /// `ok`, `starting` or `failing`.
     pub status: String,
     /// Why it is failing, and what to do.
     pub reason: Option<String>,
