@@ -23,6 +23,7 @@ mod sql;
 mod stop;
 mod symbolize;
 mod unwinding;
+mod waiting;
 mod window_queue;
 mod writer;
 

@@ -21,6 +21,7 @@ use super::host;
 use super::notice::{self, set_aside_notice};
 use super::pace::{POLL, POLL_IN_HASTE, Pace};
 use super::unwinding::{self, Ready, Unwinding, Worker};
+use super::waiting::Waiting;
 use super::window_queue::WindowQueue;
 use super::writer::{self, Retention};
 use crate::aggregate::Aggregate;
@@ -211,6 +212,8 @@ struct Sampling {
     /// Not resolved yet, by time: what happened before them may still be on its way.
     samples: Vec<(u32, RawSample)>,
     side_band: Vec<SideBand>,
+    /// Samples whose files are being opened.
+    waiting: Waiting,
     open: OpenWindow,
     /// The window before, until its last samples are in, with its end.
     closing: Option<(OpenWindow, BootNanos)>,
@@ -245,6 +248,7 @@ impl Sampling {
             live,
             samples: Vec::new(),
             side_band: Vec::new(),
+            waiting: Waiting::default(),
             closing: None,
             due: BootNanos(boot_now().0 + FIRST_WINDOW.min(length).as_nanos() as u64),
             counted: [Counters::default(); 2],
@@ -263,8 +267,10 @@ impl Sampling {
             self.poll();
             let settled = BootNanos(now.0.saturating_sub(SETTLE_NANOS));
             self.resolve_until(settled);
-            let unwinding = &self.unwinding;
-            let waits = |generation| unwinding.as_ref().is_some_and(|unwinding| unwinding.holds(generation));
+            let (unwinding, waiting) = (&self.unwinding, &self.waiting);
+            let waits = |generation| {
+                waiting.holds(generation) || unwinding.as_ref().is_some_and(|unwinding| unwinding.holds(generation))
+            };
             let patience = MOST_WAIT.min(self.length.as_nanos() as u64);
             let is_over = |window: &OpenWindow, end: BootNanos| {
                 end <= settled && (now.0 >= end.0.saturating_add(patience) || !waits(window.generation))
@@ -281,8 +287,9 @@ impl Sampling {
                 self.follow_cpus(now);
             }
             nap = Nap::begin();
-            // Who was met is given tables when its samples have settled, not a whole poll later; and so are rows that come.
-            let hurry = woken || self.unwinding.as_ref().is_some_and(Unwinding::is_loading);
+            // A new process gets tables when its samples have settled, not a whole poll later; so do rows and files that come.
+            let loading = self.unwinding.as_ref().is_some_and(Unwinding::is_loading);
+            let hurry = woken || loading || self.table.is_opening();
             let begin = Instant::now();
             woken = if pace.may_hurry(begin) {
                 self.sampler.wait(LEAST_POLL, if hurry { POLL_IN_HASTE } else { POLL })
@@ -332,7 +339,7 @@ impl Sampling {
         self.resolve_until(BootNanos(u64::MAX));
         // A short recording's files are all new: their rows are worth waiting for.
         while boot_now().0 < end.0.saturating_add(MOST_WAIT)
-            && self.unwinding.as_ref().is_some_and(Unwinding::is_waiting)
+            && (!self.waiting.is_empty() || self.unwinding.as_ref().is_some_and(Unwinding::is_waiting))
         {
             thread::sleep(POLL / 10);
             self.resolve_until(BootNanos(u64::MAX));
@@ -362,6 +369,7 @@ impl Sampling {
     /// Tells the process table what happened and resolves what was sampled before `until`, in the order of time.
     fn resolve_until(&mut self, until: BootNanos) {
         let now = boot_now();
+        self.table.take_opened(now);
         let due = self.samples.partition_point(|(_, sample)| sample.time < until);
         let told = self.side_band.partition_point(|event| event.time() < until);
         let events: Vec<SideBand> = self.side_band.drain(..told).collect();
@@ -384,6 +392,9 @@ impl Sampling {
             ready.into_iter().for_each(|ready| self.count(ready));
         }
         events.for_each(|event| self.table.apply(event));
+        for ready in self.waiting.take() {
+            self.count(ready);
+        }
         match &mut self.unwinding {
             Some(unwinding) => match unwinding.poll(&mut self.table, now) {
                 Ok(ready) => ready.into_iter().for_each(|ready| self.count(ready)),
@@ -402,20 +413,30 @@ impl Sampling {
         }
     }
 
-    /// Counts a sample in its window.
+    /// Counts a sample in its window, or lets it wait for the files that it needs.
     fn count(&mut self, (generation, who, raw): Ready) {
+        let sample = match self.table.place(&who, &raw) {
+            Some(sample) => sample,
+            None => {
+                let Some((_, who, raw)) = self.waiting.hold((generation, who, raw)) else { return };
+                self.table.place_now(&who, &raw)
+            }
+        };
         let window = match &mut self.closing {
             Some((window, _)) if window.generation == generation => window,
             _ => &mut self.open,
         };
-        window.aggregate.add(self.table.place(&who, &raw));
+        window.aggregate.add(sample);
     }
 
     fn close(&mut self, mut window: OpenWindow, end: BootNanos) -> anyhow::Result<Window> {
         if let Some(unwinding) = &mut self.unwinding {
             for (_, who, raw) in unwinding.release(window.generation, boot_now()) {
-                window.aggregate.add(self.table.place(&who, &raw));
+                window.aggregate.add(self.table.place_now(&who, &raw));
             }
+        }
+        for (_, who, raw) in self.waiting.release(window.generation) {
+            window.aggregate.add(self.table.place_now(&who, &raw));
         }
         let total = self.sampler.counters_like(window.generation)?;
         let before = std::mem::replace(&mut self.counted[(window.generation & 1) as usize], total);

@@ -4,7 +4,7 @@
 //! tables, and as soon as they are loaded the walk is finished, by the same code, over the stack as it was: what is new is no
 //! reason for a stack cut short.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::fs::File;
 use std::io;
 use std::path::Path;
@@ -14,11 +14,11 @@ use std::time::{Duration, Instant};
 use profiler_ebpf::tables::UnwindMode;
 
 use crate::process::{Identified, ProcessTable};
-use crate::profile::{BinaryId, BootNanos, RawSample};
+use crate::profile::{BinaryId, BootNanos, MappedRange, RawSample};
 use crate::sampler::UnwindMaps;
 use crate::symbolizer::{RowsError, RowsWorker, WorkerCommand};
 use crate::sys::clock::boot_now;
-use crate::unwind::{Cache, Compile, Missing, Request, UnwindCounts, Unwinder, host, stand_in};
+use crate::unwind::{Cache, Compile, Entered, Missing, Request, UnwindCounts, Unwinder, host, stand_in};
 
 /// Most memory of waiting samples: 2,000 of them with 16 KiB of stack, 500 with 64. Beyond it a walk ends with what is loaded.
 const MAX_HELD: usize = 32 << 20;
@@ -36,6 +36,8 @@ struct Held {
     generation: u32,
     who: Identified,
     raw: RawSample,
+    /// Its address space is not in the tables yet: files of it are being opened.
+    opening: bool,
 }
 
 /// A sample ready to be counted, with the generation that it belongs to.
@@ -47,12 +49,23 @@ pub(super) struct Unwinding {
     mode: UnwindMode,
     held: VecDeque<Held>,
     held_bytes: usize,
+    /// Processes whose address space is to be given to them when its files are open.
+    opening: BTreeSet<u32>,
     finished: u64,
+}
+
+/// What became of entering an address space.
+enum Entering {
+    Entered(Entered),
+    /// Files of it are being opened.
+    Opening,
+    /// There is no room for it.
+    NoRoom,
 }
 
 impl Unwinding {
     pub fn new(tables: Unwinder<UnwindMaps>, mode: UnwindMode) -> Self {
-        Self { tables, mode, held: VecDeque::new(), held_bytes: 0, finished: 0 }
+        Self { tables, mode, held: VecDeque::new(), held_bytes: 0, opening: BTreeSet::new(), finished: 0 }
     }
 
     /// Loads the tables of these processes, as far as they come in this time: before the first sample is taken, so that it is whole.
@@ -62,18 +75,47 @@ impl Unwinding {
     pub fn preload(&mut self, table: &mut ProcessTable, pids: &[u32], patience: Duration) -> io::Result<()> {
         let deadline = Instant::now() + patience;
         for pid in pids {
-            let Some(mappings) = table.mappings_of(*pid) else { continue };
-            let now = boot_now();
-            if self.tables.enter(mappings, || table.ranges_of(*pid, now), now)?.is_some() {
-                self.tables.assign(*pid, mappings)?;
-            }
+            self.enter_now(table, *pid, boot_now())?;
         }
         loop {
+            table.take_opened(boot_now());
             self.poll(table, boot_now())?;
-            if !self.is_loading() || Instant::now() >= deadline {
+            if !self.is_loading() && self.opening.is_empty() || Instant::now() >= deadline {
                 return Ok(());
             }
             thread::sleep(LOOK);
+        }
+    }
+
+    /// Enters an address space, if its files are open.
+    fn enter(
+        &mut self,
+        mappings: u64,
+        ranges: impl FnOnce() -> Option<Vec<MappedRange>>,
+        now: BootNanos,
+    ) -> io::Result<Entering> {
+        if let Some(known) = self.tables.find(mappings, now) {
+            return Ok(Entering::Entered(known));
+        }
+        let Some(ranges) = ranges() else { return Ok(Entering::Opening) };
+        Ok(self.tables.enter(mappings, || ranges, now)?.map_or(Entering::NoRoom, Entering::Entered))
+    }
+
+    /// Gives a process the address space that it has now; when its files are open, if they are not.
+    fn enter_now(&mut self, table: &mut ProcessTable, pid: u32, now: BootNanos) -> io::Result<()> {
+        let Some(mappings) = table.mappings_of(pid) else { return Ok(()) };
+        match self.enter(mappings, || table.ranges_of(pid, now), now)? {
+            Entering::Entered(_) => self.tables.assign(pid, mappings),
+            Entering::Opening => {
+                // What it had is not what it has now: the kernel side sends the stack along meanwhile.
+                self.tables.remove(pid);
+                self.opening.insert(pid);
+                Ok(())
+            }
+            Entering::NoRoom => {
+                self.tables.remove(pid);
+                Ok(())
+            }
         }
     }
 
@@ -84,16 +126,21 @@ impl Unwinding {
     pub fn take(
         &mut self,
         table: &mut ProcessTable,
-        (generation, who, mut raw): Ready,
+        (generation, mut who, mut raw): Ready,
         now: BootNanos,
     ) -> (Option<Ready>, io::Result<()>) {
         let mappings = who.mappings();
         if raw.unfinished.is_none() || mappings == 0 {
             return (Some((generation, who, raw)), Ok(()));
         }
-        let entered = match self.tables.enter(mappings, || table.ranges(&who, now), now) {
-            Ok(Some(entered)) => entered,
-            Ok(None) => return (Some((generation, who, raw)), Ok(())),
+        let entered = match self.enter(mappings, || table.ranges(&who, now), now) {
+            Ok(Entering::Entered(entered)) => entered,
+            Ok(Entering::Opening) => {
+                self.opening.insert(who.pid());
+                let held = Held { generation, who, raw, opening: true };
+                return (self.hold(held), Ok(()));
+            }
+            Ok(Entering::NoRoom) => return (Some((generation, who, raw)), Ok(())),
             Err(error) => return (Some((generation, who, raw)), Err(error)),
         };
         // What it was mapped to when the sample was taken may be history by now.
@@ -103,16 +150,48 @@ impl Unwinding {
         };
         if !entered.ready {
             self.tables.revive(mappings);
-            let bytes = size(&raw);
-            if self.held_bytes + bytes <= MAX_HELD {
-                self.held_bytes += bytes;
-                self.held.push_back(Held { generation, who, raw });
-                return (None, assigned);
-            }
+            let held = Held { generation, who, raw, opening: false };
+            let Some(refused) = self.hold(held) else { return (None, assigned) };
+            (_, who, raw) = refused;
         }
         host::finish(&mut raw, self.tables.kernel(), entered.space, self.mode);
         self.finished += 1;
         (Some((generation, who, raw)), assigned)
+    }
+
+    /// Lets a sample wait, or gives it back when too many do.
+    fn hold(&mut self, held: Held) -> Option<Ready> {
+        let bytes = size(&held.raw);
+        if self.held_bytes + bytes > MAX_HELD {
+            return Some((held.generation, held.who, held.raw));
+        }
+        self.held_bytes += bytes;
+        self.held.push_back(held);
+        None
+    }
+
+    /// Enters the address spaces of held samples whose files are open by now. Says whether there were any.
+    fn enter_opened(&mut self, table: &mut ProcessTable, now: BootNanos) -> io::Result<bool> {
+        let mut held = std::mem::take(&mut self.held);
+        // One try for all samples of a space.
+        let mut entered: HashMap<u64, bool> = HashMap::new();
+        let mut trouble = Ok(());
+        for held in held.iter_mut().filter(|held| held.opening) {
+            let mappings = held.who.mappings();
+            let done = *entered.entry(mappings).or_insert_with(|| {
+                match self.enter(mappings, || table.ranges(&held.who, now), now) {
+                    Ok(Entering::Opening) => false,
+                    Ok(Entering::Entered(_) | Entering::NoRoom) => true,
+                    Err(error) => {
+                        trouble = Err(error);
+                        true
+                    }
+                }
+            });
+            held.opening = !done;
+        }
+        self.held = held;
+        trouble.map(|()| entered.values().any(|done| *done))
     }
 
     /// Tells the kernel side what has changed since the last call, asks for the files that are wanted, loads those that have
@@ -124,6 +203,10 @@ impl Unwinding {
         for pid in table.take_changed().into_iter().collect::<BTreeSet<u32>>() {
             self.follow(table, pid, now)?;
         }
+        for pid in std::mem::take(&mut self.opening) {
+            self.enter_now(table, pid, now)?;
+        }
+        let entered = self.enter_opened(table, now)?;
         self.tables.ask(
             |id| {
                 let binary = table.binary(id);
@@ -134,12 +217,12 @@ impl Unwinding {
             },
             now,
         )?;
-        if !self.tables.poll(now)? {
+        if !self.tables.poll(now)? && !entered {
             return Ok(Vec::new());
         }
         let mut ready = Vec::new();
         for held in std::mem::take(&mut self.held) {
-            if self.tables.is_ready(held.who.mappings()) {
+            if !held.opening && self.tables.is_ready(held.who.mappings()) {
                 ready.push(self.finish(held, now));
             } else {
                 self.held.push_back(held);
@@ -155,14 +238,7 @@ impl Unwinding {
             return Ok(());
         };
         match self.tables.mappings_of(pid) {
-            Some(before) if before != mappings => {
-                if self.tables.enter(mappings, || table.ranges_of(pid, now), now)?.is_some() {
-                    self.tables.assign(pid, mappings)
-                } else {
-                    self.tables.remove(pid);
-                    Ok(())
-                }
-            }
+            Some(before) if before != mappings => self.enter_now(table, pid, now),
             // A fork has its parent's from the kernel side; ours has to know of it.
             None if self.tables.knows(mappings) => self.tables.assign(pid, mappings),
             Some(_) | None => Ok(()),
@@ -170,7 +246,7 @@ impl Unwinding {
     }
 
     fn finish(&mut self, held: Held, now: BootNanos) -> Ready {
-        let Held { generation, who, mut raw } = held;
+        let Held { generation, who, mut raw, .. } = held;
         self.held_bytes -= size(&raw);
         if let Some(entered) = self.tables.find(who.mappings(), now) {
             host::finish(&mut raw, self.tables.kernel(), entered.space, self.mode);
@@ -184,7 +260,7 @@ impl Unwinding {
         self.held.iter().any(|held| held.generation == generation)
     }
 
-    /// Whether files are on their way.
+    /// Whether rows of files are on their way.
     pub fn is_loading(&self) -> bool {
         self.tables.counts().loading > 0
     }
@@ -215,7 +291,7 @@ impl Unwinding {
 }
 
 /// What a waiting sample takes.
-fn size(raw: &RawSample) -> usize {
+pub(super) fn size(raw: &RawSample) -> usize {
     let tail = raw.unfinished.as_ref().map_or(0, |unfinished| unfinished.stack.len() + size_of_val(&**unfinished));
     size_of::<Held>() + tail + 8 * (raw.user.len() + raw.kernel.len())
 }

@@ -6,30 +6,29 @@
 //!
 //! Does no naming and reads no more of a file than its headers and notes.
 
-use std::cell::Cell;
 use std::collections::{HashMap, HashSet};
-use std::ffi::OsStr;
-use std::fs::File;
-use std::io::{self, ErrorKind};
-use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::time::Duration;
+use std::sync::mpsc::{Receiver, Sender, channel};
 
+use super::backing::{Backing, BackingRef, NOT_PLACED, Origin, Sort};
 use super::build_id::{Elf, build_id_note, read_elf};
-use super::open_file::{OpenedFile, open_in_root};
-use super::proc_dir::{ProcRoot, ProcessDir};
-use super::roots::Roots;
+use super::find_file::find_file;
+use super::open_file::OpenedFile;
+use super::proc_dir::ProcRoot;
+use super::roots::{Root, Roots, root_of};
 use super::vdso::copy_vdso;
 use crate::profile::MappedFile;
 use crate::profile::{Binary, BinaryId, BinaryKey, BinaryKind, BootNanos, ProcessKey, printable};
-use crate::sys::patient::Patient;
+use crate::sys::fair_pool::FairPool;
 
 /// Most files kept open. Above it the one that was hit longest ago is closed.
 const MAX_PINNED: usize = 4096;
-/// Opening a file takes microseconds, or milliseconds on a busy disk. What takes longer is tried again.
-const PATIENCE: Duration = Duration::from_millis(250);
+/// Opening a file takes microseconds, or milliseconds on a busy disk, after a wait for a thread. Samples do without the file after this
+/// time; its answer is taken all the same when it comes.
+const PATIENCE: u64 = 1_000_000_000;
+/// Most files that are being opened, or are open and not yet taken in: for one user, for root, and in all.
+const MAX_PENDING: [usize; 3] = [512, 1024, 2048];
 /// Longest path kept, in bytes (`PATH_MAX`).
 const MAX_PATH: usize = 4096;
 /// A file that could not be opened is tried again after this long.
@@ -45,91 +44,49 @@ const KERNEL: BinaryId = BinaryId(0);
 const ANONYMOUS: BinaryId = BinaryId(1);
 const VDSO: BinaryId = BinaryId(2);
 
-/// What stands behind a mapping, as the kernel named it. One for each distinct name and identity; compared by address.
-#[derive(Clone, Debug)]
-pub(super) struct BackingRef(Arc<Backing>);
-
-impl PartialEq for BackingRef {
-    fn eq(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.0, &other.0)
-    }
-}
-
-impl BackingRef {
-    /// Whether it is memory without a file, where an offset is an address.
-    pub fn is_anonymous(&self) -> bool {
-        self.0.sort == Sort::Anonymous
-    }
-
-    /// Whether it is the kernel's shared object, which is always mapped from its beginning.
-    pub fn is_vdso(&self) -> bool {
-        self.0.sort == Sort::Vdso
-    }
-
-    /// Whether both are files of one path.
-    pub fn same_path(&self, other: &Self) -> bool {
-        self.file_path().is_some() && self.file_path() == other.file_path()
-    }
-
-    /// Path of the file; `None` for what is no file.
-    pub fn file_path(&self) -> Option<&[u8]> {
-        matches!(self.0.sort, Sort::File | Sort::Volatile).then_some(&self.0.path)
-    }
-}
-
-#[derive(Debug)]
-struct Backing {
-    path: Box<[u8]>,
-    identity: MappedFile,
-    sort: Sort,
-    /// The [`BinaryId`] found for it, or [`NOT_PLACED`].
-    binary: AtomicU32,
-    /// When opening it was last tried, boot clock; 0 never, `u64::MAX` never again.
-    tried: AtomicU64,
-}
-
-const NOT_PLACED: u32 = u32::MAX;
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Sort {
-    /// A path.
-    File,
-    /// A deleted file, memfd or shared memory: a file if it turns out to be ELF, else memory of a JIT.
-    Volatile,
-    /// `[vdso]`.
-    Vdso,
-    /// No file.
-    Anonymous,
-}
-
-/// Who mapped it, and where: the ways to its file.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Origin {
-    /// Host process id.
-    pub pid: u32,
-    /// Its parent: when the process is gone, the parent's root is the next best (a container's processes share one).
-    pub ppid: u32,
-    /// First address of the range.
-    pub start: u64,
-    /// First address after.
-    pub end: u64,
-}
-
 /// All binaries of this run.
 #[derive(Debug)]
 pub(super) struct Binaries {
     roots: Roots,
-    patient: Patient,
+    /// Opens files, which the sampling thread never does.
+    pool: FairPool,
+    answer: Sender<Answer>,
+    answers: Receiver<Answer>,
+    /// Files that the pool was asked for and whose answer has not been taken, by user.
+    pending: HashMap<u32, usize>,
+    all_pending: usize,
+    /// The newest time that is known.
+    now: BootNanos,
     proc: ProcRoot,
     next: u32,
     entries: HashMap<BinaryId, Entry>,
     by_key: HashMap<BinaryKey, BinaryId>,
-    backings: HashMap<(Box<[u8]>, MappedFile), BackingRef>,
+    /// By a hash of path and identity of 128 bits, keyed at random: no second copy of the path.
+    backings: HashMap<u128, BackingRef>,
+    hashers: [RandomState; 2],
     anonymous: BackingRef,
     vdso: BackingRef,
     /// The code that processes wrote.
     jits: HashMap<ProcessKey, BinaryId>,
     pinned: usize,
+}
+
+/// What the pool found of a file.
+#[derive(Debug)]
+struct Opened {
+    found: Option<(OpenedFile, Elf)>,
+    /// Nothing was found, but there was something that may not be opened.
+    refused: bool,
+    /// The root directory of the process that mapped it.
+    root: Option<Root>,
+}
+
+/// A file that the pool was asked for.
+#[derive(Debug)]
+struct Answer {
+    user: u32,
+    backing: Arc<Backing>,
+    opened: Opened,
 }
 
 #[derive(Debug)]
@@ -142,21 +99,29 @@ impl Binaries {
     pub fn new(proc: ProcRoot) -> Self {
         let special = |sort, id: BinaryId| {
             let identity = MappedFile::Inode { major: 0, minor: 0, inode: 0, generation: 0 };
-            let (binary, tried) = (AtomicU32::new(id.0), AtomicU64::new(u64::MAX));
-            BackingRef(Arc::new(Backing { path: Box::default(), identity, sort, binary, tried }))
+            let backing = BackingRef::new(Arc::default(), identity, sort, NOT_PLACED);
+            backing.0.place_for_good(id);
+            backing
         };
+        let (answer, answers) = channel();
         let (anonymous, vdso) = (special(Sort::Anonymous, ANONYMOUS), special(Sort::Vdso, VDSO));
         let mut binaries = Self {
             next: 0,
             entries: HashMap::new(),
             by_key: HashMap::new(),
             backings: HashMap::new(),
+            hashers: Default::default(),
             anonymous,
             vdso,
             jits: HashMap::new(),
             pinned: 0,
             roots: Roots::default(),
-            patient: Patient::new("file-opener", PATIENCE),
+            pool: FairPool::new("file-opener"),
+            answer,
+            answers,
+            pending: HashMap::new(),
+            all_pending: 0,
+            now: BootNanos(0),
             proc,
         };
         binaries.add_special();
@@ -244,61 +209,138 @@ impl Binaries {
         if !path.starts_with(b"/") || path.starts_with(b"//") || path.len() > MAX_PATH {
             return self.anonymous.clone();
         }
-        let key = (Box::from(path), identity);
+        let [high, low] = self.hashers.each_ref().map(|hasher| hasher.hash_one((path, identity)));
+        let key = u128::from(high) << 64 | u128::from(low);
         if let Some(known) = self.backings.get(&key) {
             return known.clone();
         }
         let volatile = [&b"/memfd:"[..], b"/dev/", b"/SYSV", b"/anon_hugepage"].iter().any(|p| path.starts_with(p));
         let sort = if deleted || volatile { Sort::Volatile } else { Sort::File };
-        let (binary, tried) = (AtomicU32::new(NOT_PLACED), AtomicU64::new(0));
-        let backing = BackingRef(Arc::new(Backing { path: Box::from(path), identity, sort, binary, tried }));
+        let backing = BackingRef::new(Arc::from(path), identity, sort, NOT_PLACED);
         self.backings.insert(key, backing.clone());
         backing
     }
 
     /// Which binary a backing is, if that is known without opening a file now.
     pub fn placed(&mut self, backing: &BackingRef, now: BootNanos) -> Option<BinaryId> {
-        let id = BinaryId(backing.0.binary.load(Ordering::Relaxed));
+        let id = backing.0.binary();
         let has_file = self.touch(id, now) && id != ANONYMOUS;
-        let retry_at = backing.0.tried.load(Ordering::Relaxed).saturating_add(RETRY);
-        (has_file || (now.0 < retry_at && self.entries.contains_key(&id))).then_some(id)
+        (has_file || (now.0 < backing.0.retry_at(RETRY) && self.entries.contains_key(&id))).then_some(id)
     }
 
-    /// Which binary a backing is. Opens its file if it is not open, no more often than once a second.
-    pub fn place(&mut self, backing: &BackingRef, origin: Origin, now: BootNanos) -> BinaryId {
+    /// Which binary a backing is. `None` while its file is being opened: [`Self::take_answers`] says when to ask again. Asks the pool no
+    /// more often than once a second, and waits for nothing.
+    pub fn place(&mut self, backing: &BackingRef, origin: Origin, now: BootNanos) -> Option<BinaryId> {
+        let now = now.max(self.now);
+        if let Some(id) = self.placed(backing, now) {
+            return Some(id);
+        }
+        if let Some(asked) = backing.0.asked() {
+            return (now.0 >= asked.0.saturating_add(PATIENCE)).then(|| self.place_unopened(backing, now));
+        }
+        // The kernel's build id may say that the binary is known and open already.
+        if let MappedFile::BuildId(id) = backing.0.identity {
+            let known = self.by_key.get(&BinaryKey::BuildId(BinaryKind::File, id)).copied();
+            if let Some(id) = known.filter(|id| self.touch(*id, now)) {
+                backing.0.place(id, now);
+                return Some(id);
+            }
+        }
+        if self.ask(backing, origin, now) { None } else { Some(self.place_unopened(backing, now)) }
+    }
+
+    /// Which binary a backing is, by what the kernel said of it, where its file is not open in time.
+    pub fn place_unopened(&mut self, backing: &BackingRef, now: BootNanos) -> BinaryId {
         if let Some(id) = self.placed(backing, now) {
             return id;
         }
-        let backing = &backing.0;
-        backing.tried.store(now.0.max(1), Ordering::Relaxed);
-        let id = self.pin(backing, origin, now);
-        backing.binary.store(id.0, Ordering::Relaxed);
-        id
+        let unopened = Opened { found: None, refused: true, root: None };
+        self.enter(&backing.0, unopened, now)
     }
 
-    fn pin(&mut self, backing: &Arc<Backing>, origin: Origin, now: BootNanos) -> BinaryId {
-        // The kernel's build id may say that the binary is known and open already.
-        if let MappedFile::BuildId(id) = backing.identity {
-            let known = self.by_key.get(&BinaryKey::BuildId(BinaryKind::File, id)).copied();
-            if let Some(id) = known.filter(|id| self.touch(*id, now)) {
-                return id;
+    /// Asks the pool for a file; says no when it has no room for the request.
+    fn ask(&mut self, backing: &BackingRef, origin: Origin, now: BootNanos) -> bool {
+        let Some(path) = backing.file_path() else { return false };
+        let user = origin.user;
+        let [most, most_of_root, most_in_all] = MAX_PENDING;
+        let most = if user == 0 { most_of_root } else { most };
+        if self.all_pending >= most_in_all || self.pending.get(&user).is_some_and(|pending| *pending >= most) {
+            return false;
+        }
+        let (proc, backing, answer) = (self.proc.clone(), Arc::clone(&backing.0), self.answer.clone());
+        let asked = Arc::clone(&backing);
+        let submitted = self.pool.submit(user, move || {
+            let (found, refused) = find_file(&proc, &path, backing.identity, origin);
+            let root = found.as_ref().and_then(|_| root_of(&proc.process(origin.pid).ok()?));
+            let _ = answer.send(Answer { user, backing, opened: Opened { found, refused, root } });
+        });
+        if submitted.is_ok() {
+            asked.ask(now);
+            *self.pending.entry(user).or_default() += 1;
+            self.all_pending += 1;
+        }
+        submitted.is_ok()
+    }
+
+    /// Takes in the files that the pool has opened since the last call. Says whether there were any.
+    pub fn take_answers(&mut self, now: BootNanos) -> bool {
+        self.now = self.now.max(now);
+        let mut any = false;
+        while let Ok(answer) = self.answers.try_recv() {
+            self.take(answer);
+            any = true;
+        }
+        any
+    }
+
+    fn take(&mut self, Answer { user, backing, opened }: Answer) {
+        let now = backing.asked().map_or(self.now, |asked| asked.max(self.now));
+        backing.answered();
+        self.all_pending -= 1;
+        if let Some(pending) = self.pending.get_mut(&user) {
+            *pending -= 1;
+            if *pending == 0 {
+                self.pending.remove(&user);
             }
         }
-        // The file may lie on a file system of the process's own, which need not answer.
-        let (proc, file) = (self.proc.clone(), Arc::clone(backing));
-        // One that does not answer is as good as refused.
-        let (found, refused) = self.patient.run(move || find_file(&proc, &file, origin)).unwrap_or((None, true));
+        self.enter(&backing, opened, now);
+    }
+
+    /// Whether files are being opened.
+    pub fn is_opening(&self) -> bool {
+        self.all_pending > 0
+    }
+
+    /// Waits until the pool has answered every request.
+    #[cfg(test)]
+    pub fn wait_for_answers(&mut self) {
+        while self.all_pending > 0 {
+            let answer = self.answers.recv_timeout(std::time::Duration::from_secs(60)).expect("an answer in time");
+            self.take(answer);
+        }
+    }
+
+    /// Enters the binary that a backing turned out to be.
+    fn enter(&mut self, backing: &Backing, opened: Opened, now: BootNanos) -> BinaryId {
+        let id = self.binary_of(backing, opened, now);
+        match id {
+            Some(id) => backing.place(id, now),
+            None => backing.place_for_good(ANONYMOUS),
+        }
+        id.unwrap_or(ANONYMOUS)
+    }
+
+    /// The binary that a backing is, or `None` if it is known for good to be no ELF file.
+    fn binary_of(&mut self, backing: &Backing, opened: Opened, now: BootNanos) -> Option<BinaryId> {
+        let Opened { found, refused, root } = opened;
         if backing.sort == Sort::Volatile {
             match (&found, backing.identity) {
                 (Some((_, Elf::Is(_))), _) | (None, MappedFile::BuildId(_)) => {}
-                (Some((_, Elf::Not)), _) => {
-                    backing.tried.store(u64::MAX, Ordering::Relaxed);
-                    return ANONYMOUS;
-                }
-                (None, MappedFile::Inode { .. }) => return ANONYMOUS,
+                (Some((_, Elf::Not)), _) => return None,
+                (None, MappedFile::Inode { .. }) => return Some(ANONYMOUS),
             }
         }
-        let path = printable(&backing.path, MAX_PATH);
+        let path = printable(&backing.file_path().unwrap_or_default(), MAX_PATH);
         let build_id = match (&found, backing.identity) {
             (_, MappedFile::BuildId(id)) => Some(id),
             (Some((_, Elf::Is(id))), _) => *id,
@@ -314,8 +356,8 @@ impl Binaries {
             (Some(id), ..) | (None, None, MappedFile::BuildId(id)) => BinaryKey::BuildId(BinaryKind::File, id),
         };
         let file = found.map(|(opened, _)| Arc::new(opened.file));
-        let root = file.as_ref().and_then(|_| self.roots.of(&self.proc, origin.pid));
-        self.add(Binary { key, kind: BinaryKind::File, path, build_id, file, root, refused }, now)
+        let root = root.and_then(|root| self.roots.share(&self.proc, root));
+        Some(self.add(Binary { key, kind: BinaryKind::File, path, build_id, file, root, refused }, now))
     }
 
     /// Enters a binary, or gives a known one the file it lacked.
@@ -400,7 +442,7 @@ impl Binaries {
     /// Forgets what no mapping needs any more: first the name and identity, after a while the file, at last the binary.
     pub fn end_window(&mut self, now: BootNanos) {
         self.backings.retain(|_, backing| Arc::strong_count(&backing.0) > 1);
-        let mapped: HashSet<u32> = self.backings.values().map(|b| b.0.binary.load(Ordering::Relaxed)).collect();
+        let mapped: HashSet<u32> = self.backings.values().map(|backing| backing.0.binary().0).collect();
         let unused = |id: &BinaryId| id.0 > VDSO.0 && !mapped.contains(&id.0);
         let idle = |entry: &Entry| now.0.saturating_sub(entry.used.0);
         let closing = self.entries.iter().filter(|(id, entry)| {
@@ -422,60 +464,5 @@ impl Binaries {
         });
         let entries = &self.entries;
         self.jits.retain(|_, id| *id != ANONYMOUS && entries.contains_key(id));
-    }
-}
-
-/// How we came to a file.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Way {
-    /// By its path, where another file may lie by now.
-    Path,
-    /// By a link of the kernel's to the mapped file itself.
-    Link,
-}
-
-/// Opens the mapped file by the first way that leads to it. If none does, says whether there was something that may not be opened.
-fn find_file(proc: &ProcRoot, backing: &Backing, origin: Origin) -> (Option<(OpenedFile, Elf)>, bool) {
-    let refused = Cell::new(false);
-    let trusted = |opened: io::Result<OpenedFile>, way| {
-        let denied = |error: &io::Error| matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::InvalidInput);
-        let opened = opened.inspect_err(|error| refused.set(refused.get() || denied(error))).ok()?;
-        let elf = read_elf(&opened.file);
-        is_the_mapped_file(backing.identity, &opened, elf, way).then_some((opened, elf))
-    };
-    let by_path = |dir: &ProcessDir| trusted(dir.open(&backing.path), Way::Path);
-    let by_links = |dir: &ProcessDir| {
-        let mapped = trusted(dir.open_mapped(origin.start, origin.end), Way::Link);
-        mapped.or_else(|| {
-            // The range may have been cut or joined since: look where the process has the file now.
-            let lines = dir.executable_maps()?;
-            let line = lines.iter().find(|line| line.start < origin.end && origin.start < line.end)?;
-            trusted(dir.open_mapped(line.start, line.end), Way::Link)
-        })
-    };
-    let by_exe = |dir: &ProcessDir| {
-        let exe = dir.exe()?;
-        let exe = exe.strip_suffix(b" (deleted)").unwrap_or(&exe);
-        (*exe == *backing.path).then(|| trusted(dir.open_exe(), Way::Link)).flatten()
-    };
-    let by_our_own_path = || {
-        let path = Path::new(OsStr::from_bytes(&backing.path));
-        trusted(open_in_root(File::open("/").ok()?, path), Way::Path)
-    };
-    let itself = proc.process(origin.pid).ok();
-    let parent = || (origin.ppid > 1).then(|| proc.process(origin.ppid).ok()).flatten();
-    let found = itself.as_ref().and_then(|dir| by_path(dir).or_else(|| by_links(dir)).or_else(|| by_exe(dir)));
-    let found = found.or_else(|| parent().as_ref().and_then(by_path)).or_else(by_our_own_path);
-    (found, refused.get())
-}
-
-/// Whether an opened file is the one that the kernel saw mapped. On some file systems (btrfs, overlay) `stat` tells another
-/// device than the mapping does; where the kernel's own link led to the file, the inode number is enough.
-fn is_the_mapped_file(expected: MappedFile, opened: &OpenedFile, elf: Elf, way: Way) -> bool {
-    match expected {
-        MappedFile::BuildId(id) => elf == Elf::Is(Some(id)),
-        MappedFile::Inode { major, minor, inode, .. } => {
-            opened.inode == inode && (way == Way::Link || opened.dev == rustix::fs::makedev(major, minor))
-        }
     }
 }

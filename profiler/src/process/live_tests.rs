@@ -169,6 +169,7 @@ fn the_file_of_a_dead_process_is_found_by_its_build_id() {
             executable: true,
         });
     }
+    table.binaries.wait_for_answers();
     assert_eq!(table.counts().pinned_files, 2, "the vDSO and this one");
     let (found, offset) = resolve(&mut table, dead, 0x1010);
     assert_eq!((&found.key, offset), (&BinaryKey::BuildId(BinaryKind::File, real), 0x4010));

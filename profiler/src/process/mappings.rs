@@ -52,6 +52,11 @@ impl<B: Clone + PartialEq> Mappings<B> {
         self.ranges.iter()
     }
 
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.ranges.len()
+    }
+
     /// Whether nothing executable is known.
     pub fn is_empty(&self) -> bool {
         self.ranges.is_empty()

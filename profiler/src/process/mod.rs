@@ -8,11 +8,13 @@
 //! trusted only when its identity is the one that the kernel saw, and never makes [`ProcessTable::resolve`] fail: what is
 //! unknown degrades to a location without a file, or to a shorter stack with the reason in its end.
 
+mod backing;
 mod binaries;
 mod build_id;
 mod cgroup;
 #[cfg(test)]
 mod drawing;
+mod find_file;
 #[cfg(test)]
 mod live_tests;
 mod mappings;

@@ -85,6 +85,11 @@ impl ProcessDir {
         parse_stat(&self.read("stat", MAX_SMALL).ok()?)
     }
 
+    /// Its effective user, which owns the directory (and not its files, when it may not be dumped: `man 5 proc`).
+    pub fn user(&self) -> Option<u32> {
+        Some(rustix::fs::fstat(&self.dir).ok()?.st_uid)
+    }
+
     /// Whether a thread of it is running, or waits for a CPU, right now.
     pub fn runs(&self) -> bool {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;

@@ -7,10 +7,11 @@ use std::sync::Arc;
 
 use profiler_ebpf::tables::BY_FRAME_POINTER;
 
-use super::binaries::{Binaries, Origin};
+use super::backing::Origin;
+use super::binaries::Binaries;
 use super::stack_cache::{Cached, Resolved, StackKey};
 use super::table::{MAX_COMM, ProcessTable};
-use super::tracked::{AddressSpace, NAMELESS, Start, Tracked};
+use super::tracked::{AddressSpace, NAMELESS, NO_USER, Start, Tracked};
 use crate::profile::{
     BootNanos, Location, MappedRange, ProcessKey, RawSample, Sample, StackEnd, StartTicks, ThreadName, is_printable,
     printable,
@@ -29,6 +30,7 @@ pub struct Identified {
     process: ProcessKey,
     thread: ThreadName,
     ppid: u32,
+    user: u32,
     space: Arc<AddressSpace>,
     /// It has just become another program.
     executing: bool,
@@ -49,10 +51,15 @@ impl Identified {
 }
 
 impl ProcessTable {
-    /// Turns addresses into locations.
+    /// Turns addresses into locations, waiting for files.
+    #[cfg(test)]
     pub fn resolve(&mut self, raw: &RawSample) -> Sample {
         let who = self.identify(raw);
-        self.place(&who, raw)
+        self.binaries.wait_for_answers();
+        self.place(&who, raw).unwrap_or_else(|| {
+            self.binaries.wait_for_answers();
+            self.place(&who, raw).expect("all files are there")
+        })
     }
 
     /// Says whose a sample is. To be asked in the order of time, between the side-band records.
@@ -62,21 +69,32 @@ impl ProcessTable {
             Some(at) => self.identify_tracked(raw, at, thread),
             None => {
                 let process = ProcessKey { pid: raw.pid, start: raw.start };
-                Identified { process, thread, ppid: 0, space: Arc::default(), executing: false }
+                Identified { process, thread, ppid: 0, user: NO_USER, space: Arc::default(), executing: false }
             }
         }
     }
 
-    /// Turns addresses into locations, as things were when the sample was identified.
-    pub fn place(&mut self, who: &Identified, raw: &RawSample) -> Sample {
+    /// Turns addresses into locations, as things were when the sample was identified. `None` while a file that it needs is being
+    /// opened: try again when [`Self::take_opened`] says that files have come.
+    pub fn place(&mut self, who: &Identified, raw: &RawSample) -> Option<Sample> {
+        self.place_with(who, raw, Files::Wait)
+    }
+
+    /// The same with the files that are open now: the others are what the kernel said of them.
+    pub fn place_now(&mut self, who: &Identified, raw: &RawSample) -> Sample {
+        let placed = self.place_with(who, raw, Files::DoWithout);
+        placed.expect("nothing is waited for")
+    }
+
+    fn place_with(&mut self, who: &Identified, raw: &RawSample, files: Files) -> Option<Sample> {
         // Inside execve(2), after the old program's memory has gone: the saved registers are still those of the old program, the system
         // call's own instruction is no longer there, and there is no user stack.
         let is_gone = |leaf: &u64| who.space.ranges.find(leaf & !BY_FRAME_POINTER).is_none();
         let mut resolved = if who.executing && !raw.kernel.is_empty() && raw.user.first().is_some_and(is_gone) {
             let end = StackEnd::NoUserStack;
-            self.resolve_cached(&RawSample { user: [].into(), end, unfinished: None, ..raw.clone() }, who)
+            self.resolve_cached(&RawSample { user: [].into(), end, unfinished: None, ..raw.clone() }, who, files)?
         } else {
-            self.resolve_cached(raw, who)
+            self.resolve_cached(raw, who, files)?
         };
         // Equal mappings are shared by processes; what was written into the memory among them is not.
         let anonymous = self.binaries.anonymous();
@@ -85,7 +103,7 @@ impl ProcessTable {
             let own = |at: &Location| Location { binary: if at.binary == anonymous { jit } else { at.binary }, ..*at };
             resolved.stack = resolved.stack.iter().map(own).collect();
         }
-        Sample {
+        Some(Sample {
             time: raw.time,
             process: who.process,
             tid: raw.tid,
@@ -93,7 +111,7 @@ impl ProcessTable {
             stack: resolved.stack,
             end: resolved.end,
             weight: raw.weight,
-        }
+        })
     }
 
     /// Finds the process of a sample among those with its pid, asking `/proc` if it is new to us. `None` when there is no room.
@@ -135,7 +153,8 @@ impl ProcessTable {
             process.rename(&thread);
         }
         let executing = process.executed.is_some_and(|at| raw.time.0.wrapping_sub(at.0) < EXECUTING);
-        let who = Identified { process: key, thread, ppid: process.ppid, space: process.space.clone(), executing };
+        let (ppid, user, space) = (process.ppid, process.user, process.space.clone());
+        let who = Identified { process: key, thread, ppid, user, space, executing };
         self.processes.insert(raw.pid, all);
         who
     }
@@ -185,7 +204,7 @@ impl ProcessTable {
         }
     }
 
-    fn resolve_cached(&mut self, raw: &RawSample, who: &Identified) -> Resolved {
+    fn resolve_cached(&mut self, raw: &RawSample, who: &Identified, files: Files) -> Option<Resolved> {
         let key = StackKey {
             mappings: who.space.generation,
             user: raw.user.clone(),
@@ -195,26 +214,26 @@ impl ProcessTable {
         match self.stacks.get(&key) {
             Cached::Fresh(known) => {
                 self.counts.stacks_cached += 1;
-                return known;
+                return Some(known);
             }
             // Keeps the files of what is in use open, and tries again those that could not be opened.
             Cached::Old(known) if known.stack.iter().all(|at| self.binaries.touch(at.binary, raw.time)) => {
                 self.counts.stacks_cached += 1;
                 self.stacks.put(key, known.clone());
-                return known;
+                return Some(known);
             }
             Cached::Old(_) | Cached::Miss => {}
         }
+        let origin = Origin { pid: raw.pid, ppid: who.ppid, user: who.user, start: 0, end: 0 };
+        let resolved = resolve_stack(&mut self.binaries, &who.space, raw, origin, files)?;
         self.counts.stacks_resolved += 1;
-        let origin = Origin { pid: raw.pid, ppid: who.ppid, start: 0, end: 0 };
-        let resolved = resolve_stack(&mut self.binaries, &who.space, raw, origin);
         self.stacks.put(key, resolved.clone());
-        resolved
+        Some(resolved)
     }
 
-    /// The executable ranges that were mapped when a sample was identified, in order, their files opened.
-    pub fn ranges(&mut self, who: &Identified, now: BootNanos) -> Vec<MappedRange> {
-        let origin = Origin { pid: who.process.pid, ppid: who.ppid, start: 0, end: 0 };
+    /// The executable ranges that were mapped when a sample was identified, in order. `None` while files of them are being opened.
+    pub fn ranges(&mut self, who: &Identified, now: BootNanos) -> Option<Vec<MappedRange>> {
+        let origin = Origin { pid: who.process.pid, ppid: who.ppid, user: who.user, start: 0, end: 0 };
         self.place_ranges(&who.space, origin, now)
     }
 
@@ -224,27 +243,48 @@ impl ProcessTable {
         Some(process.space.generation).filter(|generation| *generation != 0)
     }
 
-    /// The executable ranges that a process has now.
-    pub fn ranges_of(&mut self, pid: u32, now: BootNanos) -> Vec<MappedRange> {
-        let Some(process) = self.processes.get(&pid).and_then(|all| all.last()) else { return Vec::new() };
-        let (space, ppid) = (process.space.clone(), process.ppid);
-        self.place_ranges(&space, Origin { pid, ppid, start: 0, end: 0 }, now)
+    /// The executable ranges that a process has now. `None` while files of them are being opened.
+    pub fn ranges_of(&mut self, pid: u32, now: BootNanos) -> Option<Vec<MappedRange>> {
+        let Some(process) = self.processes.get(&pid).and_then(|all| all.last()) else { return Some(Vec::new()) };
+        let (space, ppid, user) = (process.space.clone(), process.ppid, process.user);
+        self.place_ranges(&space, Origin { pid, ppid, user, start: 0, end: 0 }, now)
     }
 
-    fn place_ranges(&mut self, space: &AddressSpace, origin: Origin, now: BootNanos) -> Vec<MappedRange> {
+    fn place_ranges(&mut self, space: &AddressSpace, origin: Origin, now: BootNanos) -> Option<Vec<MappedRange>> {
         let anonymous = self.binaries.anonymous();
-        let ranges = space.ranges.iter().map(|range| {
+        let mut pending = false;
+        let mut ranges = Vec::with_capacity(space.ranges.len());
+        for range in space.ranges.iter() {
             let origin = Origin { start: range.start, end: range.end, ..origin };
-            let binary = self.binaries.place(&range.backing, origin, now);
+            // All are asked for, though one that is pending is enough to wait.
+            let Some(binary) = self.binaries.place(&range.backing, origin, now) else {
+                pending = true;
+                continue;
+            };
             let file = Some(binary).filter(|binary| *binary != anonymous);
-            MappedRange { start: range.start, end: range.end, offset: range.offset, file }
-        });
-        ranges.collect()
+            ranges.push(MappedRange { start: range.start, end: range.end, offset: range.offset, file });
+        }
+        (!pending).then_some(ranges)
     }
 }
 
-/// Places each address. Leaf first in, root first out; a kernel caller's address is inside its call instruction.
-fn resolve_stack(binaries: &mut Binaries, space: &AddressSpace, raw: &RawSample, origin: Origin) -> Resolved {
+/// What to do about files that are being opened.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Files {
+    Wait,
+    DoWithout,
+}
+
+/// Places each address. Leaf first in, root first out; a kernel caller's address is inside its call instruction. `None` while a file is
+/// waited for.
+fn resolve_stack(
+    binaries: &mut Binaries,
+    space: &AddressSpace,
+    raw: &RawSample,
+    origin: Origin,
+    files: Files,
+) -> Option<Resolved> {
+    let mut pending = false;
     let mut stack = Vec::with_capacity(raw.user.len() + raw.kernel.len());
     let mut end = raw.end;
     let kernel = binaries.kernel();
@@ -260,7 +300,15 @@ fn resolve_stack(binaries: &mut Binaries, space: &AddressSpace, raw: &RawSample,
         match space.ranges.find(address) {
             Some(range) => {
                 let origin = Origin { start: range.start, end: range.end, ..origin };
-                let binary = binaries.place(&range.backing, origin, raw.time);
+                let binary = match binaries.place(&range.backing, origin, raw.time) {
+                    Some(binary) => binary,
+                    None if files == Files::DoWithout => binaries.place_unopened(&range.backing, raw.time),
+                    // The other files are asked for at the same time.
+                    None => {
+                        pending = true;
+                        continue;
+                    }
+                };
                 let is_address = binary == binaries.anonymous();
                 stack.push(Location { binary, offset: if is_address { address } else { range.offset_of(address) } });
             }
@@ -275,8 +323,11 @@ fn resolve_stack(binaries: &mut Binaries, space: &AddressSpace, raw: &RawSample,
             break;
         }
     }
+    if pending {
+        return None;
+    }
     stack.reverse();
-    Resolved { stack: stack.into(), end }
+    Some(Resolved { stack: stack.into(), end })
 }
 
 /// The address that names a kernel frame: of the leaf the interrupted instruction, of a caller the last byte of its call, as the

@@ -9,7 +9,7 @@ use rustix::fs::{AtFlags, StatxFlags};
 use super::proc_dir::{ProcRoot, ProcessDir};
 
 /// What makes two roots the same: mount namespace, device, inode.
-type Place = (u64, u64, u64);
+pub(super) type Place = (u64, u64, u64);
 
 /// The roots that binaries refer to.
 #[derive(Debug, Default)]
@@ -21,7 +21,12 @@ pub(super) struct Roots {
 impl Roots {
     /// The root directory of a process; `None` when it is ours or the process is gone.
     pub fn of(&mut self, proc: &ProcRoot, pid: u32) -> Option<Arc<File>> {
-        let (root, theirs) = root_of(&proc.process(pid).ok()?)?;
+        let root = root_of(&proc.process(pid).ok()?)?;
+        self.share(proc, root)
+    }
+
+    /// The one descriptor for this root; `None` when it is ours.
+    pub fn share(&mut self, proc: &ProcRoot, (root, theirs): Root) -> Option<Arc<File>> {
         if self.ours.is_none() {
             self.ours = proc.process(std::process::id()).ok().and_then(|dir| root_of(&dir)).map(|(_, place)| place);
         }
@@ -38,7 +43,11 @@ impl Roots {
     }
 }
 
-fn root_of(dir: &ProcessDir) -> Option<(File, Place)> {
+/// A root directory and which one it is.
+pub(super) type Root = (File, Place);
+
+/// The root directory of a process.
+pub(super) fn root_of(dir: &ProcessDir) -> Option<Root> {
     let root = File::from(dir.root().ok()?);
     // Without asking the file system, which may be the process's own.
     let flags = AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC;

@@ -8,13 +8,14 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::binaries::{Binaries, Origin};
+use super::backing::Origin;
+use super::binaries::Binaries;
 use super::cgroup::Cgroup;
 use super::mappings::{Mapping, Mappings};
 use super::proc_dir::{ProcRoot, ProcessDir};
 use super::proc_text::Stat;
 use super::stack_cache::StackCache;
-use super::tracked::{AddressSpace, Start, Tracked, blank_facts};
+use super::tracked::{AddressSpace, NO_USER, Start, Tracked, blank_facts};
 use crate::profile::{Binary, BinaryId, BootNanos, ProcessFacts, ProcessKey, printable};
 use crate::profile::{MappedFile, SideBand};
 
@@ -132,6 +133,8 @@ impl ProcessTable {
             SideBand::Exec { time, pid, comm } => self.change(pid, time, |process| {
                 process.space = Arc::default();
                 process.executed = Some(time);
+                // It may be a program that runs as another user.
+                process.user_stale = true;
                 process.exe_follows = true;
                 process.set_exe(None);
                 process.rename(&printable(comm.as_bytes(), MAX_COMM));
@@ -306,13 +309,14 @@ impl ProcessTable {
         self.generation += 1;
         let generation = self.generation;
         let mut refused = false;
-        let mut ppid = None;
+        let mut origin = None;
+        let user = self.user_of(pid);
         self.change(pid, time, |process| {
-            ppid = Some(process.ppid);
+            origin = Some(Origin { pid, ppid: process.ppid, user, start, end });
             if process.exe_follows
                 && let Some(path) = backing.file_path()
             {
-                process.set_exe(Some(printable(path, MAX_PATH)));
+                process.set_exe(Some(printable(&path, MAX_PATH)));
                 process.exe_follows = false;
             }
             let mapping = Mapping { start, end, offset, backing: backing.clone() };
@@ -324,12 +328,34 @@ impl ProcessTable {
         });
         self.counts.mappings_refused += u64::from(refused);
         // The process may be gone before a sample of it is read: pin the file now.
-        if let Some(ppid) = ppid
+        if let Some(origin) = origin
             && self.binaries.placed(&backing, time).is_none()
             && self.may_open_eagerly(time)
         {
-            self.binaries.place(&backing, Origin { pid, ppid, start, end }, time);
+            self.binaries.place(&backing, origin, time);
         }
+    }
+
+    /// The user of the process that has a pid, asked for if it may have changed.
+    fn user_of(&mut self, pid: u32) -> u32 {
+        if self.newest(pid).is_none_or(|process| process.user_stale) {
+            let user = self.proc.process(pid).ok().and_then(|dir| dir.user());
+            let Some(process) = self.newest(pid) else { return user.unwrap_or(NO_USER) };
+            // One that is gone keeps that of its parent.
+            (process.user, process.user_stale) = (user.unwrap_or(process.user), false);
+        }
+        self.newest(pid).map_or(NO_USER, |process| process.user)
+    }
+
+    /// Takes in the files that have been opened since the last call. Says whether there were any. Call it before samples are placed.
+    pub fn take_opened(&mut self, now: BootNanos) -> bool {
+        self.binaries.take_answers(now)
+    }
+
+    /// Whether files are being opened.
+    #[must_use]
+    pub fn is_opening(&self) -> bool {
+        self.binaries.is_opening()
     }
 
     fn may_open_eagerly(&mut self, time: BootNanos) -> bool {
@@ -345,6 +371,7 @@ impl ProcessTable {
     pub(super) fn read(&mut self, process: &mut Tracked, dir: &ProcessDir, stat: &Stat, now: BootNanos) {
         process.start = Start::Known(stat.start);
         process.ppid = stat.ppid;
+        (process.user, process.user_stale) = (dir.user().unwrap_or(process.user), false);
         process.stale = false;
         process.read_at = now;
         process.asked_at = now;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::binaries::BackingRef;
+use super::backing::BackingRef;
 use super::cgroup::Cgroup;
 use super::mappings::Mappings;
 use crate::profile::{BootNanos, ProcessFacts, ProcessKey, StartTicks};
@@ -10,6 +10,9 @@ use crate::profile::{BootNanos, ProcessFacts, ProcessKey, StartTicks};
 /// A fork record comes this much later than the start time which the kernel noted for the process, in ticks: copying a
 /// process can take long on a busy machine.
 const FORK_DELAY: u64 = 500;
+
+/// User of a process that was gone before it could be asked: the kernel's own number for no user.
+pub(super) const NO_USER: u32 = u32::MAX;
 
 /// Name of a process that never told one.
 pub(super) const NAMELESS: &str = "?";
@@ -57,6 +60,10 @@ pub(super) struct Tracked {
     pub ppid: u32,
     /// Shared with the parent until one of them changes it.
     pub space: Arc<AddressSpace>,
+    /// Effective user, whose shares of memory and time it uses; [`NO_USER`] while unknown.
+    pub user: u32,
+    /// `user` may be another one: it has become another program, perhaps of another user, or nobody has asked yet.
+    pub user_stale: bool,
     /// What people see of it.
     pub facts: Arc<ProcessFacts>,
     /// Id of the cgroup that `facts` tell of; 0 when no sample has shown it yet.
@@ -89,6 +96,8 @@ impl Tracked {
             start,
             ppid: 0,
             space: Arc::default(),
+            user: NO_USER,
+            user_stale: true,
             facts: Arc::new(blank_facts(ProcessKey { pid, start: ticks })),
             cgroup_id: 0,
             cgroup: Arc::new(Cgroup::root()),
@@ -107,6 +116,7 @@ impl Tracked {
     pub fn fork(&self, pid: u32, ppid: u32, now: BootNanos) -> Self {
         let mut child = Self::unknown(pid, Start::Forked(now), now);
         child.ppid = ppid;
+        (child.user, child.user_stale) = (self.user, self.user_stale);
         child.space = self.space.clone();
         child.facts = Arc::new(ProcessFacts { key: child.facts.key, ..ProcessFacts::clone(&self.facts) });
         child.cgroup_id = self.cgroup_id;
