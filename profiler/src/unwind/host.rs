@@ -166,7 +166,8 @@ pub fn walk(
 }
 
 /// Takes a sample up where the kernel had to leave it, now that more is known. `space` is believed to be all there is: a caller that
-/// is in none of its mappings is lost. Where the stack that came along ends, or a signal's handler returns to another one, the kernel's end stays. A finished sample is left alone.
+/// is in none of its mappings is lost. Where the stack that came along ends, or a signal's handler returns to another one, the end is that tables were not
+/// loaded. A finished sample is left alone.
 pub fn finish(sample: &mut RawSample, tables: &impl Tables, space: Space, mode: UnwindMode) {
     let Some(unfinished) = sample.unfinished.take() else { return };
     let Unfinished { registers, stack } = *unfinished;
@@ -188,7 +189,11 @@ pub fn finish(sample: &mut RawSample, tables: &impl Tables, space: Space, mode: 
             frames.pop();
             StackEnd::ReturnAddressLost
         }
-        StackEnd::StackUnreadable if is_cut || memory.elsewhere.get() => sample.end,
+        // Its mappings are known by now: what was wanting were tables.
+        StackEnd::StackUnreadable if is_cut || memory.elsewhere.get() => match sample.end {
+            StackEnd::NoMappings => StackEnd::RowsNotLoaded,
+            end => end,
+        },
         StackEnd::Complete if frames.iter().any(|frame| frame & BY_FRAME_POINTER != 0) => {
             StackEnd::CompleteByFramePointers
         }
