@@ -28,6 +28,19 @@ describe("labels and links", () => {
     await expect.poll(() => person.page.locator("[data-label=unit] .facet-value").count()).toBeGreaterThan(0);
   });
 
+  test("a part of a name alone finds the process", async () => {
+    const name = await person.page.locator("[data-label=comm] .facet-row .name").first().innerText();
+    const filter = person.page.getByRole("combobox", { name: "Filter by labels" });
+    const part = /[A-Za-z_]\w+/.exec(name)?.[0] ?? name;
+    await filter.fill(part);
+    await person.page
+      .getByRole("option")
+      .filter({ hasText: `comm="${name}"` })
+      .waitFor();
+    await person.page.keyboard.press("Enter");
+    await person.param("filter", /^\{comm="/);
+  });
+
   test("the timeline stacks by a label", async () => {
     await person.page.locator(".timeline select").selectOption("comm");
     await person.param("by", /comm/);

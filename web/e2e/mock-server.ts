@@ -205,6 +205,10 @@ function answer(
     case "labels/comm/values":
       json(processes(shown));
       break;
+    case "labels/container/values":
+    case "labels/thread/values":
+      json({ values: [] });
+      break;
     case "labels/unit/values":
       json({
         label: "unit",

@@ -364,6 +364,25 @@ describe("the page", () => {
     }
   });
 
+  test("says that it copied only when it did, also where browsers give the page no clipboard", async () => {
+    // As on a page that came by plain HTTP from another host.
+    await person.page.addInitScript(() => {
+      Object.defineProperty(navigator, "clipboard", { value: undefined });
+    });
+    await person.visit("?live=0");
+    await person.graph();
+    const said = person.page.locator("[aria-live=polite]");
+    const { name } = await person.hoverFunction();
+    await person.page.keyboard.press("c");
+    await expect.poll(() => said.innerText()).toBe(`Copied ${name}`);
+    await person.page.evaluate(() => {
+      document.execCommand = () => false;
+    });
+    await person.hoverFunction();
+    await person.page.keyboard.press("c");
+    await expect.poll(() => said.innerText()).toMatch(/did not let the page copy/);
+  });
+
   test.runIf(real === undefined)(
     "shows a tall graph small at its side, where a click and a drag scroll it",
     async () => {

@@ -8,6 +8,7 @@ import {
   formatCount,
   formatInterval,
   formatNanos,
+  formatSamples,
   formatShare,
   formatSpan,
 } from "./units";
@@ -40,6 +41,7 @@ test("durations, spans, sizes and counts are short", () => {
   expect([12, 2048, 48_300_000, 1e13].map(formatBytes)).toEqual(["12 B", "2.0 KiB", "46.1 MiB", "9.1 TiB"]);
   expect([0, 0.004, 0.5, 12.34].map(formatCores)).toEqual(["0", "0.004", "0.50", "12.3"]);
   expect(formatCount(1234567)).toBe("1,234,567");
+  expect([0, 1, 1200].map(formatSamples)).toEqual(["0 samples", "1 sample", "1,200 samples"]);
   expect([baseName("/usr/lib/libc.so.6"), baseName("[kernel]")]).toEqual(["libc.so.6", "[kernel]"]);
 });
 

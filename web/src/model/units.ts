@@ -5,6 +5,11 @@ export function formatCount(n: number): string {
   return String(Math.round(n)).replace(/\B(?=(\d{3})+$)/g, ",");
 }
 
+/** `1 sample`, `12,345 samples`. */
+export function formatSamples(n: number): string {
+  return `${formatCount(n)} ${n === 1 ? "sample" : "samples"}`;
+}
+
 /** `98.7 %`; small shares keep two figures (`0.042 %`), nothing is `0 %`. */
 export function formatShare(part: number, whole: number): string {
   if (!(whole > 0) || part === 0) return "0 %";

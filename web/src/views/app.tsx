@@ -45,6 +45,9 @@ export function App() {
   }, [host]);
   return (
     <div class="app">
+      <a class="skip" href="#panel">
+        Skip to the graph
+      </a>
       <TopBar />
       <Notices />
       <div class="body">
@@ -89,7 +92,7 @@ function Panel() {
         <span class="gap" />
         {WITH_GRAPH.includes(tab) && <GraphTools />}
       </div>
-      <div class="panel-content" id="panel" role="tabpanel" aria-labelledby={`tab-${tab}`}>
+      <div class="panel-content" id="panel" role="tabpanel" tabIndex={-1} aria-labelledby={`tab-${tab}`}>
         {empty ?? PANELS.find((panel) => panel.tab === tab)?.view()}
       </div>
       {empty === null && WITH_GRAPH.includes(tab) && <DetailsLine />}

@@ -9,7 +9,7 @@ import { useEffect, useRef } from "preact/hooks";
 import type { Instruction, SourceText } from "../api/contract";
 import { hottest, nextHottest, sameFile } from "../model/code";
 import { formatFunction } from "../model/function";
-import { baseName, formatCount, formatShare } from "../model/units";
+import { baseName, formatSamples, formatShare } from "../model/units";
 import { assembly, codeFunction, codeLine, lineInstructions, source } from "../state/code";
 import { flame, navigate, shown } from "../state/store";
 import type { CodePart } from "../state/view";
@@ -49,8 +49,7 @@ export function Code() {
           {chosen.name}
         </strong>
         <span>
-          total <b>{formatShare(total, flame.value?.samples ?? 0)}</b>{" "}
-          <span class="quiet">{formatCount(total)} samples</span>
+          total <b>{formatShare(total, flame.value?.samples ?? 0)}</b> <span class="quiet">{formatSamples(total)}</span>
         </span>
         <span class="gap" />
         <FunctionPicker />
@@ -290,7 +289,7 @@ function CodeTable<R extends Row>(props: {
 function Weight({ part, total, most }: { part: number; total: number; most: number }) {
   if (part === 0) return <td class="weight" />;
   return (
-    <td class="weight" title={`${formatCount(part)} samples`}>
+    <td class="weight" title={formatSamples(part)}>
       {most > 0 && <span class="bar" style={{ width: `${(part / most) * 100}%` }} />}
       <span class="share">{formatShare(part, total)}</span>
     </td>

@@ -4,18 +4,17 @@ import { useSignal } from "@preact/signals";
 import { copy } from "./frame-actions";
 
 export function CopyButton({ text }: { text: string }) {
-  const done = useSignal(false);
+  const state = useSignal<"copy" | "copied" | "not copied">("copy");
   return (
     <button
       type="button"
       class="copy"
       title="Copy"
-      onClick={() => {
-        copy(text, `Copied ${text}`);
-        done.value = true;
+      onClick={async () => {
+        state.value = (await copy(text, `Copied ${text}`)) ? "copied" : "not copied";
       }}
     >
-      <code>{text}</code> <span class="quiet">{done.value ? "copied" : "copy"}</span>
+      <code>{text}</code> <span class="quiet">{state}</span>
     </button>
   );
 }

@@ -4,7 +4,7 @@ import { useSignal } from "@preact/signals";
 import { diffInk } from "../model/color";
 import { formatFunction, functionOf } from "../model/function";
 import { fromLocalInput, toLocalInput } from "../model/time-range";
-import { baseName, formatCount, formatInterval, formatPoints, formatShare } from "../model/units";
+import { baseName, formatInterval, formatPoints, formatSamples, formatShare } from "../model/units";
 import { baselineScope } from "../state/baseline";
 import { changes, compareHalves, diff, diffPane } from "../state/diff";
 import { flame, navigate, questions, shown, timeline, view } from "../state/store";
@@ -78,11 +78,11 @@ function Sides() {
     <div class="sides">
       <p>
         <b>Before</b> {base === null ? "…" : formatInterval(base.fromMs, base.toMs)}{" "}
-        <span class="quiet">{base !== null && `${formatCount(base.samples)} samples`}</span>
+        <span class="quiet">{base !== null && formatSamples(base.samples)}</span>
       </p>
       <p>
         <b>Now</b> {now === null ? "…" : formatInterval(now.fromMs, now.toMs)}{" "}
-        <span class="quiet">{now !== null && `${formatCount(now.samples)} samples`}</span>
+        <span class="quiet">{now !== null && formatSamples(now.samples)}</span>
       </p>
       <span class="gap" />
       <button

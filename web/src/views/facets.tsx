@@ -5,7 +5,7 @@
 
 import { useSignal } from "@preact/signals";
 import { chosenValues, toggleValue } from "../model/selector";
-import { baseName, formatCount, formatShare } from "../model/units";
+import { baseName, formatCount, formatSamples, formatShare } from "../model/units";
 import { facetQuestions, navigate, questions, shown, view } from "../state/store";
 import { DownIcon, MinusIcon } from "./icons";
 
@@ -75,6 +75,7 @@ function Count({ label }: { label: string }) {
 
 function Values({ label }: { label: string }) {
   const all = useSignal(false);
+  const search = useSignal("");
   const answer = facetQuestions.value.get(label)?.state.value.answer ?? null;
   if (answer === null) return <p class="quiet">…</p>;
   const { values } = answer;
@@ -84,11 +85,26 @@ function Values({ label }: { label: string }) {
   // What is chosen stays in sight even when the range has none of it.
   const absent = [...included, ...excluded].filter((value) => !values.some((v) => v.value === value));
   const listed = [...absent.map((value) => ({ value, samples: 0 })), ...values];
-  const first = all.value ? listed : listed.slice(0, FIRST);
+  const wanted = search.value.trim().toLowerCase();
+  const found = wanted === "" ? listed : listed.filter(({ value }) => value.toLowerCase().includes(wanted));
+  const first = all.value ? found : found.slice(0, FIRST);
   const toggle = (value: string, how: "included" | "excluded") =>
     navigate({ filter: toggleValue(view.peek().filter, label, value, how), zoom: null });
   return (
     <>
+      {listed.length > FIRST && (
+        <input
+          type="search"
+          class="text facet-search"
+          aria-label={`Search ${(LABEL_NAMES[label] ?? label).toLowerCase()}`}
+          placeholder="Search"
+          value={search.value}
+          onInput={(event) => {
+            search.value = event.currentTarget.value;
+          }}
+        />
+      )}
+      {found.length === 0 && <p class="quiet">None has this in its name.</p>}
       <ul>
         {first.map(({ value, samples }) => {
           const state = included.includes(value) ? "included" : excluded.includes(value) ? "excluded" : "";
@@ -99,7 +115,7 @@ function Values({ label }: { label: string }) {
                 type="button"
                 class="facet-value"
                 aria-pressed={state === "included"}
-                title={`${value || text}: ${formatCount(samples)} samples. Click to include, Alt+click to exclude`}
+                title={`${value || text}: ${formatSamples(samples)}. Click to include, Alt+click to exclude`}
                 onClick={(event) => toggle(value, event.altKey ? "excluded" : "included")}
               >
                 <span class="bar" style={{ width: `${sum > 0 ? (samples / sum) * 100 : 0}%` }} />
@@ -120,7 +136,7 @@ function Values({ label }: { label: string }) {
           );
         })}
       </ul>
-      {listed.length > FIRST && (
+      {found.length > FIRST && (
         <button
           type="button"
           class="link"
@@ -128,7 +144,7 @@ function Values({ label }: { label: string }) {
             all.value = !all.value;
           }}
         >
-          {all.value ? `Show the first ${FIRST}` : `Show ${formatCount(listed.length - FIRST)} more`}
+          {all.value ? `Show the first ${FIRST}` : `Show ${formatCount(found.length - FIRST)} more`}
         </button>
       )}
     </>

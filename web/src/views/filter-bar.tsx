@@ -36,6 +36,23 @@ function valueOffers(label: string, typed: string, operator: string): Offer[] {
     }));
 }
 
+/** Labels whose values are offered for a word that is no label, as people type the name of what they look for. */
+const SEARCHED = ["comm", "container", "unit", "thread"];
+
+function searchedLabels(): string[] {
+  const labels = questions.labels.state.value.answer?.labels ?? [];
+  return SEARCHED.filter((label) => labels.includes(label));
+}
+
+/** The values that have a word in them, the most samples first, whole matchers each. */
+function wordOffers(word: string): Offer[] {
+  return searchedLabels().flatMap((label) =>
+    valueOffers(label, word, `${label}=`)
+      .slice(0, 4)
+      .map((offer) => ({ ...offer, text: offer.insert })),
+  );
+}
+
 export function FilterBar() {
   const input = useRef<HTMLInputElement>(null);
   const typed = useSignal<{ text: string; caret: number } | null>(null);
@@ -50,9 +67,10 @@ export function FilterBar() {
     const at = place.value;
     if (at === null) return [];
     if (at.what === "label") {
-      return (questions.labels.state.value.answer?.labels ?? [])
+      const labels = (questions.labels.state.value.answer?.labels ?? [])
         .filter((label) => label.startsWith(at.typed))
         .map((label) => ({ text: label, insert: `${label}=`, note: LABEL_NAMES[label] ?? "" }));
+      return at.typed === "" ? labels : [...labels, ...wordOffers(at.typed)];
     }
     if (at.what === "operator") {
       const notes = [
@@ -75,7 +93,9 @@ export function FilterBar() {
     typed.value = { text: element.value, caret: element.selectionStart ?? element.value.length };
     pointed.value = -1;
     const at = place.peek();
-    if (at !== null && at.what !== "label") askForValues(at.label);
+    if (at?.what === "label") {
+      if (at.typed !== "") searchedLabels().forEach(askForValues);
+    } else if (at !== null) askForValues(at.label);
   };
   const take = (offer: Offer): void => {
     const element = input.current;
@@ -86,6 +106,11 @@ export function FilterBar() {
     look();
   };
   const apply = (): void => {
+    // A word alone is no selector: what it stands for is what is offered first with it.
+    const at = place.peek();
+    const word = input.current?.value.trim() ?? "";
+    const [first] = at?.what === "label" && at.typed !== "" && at.typed === word ? wordOffers(word) : [];
+    if (first !== undefined && input.current !== null) input.current.value = `{${first.insert}}`;
     typed.value = null;
     navigate({ filter: input.current?.value.trim() ?? "" });
   };
@@ -123,7 +148,7 @@ export function FilterBar() {
           aria-activedescendant={pointed.value >= 0 ? `offer-${pointed.value}` : undefined}
           aria-invalid={problem !== null}
           aria-describedby={problem === null ? undefined : "filter-problem"}
-          placeholder={'Filter, such as {comm="postgres"}'}
+          placeholder={'Process, container, unit, or {comm="postgres"}'}
           spellcheck={false}
           autocomplete="off"
           autocapitalize="off"

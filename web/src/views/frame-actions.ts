@@ -58,8 +58,8 @@ export function actionsFor(pane: Pane, node: number): FrameAction[] {
     actions.push({ label: `Only this ${what}`, key: "o", run: filter("included") });
     actions.push({ label: `All but this ${what}`, key: "x", run: filter("excluded") });
   }
-  actions.push({ label: "Copy the name", key: "c", run: () => copy(name, `Copied ${name}`) });
-  actions.push({ label: "Copy the stack", key: "C", run: () => copy(stackText(pane, node), "Copied the stack") });
+  actions.push({ label: "Copy the name", key: "c", run: () => void copy(name, `Copied ${name}`) });
+  actions.push({ label: "Copy the stack", key: "C", run: () => void copy(stackText(pane, node), "Copied the stack") });
   return actions;
 }
 
@@ -89,12 +89,31 @@ function stackText(pane: Pane, node: number): string {
     .join("\n");
 }
 
-export function copy(text: string, said: string): void {
-  // Without permission there is nothing to be done and nothing lost.
-  navigator.clipboard?.writeText(text).then(
-    () => {
-      announcement.value = said;
-    },
-    () => undefined,
-  );
+/** Copies, and says so; `false`, and other words, when the browser did not copy. */
+export async function copy(text: string, said: string): Promise<boolean> {
+  const done = await intoClipboard(text);
+  announcement.value = done ? said : "The browser did not let the page copy. Select the text and copy it by hand.";
+  return done;
+}
+
+/** On a page that came by plain HTTP from another host browsers have no `navigator.clipboard`; their old command still copies what is selected. */
+async function intoClipboard(text: string): Promise<boolean> {
+  try {
+    if (navigator.clipboard !== undefined) {
+      await navigator.clipboard.writeText(text);
+      return true;
+    }
+  } catch {
+    // Refused: the old command may be allowed all the same.
+  }
+  const focused = document.activeElement;
+  const area = document.createElement("textarea");
+  area.value = text;
+  area.className = "visually-hidden";
+  document.body.append(area);
+  area.select();
+  const done = document.execCommand("copy");
+  area.remove();
+  if (focused instanceof HTMLElement) focused.focus();
+  return done;
 }

@@ -7,7 +7,7 @@ import { useComputed, useSignal, useSignalEffect } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
 import { mix } from "../model/color";
 import { boxOf, cellAt, cellMs, type HeatBox, type HeatGrid, hullOf, timeOf } from "../model/heat-cells";
-import { formatClock, formatCount, formatInterval, formatMillis, formatMoment } from "../model/units";
+import { formatClock, formatCount, formatInterval, formatMillis, formatMoment, formatSamples } from "../model/units";
 import { drawHeat } from "../render/heat-canvas";
 import { mainPane } from "../state/pane";
 import { announcement, navigate, questions, shown } from "../state/store";
@@ -99,7 +99,7 @@ export function HeatMap() {
     if (cell === null || now === null) return "";
     const at = timeOf(now.grid, cell.column, cell.row);
     const samples = now.values[cell.column * now.grid.rows + cell.row] ?? 0;
-    return `${formatMoment(at)}.${formatMillis(at)}, ${formatCount(samples)} samples`;
+    return `${formatMoment(at)}.${formatMillis(at)}, ${formatSamples(samples)}`;
   };
   const onKey = (event: KeyboardEvent): void => {
     const grid = heat.peek()?.grid;
@@ -139,7 +139,7 @@ export function HeatMap() {
           {ramp.value.map((color) => (
             <i key={color} style={{ background: color }} />
           ))}{" "}
-          {formatCount(heat.value?.most ?? 0)} samples
+          {formatSamples(heat.value?.most ?? 0)}
         </span>
         {answer.untimed > 0 && (
           <span class="quiet">{formatCount(answer.untimed)} samples are older than the times that are kept</span>

@@ -13,6 +13,7 @@ import {
   formatCount,
   formatInterval,
   formatMoment,
+  formatSamples,
   formatShare,
   formatSpan,
 } from "../model/units";
@@ -244,9 +245,9 @@ function StackBy() {
   const by = shown.by.value;
   return (
     <label class="color-mode">
-      Stack by{" "}
+      Split by{" "}
       <select value={by ?? ""} onChange={(event) => navigate({ by: event.currentTarget.value || null }, "replace")}>
-        <option value="">nothing</option>
+        <option value="">no label</option>
         {labels.map((label) => (
           <option key={label} value={label}>
             {(LABEL_NAMES[label] ?? label).toLowerCase()}
@@ -277,7 +278,7 @@ function ReadOut({ answer, bucket }: { answer: Answer | null; bucket: number }) 
         <>
           {" "}
           <strong>{formatCores(busy)}</strong> cores
-          {used !== null && `, host ${formatShare(used, 1)}`}, {formatCount(buckets.samples[bucket])} samples
+          {used !== null && `, host ${formatShare(used, 1)}`}, {formatSamples(buckets.samples[bucket])}
           {incomplete > 0 && `, ${formatShare(incomplete, buckets.samples[bucket])} cut short`}
         </>
       )}
@@ -293,7 +294,7 @@ function Selection() {
   if (brush === null) {
     return (
       <p class="selection">
-        <span class="quiet hint">{comparing ? "Drag: now. Shift and drag: before" : "Drag to select a part"}</span>
+        <span class="quiet hint">{comparing ? "Drag: now. Shift and drag: before" : "Drag to zoom"}</span>
         <button type="button" class="button small" title="Show a longer range" onClick={zoomOut}>
           <ZoomOutIcon /> Zoom out
         </button>

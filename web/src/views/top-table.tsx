@@ -6,7 +6,7 @@ import { kindInk } from "../model/color";
 import { type FunctionId, formatFunction, functionOf, functionRows, isCode } from "../model/function";
 import { neighbours } from "../model/sandwich";
 import { type TopColumn, topRows } from "../model/top-rows";
-import { baseName, formatCount, formatNanos, formatShare } from "../model/units";
+import { baseName, formatCount, formatNanos, formatSamples, formatShare } from "../model/units";
 import { chooseFunction, searchQuery, tree } from "../state/flame";
 import { cut, missing } from "../state/sandwich";
 import { chosenFunction, flame, navigate, questions, shown, view } from "../state/store";
@@ -126,7 +126,7 @@ export function TopTable() {
 
 function Figure({ part, all, nanos }: { part: number; all: number; nanos: number }) {
   return (
-    <td class="number" title={`${formatCount(part)} samples`}>
+    <td class="number" title={formatSamples(part)}>
       <span class="bar" style={{ width: `${all > 0 ? (part / all) * 100 : 0}%` }} />
       <span class="share">{formatShare(part, all)}</span>
       <span class="quiet">{formatNanos(part * nanos)}</span>
@@ -218,7 +218,7 @@ function Neighbours(props: { title: string; tree: Parameters<typeof neighbours>[
           return (
             <li class="neighbour" key={frame}>
               <span class="bar" style={{ width: `${(total / Math.max(all, 1)) * 100}%` }} />
-              <span class="share" title={`${formatCount(total)} samples`}>
+              <span class="share" title={formatSamples(total)}>
                 {formatShare(total, all)}
               </span>
               {isCode(one.kind) ? (

@@ -11,9 +11,10 @@ import { Menu } from "./menu";
 
 export function ViewsMenu() {
   const copied = useSignal("");
-  const share = (address: string, what: string) => {
-    copy(new URL(address === "" ? location.pathname : address, location.href).href, `Copied ${what}`);
-    copied.value = what;
+  const share = async (address: string, what: string) => {
+    const link = new URL(address === "" ? location.pathname : address, location.href).href;
+    const said = `Copied ${what}`;
+    copied.value = (await copy(link, said)) ? `${said}.` : `The browser did not let the page copy. ${link}`;
   };
   const fixed = (instant: Instant) => resolveInstant(instant, Date.now());
   return (
@@ -23,16 +24,16 @@ export function ViewsMenu() {
         type="button"
         onClick={() => {
           const now = view.peek();
-          share(writeView({ ...now, from: fixed(now.from), to: fixed(now.to) }), "the link");
+          void share(writeView({ ...now, from: fixed(now.from), to: fixed(now.to) }), "the link");
         }}
       >
         Copy the link<span class="quiet">with these times, whenever it is opened</span>
       </button>
-      <button type="button" onClick={() => share(writeView(view.peek()), "the live link")}>
+      <button type="button" onClick={() => void share(writeView(view.peek()), "the live link")}>
         Copy the live link<span class="quiet">the last part of time, as of when it is opened</span>
       </button>
       <p class="quiet said" role="status">
-        {copied.value !== "" && `Copied ${copied.value}.`}
+        {copied}
       </p>
       <form
         class="rule-form"
