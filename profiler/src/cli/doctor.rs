@@ -341,20 +341,25 @@ fn sandbox(found: io::Result<SelfTest>) -> Check {
             return Check::fail(NAME, finding, "allow the profiler to execute itself (noexec, seccomp, AppArmor)");
         }
     };
-    let Confinement { nobody, landlock, seccomp } = found.confinement;
+    if !found.exposed_to.is_empty() {
+        let finding = format!("not tight: {:?} can signal a child", found.exposed_to);
+        return Check::fail(NAME, finding, "report this with `uname -a` and /proc/self/uid_map");
+    }
+    let Confinement { user, landlock, seccomp } = found.confinement;
     if !found.escaped.is_empty() && !found.explained_by_missing_landlock() {
         let finding = format!("not tight: foreign files may lead to {:?}", found.escaped);
         return Check::fail(NAME, finding, "report this with `uname -a`");
     }
     if landlock == Layer::None {
-        let finding = "works without Landlock, which this kernel has not got: only being nobody keeps it from files";
+        let finding = "works without Landlock, which this kernel has not got: only its user keeps it from files";
         return Check::warn(NAME, finding, "boot a kernel with CONFIG_SECURITY_LANDLOCK=y and landlock in lsm=");
     }
     if !seccomp {
         let finding = "works without seccomp, which this kernel has not got";
         return Check::warn(NAME, finding, "boot a kernel with CONFIG_SECCOMP_FILTER=y");
     }
-    let user = if nobody { "nobody" } else { "our own user without capabilities" };
+    let user =
+        user.map_or("our own user without capabilities".to_owned(), |user| format!("a user of its own ({user})"));
     let partly = if landlock == Layer::Full { "" } else { " (what this kernel has of it)" };
     let tried = Attempt::ALL.len();
     Check::ok(NAME, format!("{user}, Landlock{partly}, seccomp: {tried} of {tried} attempts to leave were refused"))
@@ -384,6 +389,7 @@ fn database(path: &Path) -> Check {
 mod tests {
     #![expect(clippy::unwrap_used, reason = "tests")]
     use super::*;
+    use crate::symbolizer::Exposure;
 
     /// Below 5.15 the walk cannot run; the line says so and what to do.
     #[test]
@@ -438,8 +444,8 @@ mod tests {
     #[test]
     fn a_sandbox_with_holes_is_told_of() {
         let found = |landlock, escaped: &[Attempt]| {
-            let confinement = Confinement { nobody: true, landlock, seccomp: true };
-            sandbox(Ok(SelfTest { confinement, escaped: escaped.to_vec() }))
+            let confinement = Confinement { user: Some(2_100_000_000), landlock, seccomp: true };
+            sandbox(Ok(SelfTest { confinement, escaped: escaped.to_vec(), exposed_to: Vec::new() }))
         };
         assert_eq!(found(Layer::Full, &[]).verdict, Verdict::Ok);
         assert_eq!(found(Layer::Partial, &[]).verdict, Verdict::Ok);
@@ -450,6 +456,10 @@ mod tests {
         let check = found(Layer::Full, &[Attempt::ReadFile]);
         assert_eq!(check.verdict, Verdict::Fail);
         assert!(check.finding.contains("ReadFile"), "{}", check.finding);
+        let confinement = Confinement { user: Some(65534), landlock: Layer::Full, seccomp: true };
+        let exposed_to = vec![Exposure::Nobody];
+        let check = sandbox(Ok(SelfTest { confinement, escaped: Vec::new(), exposed_to }));
+        assert!(check.verdict == Verdict::Fail && check.finding.contains("[Nobody] can signal"), "{}", check.finding);
         assert_eq!(sandbox(Err(io::ErrorKind::PermissionDenied.into())).verdict, Verdict::Fail);
     }
 

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
 
+use super::child_user::ChildUser;
 use super::sandbox::{Confinement, Layer};
 use super::wire::{Answer, Kind, MAX_FILES, MAX_FRAME, Question, Reply};
 use crate::profile::NameSources;
@@ -21,6 +22,9 @@ const REAP: Duration = Duration::from_millis(200);
 
 /// 57 MB of debug information take 0.3 s; the child's own limit on CPU time is about the same.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The variable that tells a child which user to become.
+pub(super) const USER: &str = "PROFILER_CHILD_USER";
 
 /// How to start the child: a program that calls [`super::worker_main`].
 #[derive(Clone, Debug)]
@@ -54,17 +58,21 @@ pub(super) struct WorkerChild {
     socket: UnixStream,
     questions: u32,
     confinement: Confinement,
+    /// No other child has it meanwhile.
+    _user: Option<ChildUser>,
     sources: NameSources,
 }
 
 impl WorkerChild {
-    /// Starts one. It inherits nothing but its end of the socket: no environment, no other descriptors; what it prints is
-    /// dropped, as it may quote a hostile file.
+    /// Starts one. It inherits nothing but its end of the socket: no environment but the user that it becomes, no other
+    /// descriptors; what it prints is dropped, as it may quote a hostile file.
     pub fn spawn(command: &WorkerCommand) -> io::Result<Self> {
         let (socket, theirs) = UnixStream::pair()?;
+        let user = ChildUser::draw();
         let child = Command::new(&command.program)
             .args(&command.args)
             .env_clear()
+            .envs(user.iter().map(|user| (USER, user.id().to_string())))
             .current_dir("/")
             // A Ctrl-C is meant for us: the last names are still wanted.
             .process_group(0)
@@ -72,9 +80,9 @@ impl WorkerChild {
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()?;
-        let unknown = Confinement { nobody: false, landlock: Layer::None, seccomp: false };
-        let mut started =
-            Self { child: Some(child), socket, questions: 0, confinement: unknown, sources: command.sources };
+        let unknown = Confinement { user: None, landlock: Layer::None, seccomp: false };
+        let sources = command.sources;
+        let mut started = Self { child: Some(child), socket, questions: 0, confinement: unknown, _user: user, sources };
         match started.receive(Instant::now() + command.patience)? {
             Answer { id: 0, leaving: false, reply: Reply::Hello(confinement) } => started.confinement = confinement,
             _ => return Err(io::ErrorKind::InvalidData.into()),
@@ -124,7 +132,6 @@ impl WorkerChild {
     }
 
     /// Its process id.
-    #[cfg(test)]
     pub fn pid(&self) -> Option<u32> {
         self.child.as_ref().map(Child::id)
     }

@@ -13,6 +13,7 @@
 
 mod again;
 mod child;
+mod child_user;
 mod code;
 mod code_in_memory;
 mod contents;
@@ -53,7 +54,7 @@ pub use contents::Facts;
 pub use debuginfod::{Debuginfod, DebuginfodError};
 pub use names::{Mapped, NamesWorker};
 pub use sandbox::{Confinement, Layer};
-pub use self_test::{Attempt, SelfTest};
+pub use self_test::{Attempt, Exposure, SelfTest};
 pub use service::{Answers, Request, Symbolizer, SymbolizerError};
 pub use unwind_rows::{RowsError, RowsWorker};
 pub use worker::{CompileRows, ROWS_TOO_LARGE, WorkerError, worker_main};

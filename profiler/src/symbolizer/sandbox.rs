@@ -1,7 +1,7 @@
 //! What the child may not do: it gives up everything but answering, before the first question.
 //!
-//! Four layers, each enough against a parser that a file has taken over, together for the day when one has a hole: another user
-//! without capabilities; Landlock, which refuses every path, port and foreign process (kernel 5.13; descriptors that we were
+//! Four layers, each enough against a parser that a file has taken over, together for the day when one has a hole: a user of its
+//! own (`child_user.rs`) without capabilities; Landlock, which refuses every path, port and foreign process (kernel 5.13; descriptors that we were
 //! given and memfds are no paths, `man 7 landlock`); a seccomp list of the system calls that parsing needs; limits on memory,
 //! time, descriptors and processes.
 
@@ -15,16 +15,18 @@ use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
 };
 
-/// The user that owns nothing (`nobody`, and the kernel's overflow id).
-const NOBODY: u32 = 65534;
+/// Added to the profiler's own score: a fiftieth of the memory that runs out, the host's or a control group's (`man 5
+/// proc_pid_oom_score_adj`). The kernel's ranking by size does the rest: a child that holds little is spared, for its end
+/// would free little, and one that has grown goes before the profiler.
+const OOM_SCORE: i32 = 20;
 /// Descriptors: the socket, what a question brings, and a few for the parser.
 const DESCRIPTORS: u64 = 64;
 
 /// Which layers are in force.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Confinement {
-    /// It runs as `nobody`. Not when the profiler itself has no right to change users.
-    pub nobody: bool,
+    /// The user that it runs as, which no other process has. `None`: the profiler's own, which has no right to change users.
+    pub user: Option<u32>,
     /// Landlock: all of it, some (older kernels), or none.
     pub landlock: Layer,
     /// The list of system calls is in force.
@@ -51,10 +53,10 @@ pub(super) struct HardLimits {
 }
 
 /// Gives everything up. What the kernel has not got is left out and told; what it has and refuses is an error.
-pub(super) fn enter(limits: &HardLimits) -> io::Result<Confinement> {
+pub(super) fn enter(limits: &HardLimits, user: Option<u32>) -> io::Result<Confinement> {
     // These two only make us a better neighbour: go on where they are refused.
     let _ = rustix::process::nice(5);
-    let _ = std::fs::write("/proc/self/oom_score_adj", "1000");
+    let _ = std::fs::write("/proc/self/oom_score_adj", oom_score(read_oom_score()).to_string());
     for (resource, most) in [
         (Resource::Core, 0),
         (Resource::Nproc, 0),
@@ -66,21 +68,31 @@ pub(super) fn enter(limits: &HardLimits) -> io::Result<Confinement> {
         let maximum = rustix::process::getrlimit(resource).maximum.map_or(most, |maximum| maximum.min(most));
         rustix::process::setrlimit(resource, Rlimit { current: Some(maximum), maximum: Some(maximum) })?;
     }
-    let nobody = become_nobody();
+    let user = user.filter(|user| become_user(*user));
     let none = CapabilitySet::empty();
     rustix::thread::set_capabilities(None, CapabilitySets { effective: none, permitted: none, inheritable: none })?;
     rustix::thread::set_no_new_privs(true)?;
-    // Other processes of nobody's cannot trace us. (Before the next line: changing users clears it.)
+    // Another process of our user, where that is the profiler's, cannot trace us. (Before the next line: changing users clears it.)
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
     let landlock = landlock().map_err(io::Error::other)?;
     let seccomp = seccomp()?;
-    Ok(Confinement { nobody, landlock, seccomp })
+    Ok(Confinement { user, landlock, seccomp })
+}
+
+fn read_oom_score() -> i32 {
+    let text = std::fs::read_to_string("/proc/self/oom_score_adj").unwrap_or_default();
+    text.trim().parse().unwrap_or(0)
+}
+
+/// A child's score, by the profiler's. Protection that somebody gave the profiler is not for a child, which can be had again.
+fn oom_score(own: i32) -> i32 {
+    (own + OOM_SCORE).clamp(0, 1000)
 }
 
 /// `false` where we have no right to.
-fn become_nobody() -> bool {
-    let (user, group) = (Uid::from_raw(NOBODY), Gid::from_raw(NOBODY));
+fn become_user(id: u32) -> bool {
+    let (user, group) = (Uid::from_raw(id), Gid::from_raw(id));
     rustix::thread::set_thread_groups(&[]).is_ok()
         && rustix::thread::set_thread_res_gid(group, group, group).is_ok()
         && rustix::thread::set_thread_res_uid(user, user, user).is_ok()
@@ -137,7 +149,7 @@ const ALLOWED: &[libc::c_long] = &[
     libc::SYS_ppoll,
     libc::SYS_lseek,
     libc::SYS_close,
-    // Looking at files: Landlock and being nobody say which.
+    // Looking at files: Landlock and the user say which.
     libc::SYS_fstat,
     libc::SYS_newfstatat,
     libc::SYS_statx,
@@ -200,4 +212,15 @@ fn rules() -> Result<BTreeMap<i64, Vec<SeccompRule>>, seccompiler::BackendError>
     let fcntl = fcntl.map(|command| equal(1, all, command as u64).and_then(rule));
     rules.insert(libc::SYS_fcntl, fcntl.into_iter().collect::<Result<_, _>>()?);
     Ok(rules)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A child goes a little before its profiler, never far before others, and is not protected where the profiler is.
+    #[test]
+    fn a_child_is_not_the_first_victim() {
+        assert_eq!([0, 500, 990, -500, -1000].map(oom_score), [20, 520, 1000, 0, 0]);
+    }
 }

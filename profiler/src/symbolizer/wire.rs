@@ -8,7 +8,7 @@
 //! ```text
 //! question  id:4 kind:1 sources:2 offset:8 ..         id is not 0
 //! answer    id:4 leaving:1 reply
-//! reply     1 texts:4 text .. result ..  (packed.rs)   or   2 bytes:8   or   3 code:1   or   4 nobody:1 landlock:1 seccomp:1   or   5 attempt:1 ..
+//! reply     1 texts:4 text .. result ..  (packed.rs)   or   2 bytes:8   or   3 code:1   or   4 user:4 landlock:1 seccomp:1   or   5 attempt:1 ..
 //!           or   6 flags:1 checksum:4 link:2+n path:2+n build-id:2+n   or   7 machine:2 piece ..
 //!           or   8 covered:4 unit ..
 //! unit      folder:2+n path:2+n
@@ -201,8 +201,11 @@ impl Answer {
                 body.extend(bytes.to_le_bytes());
             }
             Reply::Refused(code) => body.extend([REFUSED, *code]),
-            Reply::Hello(Confinement { nobody, landlock, seccomp }) => {
-                body.extend([HELLO, u8::from(*nobody), *landlock as u8, u8::from(*seccomp)]);
+            Reply::Hello(Confinement { user, landlock, seccomp }) => {
+                body.push(HELLO);
+                // Root is nobody's user of his own.
+                body.extend(user.unwrap_or(0).to_le_bytes());
+                body.extend([*landlock as u8, u8::from(*seccomp)]);
             }
             Reply::Escaped(attempts) => {
                 body.push(ESCAPED);
@@ -237,10 +240,11 @@ impl Answer {
             WRITTEN => Reply::Written(take_u64(&mut body)?),
             REFUSED => Reply::Refused(take(&mut body, 1)?[0]),
             HELLO => {
-                let layers = take(&mut body, 3)?;
+                let user = Some(take_u32(&mut body)?).filter(|user| *user != 0);
+                let layers = take(&mut body, 2)?;
                 let landlock = [Layer::None, Layer::Partial, Layer::Full].into_iter();
-                let landlock = landlock.into_iter().find(|layer| *layer as u8 == layers[1])?;
-                Reply::Hello(Confinement { nobody: layers[0] != 0, landlock, seccomp: layers[2] != 0 })
+                let landlock = landlock.into_iter().find(|layer| *layer as u8 == layers[0])?;
+                Reply::Hello(Confinement { user, landlock, seccomp: layers[1] != 0 })
             }
             ESCAPED => {
                 let attempts = std::mem::take(&mut body).iter().take(Attempt::ALL.len());
@@ -416,8 +420,9 @@ mod tests {
             proptest::collection::vec(any_symbolized(), 0..20).prop_map(Reply::Names),
             any::<u64>().prop_map(Reply::Written),
             any::<u8>().prop_map(Reply::Refused),
-            (any::<bool>(), any::<bool>()).prop_map(|(nobody, seccomp)| {
-                Reply::Hello(Confinement { nobody, landlock: Layer::Partial, seccomp })
+            (any::<u32>(), any::<bool>()).prop_map(|(user, seccomp)| {
+                let user = Some(user).filter(|user| *user != 0);
+                Reply::Hello(Confinement { user, landlock: Layer::Partial, seccomp })
             }),
             (any::<u16>(), proptest::collection::vec((any::<u32>(), any::<u32>(), any::<[u8; 3]>()), 0..MAX_PIECES))
                 .prop_map(|(machine, pieces)| {

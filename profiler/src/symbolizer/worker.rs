@@ -1,7 +1,7 @@
 //! The child: answers questions on its standard input, a socket, until it closes.
 //!
-//! It gives up all rights before the first question (`sandbox.rs`) and limits its memory and processor time for each one. It is
-//! the first to go when memory runs out, and goes with its parent.
+//! It gives up all rights before the first question (`sandbox.rs`) and limits its memory and processor time for each one. It
+//! goes with its parent.
 
 use std::fs::File;
 use std::io::{self, BufWriter, IoSliceMut, Read, Write};
@@ -12,6 +12,7 @@ use std::os::unix::fs::FileExt;
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags};
 use rustix::process::{Resource, Rlimit};
 
+use super::child::USER;
 use super::code::code_of;
 use super::contents::Contents;
 use super::dwarf::{Units, units_of};
@@ -135,7 +136,8 @@ fn answer_with(mut answer: impl FnMut(&Question, &[File]) -> Result<Reply, Worke
     let statm = File::open("/proc/self/statm")?;
     // Asked now, as the library reads `/proc/self/auxv` when it is first asked.
     let _ = (cpu_seconds(), resident(&statm));
-    let confinement = sandbox::enter(&LIMITS)?;
+    let user = std::env::var(USER).ok().and_then(|user| user.parse().ok());
+    let confinement = sandbox::enter(&LIMITS, user)?;
     let stdin = io::stdin();
     send(stdin.as_fd(), &Answer { id: 0, leaving: false, reply: Reply::Hello(confinement) })?;
     while let Some((question, files)) = receive(stdin.as_fd())? {
