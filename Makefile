@@ -43,6 +43,7 @@ fuzz-rows: setup ## many more hostile files against the compiler of unwind rows 
 	PROPTEST_CASES=20000 cargo test --release --locked -p profiler --lib unwind::hostile_tests
 
 test-kernel: setup-test web ## tests on this kernel: real eBPF, real processes, a real database (root)
+	@scripts/as-root.sh scripts/test-as-root.sh
 	@scripts/as-root.sh cargo test --locked -p profiler --test sampler --test unwind --test end_to_end --test hostile_files -- --test-threads=1
 
 test-web: build setup-test ## the page in headless Chromium, against a real recording of this host
@@ -51,8 +52,9 @@ test-web: build setup-test ## the page in headless Chromium, against a real reco
 test-readme: build ## every command of the README, as a new user would type it
 	@scripts/test-readme.sh
 
-test-crash: setup-test web ## kill -9 at 200 moments under load (root, about 5 minutes)
-	@PROFILER_KILLS=200 scripts/as-root.sh cargo test --locked -p profiler --test end_to_end -- --nocapture kill_9
+test-crash: KILLS ?= 200
+test-crash: setup-test web ## kill -9 at 200 moments under load (root, about 5 minutes; KILLS=20 is fewer)
+	@PROFILER_KILLS=$(KILLS) scripts/full-run.sh "$(KILLS) kills" scripts/as-root.sh cargo test --locked -p profiler --test end_to_end -- --nocapture kill_9
 
 test-log: setup-test web ## a read by the sqlite3 shell, then kill -9, 20 times: stored is what was told (root, about 3 minutes)
 	@PROFILER_LOG_ROUNDS=20 scripts/as-root.sh cargo test --locked -p profiler --test end_to_end -- --nocapture after_a_read_by_the_shell
@@ -63,11 +65,11 @@ test-powercut: build ## 20 power cuts of a virtual machine that samples itself (
 
 test-truth: setup-test ## the walk against gdb at 1,190 random stops of seven programs, frame by frame (about 4 minutes, root)
 	cargo build --release --locked -p profiler --example truth
-	@scripts/as-root.sh scripts/truth.sh
+	@scripts/full-run.sh "$(or $(STOPS),170) stops each" scripts/as-root.sh scripts/truth.sh
 
 test-names-truth: build setup-test ## names against gdb at 1,000 random addresses of ten running Debian programs, inlined functions too (about 2 minutes, root; SEED=7 draws others)
 	cargo build --release --locked -p profiler --example names_truth
-	@scripts/as-root.sh scripts/names-truth.sh
+	@scripts/full-run.sh "$(or $(COUNT),100) addresses each, seed $(or $(SEED),1)" scripts/as-root.sh scripts/names-truth.sh
 
 lint: setup setup-web web ## formatting, clippy, the web linter, the paths that ARCHITECTURE.md names
 	cargo fmt --all --check && cargo clippy --locked --workspace --all-targets -- -D warnings
@@ -90,7 +92,8 @@ bench-names: setup-test ## what naming 10,000 addresses of a release with all it
 	target/release/examples/names_cost target/release/profiler $(or $(FILE),target/described/profiler)
 
 fuzz-names: build setup-test ## a million damaged ELF files and 10,000 changing ones through the sandbox (about 15 minutes, root)
-	@NAMES_MUTATED=1000000 NAMES_TRUNCATED=10000 scripts/as-root.sh cargo test --release --locked -p profiler --test hostile_files -- --nocapture --test-threads=1
+	@NAMES_MUTATED=1000000 NAMES_TRUNCATED=10000 scripts/full-run.sh "1000000 damaged files" scripts/full-run.sh "10000 changing files" \
+	  scripts/as-root.sh cargo test --release --locked -p profiler --test hostile_files -- --nocapture --test-threads=1
 
 fuzz: setup web ## coverage-guided fuzzing of the parsers of foreign bytes (about 10 minutes, FUZZ_SECONDS=60 each of four targets)
 	@scripts/setup.sh fuzz

@@ -5,6 +5,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 COUNT=${COUNT:-100} SEED=${SEED:-1}
+echo "$COUNT addresses each, seed $SEED"
 folder=$(mktemp -d)
 loader=
 cleanup() { [ -z "$loader" ] || kill -9 "$loader" 2>/dev/null || true; rm -rf "$folder"; }

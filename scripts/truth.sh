@@ -4,6 +4,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 STOPS=${STOPS:-170}
+echo "$STOPS stops each"
 fixtures=$PWD/profiler/tests/fixtures/unwind
 folder=${KEEP:-$(mktemp -d)}
 mkdir -p "$folder" && chmod 755 "$folder"

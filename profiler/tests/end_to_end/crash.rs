@@ -37,6 +37,8 @@ fn kill_9_at_any_moment_loses_no_committed_window() {
     let database = folder.path().join("killed.db");
     let _busy = Running::start(&build(folder.path(), "ratio"), &[]);
     let kills = count_from("PROFILER_KILLS", KILLS);
+    // `make test-crash` wants to read its figure.
+    eprintln!("{kills} kills");
     let mut committed = 0;
     for round in 0..kills {
         // By frame pointers: no window waits for unwind rows, so that there are many of them.

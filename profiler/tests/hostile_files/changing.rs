@@ -43,7 +43,10 @@ fn a_file_cut_while_it_is_parsed_kills_no_child() {
     }
     stop.store(true, Ordering::Relaxed);
     owner.join().unwrap();
-    eprintln!("{asked} rounds in {:?}, {cuts:?} cuts: {named} names, {failed} failed answers", begin.elapsed());
+    eprintln!(
+        "{total} changing files: {asked} rounds in {:?}, {cuts:?} cuts: {named} names, {failed} failed answers",
+        begin.elapsed()
+    );
     assert!(named > 0, "the file was never whole");
     assert_eq!(failed, 0, "a child died");
 }
