@@ -63,6 +63,12 @@ test-powercut: build ## 20 power cuts of a virtual machine that samples itself (
 	@scripts/setup.sh powercut
 	@scripts/as-root.sh scripts/test-powercut.sh
 
+test-hostile: build setup-test ## every case of scripts/hostile at full size, a line each (root; NAMES="a b" runs only these)
+	@scripts/as-root.sh scripts/test-hostile.sh
+
+soak: build setup-test ## 997 Hz and 1 s windows beside exec and mapping storms, JIT churn, questions: memory, descriptors, books (root, 10 minutes; SOAK_SECONDS=3600)
+	@scripts/full-run.sh "soak of $(or $(SOAK_SECONDS),600) seconds" scripts/as-root.sh scripts/soak.py
+
 test-truth: setup-test ## the walk against gdb at 1,190 random stops of seven programs, frame by frame (about 4 minutes, root)
 	cargo build --release --locked -p profiler --example truth
 	@scripts/full-run.sh "$(or $(STOPS),170) stops each" scripts/as-root.sh scripts/truth.sh
