@@ -1,12 +1,14 @@
 //! A function's instructions with their samples.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::Annotator;
 use super::code::{Found, Place};
-use super::{Annotator, decode};
-use crate::profile::{Binary, SourceLine, Symbolized};
+use super::decode::{self, Decoded, Hide};
+use crate::profile::{Binary, BinaryKind, SourceLine, Symbolized};
 use crate::query::{Code, Weight};
 use crate::symbolizer::{CodeBytes, Piece};
 
@@ -21,10 +23,13 @@ const MAX_TARGETS: usize = 512;
 /// One instruction, with its samples.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Instruction {
-    /// The address that the linker gave it; the place in the file when the file cannot be read.
+    /// The address that the linker gave it; the place in the file when the file cannot be read. In the kernel, how far it is from the
+    /// beginning of the function, or from its first place that was sampled when its code cannot be read.
     pub address: u64,
     /// Its bytes.
     pub bytes: Vec<u8>,
+    /// Of these, those of an address of the kernel, which is not to be shown.
+    pub hidden: Range<usize>,
     /// As an assembler writes it; empty when the file cannot be read.
     pub text: String,
     /// Where it comes from: of functions inlined into one another, the innermost.
@@ -54,7 +59,7 @@ impl Annotator {
         self.worker.let_go();
         read.unwrap_or_else(|reason| Disassembly {
             reason: Some(reason),
-            instructions: code.places.iter().map(|place| bare(place, place.at)).collect(),
+            instructions: code.places.iter().map(|place| bare(place, place.at.wrapping_sub(zero(code)))).collect(),
             hidden: 0,
         })
     }
@@ -62,13 +67,18 @@ impl Annotator {
     fn read(&mut self, code: &Code, function: &str, deadline: Instant) -> Result<Disassembly, String> {
         let Found { code: CodeBytes { machine, mut pieces }, place } = self.find_code(code, function, deadline)?;
         pieces.sort_by_key(|piece| piece.address);
+        let hide = if matches!(place, Place::Kernel) { Hide::Addresses } else { Hide::Nothing };
+        if hide == Hide::Addresses {
+            let zero = pieces.first().map_or(0, |piece| piece.address);
+            pieces.iter_mut().for_each(|piece| piece.address -= zero);
+        }
         let Some(first) = pieces.first() else {
             return Err("neither a symbol nor an unwind table tells where the function begins".to_owned());
         };
         let address_of = |offset: u64| first.address.wrapping_add(offset.wrapping_sub(first.offset));
         let mut rows = Vec::new();
         for piece in &pieces {
-            let decoded = decode::decode(machine, piece.address, &piece.bytes);
+            let decoded = decode::decode(machine, piece.address, &piece.bytes, hide);
             let decoded =
                 decoded.ok_or_else(|| format!("code for this processor (ELF machine {machine}) is not read"))?;
             rows.extend(weighed(piece, decoded, &code.places));
@@ -119,8 +129,16 @@ impl Annotator {
             })
             .collect();
         for row in rows {
-            if let Some(name) = row.target.and_then(|target| names.get(&target)) {
-                row.instruction.text.push_str(&format!(" <{name}>"));
+            let Some(target) = row.target else { continue };
+            let (name, text) = (names.get(&target), &mut row.instruction.text);
+            // Far from the function a distance is no address that anybody knows.
+            if matches!(place, Place::Kernel) && outside(&target) {
+                let number = text.find(" 0x").unwrap_or(text.len());
+                text.truncate(number);
+                text.push_str(if name.is_none() { " <elsewhere>" } else { "" });
+            }
+            if let Some(name) = name {
+                text.push_str(&format!(" <{name}>"));
             }
         }
     }
@@ -133,10 +151,16 @@ struct Row {
     target: Option<u64>,
 }
 
+/// What places are told from: in the kernel the first one, for its addresses are nobody's business.
+fn zero(code: &Code) -> u64 {
+    let first = code.places.first().map_or(0, |place| place.at);
+    if code.binary.kind == BinaryKind::Kernel { first } else { 0 }
+}
+
 /// Samples at a place whose instruction is not known.
 fn bare(place: &Weight, address: u64) -> Instruction {
     let Weight { self_, total, .. } = *place;
-    Instruction { address, bytes: Vec::new(), text: String::new(), source: None, self_, total }
+    Instruction { address, bytes: Vec::new(), hidden: 0..0, text: String::new(), source: None, self_, total }
 }
 
 fn offset_in(piece: &Piece, offset: u64) -> Option<usize> {
@@ -145,19 +169,21 @@ fn offset_in(piece: &Piece, offset: u64) -> Option<usize> {
 }
 
 /// Gives each instruction the samples of its bytes: a caller's place is the last byte of its call.
-fn weighed(piece: &Piece, decoded: Vec<decode::Decoded>, places: &[Weight]) -> Vec<Row> {
+fn weighed(piece: &Piece, decoded: Vec<Decoded>, places: &[Weight]) -> Vec<Row> {
     let mut places = places.iter().filter(|place| offset_in(piece, place.at).is_some()).peekable();
-    let row = |one: decode::Decoded| {
+    let row = |one: Decoded| {
         let at = usize::try_from(one.address - piece.address).unwrap_or(usize::MAX);
         let bytes = piece.bytes.get(at..at.saturating_add(one.len)).unwrap_or_default().to_vec();
         let offset = piece.offset + at as u64;
         let (mut self_, mut total) = (0_u64, 0_u64);
+        let target = one.target;
         while let Some(place) = places.next_if(|place| place.at < offset + one.len as u64) {
             self_ = self_.saturating_add(place.self_);
             total = total.saturating_add(place.total);
         }
-        let instruction = Instruction { address: one.address, bytes, text: one.text, source: None, self_, total };
-        Row { instruction, offset, target: one.target }
+        let Decoded { address, text, hidden, .. } = one;
+        let instruction = Instruction { address, bytes, hidden, text, source: None, self_, total };
+        Row { instruction, offset, target }
     };
     decoded.into_iter().map(row).collect()
 }
@@ -189,11 +215,12 @@ mod tests {
     fn weights(len: usize, places: &[(u64, u64, u64)]) -> Vec<Row> {
         let places: Vec<Weight> =
             places.iter().map(|(at, self_, total)| Weight { at: *at, self_: *self_, total: *total }).collect();
-        let decoded = (0..len as u64 / 4).map(|n| decode::Decoded {
+        let decoded = (0..len as u64 / 4).map(|n| Decoded {
             address: 0x1100 + 4 * n,
             len: 4,
             text: "nop".into(),
             target: None,
+            hidden: 0..0,
         });
         weighed(&piece(len), decoded.collect(), &places)
     }

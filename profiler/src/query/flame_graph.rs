@@ -366,7 +366,7 @@ mod tests {
             reasons(&mut reader),
             [
                 r#"[app+0x6100000000000000] Unknown Some("the file was gone before it could be opened")"#,
-                r#"[kernel+0x6200000000000000] Unknown Some("the file was gone before it could be opened")"#,
+                r#"[kernel+0x..000] Unknown Some("the file was gone before it could be opened")"#,
             ]
         );
         name_all(&mut store, &unnamed);

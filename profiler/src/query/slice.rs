@@ -10,9 +10,10 @@ use super::rows::holder;
 use super::sieve::Sieve;
 use super::{QueryError, Selector};
 use crate::profile::{
-    BinaryId, BootNanos, ContainerId, CpuTicks, Location, Losses, ProcessFacts, ProcessKey, ProcessWindow, SampleEvent,
-    StackCount, StartTicks, Symbolized, TimeRange, WallNanos, Window,
+    Binary, BinaryId, BinaryKey, BinaryKind, BootNanos, ContainerId, CpuTicks, Location, Losses, ProcessFacts,
+    ProcessKey, ProcessWindow, SampleEvent, StackCount, StartTicks, Symbolized, TimeRange, WallNanos, Window,
 };
+use crate::store::kernel_text::{RELATIVE, Told};
 use crate::store::{Reader, RowMap, Snapshot, StackId, StoreError};
 
 /// A stack as windows have it, and the binaries it names.
@@ -99,9 +100,33 @@ pub fn slice<E: From<QueryError>>(
 #[derive(Default)]
 struct Carrier {
     stacks: RowMap<u32, Carried>,
-    binaries: RowMap<u32, Arc<crate::profile::Binary>>,
+    binaries: RowMap<u32, Arc<Binary>>,
     facts: RowMap<u32, Arc<ProcessFacts>>,
     names: HashMap<Location, Symbolized>,
+    kernels: RowMap<u32, Kernel>,
+}
+
+/// A kernel whose addresses are made relative: the part is for somebody else.
+#[derive(Default)]
+struct Kernel {
+    text: Option<std::ops::Range<u64>>,
+    /// Pages outside its text, numbered as they are met.
+    pages: HashMap<u64, u64>,
+}
+
+impl Kernel {
+    /// An address of the text as its distance from the beginning; another one within a page that has a number only. Different
+    /// addresses stay different.
+    fn relative(&mut self, address: u64) -> u64 {
+        match Told::of(address, self.text.as_ref()) {
+            Told::Text(offset) => offset,
+            Told::Page(offset) => {
+                let next = self.pages.len() as u64;
+                let page = *self.pages.entry(address - offset).or_insert(next);
+                1 << 62 | page << 12 | offset
+            }
+        }
+    }
 }
 
 impl Carrier {
@@ -114,7 +139,8 @@ impl Carrier {
             let place = snapshot.place(location)?;
             let binary =
                 u32::try_from(place.binary).map_err(|_| StoreError::BadRow("an impossible row of a binary"))?;
-            let at = Location { binary: BinaryId(binary), offset: place.offset };
+            let offset = self.offset(snapshot, BinaryId(binary), place.offset)?;
+            let at = Location { binary: BinaryId(binary), offset };
             if let Some(names) = place.names {
                 self.names.insert(at, names);
             }
@@ -128,11 +154,25 @@ impl Carrier {
         Ok(carried)
     }
 
-    fn binary(&mut self, snapshot: &Snapshot<'_>, id: BinaryId) -> Result<Arc<crate::profile::Binary>, StoreError> {
+    /// An offset as the part has it.
+    fn offset(&mut self, snapshot: &Snapshot<'_>, binary: BinaryId, offset: u64) -> Result<u64, StoreError> {
+        if self.binary(snapshot, binary)?.kind != BinaryKind::Kernel {
+            return Ok(offset);
+        }
+        Ok(self.kernels.entry(binary.0).or_default().relative(offset))
+    }
+
+    fn binary(&mut self, snapshot: &Snapshot<'_>, id: BinaryId) -> Result<Arc<Binary>, StoreError> {
         if let Some(known) = self.binaries.get(&id.0) {
             return Ok(Arc::clone(known));
         }
-        let binary = snapshot.binary(id.0.into())?;
+        let mut binary = snapshot.binary(id.0.into())?;
+        if let BinaryKey::Kernel { boot_id } = &binary.key {
+            self.kernels.insert(id.0, Kernel { text: snapshot.kernel_text(boot_id)?, pages: HashMap::new() });
+            let key = BinaryKey::Kernel { boot_id: format!("{RELATIVE}{}", id.0) };
+            let Binary { kind, ref path, build_id, refused, .. } = *binary;
+            binary = Arc::new(Binary { key, kind, path: path.clone(), build_id, file: None, refused, root: None });
+        }
         self.binaries.insert(id.0, Arc::clone(&binary));
         Ok(binary)
     }

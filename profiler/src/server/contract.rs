@@ -232,6 +232,7 @@ fn disassembly() {
     let instruction = |address, bytes: &[u8], text: &str, self_, total| annotate::Instruction {
         address,
         bytes: bytes.to_vec(),
+        hidden: if address == 0x2134 { 1..5 } else { 0..0 },
         text: text.into(),
         source: (address == 0x2130).then(|| SourceLine { file: "/build/db/exec.c".into(), line: Some(7) }),
         self_,

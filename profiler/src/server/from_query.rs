@@ -91,9 +91,11 @@ pub fn disassembly(function: String, code: &query::Code, read: annotate::Disasse
     let instruction = |instruction: annotate::Instruction| {
         let (file, line) =
             instruction.source.map_or((None, None), |source| (Some(source.file.to_string()), source.line));
+        let hidden = instruction.hidden.clone();
+        let shown = |nth, byte| if hidden.contains(&nth) { "..".to_owned() } else { format!("{byte:02x}") };
         api::Instruction {
             address: format!("{:x}", instruction.address),
-            bytes: instruction.bytes.iter().map(|byte| format!("{byte:02x}")).collect(),
+            bytes: (0_usize..).zip(&instruction.bytes).map(|(nth, byte)| shown(nth, *byte)).collect(),
             text: instruction.text,
             file,
             line,

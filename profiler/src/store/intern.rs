@@ -10,6 +10,7 @@ use std::sync::Arc;
 use rusqlite::{OptionalExtension, Params, Transaction};
 use siphasher::sip::SipHasher13;
 
+use super::kernel_text;
 use super::row_map::RowHasher;
 use super::stack_writer::StackWriter;
 use super::{LocationId, StoreError};
@@ -127,6 +128,9 @@ impl Interned {
                     .insert((&identity, binary.kind as u8, path, build_id))?
             }
         };
+        if let BinaryKey::Kernel { boot_id } = &binary.key {
+            kernel_text::keep(tx, boot_id)?;
+        }
         Ok(self.binaries.put(binary.key.clone(), id))
     }
 

@@ -22,6 +22,7 @@ mod halves;
 mod hour_leaf;
 mod intern;
 mod kept_sums;
+pub(crate) mod kernel_text;
 mod level;
 mod marks;
 mod merge;

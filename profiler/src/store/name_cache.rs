@@ -13,6 +13,7 @@ use std::sync::Arc;
 use rusqlite::{Connection, OptionalExtension};
 
 use super::StoreError;
+use super::kernel_text::{self, Told};
 use super::row_map::RowMap;
 use crate::profile::{BinaryKind, Demangle, Frame, FrameKind, UnknownReason, simple};
 
@@ -39,6 +40,8 @@ pub(crate) struct PlacedFrame {
 struct BinaryRow {
     kind: BinaryKind,
     path: u32,
+    /// Of a kernel, where its text was.
+    text: Option<Range<u64>>,
 }
 
 /// What makes two functions one frame, as rows of `string`.
@@ -48,6 +51,15 @@ struct Function {
     file: u32,
     path: u32,
     kind: FrameKind,
+}
+
+/// A place without a name, as it is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Place {
+    /// Of a file or of memory.
+    Offset(u64),
+    /// Of the kernel.
+    Kernel(Told),
 }
 
 /// Neighbouring locations.
@@ -69,7 +81,7 @@ pub(super) struct NameCache {
     /// The same by what is shown of the name, where that is only a part of it.
     shortened: HashMap<(Arc<str>, u32, u32, FrameKind), CachedFrame>,
     /// Places without a name, by path, offset (that of their function, where it is known) and state. The offset is foreign: the hash is guarded.
-    places: HashMap<(u32, i64, u8), CachedFrame>,
+    places: HashMap<(u32, Place, u8), CachedFrame>,
     binaries: RowMap<i64, BinaryRow>,
     /// Texts of paths and files, which many frames share.
     texts: RowMap<u32, Arc<str>>,
@@ -158,7 +170,15 @@ impl NameCache {
                     let function = Function { name, file: row.get(5)?, path, kind };
                     PlacedFrame { frame: self.function(conn, function)?, line }
                 }
-                None => PlacedFrame { frame: self.unknown(conn, path, row.get(2)?, state)?, line: 0 },
+                None => {
+                    let offset = row.get::<_, i64>(2)?.cast_unsigned();
+                    let text = self.binaries.get(&binary).and_then(|binary| binary.text.as_ref());
+                    let place = match kind {
+                        BinaryKind::Kernel => Place::Kernel(Told::of(offset, text)),
+                        _ => Place::Offset(offset),
+                    };
+                    PlacedFrame { frame: self.unknown(conn, path, place, state)?, line: 0 }
+                }
             };
             let start = self.placed.len() as u32;
             self.placed.push(placed);
@@ -199,36 +219,44 @@ impl NameCache {
         Ok(id)
     }
 
-    fn unknown(&mut self, conn: &Connection, path: u32, offset: i64, state: u8) -> Result<CachedFrame, StoreError> {
-        if let Some(known) = self.places.get(&(path, offset, state)) {
+    fn unknown(&mut self, conn: &Connection, path: u32, place: Place, state: u8) -> Result<CachedFrame, StoreError> {
+        if let Some(known) = self.places.get(&(path, place, state)) {
             return Ok(*known);
         }
         let binary = self.text(conn, path)?;
         let base = binary.rsplit('/').next().unwrap_or(&binary).trim_matches(['[', ']']);
         let reason = UnknownReason::from_u8(state).map_or("no name was looked up yet", UnknownReason::describe);
-        self.bytes += size_of::<((u32, i64, u8), CachedFrame)>() * 2;
+        self.bytes += size_of::<((u32, Place, u8), CachedFrame)>() * 2;
+        let name = match place {
+            Place::Offset(offset) | Place::Kernel(Told::Text(offset)) => format!("[{base}+{offset:#x}]"),
+            Place::Kernel(Told::Page(offset)) => format!("[{base}+0x..{offset:03x}]"),
+        };
         let id = self.push(Frame {
-            name: format!("[{base}+{:#x}]", offset.cast_unsigned()).into(),
+            name: name.into(),
             kind: FrameKind::Unknown,
             binary: Some(Arc::clone(&binary)),
             file: None,
             line: None,
             reason: Some(reason),
         });
-        self.places.insert((path, offset, state), id);
+        self.places.insert((path, place, state), id);
         Ok(id)
     }
 
     fn binary(&mut self, conn: &Connection, id: i64) -> Result<(BinaryKind, u32), StoreError> {
-        if let Some(BinaryRow { kind, path }) = self.binaries.get(&id) {
+        if let Some(BinaryRow { kind, path, .. }) = self.binaries.get(&id) {
             return Ok((*kind, *path));
         }
-        let (kind, path): (u8, u32) = conn
-            .prepare_cached("SELECT kind, path FROM binary WHERE id = ?1")?
-            .query_row([id], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let (kind, path, identity): (u8, u32, String) = conn
+            .prepare_cached("SELECT kind, path, identity FROM binary WHERE id = ?1")?
+            .query_row([id], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
         let kind = BinaryKind::from_u8(kind).ok_or(StoreError::BadRow("a binary of an unknown kind"))?;
         self.bytes += size_of::<(i64, BinaryRow)>() * 2;
-        self.binaries.insert(id, BinaryRow { kind, path });
+        let text = match identity.strip_prefix("kernel:") {
+            Some(boot_id) => kernel_text::kept(conn, boot_id)?,
+            None => None,
+        };
+        self.binaries.insert(id, BinaryRow { kind, path, text });
         Ok((kind, path))
     }
 
@@ -330,6 +358,21 @@ mod tests {
         assert_ne!(one, other);
         let path = |frame| Arc::clone(cache.frame(frame).binary.as_ref().unwrap());
         assert!(Arc::ptr_eq(&path(one), &path(other)));
+    }
+
+    /// Places in the kernel are told from the beginning of its text, where that is known; else, and outside it, within their page.
+    #[test]
+    fn kernel_places_do_not_say_where_the_kernel_is() {
+        let (_folder, store) = locations(1);
+        let rows = "INSERT INTO string VALUES (50, 50, '[kernel]');
+            INSERT INTO binary (id, identity, kind, path) VALUES (2, 'kernel:a', 0, 50), (3, 'kernel:b', 0, 50);
+            INSERT INTO location (id, binary, offset) VALUES (2, 2, -2128464235), (3, 2, -1072693248), (4, 3, -2128464235);
+            INSERT INTO meta VALUES ('kernel-text-begin:a', -2128609280), ('kernel-text-end:a', -2100000000)";
+        store.conn.execute_batch(rows).unwrap();
+        let mut cache = NameCache::default();
+        cache.begin(&store.conn, Demangle::Full).unwrap();
+        let mut name = |location| names(&mut cache, &store.conn, location);
+        assert_eq!([name(2), name(3), name(4)], [["[kernel+0x23695]"], ["[kernel+0x..000]"], ["[kernel+0x..695]"]]);
     }
 
     /// So are the places of a function that has no name: it is called by where it begins.

@@ -72,6 +72,11 @@ impl Snapshot<'_> {
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
+    /// Where the text of a boot's kernel lay, if that was kept.
+    pub(crate) fn kernel_text(&self, boot_id: &str) -> Result<Option<std::ops::Range<u64>>, StoreError> {
+        super::kernel_text::kept(&self.tx, boot_id)
+    }
+
     /// A binary, by its row.
     pub(crate) fn binary(&self, id: i64) -> Result<Arc<Binary>, StoreError> {
         binary(&self.tx, id)

@@ -6,6 +6,7 @@ pub mod clock;
 pub mod fair_pool;
 pub mod file_lock;
 pub mod host_name;
+pub mod kernel_text;
 pub mod memory;
 pub mod patient;
 pub mod perf;

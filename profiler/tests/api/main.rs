@@ -5,6 +5,7 @@
 mod client;
 mod functions;
 mod hostile;
+mod kernel_addresses;
 mod profiles;
 mod reachable;
 mod routes;

@@ -661,9 +661,12 @@ export interface components {
         };
         /** @description An instruction. */
         Instruction: {
-            /** @description The address that the linker gave it, in hex, for numbers of JSON end at 2^53; its offset in the file when that was not read. */
+            /**
+             * @description The address that the linker gave it, in hex, for numbers of JSON end at 2^53; its offset in the file when that was not read. In the
+             *     kernel, how far it is from the beginning of the function, or from its first place with samples when its code was not read.
+             */
             address: string;
-            /** @description Its bytes, in hex. */
+            /** @description Its bytes, in hex; `..` for one of an address in the kernel. */
             bytes: string;
             /** @description Source file, of the innermost of inlined functions. */
             file?: string | null;

@@ -60,9 +60,10 @@ pub struct Disassembly {
 /// An instruction.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 pub struct Instruction {
-    /// The address that the linker gave it, in hex, for numbers of JSON end at 2^53; its offset in the file when that was not read.
+    /// The address that the linker gave it, in hex, for numbers of JSON end at 2^53; its offset in the file when that was not read. In the
+    /// kernel, how far it is from the beginning of the function, or from its first place with samples when its code was not read.
     pub address: String,
-    /// Its bytes, in hex.
+    /// Its bytes, in hex; `..` for one of an address in the kernel.
     pub bytes: String,
     /// As an assembler writes it; empty when the binary was not read.
     pub text: String,
