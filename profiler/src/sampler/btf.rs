@@ -143,19 +143,75 @@ mod tests {
         assert!(offsets.group_leader > offsets.tgid && offsets.start_boottime > offsets.tgid && offsets.mm > 0);
     }
 
-    /// Cut or corrupted type information gives nothing, and no panic.
+    /// Cut type information gives nothing, and no panic.
     #[test]
-    fn damaged_btf_gives_no_offsets() {
+    fn cut_btf_gives_no_offsets() {
         let btf = fs::read("/sys/kernel/btf/vmlinux").unwrap();
         for len in (0..4096).chain([btf.len() / 2]) {
             assert_eq!(TaskOffsets::from_btf(&btf[..len]), None, "cut at {len}");
         }
-        let mut flipped = btf[..65_536].to_vec();
-        for at in 0..flipped.len() {
-            flipped[at] = !flipped[at];
-            if at < 64 {
-                assert_eq!(TaskOffsets::from_btf(&flipped), None);
-            }
+        let (small, _) = small_btf();
+        for len in 0..small.len() {
+            assert_eq!(TaskOffsets::from_btf(&small[..len]), None, "cut at {len}");
         }
+    }
+
+    /// The five fields of a `task_struct`, `mm` in an anonymous union, and where in the bytes each offset stands.
+    fn small_btf() -> (Vec<u8>, [(usize, &'static str); 6]) {
+        let strings = b"\0int\0task_struct\0pid\0tgid\0group_leader\0start_boottime\0mm\0";
+        let name = |text: &str| {
+            let at = strings.windows(text.len() + 2).position(|window| window[1..=text.len()] == *text.as_bytes());
+            at.unwrap() as u32 + 1
+        };
+        let (union, structure) = (KIND_UNION << 24 | 1, KIND_STRUCT << 24 | 5);
+        let types = [
+            [name("int"), 1 << 24, 4, 32].as_slice(),
+            &[0, union, 8],
+            &[name("mm"), 1, 64],
+            &[name("task_struct"), structure, 400],
+            &[name("pid"), 1, 800],
+            &[name("tgid"), 1, 832],
+            &[0, 2, 960],
+            &[name("group_leader"), 1, 1280],
+            &[name("start_boottime"), 1, 1920],
+        ]
+        .concat();
+        let lens = [24, 0, 4 * types.len() as u32, 4 * types.len() as u32, strings.len() as u32];
+        let head = [MAGIC.to_ne_bytes(), 1_u16.to_ne_bytes()].concat();
+        let words = lens.into_iter().chain(types).flat_map(u32::to_ne_bytes);
+        let bytes = head.into_iter().chain(words).chain(*strings).collect();
+        let word = |number: usize| 24 + 4 * number;
+        let offsets = [(9, "mm"), (15, "pid"), (18, "tgid"), (21, "mm"), (24, "group_leader"), (27, "start_boottime")];
+        (bytes, offsets.map(|(number, field)| (word(number), field)))
+    }
+
+    /// One wrong bit anywhere: no offsets, or the right ones. In the word of an offset that field alone is another.
+    #[test]
+    fn a_damaged_bit_gives_no_wrong_offset_of_another_field() {
+        let (whole, places) = small_btf();
+        let right = TaskOffsets { tgid: 104, pid: 100, group_leader: 160, start_boottime: 240, mm: 128 };
+        assert_eq!(TaskOffsets::from_btf(&whole), Some(right));
+        let mut refused = 0;
+        for bit in 0..whole.len() * 8 {
+            let mut damaged = whole.clone();
+            damaged[bit / 8] ^= 1 << (bit % 8);
+            let mut found = TaskOffsets::from_btf(&damaged);
+            if let Some((_, field)) = places.iter().find(|(at, _)| (*at..at + 4).contains(&(bit / 8))) {
+                let found = found.as_mut().unwrap_or_else(|| panic!("bit {bit}: an offset is only a number"));
+                let (place, was) = match *field {
+                    "mm" => (&mut found.mm, right.mm),
+                    "pid" => (&mut found.pid, right.pid),
+                    "tgid" => (&mut found.tgid, right.tgid),
+                    "group_leader" => (&mut found.group_leader, right.group_leader),
+                    _ => (&mut found.start_boottime, right.start_boottime),
+                };
+                // The lowest three count bits of a byte.
+                assert_eq!(*place == was, bit % 32 < 3, "bit {bit}");
+                *place = was;
+            }
+            refused += usize::from(found.is_none());
+            assert!(found.is_none_or(|found| found == right), "bit {bit}: {found:?}");
+        }
+        assert!(refused > 200, "{refused} of {} bits matter", whole.len() * 8);
     }
 }
