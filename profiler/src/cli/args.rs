@@ -180,7 +180,7 @@ pub struct RunArgs {
     /// Keep no history older than this; ten-second detail goes after 30 days, five minutes after 90.
     #[arg(long, value_name = "TIME", default_value = "365d", value_parser = duration, env = "PROFILER_KEEP")]
     pub keep: Duration,
-    /// When the database is larger than this, forget the oldest detail first; sample times (24 h, at most 1 GiB) are counted apart.
+    /// When the database, with those that were set aside, is larger than this, forget those first, then the oldest detail; sample times (24 h, at most 1 GiB) are counted apart.
     #[arg(long, value_name = "SIZE", default_value = "10GiB", env = "PROFILER_KEEP_SIZE")]
     pub keep_size: ByteSize,
 }

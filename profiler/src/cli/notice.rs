@@ -7,12 +7,22 @@ use crate::server::SharedLive;
 
 /// Shows `trouble` with its causes, in place of what was said of it before. Says whether this is news.
 pub fn give(live: &SharedLive, trouble: &str, error: &dyn Error) -> bool {
+    replace(live, trouble, text(trouble, error))
+}
+
+/// `trouble` with its causes.
+pub fn text(trouble: &str, error: &dyn Error) -> String {
     let mut notice = format!("{trouble}: {error}");
     let mut cause = error.source();
     while let Some(error) = cause {
         notice += &format!(": {error}");
         cause = error.source();
     }
+    notice
+}
+
+/// Shows `notice` in place of all that begin as it does, with `trouble`. Says whether this is news.
+pub fn replace(live: &SharedLive, trouble: &str, notice: String) -> bool {
     let mut news = false;
     live.update(|live| {
         news = !live.notices.contains(&notice);

@@ -14,6 +14,9 @@ const MOST_FRAMES: usize = 8 << 20;
 /// Batches of names kept. The symbolizer asks for one batch at a time, so there are rarely two.
 const MOST_NAMES: usize = 256;
 
+/// How long to wait between two tries at the end, when somebody waits for it.
+const LAST_PAUSE: Duration = Duration::from_millis(200);
+
 /// What the writer takes from the queue.
 #[derive(Debug)]
 pub enum Work {
@@ -162,6 +165,15 @@ impl WindowQueue {
         state.give_up_excess();
     }
 
+    /// Waits before something is tried again; not for longer than [`LAST_PAUSE`] once nothing comes any more.
+    pub fn pause(&self, pause: Duration) {
+        let state = self.state();
+        let pause = if state.closed { LAST_PAUSE } else { pause };
+        let was_closed = state.closed;
+        // Poisoned or not, the wait is over.
+        let _ = self.changed.wait_timeout_while(state, pause, |state| state.closed == was_closed);
+    }
+
     /// Whether no more windows come.
     pub fn is_closed(&self) -> bool {
         self.state().closed
@@ -259,6 +271,23 @@ mod tests {
         // Number 2 made room for the youngest, number 1 found none.
         assert_eq!(queue.state().given_up.taken, 22);
         assert_eq!(queue.state().windows.len(), MOST_WINDOWS);
+    }
+
+    /// Somebody who waits to try again does not keep the program from ending.
+    #[test]
+    fn a_pause_ends_when_the_queue_is_closed() {
+        let queue = WindowQueue::default();
+        let begun = std::time::Instant::now();
+        std::thread::scope(|scope| {
+            let paused = scope.spawn(|| queue.pause(Duration::from_secs(600)));
+            queue.push(window(1, 1));
+            assert!(!paused.is_finished(), "a window does not end it");
+            queue.close();
+            paused.join().expect("no panic");
+        });
+        assert!(begun.elapsed() < Duration::from_secs(60));
+        queue.pause(Duration::from_secs(600));
+        assert!(begun.elapsed() < Duration::from_secs(60));
     }
 
     /// Closing lets the writer empty the queue first.

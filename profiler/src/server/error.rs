@@ -96,6 +96,11 @@ impl Failure {
             Self::Query(QueryError::TooLarge) => {
                 (S::UNPROCESSABLE_ENTITY, "query_too_large", "narrow the range or the filter".into())
             }
+            Self::Query(QueryError::Store(error)) | Self::Database(error) if error.is_damage() => (
+                S::SERVICE_UNAVAILABLE,
+                "database_unreadable",
+                format!("{error}; `profiler db check` lists everything that is"),
+            ),
             Self::Query(QueryError::Store(_)) | Self::Database(_) => (
                 S::SERVICE_UNAVAILABLE,
                 "database_unreadable",
@@ -212,6 +217,14 @@ mod tests {
             assert_eq!((problem.status, problem.code.as_str()), (status, code), "{failure:?}");
             assert!(!problem.title.is_empty() && !problem.detail.is_empty(), "{failure:?}");
         }
+    }
+
+    /// What is damaged is said: somebody must look after it.
+    #[test]
+    fn damage_is_named() {
+        let problem = Failure::Query(QueryError::Store(StoreError::BadRow("a sum is odd"))).problem();
+        assert_eq!((problem.status, problem.code.as_str()), (503, "database_unreadable"));
+        assert!(problem.detail.contains("a sum is odd") && problem.detail.contains("db check"), "{problem:?}");
     }
 
     /// Causes stay in the log.

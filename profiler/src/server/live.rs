@@ -33,6 +33,12 @@ pub struct LiveStatus {
     pub stored: u64,
     /// Samples lost.
     pub losses: Losses,
+    /// Samples stored whose database was deleted, or cut short, while it was in use.
+    pub gone: u64,
+    /// Why nothing is being stored; `None` once a window is.
+    pub unstored: Option<String>,
+    /// Databases beside this one that were set aside, and their bytes.
+    pub set_aside: (u64, u64),
     /// Stored samples by how the walk of the user stack ended.
     pub stacks: BTreeMap<StackEnd, u64>,
     /// The unwind tables; `None` when stacks are walked by frame pointers only.
@@ -58,9 +64,12 @@ impl LiveStatus {
         Duration::from_nanos(u64::try_from(now.0.saturating_sub(until.0)).unwrap_or(0))
     }
 
-    /// Why this pipeline counts as failing, if it does: no window stored for more than three windows.
+    /// Why this pipeline counts as failing, if it does: the store refuses windows, or none was stored for more than three windows.
     #[must_use]
     pub fn failing(&self, now: WallNanos) -> Option<String> {
+        if let Some(reason) = &self.unstored {
+            return Some(reason.clone());
+        }
         let lag = self.lag(now);
         (lag > self.window * 3).then(|| {
             format!(
@@ -170,6 +179,16 @@ mod tests {
         assert!(live(0, Some(69)).failing(now).is_some_and(|reason| reason.contains("31 s")));
         assert_eq!(live(70, None).failing(now), None);
         assert!(live(69, None).failing(now).is_some());
+    }
+
+    /// A store that refuses windows is failing at once, and says why.
+    #[test]
+    fn a_store_that_refuses_is_failing_at_once() {
+        let unstored = Some("disk error".to_owned());
+        assert_eq!(
+            LiveStatus { unstored, ..live(0, Some(99)) }.failing(WallNanos::from_millis(100_000)).as_deref(),
+            Some("disk error")
+        );
     }
 
     /// A wall clock that steps back is no lag.

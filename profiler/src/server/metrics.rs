@@ -65,6 +65,8 @@ impl Collector for Scrape {
         one(to, "profiler_samples_stored", "Samples stored in the database", None, &counter(counted.stored))?;
         let lost = |cause: LossCause| (cause.name(), counted.losses.0.get(&cause).copied().unwrap_or(0));
         family(to, "profiler_samples_lost", "Samples lost", "cause", LossCause::ALL.into_iter().map(lost))?;
+        let help = "Samples stored whose database was deleted, or cut short, while it was in use";
+        one(to, "profiler_samples_gone", help, None, &counter(counted.gone))?;
         let ended = |end: StackEnd| (end.name(), counted.stacks.get(&end).copied().unwrap_or(0));
         let help = "Stored samples by how the walk of the user stack ended";
         family(to, "profiler_stacks", help, "end", StackEnd::ALL.into_iter().map(ended))?;
@@ -78,6 +80,10 @@ impl Collector for Scrape {
             let window = ConstGauge::new(live.window.as_secs_f64());
             one(to, "profiler_window_length", "Length of a window", Some(&Unit::Seconds), &window)?;
             one(to, "profiler_sampling_rate", "Samples per second and CPU", None, &ConstGauge::new(live.hz))?;
+            let help = "Databases that were set aside and are kept beside the one in use";
+            one(to, "profiler_databases_set_aside", help, None, &ConstGauge::new(live.set_aside.0))?;
+            let help = "Size of the databases that were set aside";
+            one(to, "profiler_set_aside", help, Some(&Unit::Bytes), &ConstGauge::new(live.set_aside.1))?;
         }
         if let Some(unwind) = live.and_then(|live| live.unwind) {
             encode_unwind(to, &unwind)?;

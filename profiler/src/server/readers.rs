@@ -140,7 +140,7 @@ impl Readers {
             Err(Failure::Query(QueryError::Store(ref error))) => {
                 // Only what SQLite itself calls damage: a row that we do not understand may be our own fault.
                 let live = self.recording.get().and_then(Recording::live);
-                if let (StoreError::Damaged(_), Some(live)) = (error, live) {
+                if let (StoreError::Damaged(_), Some(live), false) = (error, live, reader.is_failed_read()) {
                     live.update(|live| live.damage_met = true);
                 }
             }

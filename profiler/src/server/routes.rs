@@ -439,7 +439,8 @@ async fn status(state: Data<State>, _none: Query<NoParams>) -> Result<HttpRespon
     let now = (state.clock)();
     let live = state.recording.live().map(super::live::SharedLive::snapshot);
     let mut notices = live.as_ref().map(|live| live.notices.clone()).unwrap_or_default();
-    notices.extend(live.as_ref().and_then(|live| live.failing(now)));
+    // Why nothing is stored is a notice already.
+    notices.extend(live.as_ref().filter(|live| live.unstored.is_none()).and_then(|live| live.failing(now)));
     let status = api::Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
@@ -492,7 +493,7 @@ async fn scrape(state: Data<State>) -> HttpResponse {
     tag = "server",
     responses(
         (status = 200, body = api::Health, description = "All is well, or sampling is starting."),
-        (status = 503, body = api::Health, description = "No window was stored for more than three windows, or sampling has not started within a minute.")
+        (status = 503, body = api::Health, description = "Windows are not being stored, none was for more than three windows, or sampling has not started within a minute.")
     )
 )]
 #[get("/healthz")]

@@ -16,6 +16,9 @@ pub enum StoreError {
     /// There is no database to read.
     #[error("{0} does not exist: record first, or name another database")]
     Missing(PathBuf),
+    /// Another file has taken the place of the one that this process writes.
+    #[error("{0} was replaced while in use: ask again in a moment")]
+    Replaced(PathBuf),
     /// An SQLite database that another program made, or not a database at all. It was not touched.
     #[error("{0} is not a database of this program: name another file")]
     Foreign(PathBuf),
@@ -66,7 +69,7 @@ pub enum StoreError {
     #[error("disk error: failed to read or write the database file")]
     Io(#[source] rusqlite::Error),
     /// The file contradicts itself. The next [`super::Store::open`] finds out and sets it aside.
-    #[error("the database is damaged: restart to set it aside and begin a new one")]
+    #[error("the database is damaged: a profiler that writes it sets it aside and begins a new one")]
     Damaged(#[source] rusqlite::Error),
     /// A row says what no writer writes (found by our own checks). What it is, for the log.
     #[error("the database is damaged: {0}")]

@@ -8,6 +8,7 @@
 //! A header is read through an `immutable` connection: SQLite takes no lock for it, looks at no log and writes nothing, so a
 //! foreign or newer database stays byte for byte as it was.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt::Write;
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
@@ -224,10 +225,7 @@ pub(super) fn lock(path: &Path) -> Result<File, StoreError> {
 /// Renames a damaged database with its log to `NAME.corrupt-SECONDS`, and says where it is. Call with the lock held.
 pub(super) fn set_aside(path: &Path) -> Result<PathBuf, StoreError> {
     let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    let free = |n: u32| match n {
-        0 => beside(path, &format!(".corrupt-{seconds}")),
-        n => beside(path, &format!(".corrupt-{seconds}-{n}")),
-    };
+    let free = |n: u32| beside(path, &aside_suffix(seconds, n.into()));
     let taken = |name: &Path| ["", "-wal", "-shm"].iter().any(|suffix| beside(name, suffix).exists());
     let aside = (0..).map(free).find(|name| !taken(name)).expect("a folder holds fewer than 2^32 files");
     // The log first: a crash in between must not leave the new database with the old one's log.
@@ -240,4 +238,62 @@ pub(super) fn set_aside(path: &Path) -> Result<PathBuf, StoreError> {
         }
     }
     Ok(aside)
+}
+
+/// Most databases set aside that are kept.
+pub(super) const MOST_SET_ASIDE: usize = 16;
+
+/// A database that was set aside.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SetAsideFile {
+    /// Its main file; its log and index may lie beside it.
+    pub path: PathBuf,
+    /// Size of all of them.
+    pub bytes: u64,
+}
+
+/// The databases that were set aside beside `path`, oldest first. A folder that cannot be read has none.
+#[must_use]
+pub fn set_aside_beside(path: &Path) -> Vec<SetAsideFile> {
+    let real = path.canonicalize().unwrap_or_else(|_| path.into());
+    let (Some(folder), Some(name)) = (real.parent(), real.file_name()) else { return Vec::new() };
+    let mut found = BTreeMap::<(u64, u64), u64>::new();
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        let file = entry.file_name();
+        let Some(rest) = file.as_bytes().strip_prefix(name.as_bytes()) else { continue };
+        let rest = str::from_utf8(rest).unwrap_or_default();
+        if let Some(age) = rest.strip_prefix(".corrupt-").and_then(age) {
+            *found.entry(age).or_default() += entry.metadata().map_or(0, |meta| meta.len());
+        }
+    }
+    let file = |((seconds, n), bytes)| SetAsideFile { path: beside(&real, &aside_suffix(seconds, n)), bytes };
+    found.into_iter().map(file).collect()
+}
+
+/// `SECONDS[-N][-wal|-shm]`, as [`set_aside`] names files.
+fn age(name: &str) -> Option<(u64, u64)> {
+    let name = name.strip_suffix("-wal").or_else(|| name.strip_suffix("-shm")).unwrap_or(name);
+    let (seconds, n) = name.split_once('-').unwrap_or((name, "0"));
+    Some((seconds.parse().ok()?, n.parse().ok()?))
+}
+
+fn aside_suffix(seconds: u64, n: u64) -> String {
+    match n {
+        0 => format!(".corrupt-{seconds}"),
+        n => format!(".corrupt-{seconds}-{n}"),
+    }
+}
+
+/// Deletes a database that was set aside.
+pub(super) fn remove_set_aside(aside: &Path) -> Result<(), StoreError> {
+    for suffix in ["-wal", "-shm", ""] {
+        let path = beside(aside, suffix);
+        match std::fs::remove_file(&path) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                return Err(StoreError::File { doing: "delete", path, source });
+            }
+            _ => {}
+        }
+    }
+    Ok(())
 }

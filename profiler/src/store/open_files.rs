@@ -9,16 +9,18 @@
 //!
 //! Limits: a file cut short and grown again between two looks is met as damage when its pages are read.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
 use rusqlite::Connection;
 
-use super::file::{self, FileId, Header, beside, file_id};
+use super::file::{self, FileId, Header, SetAsideFile, beside, file_id};
 use super::{Store, StoreError};
 use crate::sys::file_lock::SharedRange;
 
@@ -55,6 +57,8 @@ pub(super) struct OpenFiles {
     index: Option<FileId>,
     /// Size of the log when it was looked at last.
     log_bytes: u64,
+    /// Where they are, as [`WRITTEN`] has it.
+    path: PathBuf,
     /// SQLite's locks once more. Dropped after the connection: closing these files drops its locks.
     held: Vec<SharedRange>,
 }
@@ -73,7 +77,8 @@ impl OpenFiles {
         let held =
             [("", SHARED), ("-shm", INDEX_IN_USE)].into_iter().filter_map(|(suffix, range)| hold(path, suffix, range));
         let (log, index, held) = (id("-wal")?, id("-shm")?, held.collect());
-        Ok(Self { main, log, index, log_bytes: file::log_bytes(path), held })
+        written().insert(path.into(), main);
+        Ok(Self { main, log, index, log_bytes: file::log_bytes(path), path: path.into(), held })
     }
 
     /// Lets go of the locks, so that closing the connection can take them. The files stay open.
@@ -119,6 +124,29 @@ impl OpenFiles {
     }
 }
 
+impl Drop for OpenFiles {
+    fn drop(&mut self) {
+        written().remove(&self.path);
+    }
+}
+
+/// The databases that this process writes, by path.
+///
+/// Another file may take the place of one of them. Until the writer has noticed, the log at the path is still that of the old
+/// file: a reader of this process that opened the new file would read it with the old one's log, and hand that log's index
+/// on to the writer's next connection, because SQLite keeps one index for each file in a process.
+static WRITTEN: Mutex<BTreeMap<PathBuf, FileId>> = Mutex::new(BTreeMap::new());
+
+fn written() -> MutexGuard<'static, BTreeMap<PathBuf, FileId>> {
+    WRITTEN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Whether a reader of this process may open what is at `path`: not if a writer of this process has another file open there.
+pub(super) fn may_be_read(path: &Path, found: FileId) -> bool {
+    let Ok(path) = path.canonicalize() else { return true };
+    written().get(&path).is_none_or(|file| *file == found)
+}
+
 /// Takes a lock of SQLite's a second time. A file system without such locks goes without.
 fn hold(path: &Path, suffix: &str, (start, length): (i64, i64)) -> Option<SharedRange> {
     let path = beside(path, suffix);
@@ -145,6 +173,7 @@ impl Store {
         if !self.files.has_log(&self.path) {
             return Ok(Some(Gone::Log));
         }
+        self.keep_lock()?;
         if is_cut(&self.path) {
             return Ok(Some(Gone::Cut));
         }
@@ -154,6 +183,17 @@ impl Store {
         }
         self.files.log_bytes = log;
         Ok(None)
+    }
+
+    /// Locks anew where the lock's file was deleted: two writers would lock two files of one name.
+    fn keep_lock(&mut self) -> Result<(), StoreError> {
+        let held = self.lock.metadata().map(|meta| Some((meta.dev(), meta.ino())));
+        if let (Ok(held), Ok(now)) = (held, file_id(&beside(&self.path, ".lock")))
+            && held != now
+        {
+            self.lock = file::lock(&self.path)?;
+        }
+        Ok(())
     }
 
     /// The log is shorter than it was. Another program may have emptied it, which is its right; then every page of it is in the
@@ -167,45 +207,71 @@ impl Store {
     }
 
     /// Leaves a database that is gone, so that as much as can be of what it held stays with it, and nothing of it is in the way of
-    /// the next one at its path. Says where it was set aside, if it was.
-    ///
-    /// # Errors
-    /// It cannot be set aside; what is at the path stays as it is.
-    pub fn leave(self, gone: &Gone) -> Result<Option<PathBuf>, StoreError> {
+    /// the next one at its path.
+    #[must_use]
+    pub fn leave(self, gone: &Gone) -> Left {
         let Self { conn, path, files, lock, .. } = self;
-        // What holds the lock at the path now may be another file.
-        let aside = match gone {
+        let set_aside = |whole| Left { aside: Some(file::set_aside(&path)), whole };
+        let left = match gone {
             Gone::Moved(to) => {
                 // By descriptor: into the file, wherever it is.
-                let moved = empty_log(&conn);
+                let emptied = empty_log(&conn);
                 drop(conn);
-                if let (false, Some(to)) = (moved, to) {
+                if let (false, Some(to)) = (emptied, to) {
                     files.rename_log(&path, to);
                 }
-                files.remove_rest(&path, moved);
-                None
+                files.remove_rest(&path, emptied);
+                Left { aside: None, whole: true }
             }
             Gone::Deleted => {
                 drop(conn);
                 files.remove_rest(&path, true);
-                None
+                Left { aside: None, whole: false }
             }
             Gone::Log => {
                 // Unless somebody else has written into a log of their own since: two logs of one file exclude each other.
-                if !file::has_log(&path) {
-                    empty_log(&conn);
-                }
+                let is_foreign = file::has_log(&path) && !files.has(&beside(&path, "-wal"), files.log);
+                let whole = !is_foreign && empty_log(&conn);
                 drop(conn);
-                Some(file::set_aside(&path)?)
+                set_aside(whole)
             }
             Gone::Cut => {
                 drop(conn);
-                Some(file::set_aside(&path)?)
+                set_aside(false)
             }
         };
-        drop(lock);
-        Ok(aside)
+        drop((files, lock));
+        left
     }
+
+    /// The databases beside this one that were set aside, oldest first, are older than anything in it: they go first when all
+    /// together are larger than `most` bytes, or more than [`file::MOST_SET_ASIDE`]. Returns those that went.
+    ///
+    /// # Errors
+    /// One cannot be deleted; the sizes cannot be read.
+    pub fn drop_set_aside(&self, most: u64) -> Result<Vec<SetAsideFile>, StoreError> {
+        let mut kept = file::set_aside_beside(&self.path);
+        let room = most.saturating_sub(self.counted_bytes()?);
+        let is_over = |kept: &[SetAsideFile]| {
+            kept.len() > file::MOST_SET_ASIDE || kept.iter().map(|file| file.bytes).sum::<u64>() > room
+        };
+        let mut dropped = Vec::new();
+        while !kept.is_empty() && is_over(&kept) {
+            let oldest = kept.remove(0);
+            file::remove_set_aside(&oldest.path)?;
+            dropped.push(oldest);
+        }
+        Ok(dropped)
+    }
+}
+
+/// What [`Store::leave`] left.
+#[derive(Debug)]
+pub struct Left {
+    /// Where it was set aside, if it was to be; or why it could not be. What is at the path stays as it is then.
+    pub aside: Option<Result<PathBuf, StoreError>>,
+    /// Everything that was stored is still somewhere.
+    pub whole: bool,
 }
 
 impl OpenFiles {
@@ -384,7 +450,8 @@ mod tests {
             store.write_window(&window(1, "web/7  main x5")).unwrap();
             let gone = store.look().unwrap();
             assert_eq!(gone, Some(Gone::Moved(Some(to.clone()))));
-            assert_eq!(store.leave(&gone.unwrap()).unwrap(), None);
+            let left = store.leave(&gone.unwrap());
+            assert!(left.whole && left.aside.is_none(), "{left:?}");
             let (mut store, aside) = Store::open(&path).unwrap();
             store.write_window(&window(2, "web/7  main x5")).unwrap();
             assert_eq!((aside, store.look().unwrap()), (None, None));
@@ -404,7 +471,7 @@ mod tests {
         let to = path.with_extension("moved");
         fs::rename(&path, &to).unwrap();
         let gone = store.look().unwrap().unwrap();
-        store.leave(&gone).unwrap();
+        assert!(store.leave(&gone).whole);
         let (mut store, aside) = Store::open(&path).unwrap();
         store.write_window(&window(2, "web/7  main x5")).unwrap();
         // The question goes on in what it began with.
@@ -430,12 +497,75 @@ mod tests {
                 ["", "-wal", "-shm", ".lock"].iter().for_each(|suffix| fs::remove_file(beside(&path, suffix)).unwrap());
             }
             assert_eq!(store.look().unwrap(), Some(Gone::Deleted));
-            store.leave(&Gone::Deleted).unwrap();
+            assert!(!store.leave(&Gone::Deleted).whole);
             let (mut store, aside) = Store::open(&path).unwrap();
             store.write_window(&window(2, "web/7  main x5")).unwrap();
             let held = 1 + u64::from(replaced);
             assert_eq!((windows(&path), aside, store.look().unwrap()), (held, None, None), "{replaced}");
         }
+    }
+
+    /// A lock that was deleted is taken again before somebody else has it; if somebody has, windows wait.
+    #[test]
+    fn a_lock_that_was_deleted_is_taken_again() {
+        let (_folder, path, mut store) = database();
+        let lock = beside(&path, ".lock");
+        fs::remove_file(&lock).unwrap();
+        assert_eq!(store.look().unwrap(), None);
+        assert!(matches!(Store::open(&path), Err(StoreError::Locked(_))));
+        fs::remove_file(&lock).unwrap();
+        let other = file::lock(&path).unwrap();
+        assert!(matches!(store.look(), Err(StoreError::Locked(_))));
+        drop(other);
+        assert_eq!(store.look().unwrap(), None);
+    }
+
+    /// What was set aside counts as the oldest of what is kept, and is never more than so many files.
+    #[test]
+    fn databases_set_aside_go_oldest_first() {
+        let (folder, path, store) = database();
+        let aside = |name: &str, bytes: usize| fs::write(beside(&path, name), vec![0; bytes]).unwrap();
+        for number in 0..20 {
+            aside(&format!(".corrupt-{}", 1000 + number), 1000);
+            aside(&format!(".corrupt-{}-wal", 1000 + number), 500);
+        }
+        aside(".corrupt-1000-1", 10);
+        // Not ours to delete.
+        aside(".corrupt-mine", 10);
+        let all = file::set_aside_beside(&path);
+        assert_eq!((all.len(), all[0].bytes, all[1].bytes), (21, 1500, 10));
+        let dropped = store.drop_set_aside(u64::MAX).unwrap();
+        assert_eq!((dropped.len(), file::set_aside_beside(&path).len()), (5, 16));
+        assert_eq!(dropped[1].path, beside(&path, ".corrupt-1000-1"));
+        let used = store.counted_bytes().unwrap();
+        assert_eq!(store.drop_set_aside(used + 3000).unwrap().len(), 14);
+        assert_eq!(store.drop_set_aside(0).unwrap().len(), 2);
+        let left = fs::read_dir(folder.path())
+            .unwrap()
+            .filter(|entry| entry.as_ref().unwrap().file_name().to_string_lossy().contains("corrupt"));
+        assert_eq!(left.count(), 1);
+    }
+
+    /// Until the writer has noticed that another database has taken the place of its own, no reader of the process opens that one: it
+    /// would be read with the log of the other.
+    #[test]
+    fn a_database_that_took_the_place_of_another_is_read_once_the_writer_knows() {
+        let (folder, path, store) = database();
+        store.close().unwrap();
+        let backup = folder.path().join("backup.db");
+        fs::copy(&path, &backup).unwrap();
+        let (mut store, _) = Store::open(&path).unwrap();
+        store.write_window(&window(1, "web/7  main x5")).unwrap();
+        let mut reader = Reader::open(&path).unwrap();
+        assert_eq!(totals(&mut reader).unwrap().windows, 2);
+        fs::rename(&backup, &path).unwrap();
+        assert!(matches!(Reader::open(&path), Err(StoreError::Replaced(_))));
+        assert!(totals(&mut reader).is_err());
+        assert_eq!(store.look().unwrap(), Some(Gone::Deleted));
+        let _ = store.leave(&Gone::Deleted);
+        let (mut store, aside) = Store::open(&path).unwrap();
+        store.write_window(&window(2, "web/7  main x5")).unwrap();
+        assert_eq!((aside, totals(&mut reader).unwrap().windows, store.look().unwrap()), (None, 2, None));
     }
 
     /// A log that is gone is noticed, and what it held goes into the database before that is set aside.
@@ -445,8 +575,9 @@ mod tests {
             let (_folder, path, mut store) = database();
             fs::remove_file(beside(&path, suffix)).unwrap();
             assert_eq!(store.look().unwrap(), Some(Gone::Log));
-            let aside = store.leave(&Gone::Log).unwrap().unwrap();
-            assert_eq!(windows(&aside), 1, "{suffix}");
+            let left = store.leave(&Gone::Log);
+            assert!(left.whole);
+            assert_eq!(windows(&left.aside.unwrap().unwrap()), 1, "{suffix}");
             let (mut store, _) = Store::open(&path).unwrap();
             store.write_window(&window(1, "web/7  main x5")).unwrap();
             assert_eq!((windows(&path), store.look().unwrap()), (1, None));
@@ -464,7 +595,7 @@ mod tests {
             }
             fs::OpenOptions::new().write(true).open(beside(&path, suffix)).unwrap().set_len(length).unwrap();
             assert_eq!(store.look().unwrap(), Some(Gone::Cut), "{suffix} {length}");
-            let aside = store.leave(&Gone::Cut).unwrap().unwrap();
+            let aside = store.leave(&Gone::Cut).aside.unwrap().unwrap();
             assert_eq!(beside(&aside, suffix).metadata().unwrap().len(), length);
             let (mut store, _) = Store::open(&path).unwrap();
             store.write_window(&window(1, "web/7  main x5")).unwrap();

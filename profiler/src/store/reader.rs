@@ -8,10 +8,11 @@ use std::time::{Duration, SystemTime};
 
 use rusqlite::{Connection, InterruptHandle, OpenFlags};
 
+use super::error::is_disk_error;
 use super::file::{self, FileId, Found};
 use super::migrate::VERSION;
 use super::snapshot::Caches;
-use super::{KeptSums, Snapshot, StoreError};
+use super::{KeptSums, Snapshot, StoreError, open_files};
 use crate::profile::Demangle;
 
 /// SQLite's page cache of one reader, in KiB.
@@ -92,6 +93,12 @@ impl Reader {
         self.demangle = demangle;
     }
 
+    /// Whether what SQLite called damage was a read that failed.
+    #[must_use]
+    pub fn is_failed_read(&self) -> bool {
+        is_disk_error(&self.conn)
+    }
+
     /// Makes the question under way (on another thread) fail soon with [`StoreError::Interrupted`].
     #[must_use]
     pub fn interrupter(&self) -> Box<dyn Fn() + Send> {
@@ -157,6 +164,9 @@ fn stamp_of(path: &Path) -> Result<Stamp, StoreError> {
 
 /// A connection, and the file's stamp when it was opened without locks.
 fn connect(path: &Path) -> Result<(Connection, Option<Stamp>), StoreError> {
+    if !open_files::may_be_read(path, file_id(path)?) {
+        return Err(StoreError::Replaced(path.into()));
+    }
     let stamp = stamp_of(path)?;
     match open_uri(path, "mode=ro") {
         Ok(conn) => Ok((conn, None)),

@@ -209,7 +209,7 @@ impl Store {
     }
 
     /// Bytes of the pages in use, without the log and without the sample times, which have a budget of their own.
-    fn counted_bytes(&self) -> Result<u64, StoreError> {
+    pub(super) fn counted_bytes(&self) -> Result<u64, StoreError> {
         let pages = self.pragma("page_count")?.saturating_sub(self.pragma("freelist_count")?);
         Ok(pages.saturating_mul(self.pragma("page_size")?).saturating_sub(self.times_bytes()?))
     }

@@ -315,17 +315,24 @@ impl<'a> Snapshot<'a> {
         let mut select = self.tx.prepare_cached("SELECT name, number, count FROM tally ORDER BY name, number")?;
         let mut rows = select.query([])?;
         while let Some(row) = rows.next()? {
-            let (number, n): (u32, u64) = (row.get(1)?, count(row.get(2)?));
-            match row.get_ref(0)?.as_str().map_err(rusqlite::Error::from)? {
+            // What the cells hold is checked before it is read: an error of reading would not say what is damaged.
+            let bad =
+                StoreError::BadRow("a sum over all windows (table tally) has a name, number or count that none has");
+            let (Ok(name), Ok(number), Ok(n)) = (row.get_ref(0)?.as_str(), row.get::<_, u32>(1), row.get::<_, i64>(2))
+            else {
+                return Err(bad);
+            };
+            let n = count(n);
+            match name {
                 "windows" => sums.windows = n,
                 "taken" => sums.taken = n,
                 "stored" => sums.stored = n,
                 "lost" => {
                     let cause = u8::try_from(number).ok().and_then(LossCause::from_u8);
-                    sums.losses.add(cause.ok_or(StoreError::BadRow("an unknown cause of loss"))?, n);
+                    sums.losses.add(cause.ok_or(bad)?, n);
                 }
                 "ending" if n > 0 => {
-                    let end = StackEnd::from_u32(number).ok_or(StoreError::BadRow("an unknown stack end"))?;
+                    let end = StackEnd::from_u32(number).ok_or(bad)?;
                     sums.endings.push((end, n));
                 }
                 _ => {}

@@ -94,3 +94,36 @@ fn change(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
+    use crate::query::{QueryError, totals};
+    use crate::store::drawing::window;
+    use crate::store::{Reader, Store, StoreError};
+
+    /// A sum that no writer writes is damage with a name, whichever of its cells is wrong.
+    #[test]
+    fn a_damaged_sum_is_named() {
+        for damage in [
+            "number = number + 4611686018427387904",
+            "name = x'ff'",
+            "count = 'many'",
+            "name = 'lost', number = 200 + rowid",
+        ] {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("x.db");
+            let (mut store, _) = Store::open(&path).unwrap();
+            store.write_window(&window(0, "web/7  main x5")).unwrap();
+            let damaged = store
+                .conn
+                .execute(&format!("UPDATE OR REPLACE tally SET {}", damage.replace("rowid", "length(name)")), []);
+            assert!(damaged.unwrap() > 0);
+            match totals(&mut Reader::open(&path).unwrap()) {
+                Err(QueryError::Store(StoreError::BadRow(what))) => assert!(what.contains("tally"), "{what}"),
+                other => panic!("{damage}: {other:?}"),
+            }
+        }
+    }
+}

@@ -107,6 +107,12 @@ impl Store {
         &self.path
     }
 
+    /// Where it was asked for, which may be a link.
+    #[must_use]
+    pub fn asked(&self) -> &Path {
+        &self.asked
+    }
+
     /// Waits a moment for readers to let go of the log. If they do not, the next window tries again: the data is safe.
     pub(super) fn empty_log(&mut self) -> Result<(), StoreError> {
         self.conn.busy_timeout(LOG_WAIT)?;

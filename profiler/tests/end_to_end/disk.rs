@@ -207,6 +207,132 @@ fn a_database_damaged_while_in_use_is_set_aside_and_sampling_goes_on() {
     assert_eq!(aside.len(), 1, "{aside:?}");
 }
 
+/// `EXT4_IOC_SHUTDOWN` without flushing the journal (`linux/fs/ext4/ext4.h`): from then on every read and write fails with EIO.
+const SHUTDOWN: &str =
+    "import fcntl, os, struct, sys; fcntl.ioctl(os.open(sys.argv[1], os.O_RDONLY), 0x8004587d, struct.pack('I', 2))";
+
+/// Every read and write fails with EIO: sampling, page and metrics go on, the reason is said in the right words, the oldest windows
+/// are counted when the queue is full; on another mount at the path windows are stored again, in the database that is there.
+#[test]
+fn a_disk_that_fails_is_outlived() {
+    let work = tempfile::tempdir().unwrap();
+    let (image, copy) = (work.path().join("image"), work.path().join("copy"));
+    let disk = Disk::ext4(&image);
+    let database = disk.path().join("x.db");
+    let _busy = Running::start(&build(work.path(), "ratio"), &[]);
+    let daemon = Daemon::start(&database, &["--window", "200ms", "-F", "97"]);
+    let good = windows(&daemon.wait_for_status(PATIENCE, |status| windows(status) > 5));
+    command("python3", &["-c", SHUTDOWN], disk.path());
+    let said = wait_for(&daemon, "/healthz", |code, said| code == 503 && said.contains("disk error"));
+    assert!(!said.contains("damaged"), "{said}");
+    let thirty_windows = taken(&daemon) + 2 * 97 * 10;
+    wait_for(&daemon, "/metrics", |code, _| code == 200 && taken(&daemon) > thirty_windows);
+    assert_eq!(daemon.get("/").0, 200);
+    // People unmount what has failed while the profiler has it open, check it, and mount it again.
+    command("umount", &["--lazy"], disk.path());
+    command("cp", &[image.to_str().unwrap()], &copy);
+    // 1: errors were corrected.
+    let checked = Command::new("e2fsck").args(["-p", "-f"]).arg(&copy).output().unwrap();
+    assert!(matches!(checked.status.code(), Some(0 | 1)), "{checked:?}");
+    command("mount", &["-o", "loop", copy.to_str().unwrap()], disk.path());
+    wait_for(&daemon, "/healthz", |code, _| code == 200);
+    daemon.wait_for_status(PATIENCE, |status| windows(status) > good && lost(status, "queue_full") > 0);
+    daemon.stop();
+    books_balance(&database);
+}
+
+/// Polls until an answer is as it should be; gives its body.
+fn wait_for(daemon: &Daemon, path: &str, ready: impl Fn(u16, &str) -> bool) -> String {
+    let start = Instant::now();
+    loop {
+        let (code, body) = daemon.get(path);
+        if ready(code, &body) {
+            return body;
+        }
+        assert!(start.elapsed() < PATIENCE, "{path}: {code} {body}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// What somebody does to a database in use, what is said of it, and whether samples that were called stored are gone then.
+type Accident<'a> = (&'a str, &'a dyn Fn(&Path), &'a str, bool);
+
+/// Deleted, moved, replaced, cut short: it is noticed, said, and counted; windows go on into a new database at the path; and the
+/// exit code is an error if anything that was called stored is gone.
+#[test]
+fn a_database_that_is_gone_is_noticed() {
+    let beside = |path: &Path, suffix: &str| std::path::PathBuf::from(format!("{}{suffix}", path.display()));
+    let delete =
+        |path: &Path| ["", "-wal", "-shm", ".lock"].iter().for_each(|s| std::fs::remove_file(beside(path, s)).unwrap());
+    let rename = |path: &Path| std::fs::rename(path.parent().unwrap(), path.with_file_name("../moved")).unwrap();
+    let cut = |path: &Path| std::fs::OpenOptions::new().write(true).open(path).unwrap().set_len(8192).unwrap();
+    let log = |path: &Path| std::fs::remove_file(beside(path, "-wal")).unwrap();
+    let replace = |path: &Path| {
+        let copy = path.with_extension("copy");
+        command("sqlite3", &[path.to_str().unwrap(), &format!(".backup {}", copy.display())], Path::new(".exit"));
+        std::fs::rename(copy, path).unwrap();
+    };
+    let accidents: [Accident<'_>; 5] = [
+        ("deleted", &delete, "was deleted while in use", true),
+        ("moved", &rename, "was moved to ", false),
+        ("cut", &cut, "was cut short while in use", true),
+        ("log", &log, "lost its write-ahead log", false),
+        ("replaced", &replace, "was deleted while in use", true),
+    ];
+    let work = tempfile::tempdir().unwrap();
+    let _busy = Running::start(&build(work.path(), "ratio"), &[]);
+    for (name, happens, said, is_loss) in accidents {
+        let folder = work.path().join(name).join("below");
+        std::fs::create_dir_all(&folder).unwrap();
+        let database = folder.join("x.db");
+        let mut daemon = Daemon::start(&database, &["--window", "1s", "-F", "97"]);
+        daemon.wait_for_status(PATIENCE, |status| windows(status) > 1);
+        if name == "cut" {
+            // The file is as long as its header says once the log has moved into it.
+            command(
+                "sqlite3",
+                &["-cmd", ".timeout 20000", database.to_str().unwrap()],
+                Path::new("PRAGMA wal_checkpoint(TRUNCATE)"),
+            );
+        }
+        happens(&database);
+        let start = Instant::now();
+        wait_for(&daemon, "/api/v1/status", |code, body| code == 200 && body.contains(said));
+        eprintln!("{name}: noticed after {:?}", start.elapsed());
+        wait_for(&daemon, "/healthz", |code, _| code == 200);
+        daemon.wait_for_status(PATIENCE, |status| windows(status) > 1);
+        let gone = daemon.get("/metrics").1.lines().any(|line| line == "profiler_samples_gone_total 0");
+        assert_eq!(!gone, is_loss, "{name}");
+        daemon.interrupt();
+        assert_eq!(daemon.child.wait().unwrap().code(), Some(if is_loss { 7 } else { 0 }), "{name}");
+        books_balance(&database);
+    }
+}
+
+/// While nothing can be put where the database was, that is said, windows wait, and they are stored when the way is free.
+#[test]
+fn a_database_that_cannot_be_begun_again_is_said_until_it_can() {
+    let work = tempfile::tempdir().unwrap();
+    let folder = work.path().join("below");
+    std::fs::create_dir(&folder).unwrap();
+    let database = folder.join("x.db");
+    let _busy = Running::start(&build(work.path(), "ratio"), &[]);
+    let daemon = Daemon::start(&database, &["--window", "200ms", "-F", "97"]);
+    daemon.wait_for_status(PATIENCE, |status| windows(status) > 2);
+    std::fs::rename(&folder, work.path().join("moved")).unwrap();
+    std::fs::write(&folder, "in the way").unwrap();
+    wait_for(&daemon, "/healthz", |code, said| {
+        code == 503 && said.contains("not being stored") && said.contains("below")
+    });
+    let before = taken(&daemon);
+    wait_for(&daemon, "/metrics", |code, _| code == 200 && taken(&daemon) > before + 100);
+    std::fs::remove_file(&folder).unwrap();
+    wait_for(&daemon, "/healthz", |code, _| code == 200);
+    daemon.wait_for_status(PATIENCE, |status| windows(status) > 2);
+    daemon.stop();
+    books_balance(&database);
+}
+
 /// A database on a file system that cannot be written is refused with the way out, and can be looked at.
 #[test]
 fn a_read_only_file_system_is_refused_for_writing_and_read_all_the_same() {

@@ -2900,7 +2900,7 @@ export interface operations {
                     "application/json": components["schemas"]["Health"];
                 };
             };
-            /** @description No window was stored for more than three windows, or sampling has not started within a minute. */
+            /** @description Windows are not being stored, none was for more than three windows, or sampling has not started within a minute. */
             503: {
                 headers: {
                     [name: string]: unknown;
