@@ -111,9 +111,9 @@ fn without_addresses(formatter: &mut IntelFormatter, instruction: &Instruction, 
     for nth in 0..formatter.operand_count(instruction) {
         text.push_str(if nth == 0 { " " } else { ", " });
         let of_instruction = formatter.get_instruction_operand(instruction, nth).ok().flatten();
-        if of_instruction.is_some_and(|nth| holds_address(instruction, nth)) {
-            text.push_str(HIDDEN);
-        } else if formatter.format_operand(instruction, text, nth).is_err() {
+        let hides = of_instruction.is_some_and(|nth| holds_address(instruction, nth));
+        // A text that could not be made is none to show.
+        if hides || formatter.format_operand(instruction, text, nth).is_err() {
             text.push_str(HIDDEN);
         }
     }
