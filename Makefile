@@ -52,6 +52,9 @@ test-web: build setup-test ## the page in headless Chromium, against a real reco
 test-readme: build ## every command of the README, as a new user would type it
 	@scripts/test-readme.sh
 
+mapping-storm: build ## 60 processes with 4,000 mappings each by one user: windows, memory, /healthz (root, about 5 minutes)
+	scripts/as-root.sh scripts/mapping-storm.sh target/release/profiler
+
 test-crash: KILLS ?= 200
 test-crash: setup-test web ## kill -9 at 200 moments under load (root, about 5 minutes; KILLS=20 is fewer)
 	@PROFILER_KILLS=$(KILLS) scripts/full-run.sh "$(KILLS) kills" scripts/as-root.sh cargo test --locked -p profiler --test end_to_end -- --nocapture kill_9

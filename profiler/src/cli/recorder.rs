@@ -25,7 +25,7 @@ use super::waiting::Waiting;
 use super::window_queue::WindowQueue;
 use super::writer::{self, Retention};
 use crate::aggregate::Aggregate;
-use crate::process::{ProcRoot, ProcessTable};
+use crate::process::{Identified, ProcRoot, ProcessTable};
 use crate::profile::{
     Binary, BinaryId, BootNanos, CpuTicks, LossCause, Losses, ProcessWindow, RawSample, SampleEvent, SideBand,
     WallNanos, Window,
@@ -35,6 +35,7 @@ use crate::server::{LiveStatus, SharedLive};
 use crate::store::Store;
 use crate::symbolizer::Debuginfod;
 use crate::sys::clock::{boot_now, wall_now};
+use crate::sys::memory;
 use crate::unwind::{Loader, Unwinder};
 
 /// Never more often than this, however many processes are new.
@@ -53,6 +54,12 @@ const MOST_FRAMES: usize = 2 << 20;
 const MOST_WAIT: u64 = 2_000_000_000;
 /// Longest that the start waits for the unwind tables of what is running: most come from the disk, in a tenth of it.
 const PRELOAD: Duration = Duration::from_millis(500);
+/// Longest that the start reads `/proc`: a thousand processes. The rest is read in slices, and sooner what is sampled.
+const FIRST_SCAN: Duration = Duration::from_millis(100);
+/// Freed memory goes back to the kernel this often.
+const GIVE_BACK: Duration = Duration::from_secs(10);
+/// Most memory of samples whose process must be read first; beyond it they are placed with what is known.
+const MAX_UNIDENTIFIED: usize = 8 << 20;
 /// Longest first window: somebody is waiting at the page.
 const FIRST_WINDOW: Duration = Duration::from_secs(2);
 
@@ -100,7 +107,8 @@ impl Recorder {
         let mut sampler = Sampler::load(options.sampler)?;
         // The side-band events of what happens from now on wait in their rings and are applied on top.
         let mut table = ProcessTable::new(ProcRoot::host());
-        table.scan(boot_now());
+        table.begin_scan();
+        table.scan_until(Instant::now() + FIRST_SCAN, boot_now());
         let mut unwinding = match sampler.take_unwind_maps() {
             Some(maps) => {
                 let cache = options.cache.as_deref().and_then(unwinding::open_cache);
@@ -212,8 +220,13 @@ struct Sampling {
     /// Not resolved yet, by time: what happened before them may still be on its way.
     samples: Vec<(u32, RawSample)>,
     side_band: Vec<SideBand>,
+    /// Samples of processes that must be read first, when there is time for it.
+    unidentified: Vec<(u32, RawSample)>,
+    unidentified_bytes: usize,
     /// Samples whose files are being opened.
     waiting: Waiting,
+    /// When freed memory was last given back.
+    gave_back: Instant,
     open: OpenWindow,
     /// The window before, until its last samples are in, with its end.
     closing: Option<(OpenWindow, BootNanos)>,
@@ -248,7 +261,10 @@ impl Sampling {
             live,
             samples: Vec::new(),
             side_band: Vec::new(),
+            unidentified: Vec::new(),
+            unidentified_bytes: 0,
             waiting: Waiting::default(),
+            gave_back: Instant::now(),
             closing: None,
             due: BootNanos(boot_now().0 + FIRST_WINDOW.min(length).as_nanos() as u64),
             counted: [Counters::default(); 2],
@@ -267,9 +283,11 @@ impl Sampling {
             self.poll();
             let settled = BootNanos(now.0.saturating_sub(SETTLE_NANOS));
             self.resolve_until(settled);
-            let (unwinding, waiting) = (&self.unwinding, &self.waiting);
+            let (unwinding, waiting, unidentified) = (&self.unwinding, &self.waiting, &self.unidentified);
             let waits = |generation| {
-                waiting.holds(generation) || unwinding.as_ref().is_some_and(|unwinding| unwinding.holds(generation))
+                waiting.holds(generation)
+                    || unidentified.iter().any(|(of, _)| *of == generation)
+                    || unwinding.as_ref().is_some_and(|unwinding| unwinding.holds(generation))
             };
             let patience = MOST_WAIT.min(self.length.as_nanos() as u64);
             let is_over = |window: &OpenWindow, end: BootNanos| {
@@ -339,7 +357,9 @@ impl Sampling {
         self.resolve_until(BootNanos(u64::MAX));
         // A short recording's files are all new: their rows are worth waiting for.
         while boot_now().0 < end.0.saturating_add(MOST_WAIT)
-            && (!self.waiting.is_empty() || self.unwinding.as_ref().is_some_and(Unwinding::is_waiting))
+            && (!self.waiting.is_empty()
+                || !self.unidentified.is_empty()
+                || self.unwinding.as_ref().is_some_and(Unwinding::is_waiting))
         {
             thread::sleep(POLL / 10);
             self.resolve_until(BootNanos(u64::MAX));
@@ -369,18 +389,21 @@ impl Sampling {
     /// Tells the process table what happened and resolves what was sampled before `until`, in the order of time.
     fn resolve_until(&mut self, until: BootNanos) {
         let now = boot_now();
-        self.table.take_opened(now);
+        self.table.begin_pass(now);
         let due = self.samples.partition_point(|(_, sample)| sample.time < until);
         let told = self.side_band.partition_point(|event| event.time() < until);
         let events: Vec<SideBand> = self.side_band.drain(..told).collect();
-        let samples: Vec<(u32, RawSample)> = self.samples.drain(..due).collect();
+        let mut samples = std::mem::take(&mut self.unidentified);
+        self.unidentified_bytes = 0;
+        samples.extend(self.samples.drain(..due));
         let mut events = events.into_iter().peekable();
         let mut trouble = Ok(());
         for (generation, raw) in samples {
             while let Some(event) = events.next_if(|event| event.time() <= raw.time) {
                 self.table.apply(event);
             }
-            let sample = (generation, self.table.identify(&raw), raw);
+            let Some(who) = self.identify(generation, &raw) else { continue };
+            let sample = (generation, who, raw);
             let ready = match &mut self.unwinding {
                 Some(unwinding) => {
                     let (ready, done) = unwinding.take(&mut self.table, sample, now);
@@ -392,6 +415,8 @@ impl Sampling {
             ready.into_iter().for_each(|ready| self.count(ready));
         }
         events.for_each(|event| self.table.apply(event));
+        // After the samples: what they need is read first.
+        self.table.scan(now);
         for ready in self.waiting.take() {
             self.count(ready);
         }
@@ -411,6 +436,19 @@ impl Sampling {
                 }
             }
         }
+    }
+
+    /// Says whose a sample is, or puts it off until there is time to read its process.
+    fn identify(&mut self, generation: u32, raw: &RawSample) -> Option<Identified> {
+        if self.unidentified_bytes > MAX_UNIDENTIFIED {
+            return Some(self.table.identify_unread(raw));
+        }
+        let who = self.table.identify(raw);
+        if who.is_none() {
+            self.unidentified_bytes += unwinding::size(raw);
+            self.unidentified.push((generation, raw.clone()));
+        }
+        who
     }
 
     /// Counts a sample in its window, or lets it wait for the files that it needs.
@@ -435,6 +473,14 @@ impl Sampling {
                 window.aggregate.add(self.table.place_now(&who, &raw));
             }
         }
+        let (due, later) =
+            std::mem::take(&mut self.unidentified).into_iter().partition(|(of, _)| *of == window.generation);
+        self.unidentified = later;
+        let due: Vec<(u32, RawSample)> = due;
+        for (_, raw) in due {
+            let who = self.table.identify_unread(&raw);
+            window.aggregate.add(self.table.place_now(&who, &raw));
+        }
         for (_, who, raw) in self.waiting.release(window.generation) {
             window.aggregate.add(self.table.place_now(&who, &raw));
         }
@@ -455,6 +501,13 @@ impl Sampling {
             unwinding.end_window(&self.table, binaries.keys().copied(), boot_now());
             unwinding.counts()
         });
+        let table = self.table.counts();
+        let held = self.unwinding.as_ref().map_or(0, Unwinding::held_bytes);
+        let waiting_bytes = self.waiting.bytes() + self.unidentified_bytes + held;
+        if self.gave_back.elapsed() >= GIVE_BACK {
+            self.gave_back = Instant::now();
+            memory::give_back();
+        }
         let (start, wall_start) = (window.start, window.wall_start);
         // By the boot clock, so that a window never ends before it begins, whatever people do to the wall clock.
         let length = end.0 - start.0;
@@ -469,6 +522,8 @@ impl Sampling {
             live.cpus = cpus;
             live.taken += counted.taken;
             live.unwind = unwind;
+            live.table = Some(table);
+            live.waiting_bytes = waiting_bytes;
             live.ticks_missed += expected.saturating_sub(counted.ticks);
         });
         Ok(Window {

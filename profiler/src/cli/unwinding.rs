@@ -78,7 +78,7 @@ impl Unwinding {
             self.enter_now(table, *pid, boot_now())?;
         }
         loop {
-            table.take_opened(boot_now());
+            table.begin_pass(boot_now());
             self.poll(table, boot_now())?;
             if !self.is_loading() && self.opening.is_empty() || Instant::now() >= deadline {
                 return Ok(());
@@ -253,6 +253,11 @@ impl Unwinding {
             self.finished += 1;
         }
         (generation, who, raw)
+    }
+
+    /// What waiting samples take.
+    pub fn held_bytes(&self) -> usize {
+        self.held_bytes
     }
 
     /// Whether samples of a generation wait.

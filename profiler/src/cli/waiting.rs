@@ -43,6 +43,11 @@ impl Waiting {
         due
     }
 
+    /// What they take.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// Whether samples of a generation wait.
     pub fn holds(&self, generation: u32) -> bool {
         self.held.iter().any(|ready| ready.0 == generation)

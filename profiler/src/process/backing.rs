@@ -3,7 +3,11 @@
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::budget::Charge;
 use crate::profile::{BinaryId, BootNanos, MappedFile};
+
+/// Bytes of a [`Backing`] without its path: its allocation, and its place in the table, which may be half empty.
+const BARE_BYTES: usize = 200;
 
 /// [`BinaryId`] of a backing that has none yet.
 pub(super) const NOT_PLACED: u32 = u32::MAX;
@@ -19,10 +23,16 @@ impl PartialEq for BackingRef {
 }
 
 impl BackingRef {
-    pub fn new(path: Arc<[u8]>, identity: MappedFile, sort: Sort, binary: u32) -> Self {
-        let (path, binary) = (Mutex::new(path), AtomicU32::new(binary));
+    /// One that is not placed yet. `charge` is for what it takes, its path included.
+    pub fn new(path: Arc<[u8]>, identity: MappedFile, sort: Sort, user: u32, charge: Option<Charge>) -> Self {
+        let (path, binary) = (Mutex::new((path, charge)), AtomicU32::new(NOT_PLACED));
         let (tried, asked) = (AtomicU64::new(0), AtomicU64::new(0));
-        Self(Arc::new(Backing { path, identity, sort, binary, tried, asked }))
+        Self(Arc::new(Backing { path, identity, sort, user, binary, tried, asked }))
+    }
+
+    /// Bytes that one takes, with its place in the table.
+    pub fn bytes(path: &[u8]) -> usize {
+        BARE_BYTES + path.len()
     }
 
     /// Whether it is memory without a file, where an offset is an address.
@@ -49,12 +59,14 @@ impl BackingRef {
 /// A file, or what may be one.
 #[derive(Debug)]
 pub(super) struct Backing {
-    /// The only copy; dropped when the file turns out not to be ELF.
-    path: Mutex<Arc<[u8]>>,
+    /// The only copy of the path, dropped when the file turns out not to be ELF, and what is charged for all this.
+    path: Mutex<(Arc<[u8]>, Option<Charge>)>,
     /// Which file, as the kernel saw it.
     pub identity: MappedFile,
     /// Whether it is a file.
     pub sort: Sort,
+    /// Whose process mapped it first.
+    pub user: u32,
     /// The [`BinaryId`] found for it, or [`NOT_PLACED`].
     binary: AtomicU32,
     /// When opening it was last tried, boot clock; 0 never, `u64::MAX` never again.
@@ -67,7 +79,7 @@ impl Backing {
     /// Path of what is, or may be, a file.
     pub fn file_path(&self) -> Option<Arc<[u8]>> {
         let is_file = matches!(self.sort, Sort::File | Sort::Volatile);
-        is_file.then(|| self.path.lock().unwrap_or_else(PoisonError::into_inner).clone())
+        is_file.then(|| self.path.lock().unwrap_or_else(PoisonError::into_inner).0.clone())
     }
 
     /// The binary last found for it.
@@ -105,7 +117,11 @@ impl Backing {
     pub fn place_for_good(&self, id: BinaryId) {
         self.binary.store(id.0, Ordering::Relaxed);
         self.tried.store(u64::MAX, Ordering::Relaxed);
-        *self.path.lock().unwrap_or_else(PoisonError::into_inner) = Arc::default();
+        let (path, charge) = &mut *self.path.lock().unwrap_or_else(PoisonError::into_inner);
+        *path = Arc::default();
+        if let Some(charge) = charge {
+            charge.resize(BARE_BYTES);
+        }
     }
 }
 

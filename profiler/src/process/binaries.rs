@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 use super::backing::{Backing, BackingRef, NOT_PLACED, Origin, Sort};
+use super::budget::{Budget, BudgetCounts, Charge};
 use super::build_id::{Elf, build_id_note, read_elf};
 use super::find_file::find_file;
 use super::open_file::OpenedFile;
@@ -19,11 +20,15 @@ use super::proc_dir::ProcRoot;
 use super::roots::{Root, Roots, root_of};
 use super::vdso::copy_vdso;
 use crate::profile::MappedFile;
-use crate::profile::{Binary, BinaryId, BinaryKey, BinaryKind, BootNanos, ProcessKey, printable};
+use crate::profile::{Binary, BinaryId, BinaryKey, BinaryKind, BootNanos, ProcessKey, UNRECORDED_PATH, printable};
 use crate::sys::fair_pool::FairPool;
 
 /// Most files kept open. Above it the one that was hit longest ago is closed.
 const MAX_PINNED: usize = 4096;
+/// Most of them for one user but root; above it the one of this user that was hit longest ago is closed.
+const MAX_PINNED_OF_USER: usize = 1024;
+/// Most memory of the binaries that are remembered. What finds no room has no name: [`UNRECORDED`].
+const MAX_BINARIES: usize = 16 << 20;
 /// Opening a file takes microseconds, or milliseconds on a busy disk, after a wait for a thread. Samples do without the file after this
 /// time; its answer is taken all the same when it comes.
 const PATIENCE: u64 = 1_000_000_000;
@@ -37,12 +42,19 @@ const RETRY: u64 = 1_000_000_000;
 const KEEP_PINNED: u64 = 60_000_000_000;
 /// A binary that no process maps is remembered this long: windows that name it are stored long before.
 const KEEP_BINARY: u64 = 600_000_000_000;
+/// The same while binaries take more than half of their budget.
+const KEEP_BINARY_BRIEFLY: u64 = 60_000_000_000;
 
 const ANONYMOUS_PATH: &str = "[anon]";
 
 const KERNEL: BinaryId = BinaryId(0);
 const ANONYMOUS: BinaryId = BinaryId(1);
 const VDSO: BinaryId = BinaryId(2);
+/// Code in mappings that were too many for their user's share.
+const UNRECORDED: BinaryId = BinaryId(3);
+
+/// Bytes of an [`Entry`] without its path.
+const ENTRY_BYTES: usize = 600;
 
 /// All binaries of this run.
 #[derive(Debug)]
@@ -64,11 +76,15 @@ pub(super) struct Binaries {
     /// By a hash of path and identity of 128 bits, keyed at random: no second copy of the path.
     backings: HashMap<u128, BackingRef>,
     hashers: [RandomState; 2],
+    /// For backings, and for the ranges that the table keeps.
+    mappings_budget: Budget,
+    binaries_budget: Budget,
     anonymous: BackingRef,
     vdso: BackingRef,
     /// The code that processes wrote.
     jits: HashMap<ProcessKey, BinaryId>,
     pinned: usize,
+    pinned_of: HashMap<u32, usize>,
 }
 
 /// What the pool found of a file.
@@ -93,13 +109,17 @@ struct Answer {
 struct Entry {
     binary: Arc<Binary>,
     used: BootNanos,
+    /// Whose process showed it first.
+    user: u32,
+    /// `None` for the special ones.
+    _charge: Option<Charge>,
 }
 
 impl Binaries {
-    pub fn new(proc: ProcRoot) -> Self {
+    pub fn new(proc: ProcRoot, mappings_budget: Budget) -> Self {
         let special = |sort, id: BinaryId| {
             let identity = MappedFile::Inode { major: 0, minor: 0, inode: 0, generation: 0 };
-            let backing = BackingRef::new(Arc::default(), identity, sort, NOT_PLACED);
+            let backing = BackingRef::new(Arc::default(), identity, sort, 0, None);
             backing.0.place_for_good(id);
             backing
         };
@@ -111,10 +131,13 @@ impl Binaries {
             by_key: HashMap::new(),
             backings: HashMap::new(),
             hashers: Default::default(),
+            mappings_budget,
+            binaries_budget: Budget::new(MAX_BINARIES),
             anonymous,
             vdso,
             jits: HashMap::new(),
             pinned: 0,
+            pinned_of: HashMap::new(),
             roots: Roots::default(),
             pool: FairPool::new("file-opener"),
             answer,
@@ -162,8 +185,12 @@ impl Binaries {
             None => BinaryKey::Inode { path: path.clone(), dev: 0, inode: 0, mtime: 0 },
         };
         let vdso = Binary { key, kind: BinaryKind::Vdso, path, build_id, file, root: None, refused: false };
-        for (id, binary) in [(KERNEL, kernel), (ANONYMOUS, anonymous), (VDSO, vdso)] {
-            assert_eq!(self.add(binary, BootNanos(0)), id, "special binaries have constant ids");
+        let path = UNRECORDED_PATH.to_owned();
+        let key = BinaryKey::Inode { path: path.clone(), dev: 0, inode: 0, mtime: 0 };
+        let kind = BinaryKind::File;
+        let unrecorded = Binary { key, kind, path, build_id: None, file: None, root: None, refused: false };
+        for (id, binary) in [(KERNEL, kernel), (ANONYMOUS, anonymous), (VDSO, vdso), (UNRECORDED, unrecorded)] {
+            assert_eq!(self.add(binary, 0, BootNanos(0)), id, "special binaries have constant ids");
         }
     }
 
@@ -175,6 +202,26 @@ impl Binaries {
     /// Memory without a file.
     pub fn anonymous(&self) -> BinaryId {
         ANONYMOUS
+    }
+
+    /// Code in mappings that were too many for their user's share.
+    pub fn unrecorded(&self) -> BinaryId {
+        UNRECORDED
+    }
+
+    /// Bytes of the binaries that are remembered.
+    pub fn budget(&self) -> BudgetCounts {
+        self.binaries_budget.counts()
+    }
+
+    /// Root directories kept, and refused since the start.
+    pub fn roots(&self) -> (usize, u64) {
+        (self.roots.len(), self.roots.refused)
+    }
+
+    /// Files that are being opened.
+    pub fn pending(&self) -> usize {
+        self.all_pending
     }
 
     /// The binary with this id; anonymous memory for an id long forgotten.
@@ -192,14 +239,14 @@ impl Binaries {
     pub fn touch(&mut self, id: BinaryId, now: BootNanos) -> bool {
         let Some(entry) = self.entries.get_mut(&id) else { return false };
         entry.used = entry.used.max(now);
-        entry.binary.kind != BinaryKind::File || entry.binary.file.is_some()
+        entry.binary.kind != BinaryKind::File || entry.binary.file.is_some() || id == UNRECORDED
     }
 
-    /// What stands behind a mapping of this path and identity that begins at `start`.
-    pub fn backing(&mut self, path: &[u8], identity: MappedFile, start: u64) -> BackingRef {
+    /// What stands behind a mapping of this path and identity that begins at `start`; `None` when the user has no room for it.
+    pub fn backing(&mut self, path: &[u8], identity: MappedFile, start: u64, user: u32) -> Option<BackingRef> {
         // Below 4 GiB it is the vDSO of a 32-bit process, another image.
         if path == b"[vdso]" && start > u64::from(u32::MAX) {
-            return self.vdso.clone();
+            return Some(self.vdso.clone());
         }
         let (path, deleted) = match path.strip_suffix(b" (deleted)") {
             Some(path) => (path, true),
@@ -207,24 +254,25 @@ impl Binaries {
         };
         // `//anon`, `[heap]`, `anon_inode:..` and the like; paths are cut nowhere, so an overlong one is no file to us.
         if !path.starts_with(b"/") || path.starts_with(b"//") || path.len() > MAX_PATH {
-            return self.anonymous.clone();
+            return Some(self.anonymous.clone());
         }
         let [high, low] = self.hashers.each_ref().map(|hasher| hasher.hash_one((path, identity)));
         let key = u128::from(high) << 64 | u128::from(low);
         if let Some(known) = self.backings.get(&key) {
-            return known.clone();
+            return Some(known.clone());
         }
         let volatile = [&b"/memfd:"[..], b"/dev/", b"/SYSV", b"/anon_hugepage"].iter().any(|p| path.starts_with(p));
         let sort = if deleted || volatile { Sort::Volatile } else { Sort::File };
-        let backing = BackingRef::new(Arc::from(path), identity, sort, NOT_PLACED);
+        let charge = self.mappings_budget.charge(user, BackingRef::bytes(path))?;
+        let backing = BackingRef::new(Arc::from(path), identity, sort, user, Some(charge));
         self.backings.insert(key, backing.clone());
-        backing
+        Some(backing)
     }
 
     /// Which binary a backing is, if that is known without opening a file now.
     pub fn placed(&mut self, backing: &BackingRef, now: BootNanos) -> Option<BinaryId> {
         let id = backing.0.binary();
-        let has_file = self.touch(id, now) && id != ANONYMOUS;
+        let has_file = self.touch(id, now) && id != ANONYMOUS && id != UNRECORDED;
         (has_file || (now.0 < backing.0.retry_at(RETRY) && self.entries.contains_key(&id))).then_some(id)
     }
 
@@ -356,46 +404,67 @@ impl Binaries {
             (Some(id), ..) | (None, None, MappedFile::BuildId(id)) => BinaryKey::BuildId(BinaryKind::File, id),
         };
         let file = found.map(|(opened, _)| Arc::new(opened.file));
-        let root = root.and_then(|root| self.roots.share(&self.proc, root));
-        Some(self.add(Binary { key, kind: BinaryKind::File, path, build_id, file, root, refused }, now))
+        let root = root.and_then(|root| self.roots.share(&self.proc, root, backing.user));
+        Some(self.add(Binary { key, kind: BinaryKind::File, path, build_id, file, root, refused }, backing.user, now))
     }
 
-    /// Enters a binary, or gives a known one the file it lacked.
-    fn add(&mut self, binary: Binary, now: BootNanos) -> BinaryId {
-        if binary.file.is_some() && self.pinned >= MAX_PINNED {
-            self.unpin_oldest();
-        }
-        let opened = usize::from(binary.file.is_some());
+    /// Enters a binary, or gives a known one the file it lacked. [`UNRECORDED`] if its user has no room for it.
+    fn add(&mut self, binary: Binary, user: u32, now: BootNanos) -> BinaryId {
+        let opened = binary.file.is_some();
         if let Some(id) = self.by_key.get(&binary.key).copied()
             && let Some(entry) = self.entries.get_mut(&id)
         {
             entry.used = entry.used.max(now);
-            if entry.binary.file.is_none() && binary.file.is_some() {
+            if entry.binary.file.is_none() && opened {
+                let user = entry.user;
                 entry.binary = Arc::new(binary);
-                self.pinned += opened;
+                self.pin(user, id);
             }
             return id;
         }
         let id = BinaryId(self.next);
+        let charge = if id.0 > UNRECORDED.0 {
+            // The path is kept in the key of both maps, too.
+            let Some(charge) = self.binaries_budget.charge(user, ENTRY_BYTES + 3 * binary.path.len()) else {
+                return UNRECORDED;
+            };
+            Some(charge)
+        } else {
+            None
+        };
         // Four billion distinct binaries take centuries at the rate files are opened; then all is anonymous.
         if id.0 == NOT_PLACED {
             return ANONYMOUS;
         }
         self.next += 1;
-        self.pinned += opened;
         self.by_key.insert(binary.key.clone(), id);
-        self.entries.insert(id, Entry { binary: Arc::new(binary), used: now });
+        self.entries.insert(id, Entry { binary: Arc::new(binary), used: now, user, _charge: charge });
+        if opened {
+            self.pin(user, id);
+        }
         id
     }
 
+    /// Counts a file that was just entered, and closes another one where there are too many.
+    fn pin(&mut self, user: u32, id: BinaryId) {
+        self.pinned += 1;
+        let of_user = self.pinned_of.entry(user).or_default();
+        *of_user += 1;
+        if user != 0 && *of_user > MAX_PINNED_OF_USER {
+            self.unpin_oldest(id, |entry| entry.user == user);
+        } else if self.pinned > MAX_PINNED {
+            self.unpin_oldest(id, |_| true);
+        }
+    }
+
     /// The code that a process wrote; all such code together when the process is gone.
-    pub fn jit(&mut self, process: ProcessKey, now: BootNanos) -> BinaryId {
+    pub fn jit(&mut self, process: ProcessKey, user: u32, now: BootNanos) -> BinaryId {
         if let Some(id) = self.jits.get(&process).copied()
             && (id == ANONYMOUS || self.touch(id, now))
         {
             return id;
         }
-        let id = self.jit_binary(process).map_or(ANONYMOUS, |binary| self.add(binary, now));
+        let id = self.jit_binary(process).map_or(ANONYMOUS, |binary| self.add(binary, user, now));
         self.jits.insert(process, id);
         id
     }
@@ -406,15 +475,17 @@ impl Binaries {
         let (inside, user) = dir.identity_inside()?;
         // Read first, then made sure that it was this process.
         dir.stat().filter(|stat| stat.start == start)?;
-        let root = self.roots.of(&self.proc, pid);
+        let root = self.roots.of(&self.proc, pid, user);
         let BinaryKey::Kernel { boot_id } = &self.entries.get(&KERNEL)?.binary.key else { return None };
         let key = BinaryKey::Jit { boot_id: boot_id.clone(), pid, start, inside, user };
         let path = ANONYMOUS_PATH.to_owned();
         Some(Binary { key, kind: BinaryKind::Anonymous, path, build_id: None, file: None, root, refused: false })
     }
 
-    fn unpin_oldest(&mut self) {
-        let open = self.entries.iter().filter(|(id, entry)| **id != VDSO && entry.binary.file.is_some());
+    fn unpin_oldest(&mut self, but: BinaryId, of: impl Fn(&Entry) -> bool) {
+        let may_go =
+            |(id, entry): &(&BinaryId, &Entry)| **id != VDSO && **id != but && entry.binary.file.is_some() && of(entry);
+        let open = self.entries.iter().filter(may_go);
         if let Some(id) = open.min_by_key(|(_, entry)| entry.used).map(|(id, _)| *id) {
             self.unpin(id);
         }
@@ -436,6 +507,13 @@ impl Binaries {
                 refused: false,
             });
             self.pinned -= 1;
+            let user = entry.user;
+            if let Some(of_user) = self.pinned_of.get_mut(&user) {
+                *of_user -= 1;
+                if *of_user == 0 {
+                    self.pinned_of.remove(&user);
+                }
+            }
         }
     }
 
@@ -443,7 +521,8 @@ impl Binaries {
     pub fn end_window(&mut self, now: BootNanos) {
         self.backings.retain(|_, backing| Arc::strong_count(&backing.0) > 1);
         let mapped: HashSet<u32> = self.backings.values().map(|backing| backing.0.binary().0).collect();
-        let unused = |id: &BinaryId| id.0 > VDSO.0 && !mapped.contains(&id.0);
+        let unused = |id: &BinaryId| id.0 > UNRECORDED.0 && !mapped.contains(&id.0);
+        let keep_binary = if self.binaries_budget.is_half_full() { KEEP_BINARY_BRIEFLY } else { KEEP_BINARY };
         let idle = |entry: &Entry| now.0.saturating_sub(entry.used.0);
         let closing = self.entries.iter().filter(|(id, entry)| {
             unused(id)
@@ -456,7 +535,7 @@ impl Binaries {
         }
         let by_key = &mut self.by_key;
         self.entries.retain(|id, entry| {
-            let keep = !unused(id) || idle(entry) <= KEEP_BINARY || entry.binary.file.is_some();
+            let keep = !unused(id) || idle(entry) <= keep_binary || entry.binary.file.is_some();
             if !keep {
                 by_key.remove(&entry.binary.key);
             }
@@ -464,5 +543,16 @@ impl Binaries {
         });
         let entries = &self.entries;
         self.jits.retain(|_, id| *id != ANONYMOUS && entries.contains_key(id));
+        shrink(&mut self.backings);
+        shrink(&mut self.entries);
+        shrink(&mut self.by_key);
+        shrink(&mut self.jits);
+    }
+}
+
+/// Gives back what a map took when it was much larger.
+pub(super) fn shrink<K: std::hash::Hash + Eq, V>(map: &mut HashMap<K, V>) {
+    if map.capacity() > 1024 && map.capacity() > 4 * map.len() {
+        map.shrink_to(2 * map.len());
     }
 }

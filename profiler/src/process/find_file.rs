@@ -10,6 +10,7 @@ use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use super::backing::Origin;
 use super::build_id::{Elf, read_elf};
@@ -45,7 +46,8 @@ pub(super) fn find_file(
         let mapped = trusted(dir.open_mapped(origin.start, origin.end), Way::Link);
         mapped.or_else(|| {
             // The range may have been cut or joined since: look where the process has the file now.
-            let lines = dir.executable_maps()?;
+            // One that has very many keeps only this thread busy.
+            let (lines, _) = dir.executable_maps(usize::MAX, Instant::now() + Duration::from_millis(100))?;
             let line = lines.iter().find(|line| line.start < origin.end && origin.start < line.end)?;
             trusted(dir.open_mapped(line.start, line.end), Way::Link)
         })

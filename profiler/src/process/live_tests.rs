@@ -118,7 +118,7 @@ fn a_deleted_program_is_pinned_by_the_kernels_link() {
     let expected = build_id(&running.path);
     std::fs::remove_file(&running.path).unwrap();
     let mut table = ProcessTable::new(ProcRoot::host());
-    table.scan(BootNanos(0));
+    table.scan_all(BootNanos(0));
     let (binary, _) = resolve(&mut table, running.pid(), line.start);
     assert_eq!((binary.kind, binary.build_id), (BinaryKind::File, expected));
     assert_eq!(binary.path, running.path.to_str().unwrap());

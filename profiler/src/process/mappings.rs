@@ -6,7 +6,7 @@
 
 /// Most ranges of one address space; what comes on top is refused. Linux allows 65,530 mappings, real programs have tens
 /// of executable ones, and a hostile one must not make the others pay.
-const MAX_RANGES: usize = 4096;
+pub(super) const MAX_RANGES: usize = 4096;
 
 /// One executable range.
 #[derive(Clone, Debug, PartialEq)]

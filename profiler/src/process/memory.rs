@@ -4,6 +4,7 @@
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
+use std::time::{Duration, Instant};
 
 use super::ProcRoot;
 use crate::profile::{BinaryKey, ProcessKey};
@@ -95,7 +96,8 @@ impl ProgramMemory {
         let (inside, user) = dir.identity_inside().ok_or(gone)?;
         let memory = dir.open_memory().map_err(|_| "the program's memory may not be read by the profiler")?;
         let root = File::from(dir.root().map_err(|_| gone)?);
-        let maps = dir.executable_maps().ok_or(gone)?;
+        let deadline = Instant::now() + Duration::from_secs(1);
+        let (maps, _) = dir.executable_maps(usize::MAX, deadline).ok_or(gone)?;
         // Opened first, then made sure that it was this process.
         let same = dir
             .stat()

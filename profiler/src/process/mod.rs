@@ -10,6 +10,7 @@
 
 mod backing;
 mod binaries;
+mod budget;
 mod build_id;
 mod cgroup;
 #[cfg(test)]
@@ -22,6 +23,7 @@ mod memory;
 mod open_file;
 mod proc_dir;
 mod proc_text;
+mod reading_time;
 mod resolve;
 mod roots;
 mod same_file;
@@ -30,6 +32,7 @@ mod table;
 mod tracked;
 mod vdso;
 
+pub use budget::BudgetCounts;
 pub use build_id::build_id_of;
 pub use memory::{KernelMemory, ProgramMemory};
 pub use open_file::{open_exactly, open_file_in_root};

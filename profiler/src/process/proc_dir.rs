@@ -6,6 +6,7 @@ use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use rustix::fs::{AtFlags, Mode, OFlags};
 
@@ -15,6 +16,8 @@ use super::proc_text::{MapsLine, Stat, executable_maps, is_running, parse_identi
 
 /// Most bytes read of `stat` and `cgroup`; real ones are below 4 KiB.
 const MAX_SMALL: u64 = 64 * 1024;
+/// Bytes of `maps` read at a time.
+const MAPS_CHUNK: usize = 64 << 10;
 /// Most bytes read of `maps`: more than 65,530 mappings with paths of usual length.
 const MAX_MAPS: u64 = 16 * 1024 * 1024;
 
@@ -122,9 +125,31 @@ impl ProcessDir {
         Some(Cgroup::parse(&self.read("cgroup", MAX_SMALL).ok()?))
     }
 
-    /// Executable mappings; `None` when they could not be read, empty for kernel threads.
-    pub fn executable_maps(&self) -> Option<Vec<MapsLine>> {
-        Some(executable_maps(&self.read("maps", MAX_MAPS).ok()?).collect())
+    /// Executable mappings, at most so many; `None` when they could not be read, empty for kernel threads. Stops reading when there are
+    /// more, after 16 MiB, or when the time is over, and says that these are not all.
+    pub fn executable_maps(&self, most: usize, deadline: Instant) -> Option<(Vec<MapsLine>, bool)> {
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let mut file = File::from(rustix::fs::openat(&self.dir, "maps", flags, Mode::empty()).ok()?);
+        let (mut lines, mut rest, mut all) = (Vec::new(), Vec::new(), 0);
+        loop {
+            // The kernel gives whole lines, a page of them at a time.
+            let begin = rest.len();
+            rest.resize(begin + MAPS_CHUNK, 0);
+            let got = file.read(&mut rest[begin..]).ok()?;
+            rest.truncate(begin + got);
+            all += got as u64;
+            if got == 0 {
+                lines.extend(executable_maps(&rest));
+                return Some((lines, true));
+            }
+            let end = rest.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+            lines.extend(executable_maps(&rest[..end]));
+            rest.drain(..end);
+            if lines.len() > most || all > MAX_MAPS || Instant::now() >= deadline {
+                lines.truncate(most);
+                return Some((lines, false));
+            }
+        }
     }
 
     /// Path of the executable, as the kernel shows it (with ` (deleted)` when it is).
@@ -181,7 +206,7 @@ mod tests {
         assert!(dir.cgroup().is_some());
         child.kill().unwrap();
         child.wait().unwrap();
-        assert!(dir.stat().is_none() && dir.exe().is_none() && dir.executable_maps().is_none());
+        assert!(dir.stat().is_none() && dir.exe().is_none() && dir.executable_maps(9, Instant::now()).is_none());
     }
 
     /// We are running, in this very thread; a process that sleeps is not.

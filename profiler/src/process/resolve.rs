@@ -4,13 +4,14 @@
 //! [`StackEnd::NoMappings`].
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use profiler_ebpf::tables::BY_FRAME_POINTER;
 
 use super::backing::Origin;
 use super::binaries::Binaries;
 use super::stack_cache::{Cached, Resolved, StackKey};
-use super::table::{MAX_COMM, ProcessTable};
+use super::table::{MAX_COMM, ProcessTable, REREAD_INCOMPLETE};
 use super::tracked::{AddressSpace, NAMELESS, NO_USER, Start, Tracked};
 use crate::profile::{
     BootNanos, Location, MappedRange, ProcessKey, RawSample, Sample, StackEnd, StartTicks, ThreadName, is_printable,
@@ -43,6 +44,12 @@ impl Identified {
         self.space.generation
     }
 
+    /// Of a process of which nothing is known.
+    fn nobody(raw: &RawSample, thread: ThreadName) -> Self {
+        let process = ProcessKey { pid: raw.pid, start: raw.start };
+        Self { process, thread, ppid: 0, user: NO_USER, space: Arc::default(), executing: false }
+    }
+
     /// Host process id.
     #[must_use]
     pub fn pid(&self) -> u32 {
@@ -54,7 +61,7 @@ impl ProcessTable {
     /// Turns addresses into locations, waiting for files.
     #[cfg(test)]
     pub fn resolve(&mut self, raw: &RawSample) -> Sample {
-        let who = self.identify(raw);
+        let who = self.identify_now(raw);
         self.binaries.wait_for_answers();
         self.place(&who, raw).unwrap_or_else(|| {
             self.binaries.wait_for_answers();
@@ -62,20 +69,61 @@ impl ProcessTable {
         })
     }
 
-    /// Says whose a sample is. To be asked in the order of time, between the side-band records.
-    pub fn identify(&mut self, raw: &RawSample) -> Identified {
+    /// Says whose a sample is. To be asked in the order of time, between the side-band records. `None` when `/proc` must be asked and this
+    /// pass has no time for it: ask again in the next one.
+    pub fn identify(&mut self, raw: &RawSample) -> Option<Identified> {
+        if self.must_read(raw) && !self.has_time_for(raw.pid) {
+            return None;
+        }
+        Some(self.identify_now(raw))
+    }
+
+    /// The same, whatever time reading takes.
+    pub fn identify_now(&mut self, raw: &RawSample) -> Identified {
         let thread = clean_name(&raw.thread);
         match self.locate(raw) {
             Some(at) => self.identify_tracked(raw, at, thread),
-            None => {
-                let process = ProcessKey { pid: raw.pid, start: raw.start };
-                Identified { process, thread, ppid: 0, user: NO_USER, space: Arc::default(), executing: false }
-            }
+            None => Identified::nobody(raw, thread),
         }
     }
 
+    /// The same without reading: by what is known now, be it nothing but the process's identity.
+    pub fn identify_unread(&mut self, raw: &RawSample) -> Identified {
+        let thread = clean_name(&raw.thread);
+        let known = self.known(raw).and_then(|at| self.processes.get_mut(&raw.pid)?.get_mut(at));
+        match known {
+            Some(process) => {
+                let (key, ppid, user, space) =
+                    (process.key(raw.start), process.ppid, process.user, process.space.clone());
+                Identified { process: key, thread, ppid, user, space, executing: false }
+            }
+            None => Identified::nobody(raw, thread),
+        }
+    }
+
+    /// Whether nothing can be said of a sample's process before `/proc` is asked.
+    fn must_read(&self, raw: &RawSample) -> bool {
+        self.known(raw).is_none_or(|at| self.processes[&raw.pid][at].stale)
+    }
+
+    /// Whether this pass may still read what `/proc` says of a process.
+    fn has_time_for(&self, pid: u32) -> bool {
+        let user = || self.proc.process(pid).ok().and_then(|dir| dir.user());
+        // One that is gone takes no time.
+        self.reading.is_left() && user().is_none_or(|user| self.reading.is_left_for(user))
+    }
+
+    /// The place of a sample's process among those with its pid.
+    fn known(&self, raw: &RawSample) -> Option<usize> {
+        self.processes.get(&raw.pid).and_then(|all| match raw.start {
+            // The kernel could not tell: the last one that had begun by then.
+            StartTicks(0) => all.iter().rposition(|process| process.began_by(raw.time)).or(Some(0)),
+            start => all.iter().rposition(|process| process.start.admits(start)),
+        })
+    }
+
     /// Turns addresses into locations, as things were when the sample was identified. `None` while a file that it needs is being
-    /// opened: try again when [`Self::take_opened`] says that files have come.
+    /// opened: try again when [`Self::begin_pass`] says that files have come.
     pub fn place(&mut self, who: &Identified, raw: &RawSample) -> Option<Sample> {
         self.place_with(who, raw, Files::Wait)
     }
@@ -99,7 +147,7 @@ impl ProcessTable {
         // Equal mappings are shared by processes; what was written into the memory among them is not.
         let anonymous = self.binaries.anonymous();
         if resolved.stack.iter().any(|at| at.binary == anonymous) {
-            let jit = self.binaries.jit(who.process, raw.time);
+            let jit = self.binaries.jit(who.process, who.user, raw.time);
             let own = |at: &Location| Location { binary: if at.binary == anonymous { jit } else { at.binary }, ..*at };
             resolved.stack = resolved.stack.iter().map(own).collect();
         }
@@ -116,19 +164,15 @@ impl ProcessTable {
 
     /// Finds the process of a sample among those with its pid, asking `/proc` if it is new to us. `None` when there is no room.
     fn locate(&mut self, raw: &RawSample) -> Option<usize> {
-        let known = self.processes.get(&raw.pid).and_then(|all| match raw.start {
-            // The kernel could not tell: the last one that had begun by then.
-            StartTicks(0) => all.iter().rposition(|process| process.began_by(raw.time)).or(Some(0)),
-            start => all.iter().rposition(|process| process.start.admits(start)),
-        });
+        let known = self.known(raw);
         if known.is_some() {
             return known;
         }
-        if !self.has_room() {
-            return None;
-        }
         let start = if raw.start == StartTicks(0) { Start::Unknown } else { Start::Known(raw.start) };
         let mut process = Tracked::unknown(raw.pid, start, raw.time);
+        if !self.has_room_for(&process) {
+            return None;
+        }
         if !self.reread(&mut process, raw.time) {
             process.left = Some(raw.time);
         }
@@ -142,8 +186,12 @@ impl ProcessTable {
         process.seen = process.seen.max(raw.time);
         let leaf_unmapped =
             raw.user.first().is_some_and(|leaf| process.space.ranges.find(leaf & !BY_FRAME_POINTER).is_none());
-        let may_reread = raw.time.0 >= process.asked_at.0.saturating_add(REREAD) || process.asked_at == BootNanos(0);
-        if process.stale || (leaf_unmapped && may_reread) {
+        process.sampled = true;
+        let wait = if process.space.incomplete { REREAD_INCOMPLETE } else { REREAD };
+        let may_reread = raw.time.0 >= process.asked_at.0.saturating_add(wait) || process.asked_at == BootNanos(0);
+        // What is stale was given time before; a leaf that is unmapped can wait.
+        let has_time = || self.reading.is_left_for(process.user);
+        if process.stale || (leaf_unmapped && may_reread && has_time()) {
             self.reread(process, raw.time);
         }
         let key = process.key(raw.start);
@@ -164,9 +212,11 @@ impl ProcessTable {
         process.stale = false;
         process.asked_at = now;
         let Ok(dir) = self.proc.process(process.facts.key.pid) else { return false };
+        let begin = Instant::now();
         let Some(stat) = dir.stat().filter(|stat| process.start.admits(stat.start)) else { return false };
         self.counts.processes_read += 1;
         self.read(process, &dir, &stat, now);
+        self.reading.spend(process.user, begin);
         true
     }
 
@@ -309,16 +359,22 @@ fn resolve_stack(
                         continue;
                     }
                 };
-                let is_address = binary == binaries.anonymous();
-                stack.push(Location { binary, offset: if is_address { address } else { range.offset_of(address) } });
+                let offset = match binary {
+                    binary if binary == binaries.anonymous() => address,
+                    binary if binary == binaries.unrecorded() => 0,
+                    _ => range.offset_of(address),
+                };
+                stack.push(Location { binary, offset });
             }
+            // There may be code that found no room.
+            None if space.incomplete => stack.push(Location { binary: binaries.unrecorded(), offset: 0 }),
             None if depth == 0 => stack.push(Location { binary: binaries.anonymous(), offset: address }),
             None => {
                 end = StackEnd::ReturnAddressLost;
                 break;
             }
         }
-        if space.ranges.is_empty() {
+        if space.ranges.is_empty() && !space.incomplete {
             end = StackEnd::NoMappings;
             break;
         }

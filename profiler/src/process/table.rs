@@ -4,18 +4,20 @@
 //! `resolve.rs`. Invariant: a record or a reading changes only the process it is about, and a process forked from another
 //! shares its mappings until one of them changes.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::backing::Origin;
-use super::binaries::Binaries;
+use super::backing::{BackingRef, Origin};
+use super::binaries::{Binaries, shrink};
+use super::budget::{Budget, BudgetCounts};
 use super::cgroup::Cgroup;
-use super::mappings::{Mapping, Mappings};
+use super::mappings::{MAX_RANGES, Mapping, Mappings};
 use super::proc_dir::{ProcRoot, ProcessDir};
 use super::proc_text::Stat;
+use super::reading_time::{ONE_PROCESS, ReadingTime};
 use super::stack_cache::StackCache;
-use super::tracked::{AddressSpace, NO_USER, Start, Tracked, blank_facts};
+use super::tracked::{AddressSpace, NO_USER, RANGE_BYTES, Start, Tracked, blank_facts};
 use crate::profile::{Binary, BinaryId, BootNanos, ProcessFacts, ProcessKey, printable};
 use crate::profile::{MappedFile, SideBand};
 
@@ -25,9 +27,18 @@ const MAX_PROCESSES: usize = 65_536;
 const MAX_REUSES: usize = 8;
 /// A process is kept this long after it left: its last samples and facts are asked for until its window is closed.
 const GRACE: u64 = 30_000_000_000;
-/// Most files opened in a second for mappings that no sample has hit yet. One opening costs about 20 us, and whoever maps files
-/// in a loop must not keep the sampler busy; beyond it, files are opened when a sample hits them.
+/// The same for one that no sample has hit: those that are still to come are in the rings already.
+const GRACE_UNSAMPLED: u64 = 5_000_000_000;
+/// Most files opened in a second for mappings of one user that no sample has hit yet: one opening costs about 20 us of a thread of the
+/// pool. Beyond it, files are opened when a sample hits them.
 const EAGER_OPENINGS: u32 = 500;
+/// Most memory of executable ranges and what backs them, paths included. What finds no room is counted, and code there has no name:
+/// `too many mappings of this user`.
+const MAX_MAPPINGS: usize = 32 << 20;
+/// Most memory of processes beside their mappings. Samples of those that find no room have no locations.
+const MAX_PROCESS_MEMORY: usize = 32 << 20;
+/// A process that has more mappings than are known is read again after this long, if a sample hits one of those.
+pub(super) const REREAD_INCOMPLETE: u64 = 30_000_000_000;
 /// Longest name of a thread (`TASK_COMM_LEN` less the final zero).
 pub(super) const MAX_COMM: usize = 15;
 /// Longest path shown (`PATH_MAX`).
@@ -48,8 +59,15 @@ pub struct ProcessTable {
     lost: bool,
     /// Processes whose mappings may be others since [`Self::take_changed`].
     changed: Vec<u32>,
-    /// The second in which eager openings are counted, and how many there were.
-    eager: (u64, u32),
+    /// The second in which eager openings are counted, and how many there were by user.
+    eager: (u64, HashMap<u32, u32>),
+    /// Ranges and backings.
+    mappings_budget: Budget,
+    /// Processes beside their mappings.
+    process_budget: Budget,
+    /// Processes of the first look at `/proc` that have not been read yet.
+    unread: VecDeque<u32>,
+    pub(super) reading: ReadingTime,
 }
 
 /// What the table holds and has done, for `/metrics`.
@@ -69,14 +87,29 @@ pub struct TableCounts {
     pub mappings_refused: u64,
     /// Processes refused because there were too many.
     pub processes_refused: u64,
+    /// Processes that were there at the start and have not been read yet.
+    pub processes_unread: usize,
+    /// Files that are being opened.
+    pub files_opening: usize,
+    /// Root directories kept open.
+    pub roots: usize,
+    /// Root directories that were not kept because there were too many.
+    pub roots_refused: u64,
+    /// Memory of mappings, with the paths of their files.
+    pub mappings: BudgetCounts,
+    /// Memory of processes beside their mappings.
+    pub process_memory: BudgetCounts,
+    /// Memory of binaries.
+    pub binaries: BudgetCounts,
 }
 
 impl ProcessTable {
     /// An empty table.
     #[must_use]
     pub fn new(proc: ProcRoot) -> Self {
+        let mappings_budget = Budget::new(MAX_MAPPINGS);
         Self {
-            binaries: Binaries::new(proc.clone()),
+            binaries: Binaries::new(proc.clone(), mappings_budget.clone()),
             proc,
             processes: HashMap::new(),
             stacks: StackCache::default(),
@@ -85,23 +118,87 @@ impl ProcessTable {
             generation: 0,
             lost: false,
             changed: Vec::new(),
-            eager: (0, 0),
+            eager: (0, HashMap::new()),
+            mappings_budget,
+            process_budget: Budget::new(MAX_PROCESS_MEMORY),
+            unread: VecDeque::new(),
+            reading: ReadingTime::default(),
         }
     }
 
-    /// Reads every process of `/proc` (0.1 ms each); opens no binary. Call it when side-band records are already being
-    /// kept, with the time before the call: records older than that are known to be in what is read.
-    pub fn scan(&mut self, now: BootNanos) {
-        for pid in self.proc.pids().unwrap_or_default() {
-            if let Ok(dir) = self.proc.process(pid)
-                && let Some(stat) = dir.stat()
-                && self.has_room()
-            {
-                let mut process = Tracked::unknown(pid, Start::Known(stat.start), now);
-                self.read(&mut process, &dir, &stat, now);
-                self.insert(process);
+    /// Notes which processes `/proc` has, to be read by [`Self::scan`] (0.1 ms each), or before if a sample comes of one. Opens no binary.
+    /// Call it when side-band records are already being kept.
+    pub fn begin_scan(&mut self) {
+        self.unread = self.proc.pids().unwrap_or_default().into();
+    }
+
+    /// Reads processes that [`Self::begin_scan`] found, for as long as this pass may read `/proc`. Says whether there are more.
+    pub fn scan(&mut self, now: BootNanos) -> bool {
+        for _ in 0..self.unread.len() {
+            if !self.reading.is_left() {
+                break;
+            }
+            let Some(pid) = self.unread.pop_front() else { break };
+            if !self.scan_one(pid, now) {
+                self.unread.push_back(pid);
             }
         }
+        !self.unread.is_empty()
+    }
+
+    /// Reads all that [`Self::begin_scan`] found, as far as it can be done until `deadline`.
+    pub fn scan_until(&mut self, deadline: Instant, now: BootNanos) {
+        while Instant::now() < deadline && !self.unread.is_empty() {
+            self.reading.begin();
+            self.scan(now);
+        }
+    }
+
+    /// Reads all processes.
+    #[cfg(test)]
+    pub fn scan_all(&mut self, now: BootNanos) {
+        self.begin_scan();
+        self.scan_until(Instant::now() + std::time::Duration::from_secs(60), now);
+    }
+
+    /// Says no when its user has no time left in this pass.
+    fn scan_one(&mut self, pid: u32, now: BootNanos) -> bool {
+        if self.newest(pid).is_some_and(|process| !process.stale) {
+            return true;
+        }
+        let Ok(dir) = self.proc.process(pid) else { return true };
+        let user = dir.user().unwrap_or(NO_USER);
+        if !self.reading.is_left_for(user) {
+            return false;
+        }
+        let begin = Instant::now();
+        if let Some(stat) = dir.stat() {
+            // Records may have told of it already, and that it is not known.
+            let mut all = self.processes.remove(&pid).unwrap_or_default();
+            match all.last_mut().filter(|process| process.start.admits(stat.start)) {
+                Some(process) => self.read(process, &dir, &stat, now),
+                None => {
+                    let mut process = Tracked::unknown(pid, Start::Known(stat.start), now);
+                    (process.user, process.user_stale) = (user, false);
+                    if self.has_room_for(&process) {
+                        self.read(&mut process, &dir, &stat, now);
+                        self.counts.processes += 1;
+                        all.push(process);
+                    }
+                }
+            }
+            if !all.is_empty() {
+                self.processes.insert(pid, all);
+            }
+        }
+        self.reading.spend(user, begin);
+        true
+    }
+
+    /// A pass of the sampling thread begins: takes in the files that have been opened since the last one. Says whether there were any.
+    pub fn begin_pass(&mut self, now: BootNanos) -> bool {
+        self.reading.begin();
+        self.binaries.take_answers(now)
     }
 
     /// Processes of user space of which a thread runs now, or waits for a CPU, as far as the list can be had until `deadline`: on a host
@@ -196,7 +293,18 @@ impl ProcessTable {
     /// What it holds and has done.
     #[must_use]
     pub fn counts(&self) -> TableCounts {
-        TableCounts { pinned_files: self.binaries.pinned(), ..self.counts }
+        let (roots, roots_refused) = self.binaries.roots();
+        TableCounts {
+            pinned_files: self.binaries.pinned(),
+            processes_unread: self.unread.len(),
+            files_opening: self.binaries.pending(),
+            roots,
+            roots_refused,
+            mappings: self.mappings_budget.counts(),
+            process_memory: self.process_budget.counts(),
+            binaries: self.binaries.budget(),
+            ..self.counts
+        }
     }
 
     /// Forgets processes that have left, and what only they needed.
@@ -204,13 +312,16 @@ impl ProcessTable {
         if std::mem::take(&mut self.lost) {
             self.notice_missed_exits(now);
         }
-        let is_over =
-            |process: &Tracked| process.left.is_some_and(|left| left.max(process.seen).0.saturating_add(GRACE) < now.0);
+        let is_over = |process: &Tracked| {
+            let grace = if process.sampled { GRACE } else { GRACE_UNSAMPLED };
+            process.left.is_some_and(|left| left.max(process.seen).0.saturating_add(grace) < now.0)
+        };
         self.processes.retain(|_, all| {
             all.retain(|process| !is_over(process));
             !all.is_empty()
         });
         self.counts.processes = self.processes.values().map(Vec::len).sum();
+        shrink(&mut self.processes);
         self.binaries.end_window(now);
         self.stacks.age();
     }
@@ -231,14 +342,16 @@ impl ProcessTable {
         self.processes.get_mut(&pid)?.last_mut()
     }
 
-    pub(super) fn has_room(&mut self) -> bool {
-        let room = self.counts.processes < MAX_PROCESSES;
+    /// Whether another process of the same user can be kept; counts it if not.
+    pub(super) fn has_room_for(&mut self, process: &Tracked) -> bool {
+        let room = self.counts.processes < MAX_PROCESSES && self.process_budget.has_room(process.user, process.bytes());
         self.counts.processes_refused += u64::from(!room);
         room
     }
 
     /// Adds a process; returns its place among those with its pid.
-    pub(super) fn insert(&mut self, process: Tracked) -> usize {
+    pub(super) fn insert(&mut self, mut process: Tracked) -> usize {
+        process.settle(&self.process_budget);
         let all = self.processes.entry(process.facts.key.pid).or_default();
         // A late sample of an older process must not make it the newest.
         let at = match (process.start, all.last().map(|last| last.start)) {
@@ -258,10 +371,11 @@ impl ProcessTable {
     /// missed, and the next sample asks `/proc` for the rest.
     fn change(&mut self, pid: u32, time: BootNanos, change: impl FnOnce(&mut Tracked)) {
         if self.newest(pid).is_none() {
-            if !self.has_room() {
+            let process = Tracked::unknown(pid, Start::Unknown, time);
+            if !self.has_room_for(&process) {
                 return;
             }
-            self.insert(Tracked::unknown(pid, Start::Unknown, time));
+            self.insert(process);
         }
         if let Some(process) = self.newest(pid)
             && time >= process.read_at
@@ -279,14 +393,13 @@ impl ProcessTable {
             }
             process.left.get_or_insert(time);
         }
-        if !self.has_room() {
-            return;
-        }
         let child = match self.newest(ppid) {
             Some(parent) => parent.fork(pid, ppid, time),
             None => Tracked { ppid, ..Tracked::unknown(pid, Start::Forked(time), time) },
         };
-        self.insert(child);
+        if self.has_room_for(&child) {
+            self.insert(child);
+        }
     }
 
     fn map(
@@ -298,39 +411,56 @@ impl ProcessTable {
         path: &[u8],
         identity: MappedFile,
     ) {
-        let backing = self.binaries.backing(path, identity, start);
-        let offset = if backing.is_anonymous() {
-            start
-        } else if backing.is_vdso() {
-            0
-        } else {
-            page_offset
-        };
+        let user = self.user_of(pid);
+        let backing = self.binaries.backing(path, identity, start, user);
         self.generation += 1;
-        let generation = self.generation;
+        let (generation, budget) = (self.generation, self.mappings_budget.clone());
+        let process_budget = self.process_budget.clone();
         let mut refused = false;
         let mut origin = None;
-        let user = self.user_of(pid);
         self.change(pid, time, |process| {
             origin = Some(Origin { pid, ppid: process.ppid, user, start, end });
             if process.exe_follows
-                && let Some(path) = backing.file_path()
+                && let Some(path) = backing.as_ref().and_then(BackingRef::file_path)
             {
                 process.set_exe(Some(printable(&path, MAX_PATH)));
+                process.settle(&process_budget);
                 process.exe_follows = false;
             }
-            let mapping = Mapping { start, end, offset, backing: backing.clone() };
-            if !process.space.ranges.has(&mapping) {
-                let space = Arc::make_mut(&mut process.space);
-                refused = !space.ranges.insert(mapping);
-                space.generation = generation;
+            // A fork that maps something has a copy of its parent's ranges from then on.
+            let copied = if Arc::strong_count(&process.space) > 1 { process.space.bytes() } else { 0 };
+            let mapping = backing.clone().map(|backing| {
+                let offset = match &backing {
+                    backing if backing.is_anonymous() => start,
+                    backing if backing.is_vdso() => 0,
+                    _ => page_offset,
+                };
+                Mapping { start, end, offset, backing }
+            });
+            if mapping.as_ref().is_some_and(|mapping| process.space.ranges.has(mapping)) {
+                return;
             }
+            let few = process.space.ranges.len() < MAX_RANGES;
+            let mapping = mapping.filter(|_| few && budget.has_room(user, copied + RANGE_BYTES));
+            refused = mapping.is_none();
+            let Some(mapping) = mapping else {
+                if !process.space.incomplete || process.space.ranges.overlaps(start, end) {
+                    process.forget(start, end, generation, copied > 0);
+                }
+                return;
+            };
+            let space = Arc::make_mut(&mut process.space);
+            refused = !space.ranges.insert(mapping);
+            space.incomplete |= refused;
+            space.generation = generation;
+            space.settle(&budget, user);
         });
         self.counts.mappings_refused += u64::from(refused);
+        let Some(backing) = backing.filter(|_| !refused) else { return };
         // The process may be gone before a sample of it is read: pin the file now.
         if let Some(origin) = origin
             && self.binaries.placed(&backing, time).is_none()
-            && self.may_open_eagerly(time)
+            && self.may_open_eagerly(user, time)
         {
             self.binaries.place(&backing, origin, time);
         }
@@ -347,24 +477,21 @@ impl ProcessTable {
         self.newest(pid).map_or(NO_USER, |process| process.user)
     }
 
-    /// Takes in the files that have been opened since the last call. Says whether there were any. Call it before samples are placed.
-    pub fn take_opened(&mut self, now: BootNanos) -> bool {
-        self.binaries.take_answers(now)
-    }
-
-    /// Whether files are being opened.
+    /// Whether files are being opened, or processes are still to be read.
     #[must_use]
     pub fn is_opening(&self) -> bool {
-        self.binaries.is_opening()
+        self.binaries.is_opening() || !self.unread.is_empty()
     }
 
-    fn may_open_eagerly(&mut self, time: BootNanos) -> bool {
+    fn may_open_eagerly(&mut self, user: u32, time: BootNanos) -> bool {
         let second = time.0 / 1_000_000_000;
         if self.eager.0 != second {
-            self.eager = (second, 0);
+            self.eager.0 = second;
+            self.eager.1.clear();
         }
-        self.eager.1 += 1;
-        self.eager.1 <= EAGER_OPENINGS
+        let opened = self.eager.1.entry(user).or_default();
+        *opened += 1;
+        *opened <= EAGER_OPENINGS
     }
 
     /// Takes what `/proc` says of a process.
@@ -386,19 +513,32 @@ impl ProcessTable {
         }
         let exe = dir.exe();
         process.set_exe(exe.map(|exe| printable(exe.strip_suffix(b" (deleted)").unwrap_or(&exe), MAX_PATH)));
-        let Some(lines) = dir.executable_maps() else { return };
+        process.settle(&self.process_budget);
+        let deadline = Instant::now() + ONE_PROCESS;
+        let Some((lines, all)) = dir.executable_maps(MAX_RANGES, deadline) else { return };
         let mut ranges = Mappings::default();
+        let mut refused = u64::from(!all);
         for line in lines {
-            let backing = self.binaries.backing(&line.path, line.identity, line.start);
+            let user = process.user;
+            let backing = self.binaries.backing(&line.path, line.identity, line.start, user);
+            let room = self.mappings_budget.has_room(user, (ranges.len() + 1) * RANGE_BYTES);
+            let Some(backing) = backing.filter(|_| room) else {
+                refused += 1;
+                break;
+            };
             let offset = if backing.is_anonymous() { line.start } else { line.offset };
             let mapping = Mapping { start: line.start, end: line.end, offset, backing };
             // Side-band records may have told of the same file by its build id, and more surely.
             let known = process.space.ranges.find(line.start).filter(|known| known.backing.same_path(&mapping.backing));
             let backing = known.map_or(mapping.backing, |known| known.backing.clone());
-            self.counts.mappings_refused += u64::from(!ranges.insert(Mapping { backing, ..mapping }));
+            refused += u64::from(!ranges.insert(Mapping { backing, ..mapping }));
         }
+        self.counts.mappings_refused += refused;
         self.generation += 1;
-        process.space = Arc::new(AddressSpace { generation: self.generation, ranges });
+        let mut space = AddressSpace { generation: self.generation, ranges, ..AddressSpace::default() };
+        space.incomplete = refused > 0;
+        space.settle(&self.mappings_budget, process.user);
+        process.space = Arc::new(space);
     }
 }
 

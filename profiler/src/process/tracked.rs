@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use super::backing::BackingRef;
+use super::budget::{Budget, Charge};
 use super::cgroup::Cgroup;
-use super::mappings::Mappings;
+use super::mappings::{Mapping, Mappings};
 use crate::profile::{BootNanos, ProcessFacts, ProcessKey, StartTicks};
 
 /// A fork record comes this much later than the start time which the kernel noted for the process, in ticks: copying a
@@ -13,6 +14,9 @@ const FORK_DELAY: u64 = 500;
 
 /// User of a process that was gone before it could be asked: the kernel's own number for no user.
 pub(super) const NO_USER: u32 = u32::MAX;
+
+/// Bytes that a range takes: vectors grow by doubling.
+pub(super) const RANGE_BYTES: usize = 2 * size_of::<Mapping<BackingRef>>();
 
 /// Name of a process that never told one.
 pub(super) const NAMELESS: &str = "?";
@@ -49,6 +53,31 @@ pub(super) struct AddressSpace {
     pub generation: u64,
     /// The ranges.
     pub ranges: Mappings<BackingRef>,
+    /// There are more ranges than are known: they were too many for the user's share, or for one process.
+    pub incomplete: bool,
+    /// For the ranges.
+    pub charge: Option<Charge>,
+}
+
+impl AddressSpace {
+    /// No ranges, of a process that has more than can be kept.
+    pub fn without_room(generation: u64) -> Self {
+        Self { generation, incomplete: true, ..Self::default() }
+    }
+
+    /// Bytes that it takes.
+    pub fn bytes(&self) -> usize {
+        self.ranges.len() * RANGE_BYTES
+    }
+
+    /// Charges a user for the ranges that there are now.
+    pub fn settle(&mut self, budget: &Budget, user: u32) {
+        let bytes = self.bytes();
+        match &mut self.charge {
+            Some(charge) => charge.resize(bytes),
+            None => self.charge = budget.charge(user, bytes),
+        }
+    }
 }
 
 /// A process.
@@ -82,10 +111,14 @@ pub(super) struct Tracked {
     pub read_at: BootNanos,
     /// When reading `/proc` was last tried.
     pub asked_at: BootNanos,
+    /// Whether a sample of it has come.
+    pub sampled: bool,
     /// When its main thread left, if it did.
     pub left: Option<BootNanos>,
     /// Last sign of life.
     pub seen: BootNanos,
+    /// For what it takes beside its mappings.
+    pub charge: Option<Charge>,
 }
 
 impl Tracked {
@@ -107,8 +140,39 @@ impl Tracked {
             stale: true,
             read_at: BootNanos(0),
             asked_at: BootNanos(0),
+            sampled: false,
             left: None,
             seen: now,
+            charge: None,
+        }
+    }
+
+    /// Bytes that it takes beside its mappings: both allocations with their headers and the texts.
+    pub fn bytes(&self) -> usize {
+        let facts = &self.facts;
+        let texts = [facts.exe.as_deref(), facts.container.as_ref().map(|_| "0123456789"), facts.unit.as_deref()];
+        let texts: usize = texts.into_iter().flatten().map(str::len).sum();
+        size_of::<Self>() + size_of::<ProcessFacts>() + facts.comm.len() + facts.cgroup.len() + texts + 100
+    }
+
+    /// Charges its user for what it takes now; without room its executable's path is not kept.
+    pub fn settle(&mut self, budget: &Budget) {
+        self.charge = None;
+        self.charge = budget.charge(self.user, self.bytes());
+        if self.charge.is_none() {
+            self.set_exe(None);
+        }
+    }
+
+    /// Forgets what was mapped between two addresses: something else is there now, for which there is no room. If the ranges are shared
+    /// and there is no room for a copy, it forgets all.
+    pub fn forget(&mut self, start: u64, end: u64, generation: u64, shared: bool) {
+        if shared {
+            self.space = Arc::new(AddressSpace::without_room(generation));
+        } else {
+            let space = Arc::make_mut(&mut self.space);
+            space.ranges.cut(start, end);
+            (space.incomplete, space.generation) = (true, generation);
         }
     }
 

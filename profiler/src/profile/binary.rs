@@ -66,6 +66,9 @@ impl BinaryKind {
     }
 }
 
+/// Path of the [`Binary`] that stands for code in mappings that were not recorded. No file has it: those of files begin with `/`.
+pub const UNRECORDED_PATH: &str = "[too many mappings of this user]";
+
 /// What makes two binaries the same one, across processes, restarts and reboots.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum BinaryKey {

@@ -18,7 +18,7 @@ mod symbol;
 mod time;
 mod window;
 
-pub use binary::{Binary, BinaryId, BinaryKey, BinaryKind, BuildId};
+pub use binary::{Binary, BinaryId, BinaryKey, BinaryKind, BuildId, UNRECORDED_PATH};
 pub use call_tree::{CallTree, Frame, FrameId, FrameKind, Node};
 pub use demangle::{Demangle, simple};
 pub use loss::{LossCause, Losses};

@@ -48,11 +48,13 @@ pub enum UnknownReason {
     SymbolizerFailed = 9,
     /// What would name it may not be used (`--names`).
     SwitchedOff = 10,
+    /// The mapping was not recorded: the user's processes have more than their share of memory holds.
+    TooManyMappings = 11,
 }
 
 impl UnknownReason {
     /// Every reason, in stored order.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::FileGone,
         Self::FileRefused,
         Self::NoSymbols,
@@ -62,6 +64,7 @@ impl UnknownReason {
         Self::KernelHidden,
         Self::SymbolizerFailed,
         Self::SwitchedOff,
+        Self::TooManyMappings,
     ];
 
     /// The reason stored as `n`, if there is one.
@@ -73,7 +76,7 @@ impl UnknownReason {
     /// Whether another try at another time may come out better: files and debug packages come, limits and programs change.
     #[must_use]
     pub fn may_pass(self) -> bool {
-        !matches!(self, Self::NotFound | Self::BadFile)
+        !matches!(self, Self::NotFound | Self::BadFile | Self::TooManyMappings)
     }
 
     /// What to tell people.
@@ -88,6 +91,7 @@ impl UnknownReason {
             Self::NoFile => "memory without a file (JIT code)",
             Self::KernelHidden => "kernel.kptr_restrict hides kernel symbols",
             Self::SymbolizerFailed => "the symbolizer failed on this file",
+            Self::TooManyMappings => "too many mappings of this user",
             Self::SwitchedOff => "what would name it is switched off (--names)",
         }
     }

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
 
+use crate::process::TableCounts;
 use crate::profile::{Losses, NameSources, StackEnd, WallNanos};
 use crate::unwind::UnwindCounts;
 
@@ -43,6 +44,10 @@ pub struct LiveStatus {
     pub stacks: BTreeMap<StackEnd, u64>,
     /// The unwind tables; `None` when stacks are walked by frame pointers only.
     pub unwind: Option<UnwindCounts>,
+    /// What the process table holds and has done; `None` before the first window has ended.
+    pub table: Option<TableCounts>,
+    /// Memory of samples that wait for files, unwind rows or `/proc`, in bytes.
+    pub waiting_bytes: usize,
     /// Timer ticks (Hz x CPUs x time) that did not come: those of a sleeping CPU, or of a virtual machine that was not run.
     pub ticks_missed: u64,
     /// A question met damage in the database: the writer, whose cache may hide it, sets the file aside and takes this back.

@@ -8,6 +8,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 use super::live::{Cost, LiveStatus};
 use super::refusals::Cause;
+use crate::process::{BudgetCounts, TableCounts};
 use crate::profile::{LossCause, StackEnd, WallNanos};
 use crate::unwind::UnwindCounts;
 
@@ -88,6 +89,11 @@ impl Collector for Scrape {
         if let Some(unwind) = live.and_then(|live| live.unwind) {
             encode_unwind(to, &unwind)?;
         }
+        if let Some(live) = live
+            && let Some(table) = live.table
+        {
+            encode_table(to, &table, live.waiting_bytes)?;
+        }
         if live.is_some() {
             let help = "Processor time of the symbolizer's process";
             let cpu = ConstCounter::new(self.children.cpu.as_secs_f64());
@@ -110,6 +116,60 @@ impl Collector for Scrape {
         let rss = ConstGauge::new(self.own.rss_bytes);
         one(to, "process_resident_memory", "Resident memory of this process", Some(&Unit::Bytes), &rss)
     }
+}
+
+/// What is known of processes: what it takes, what was refused.
+fn encode_table(to: &mut DescriptorEncoder<'_>, table: &TableCounts, waiting_bytes: usize) -> std::fmt::Result {
+    let gauges = [
+        ("processes", "Processes tracked", table.processes),
+        (
+            "processes_unread",
+            "Processes that were there at the start and have not been read yet",
+            table.processes_unread,
+        ),
+        ("files_open", "Files of binaries that are kept open", table.pinned_files),
+        ("files_opening", "Files of binaries that are being opened", table.files_opening),
+        ("roots", "Root directories of containers that are kept open", table.roots),
+    ];
+    for (name, help, value) in gauges {
+        one(to, &format!("profiler_{name}"), help, None, &ConstGauge::new(value as u64))?;
+    }
+    let budgets = [
+        ("mappings", "executable mappings with the paths of their files", table.mappings),
+        ("processes", "processes beside their mappings", table.process_memory),
+        ("binaries", "binaries that are remembered", table.binaries),
+    ];
+    for (name, what, BudgetCounts { used, limit, .. }) in budgets {
+        let help = format!("Memory of {what}");
+        one(to, &format!("profiler_{name}_memory"), &help, Some(&Unit::Bytes), &ConstGauge::new(used as u64))?;
+        let help = format!("Memory that {what} may take");
+        one(to, &format!("profiler_{name}_memory_limit"), &help, Some(&Unit::Bytes), &ConstGauge::new(limit as u64))?;
+    }
+    let help = "Memory of samples that wait for files, unwind rows or /proc";
+    one(to, "profiler_samples_waiting", help, Some(&Unit::Bytes), &ConstGauge::new(waiting_bytes as u64))?;
+    let counters = [
+        (
+            "mappings_refused",
+            "Mappings that were not recorded: too many of one process or user",
+            table.mappings_refused,
+        ),
+        (
+            "processes_refused",
+            "Processes that were not tracked: too many of one user or in all",
+            table.processes_refused,
+        ),
+        (
+            "binaries_refused",
+            "Binaries that were not remembered: too many of one user or in all",
+            table.binaries.refused,
+        ),
+        ("roots_refused", "Root directories that were not kept: too many of one user or in all", table.roots_refused),
+        ("processes_read", "Times that a process was read from /proc after the start", table.processes_read),
+    ];
+    for (name, help, value) in counters {
+        one(to, &format!("profiler_{name}"), help, None, &counter(value))?;
+    }
+    Ok(())
 }
 
 /// The unwind tables: what they hold, what it costs, what had no place.
@@ -200,6 +260,7 @@ mod tests {
             stacks: [(StackEnd::Complete, 7)].into(),
             window: Duration::from_secs(10),
             stored_until: Some(WallNanos::from_millis(7_500)),
+            table: Some(TableCounts { processes: 4, mappings_refused: 5, ..TableCounts::default() }),
             unwind: Some(UnwindCounts { files: 3, rows: 1000, held_bytes: 1 << 18, ..UnwindCounts::default() }),
             ..LiveStatus::default()
         };

@@ -98,7 +98,6 @@ impl Readers {
         // Dropped with this future, whether it ends or is given up.
         let (_waited_for, given_up) = oneshot::channel();
         let nth = self.asked.fetch_add(1, Ordering::Relaxed) + 1;
-        memory::keep_much();
         rt::spawn({
             let (readers, run) = (Arc::clone(self), Arc::clone(&run));
             async move {

@@ -13,7 +13,9 @@ use super::names::{Mapped, NamesWorker};
 use super::packages::Packages;
 use super::pending::{Job, Pending};
 use super::silent::Silent;
-use crate::profile::{Binary, BinaryKey, BinaryKind, NameSource, NameStatus, Symbolized, UnknownReason};
+use crate::profile::{
+    Binary, BinaryKey, BinaryKind, NameSource, NameStatus, Symbolized, UNRECORDED_PATH, UnknownReason,
+};
 use crate::store::LocationId;
 
 /// Most requests that wait: a start-up on a busy host has about 10,000 locations. 64 bytes each.
@@ -286,7 +288,11 @@ impl<F: Fn(Answers)> Service<F> {
         let offsets: Vec<u64> = job.requests.iter().map(|request| request.offset).collect();
         let deadline = self.shared.deadline.get().copied();
         let Binary { key, kind, path, build_id, file, root, refused } = &*job.binary;
-        let without_file = if *refused { UnknownReason::FileRefused } else { UnknownReason::FileGone };
+        let without_file = match refused {
+            _ if path == UNRECORDED_PATH => UnknownReason::TooManyMappings,
+            true => UnknownReason::FileRefused,
+            false => UnknownReason::FileGone,
+        };
         let begin = Instant::now();
         if let (BinaryKind::File, Some(file), None) = (kind, file, deadline) {
             let mapped = Mapped { file, path, build_id: *build_id, root: root.as_deref(), debug: None };

@@ -9,6 +9,7 @@ mod cpus;
 mod crash;
 mod disk;
 mod log;
+mod mappings;
 mod memory_code;
 mod names_again;
 mod privileges;

@@ -110,7 +110,8 @@ fn an_unknown_process_keeps_its_leaf() {
     assert_eq!(unseen.comm, "?");
 }
 
-/// After its main thread left a process is kept for late samples, and longer while others of its threads run.
+/// After its main thread left a process is kept for late samples, and longer while others of its threads run; one that no sample hit is
+/// not, or a storm of forks would fill the table with the dead.
 #[test]
 fn the_dead_are_kept_for_a_grace_period() {
     let mut host = Host::default();
@@ -118,11 +119,16 @@ fn the_dead_are_kept_for_a_grace_period() {
         "
         10 exec 50 gone
         10 exec 60 threads
+        10 exec 70 unseen
         20 exit 50
         20 exit 60
+        20 exit 70
         ",
     );
+    host.table.resolve(&sample(15, 50, &[]));
     host.table.resolve(&sample(20_000, 60, &[]));
+    host.end_window(5_000);
+    assert_eq!(host.table.counts().processes, 3);
     host.end_window(25_000);
     assert_eq!(host.table.counts().processes, 2);
     host.end_window(31_000);
@@ -172,7 +178,7 @@ fn the_scan_reads_what_runs() {
         "00400000-00401000 r-xp 00001000 08:01 99   /usr/bin/daemon\n",
         "0::/system.slice/daemon.service\n",
     )]);
-    host.table.scan(BootNanos(10_000_000_000));
+    host.table.scan_all(BootNanos(10_000_000_000));
     host.draw(
         "
         9000 exec 70 before
@@ -190,7 +196,7 @@ fn the_scan_reads_what_runs() {
 fn lost_records_are_made_up_for() {
     let stat = "70 (daemon) S 1 70 70 0 -1 4194560 0 0 0 0 0 0 0 0 20 0 1 0 500 0 0";
     let mut host = Host::with_proc(&[(70, stat, "1000-2000 r-xp 00000000 08:01 99 /bin/a\n", "0::/a\n")]);
-    host.table.scan(BootNanos(0));
+    host.table.scan_all(BootNanos(0));
     host.draw("6000 exec 80 vanished");
     host.write_maps(70, "1000-2000 r-xp 00000000 08:01 98 /bin/b\n");
     let stale = host.table.resolve(&sample_of(6001, 70, 500, &[0x1001]));
@@ -209,7 +215,7 @@ fn control_groups_are_followed_and_shared() {
     let id = "c".repeat(64);
     let stat = "70 (a) S 1 70 70 0 -1 4194560 0 0 0 0 0 0 0 0 20 0 1 0 500 0 0";
     let mut host = Host::with_proc(&[(70, stat, "", "0::/before\n")]);
-    host.table.scan(BootNanos(0));
+    host.table.scan_all(BootNanos(0));
     let at = |time, pid, cgroup_id| RawSample { cgroup_id, ..sample_of(time, pid, 500, &[]) };
     let process = host.table.resolve(&at(6000, 70, 7)).process;
     assert_eq!(host.table.facts(process).cgroup, "/before");
@@ -264,4 +270,34 @@ fn mappings_without_end_are_refused_and_counted() {
     assert!(host.table.counts().mappings_refused > 0);
     let resolved = host.table.resolve(&sample(11, 50, &[0x1000]));
     assert_eq!(resolved.end, StackEnd::Complete);
+}
+
+/// One user's mappings fill the user's share and no more; code beyond it says so, and another user's mappings are recorded.
+#[test]
+fn mappings_beyond_a_users_share_are_counted_and_say_so() {
+    let mut host = Host::default();
+    let long = "d".repeat(3900);
+    for pid in [50, 60] {
+        host.draw(&format!("10 fork {pid} <- 1"));
+        let process = host.table.newest(pid).unwrap();
+        (process.user, process.user_stale) = (pid, false);
+    }
+    for n in 0..4000 {
+        host.map(11, 50, n << 12, (n + 1) << 12, &format!("/{long}/{n}"));
+    }
+    let counts = host.table.counts();
+    assert!(counts.mappings_refused > 1000 && counts.mappings.used <= counts.mappings.limit / 4, "{counts:?}");
+    host.draw("12 mmap 60 0x1000-0x2000 /lib/other.so");
+    assert_eq!(host.table.counts().mappings_refused, counts.mappings_refused);
+    let last = host.table.resolve(&sample(20, 50, &[0xf9f_0010, 0x1010]));
+    assert!(
+        host.describe(&last).ends_with("[too many mappings of this user]+0x0 complete"),
+        "{}",
+        host.describe(&last)
+    );
+    let other = host.table.resolve(&sample(20, 60, &[0x1010]));
+    assert_eq!(host.describe(&other), "/lib/other.so+0x10 complete");
+    host.draw("30 exec 50 another");
+    host.end_window(40);
+    assert!(host.table.counts().mappings.used < 1 << 20, "{:?}", host.table.counts());
 }
