@@ -127,7 +127,7 @@ const HOUR: i64 = host::DAY / 24;
 
 fn main() -> anyhow::Result<ExitCode> {
     // As the product does.
-    profiler::sys::memory::keep_little();
+    profiler::sys::memory::configure();
     let scale = Scale::from_env()?;
     println!("SIMULATED hosts, all CPUs busy; {} windows of {SECONDS} s a day", scale.day);
     let begun = Instant::now();
@@ -285,8 +285,6 @@ fn both(report: &mut Report, what: &str, times: &ask::Times, goal: Goal) {
 fn ask_day(kind: Kind, database: &Path, scale: Scale, report: &mut Report) -> anyhow::Result<()> {
     let name = kind.name;
     let mut asker = Asker::new(database, (0, scale.day), kind.samples(), scale.rounds)?;
-    // As the product does while it is asked.
-    profiler::sys::memory::keep_much();
     forget_peak()?;
     report.add(format!("{name}: first question, whole day"), asker.first()?, "ms", Goal::None);
     for hours in [1, 6, 20, 24].into_iter().filter(|hours| scale.day >= (2 * HOUR).max(hours * HOUR)) {

@@ -4,7 +4,7 @@
 //! tables, and as soon as they are loaded the walk is finished, by the same code, over the stack as it was: what is new is no
 //! reason for a stack cut short.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::fs::File;
 use std::io;
 use std::path::Path;
@@ -51,6 +51,9 @@ pub(super) struct Unwinding {
     held_bytes: usize,
     /// Processes whose address space is to be given to them when its files are open.
     opening: BTreeSet<u32>,
+    /// Address spaces that had files to be opened when they were last tried: not tried again before `retry_at`.
+    tried: HashSet<u64>,
+    retry_at: Instant,
     finished: u64,
 }
 
@@ -65,7 +68,16 @@ enum Entering {
 
 impl Unwinding {
     pub fn new(tables: Unwinder<UnwindMaps>, mode: UnwindMode) -> Self {
-        Self { tables, mode, held: VecDeque::new(), held_bytes: 0, opening: BTreeSet::new(), finished: 0 }
+        Self {
+            tables,
+            mode,
+            held: VecDeque::new(),
+            held_bytes: 0,
+            opening: BTreeSet::new(),
+            tried: HashSet::new(),
+            retry_at: Instant::now(),
+            finished: 0,
+        }
     }
 
     /// Loads the tables of these processes, as far as they come in this time: before the first sample is taken, so that it is whole.
@@ -97,7 +109,13 @@ impl Unwinding {
         if let Some(known) = self.tables.find(mappings, now) {
             return Ok(Entering::Entered(known));
         }
-        let Some(ranges) = ranges() else { return Ok(Entering::Opening) };
+        if self.tried.contains(&mappings) {
+            return Ok(Entering::Opening);
+        }
+        let Some(ranges) = ranges() else {
+            self.tried.insert(mappings);
+            return Ok(Entering::Opening);
+        };
         Ok(self.tables.enter(mappings, || ranges, now)?.map_or(Entering::NoRoom, Entering::Entered))
     }
 
@@ -194,6 +212,22 @@ impl Unwinding {
         trouble.map(|()| entered.values().any(|done| *done))
     }
 
+    /// Tries the address spaces again whose files were being opened. To look at those of sixty processes with 4,000 mappings each takes tens
+    /// of milliseconds: what it took decides when it is done again, so that it takes a tenth of the time at most. Says whether any is entered.
+    fn retry(&mut self, table: &mut ProcessTable, now: BootNanos) -> io::Result<bool> {
+        let begin = Instant::now();
+        if begin < self.retry_at {
+            return Ok(false);
+        }
+        self.tried.clear();
+        for pid in std::mem::take(&mut self.opening) {
+            self.enter_now(table, pid, now)?;
+        }
+        let entered = self.enter_opened(table, now);
+        self.retry_at = Instant::now() + begin.elapsed() * 9;
+        entered
+    }
+
     /// Tells the kernel side what has changed since the last call, asks for the files that are wanted, loads those that have
     /// come. Gives back the samples that waited for them.
     ///
@@ -203,10 +237,7 @@ impl Unwinding {
         for pid in table.take_changed().into_iter().collect::<BTreeSet<u32>>() {
             self.follow(table, pid, now)?;
         }
-        for pid in std::mem::take(&mut self.opening) {
-            self.enter_now(table, pid, now)?;
-        }
-        let entered = self.enter_opened(table, now)?;
+        let entered = self.retry(table, now)?;
         self.tables.ask(
             |id| {
                 let binary = table.binary(id);
