@@ -133,7 +133,8 @@ describe("the page", () => {
       person.page.locator(".brush:not(.base)").evaluate((element) => element.getBoundingClientRect().width);
     const before = await width();
     await person.page.waitForResponse((response) => response.url().includes("api/v1/timeline"), { timeout: 12_000 });
-    await person.page.waitForTimeout(100);
+    // What the answer changes is computed, then drawn, within these.
+    await person.frames(6);
     expect(await width()).toBe(before);
     await person.page.mouse.move(box.x + box.width, y, { steps: 4 });
     await person.page.mouse.up();
@@ -304,9 +305,8 @@ describe("the page", () => {
 
   test("fits a phone without scrolling sideways", async () => {
     await person.page.setViewportSize({ width: 390, height: 844 });
-    await person.page.waitForTimeout(200);
-    expect(await person.page.evaluate(() => document.documentElement.scrollWidth)).toBe(390);
-    expect((await person.page.locator(".flame-sticky canvas").boundingBox())?.width).toBe(390);
+    await expect.poll(() => person.page.evaluate(() => document.documentElement.scrollWidth)).toBe(390);
+    await expect.poll(async () => (await person.page.locator(".flame-sticky canvas").boundingBox())?.width).toBe(390);
     // So does every other view, with its search in sight and no part of it as long as a book.
     for (const key of "2345678") {
       await person.page.keyboard.press(key);

@@ -37,6 +37,12 @@ export class Person {
     this.proxy?.close();
   }
 
+  /** Waits until the page has drawn as many frames. */
+  async frames(count: number): Promise<void> {
+    for (let frame = 0; frame < count; frame++)
+      await this.page.evaluate(() => new Promise<void>((resolve) => requestAnimationFrame(() => resolve())));
+  }
+
   async open(): Promise<void> {
     ({ page: this.page, misdeeds: this.misdeeds } = await openPage(this.browser, this.base));
     await this.graph();

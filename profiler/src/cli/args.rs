@@ -103,6 +103,9 @@ pub struct SamplingArgs {
     /// Buckets of each kernel stack map, a power of two.
     #[arg(long, value_name = "N", default_value_t = 2048, value_parser = power_of_two, hide = true)]
     pub kernel_stack_buckets: u32,
+    /// Walk by tail calls, as on kernels before 5.17, where there is bpf_loop too.
+    #[arg(long, hide = true)]
+    pub walk_by_tail_calls: bool,
     /// Length of a window: what a kill -9 or a power cut can lose.
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = window, hide = true)]
     pub window: Duration,

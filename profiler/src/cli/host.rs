@@ -9,7 +9,7 @@ use rustix::process::{Resource, Rlimit, geteuid, getrlimit, setrlimit};
 use super::args::{EventArg, NamingArgs, SamplingArgs, UnwindArg, UnwindArgs};
 use super::exit::Usage;
 use crate::profile::SampleEvent;
-use crate::sampler::{Cgroup, Frequency, SamplerOptions, Target, choose_event};
+use crate::sampler::{Cgroup, Frequency, SamplerOptions, Target, WalkLoop, choose_event};
 use crate::symbolizer::{Debuginfod, NamesWorker, WorkerCommand};
 
 /// Where `run` keeps its history: `/var/lib/profiler` for root, else the user's data folder.
@@ -103,6 +103,7 @@ pub fn sampler_options(args: &SamplingArgs, target: Target) -> anyhow::Result<Sa
             UnwindArg::Dwarf => UnwindMode::Rows,
             UnwindArg::Fp => UnwindMode::FramePointers,
         },
+        walk_loop: args.walk_by_tail_calls.then_some(WalkLoop::TailCalls),
         ..options
     })
 }

@@ -89,7 +89,8 @@ fn heatmap() {
 /// Every kind of frame, with and without its optional fields.
 #[test]
 fn flamegraph() {
-    let mut tree = drawing::tree(
+    let note = query::note_in(StackEnd::FramePointerLost, Some("/usr/lib/libpq.so.5")).expect("it is cut short");
+    let mut tree = drawing::tree(&format!(
         "
 postgres 0
   main 1
@@ -100,10 +101,10 @@ postgres 0
     u:[libpq.so.5+0x1f2c] 9
     j:JS:~serve 6
 sh 0
-  n:[frame pointer lost] 0
+  n:{note} 0
     read_line 10
-  r:[4 smaller] 5",
-    );
+  r:[4 smaller] 5"
+    ));
     for frame in &mut tree.frames {
         match frame.kind {
             FrameKind::User | FrameKind::Inlined => {

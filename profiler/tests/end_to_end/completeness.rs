@@ -6,8 +6,9 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
-use crate::run::{folded, recorded, share};
+use crate::run::{Daemon, Running, folded, recorded, share};
 
 /// The goal: this share of a program's samples has a whole stack.
 const GOAL: f64 = 0.99;
@@ -29,10 +30,15 @@ fn compile(folder: &Path, line: &str, source: &str) {
 /// Samples of a program's first three seconds, by frames from the root: the process's name and the kernel's part are left out.
 /// Samples in exec and exit are too: such a process has no user stack.
 fn stacks(program: &Path, arguments: &[&str]) -> BTreeMap<Vec<String>, u64> {
+    stacks_with(&[], program, arguments)
+}
+
+/// The same, with more options of `record`.
+fn stacks_with(options: &[&str], program: &Path, arguments: &[&str]) -> BTreeMap<Vec<String>, u64> {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("out.folded");
-    let words = ["-F", "499", "-d", "3", "-o", out.to_str().unwrap(), "--", program.to_str().unwrap()];
-    recorded(&[&words, arguments].concat());
+    let words = ["-F", "499", "-d", "3", "-o", out.to_str().unwrap()];
+    recorded(&[&words, options, &["--", program.to_str().unwrap()], arguments].concat());
     let mut stacks = BTreeMap::new();
     for (stack, count) in folded(&std::fs::read_to_string(out).unwrap()) {
         let frames = || stack.split(';').skip(1);
@@ -133,6 +139,37 @@ fn a_static_position_independent_program_has_every_frame() {
     assert_share(&stacks, "begin at the entry", |stack| begins_at_entry(stack, "static-pie"));
     let chain = [&["main"][..], &["descend"; 41], &["bottom"]].concat();
     assert_share(&stacks, "lie at the bottom of 41 calls", |stack| has_chain(stack, &chain));
+}
+
+/// Kernels before 5.17 have no `bpf_loop`: the walk that they use, by programs that tail-call each other, through all of `record` and `run`.
+#[test]
+fn the_walk_by_tail_calls_has_whole_stacks() {
+    const FORCED: &str = "--walk-by-tail-calls";
+    let folder = tempfile::tempdir().unwrap();
+    compile(folder.path(), "gcc -O2 -fomit-frame-pointer -static-pie -o static-pie", "deep.c");
+    let program = folder.path().join("static-pie");
+    for depth in [40, 400] {
+        let stacks = stacks_with(&[FORCED], &program, &[&depth.to_string()]);
+        assert_share(&stacks, "begin at the entry", |stack| begins_at_entry(stack, "static-pie"));
+        let chain = [&["main"][..], &vec!["descend"; depth + 1], &["bottom"]].concat();
+        assert_share(&stacks, "lie at the bottom", |stack| has_chain(stack, &chain));
+    }
+    // `run` takes it too; and it is this program that samples, by the kernel's word.
+    let daemon = Daemon::start(&folder.path().join("forced.db"), &["--window", "1s", FORCED]);
+    let _busy = Running::start(&program, &["40"]);
+    let sampling = |descriptor: std::io::Result<std::fs::DirEntry>| {
+        let tag = std::fs::read_to_string(descriptor.unwrap().path()).unwrap_or_default();
+        let tag = tag.lines().find_map(|line| line.strip_prefix("prog_tag:")).map(|tag| tag.trim().to_owned())?;
+        let symbols = std::fs::read_to_string("/proc/kallsyms").unwrap();
+        let name = symbols.lines().find_map(|line| line.split_once(&format!(" bpf_prog_{tag}_")))?.1;
+        name.split_whitespace().next().map(str::to_owned)
+    };
+    let descriptors = std::fs::read_dir(format!("/proc/{}/fdinfo", daemon.child.id())).unwrap();
+    let programs: Vec<String> = descriptors.filter_map(sampling).collect();
+    assert!(programs.iter().any(|name| name.starts_with("sample_by_tail")), "{programs:?}");
+    assert!(!programs.iter().any(|name| name == "sample"), "{programs:?}");
+    daemon.wait_for_status(Duration::from_secs(60), |status| status["totals"]["stored"].as_u64() > Some(100));
+    daemon.stop();
 }
 
 /// Beyond the limit the stack is cut, says so, and keeps the side of the leaf.

@@ -279,7 +279,7 @@ fn mappings_beyond_a_users_share_are_counted_and_say_so() {
     let long = "d".repeat(3900);
     for pid in [50, 60] {
         host.draw(&format!("10 fork {pid} <- 1"));
-        let process = host.table.newest(pid).unwrap();
+        let process = host.table.newest(pid).expect("just forked");
         (process.user, process.user_stale) = (pid, false);
     }
     for n in 0..4000 {
