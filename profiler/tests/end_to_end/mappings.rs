@@ -85,7 +85,7 @@ fn mappings_of_one_user_are_bounded_and_windows_keep_their_length() {
     let question = "SELECT max(seconds) FROM v_windows";
     let answer = Command::new(PROFILER).args(["sql", "--db"]).arg(&database).arg(question).output().unwrap();
     let text = String::from_utf8(answer.stdout).unwrap();
-    let numbers = text.split(|c: char| !c.is_ascii_digit() && c != '.').filter_map(|word| word.parse::<f64>().ok());
-    let longest = numbers.last().expect(&text);
+    let mut numbers = text.split(|c: char| !c.is_ascii_digit() && c != '.').filter_map(|word| word.parse::<f64>().ok());
+    let longest = numbers.next_back().expect(&text);
     assert!(longest > 0.0 && longest <= 2.0 * WINDOW as f64, "a window of {longest} s");
 }
