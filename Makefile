@@ -36,7 +36,7 @@ setup-test: setup setup-web ## install what the tests need: chromium, perf, a C 
 test: test-unit test-kernel test-web test-readme ## every test (needs root: real eBPF on this kernel)
 
 test-unit: setup-test web ## tests that need no privileges
-	cargo test --locked --workspace --lib --bins && cargo test --locked -p profiler --test api --test cli --example bench_store
+	cargo test --locked --workspace --lib --bins && cargo test --locked -p profiler --test api --test cli --test one_opener --example bench_store
 	cd web && npm test
 
 fuzz-rows: setup ## many more hostile files against the compiler of unwind rows (about 5 minutes)
