@@ -108,6 +108,10 @@ const NAMELESS: readonly (readonly [string, string])[] = [
   ["not a readable ELF", "The file is damaged or of another kind."],
   ["without a file", "JIT code: let the runtime write /tmp/perf-PID.map (node --perf-basic-prof, python -X perf)."],
   ["kptr_restrict", "sysctl kernel.kptr_restrict=1, with the profiler running as root."],
+  [
+    "too many mappings of this user",
+    "The user's programs map more files than a user's share of memory holds; these have no names, other users' have.",
+  ],
   ["symbolizer failed", "The file made the symbolizer stop; please report it. Its samples are counted all the same."],
   ["switched off", "Start the profiler without that part of --names, then run: profiler symbolize."],
 ];
