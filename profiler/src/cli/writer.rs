@@ -359,8 +359,9 @@ impl<'a> Writer<'a> {
     fn leave(&mut self, store: Store, gone: &Gone) {
         let samples = std::mem::take(&mut self.stored);
         let Left { aside, whole } = store.leave(gone);
-        // What questions met was of this one, or of what had taken its place with its log.
+        // What questions and windows met was of this one, or of what had taken its place with its log.
         self.live.update(|live| live.damage_met = false);
+        self.refused = None;
         let lost = if whole { 0 } else { samples };
         self.gone += lost;
         self.live.update(|live| live.gone += lost);
@@ -414,8 +415,11 @@ impl<'a> Writer<'a> {
     }
 
     /// Sets a damaged database aside; the next turn begins a new one. Windows wait in the queue meanwhile.
+    ///
+    /// A question may meet what somebody did to the file (cut it short, put another in its place) before [`Self::look`] does: it
+    /// is looked at first, because what was stored is gone then, and not in the file that is set aside.
     fn set_aside_if_damaged(&mut self) {
-        if !self.must_set_aside() {
+        if !self.must_set_aside() || !self.look() {
             return;
         }
         self.live.update(|live| live.damage_met = false);
@@ -452,7 +456,9 @@ impl<'a> Writer<'a> {
                 let transient = error.is_transient();
                 self.say(error);
                 if self.failed_reads >= FAILED_READS {
-                    drop(self.shut());
+                    if self.look() {
+                        drop(self.shut());
+                    }
                     return Some(window);
                 }
                 let again = transient || self.must_set_aside();
@@ -604,6 +610,27 @@ mod tests {
     use rusqlite::Connection;
 
     use super::*;
+    use crate::symbolizer::WorkerCommand;
+
+    /// A question that meets the damage before the writer looks does not hide that stored samples are gone.
+    #[test]
+    fn a_database_that_was_cut_short_is_not_called_damaged() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.db");
+        let (mut store, _) = Store::open(&path).unwrap();
+        Connection::open(&path).unwrap().pragma_update(None, "wal_checkpoint", "TRUNCATE").unwrap();
+        store.rest().unwrap();
+        let (queue, live) = (Arc::new(WindowQueue::default()), SharedLive::default());
+        let names = || NamesWorker::new(WorkerCommand { program: "/bin/false".into(), ..WorkerCommand::default() });
+        let mut writer = Writer::new(store, &queue, &live, &names).unwrap();
+        writer.stored = 7;
+        std::fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(8192).unwrap();
+        live.update(|live| live.damage_met = true);
+        writer.set_aside_if_damaged();
+        let said = live.snapshot().unstored.unwrap();
+        assert!(said.contains("was cut short while in use: up to 7 samples"), "{said}");
+        assert_eq!((writer.gone, writer.must_set_aside()), (7, false));
+    }
 
     /// A reader that never ends keeps the log from being emptied: people are told, and told no more once it has ended.
     #[test]
