@@ -205,7 +205,8 @@ fn profiler(program: &str, path: &Path, cache: &Path, offsets: &[u64]) {
     let file = File::open(path).unwrap();
     let build_id = build_id_of(&file);
     assert!(build_id.is_some(), "names are kept by build id: link the file with one");
-    let mapped = Mapped { file: &file, path: path.to_str().unwrap(), build_id, root: None, debug: None };
+    let mapped =
+        Mapped { file: &file, path: path.to_str().unwrap(), build_id, identity: None, root: None, debug: None };
     let patience = Duration::from_secs(60);
     let command = WorkerCommand { program: program.into(), patience, ..WorkerCommand::default() };
     let before = peak(std::process::id(), "VmHWM");

@@ -80,7 +80,8 @@ fn compare(worker: &mut NamesWorker, recording: &Path) -> Count {
     let mut count = Count::default();
     for (path, places) in files {
         let file = File::open(&path).unwrap();
-        let mapped = Mapped { file: &file, path: &path, build_id: build_id_of(&file), root: None, debug: None };
+        let mapped =
+            Mapped { file: &file, path: &path, build_id: build_id_of(&file), identity: None, root: None, debug: None };
         let offsets: Vec<u64> = places.iter().map(|place| place.offset).collect();
         let found = worker.of_file(&mapped, &offsets, None).unwrap();
         let mut symbols = None;

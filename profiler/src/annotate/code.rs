@@ -119,7 +119,8 @@ impl Annotator {
         match place {
             Place::File(SameFile { file, root }) => {
                 let root: Option<&File> = root.as_ref();
-                let mapped = Mapped { file, path: &binary.path, build_id: binary.build_id, root, debug: None };
+                let (path, build_id, identity) = (&binary.path, binary.build_id, binary.key.identity());
+                let mapped = Mapped { file, path, build_id, identity, root, debug: None };
                 self.worker.of_file(&mapped, offsets, Some(deadline))
             }
             Place::Kernel => self.worker.of_kernel(offsets, Some(deadline)),

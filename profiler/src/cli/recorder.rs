@@ -25,7 +25,7 @@ use super::waiting::Waiting;
 use super::window_queue::WindowQueue;
 use super::writer::{self, Retention};
 use crate::aggregate::Aggregate;
-use crate::process::{Identified, ProcRoot, ProcessTable};
+use crate::process::{CLAIM_NOTICE, Identified, ProcRoot, ProcessTable};
 use crate::profile::{
     Binary, BinaryId, BootNanos, CpuTicks, LossCause, Losses, ProcessWindow, RawSample, SampleEvent, SideBand,
     WallNanos, Window,
@@ -497,6 +497,8 @@ impl Sampling {
             processes.push(ProcessWindow { facts: self.table.facts(process), stacks });
         }
         self.table.end_window(end);
+        let (claims, [build_id_conflicts, files_not_verified]) = self.table.take_claims();
+        claims.iter().for_each(|notice| tracing::warn!("{notice}"));
         let unwind = self.unwinding.as_mut().map(|unwinding| {
             unwinding.end_window(&self.table, binaries.keys().copied(), boot_now());
             unwinding.counts()
@@ -524,6 +526,9 @@ impl Sampling {
             live.unwind = unwind;
             live.table = Some(table);
             live.waiting_bytes = waiting_bytes;
+            (live.build_id_conflicts, live.files_not_verified) = (build_id_conflicts, files_not_verified);
+            let told = live.notices.iter().filter(|notice| notice.starts_with(CLAIM_NOTICE)).count();
+            live.notices.extend(claims.into_iter().take(MAX_CLAIM_NOTICES.saturating_sub(told)));
             live.ticks_missed += expected.saturating_sub(counted.ticks);
         });
         Ok(Window {
@@ -544,6 +549,8 @@ impl Sampling {
     }
 }
 
+/// Build ids claimed by different files that the page tells of; the log tells of more.
+const MAX_CLAIM_NOTICES: usize = 8;
 const CPU_NOTICE: &str = "a CPU is not being sampled";
 const UNWIND_NOTICE: &str = "the unwind tables cannot grow, stacks are cut short";
 

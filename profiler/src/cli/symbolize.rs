@@ -103,7 +103,8 @@ fn ask(worker: &mut NamesWorker, finder: &mut FileFinder, unnamed: Unnamed, by_h
                 // Beside the program the file given tells of it; without the program it stands for it.
                 let debug = on_disk.and(by_hand);
                 let root = found.as_ref().and_then(|found| found.root.as_deref());
-                let mapped = Mapped { file, path: &binary.path, build_id: binary.build_id, root, debug };
+                let (path, build_id, identity) = (&binary.path, binary.build_id, binary.key.identity());
+                let mapped = Mapped { file, path, build_id, identity, root, debug };
                 worker.of_file(&mapped, piece, None)
             }
             (BinaryKind::Kernel, _) if found.is_some() => worker.of_kernel(piece, None),

@@ -18,7 +18,7 @@ use crate::profile::{BinaryId, BootNanos, MappedRange, RawSample};
 use crate::sampler::UnwindMaps;
 use crate::symbolizer::{RowsError, RowsWorker, WorkerCommand};
 use crate::sys::clock::boot_now;
-use crate::unwind::{Cache, Compile, Entered, Missing, Request, UnwindCounts, Unwinder, host, stand_in};
+use crate::unwind::{Cache, CacheKey, Compile, Entered, Missing, Request, UnwindCounts, Unwinder, host, stand_in};
 
 /// Most memory of waiting samples: 2,000 of them with 16 KiB of stack, 500 with 64. Beyond it a walk ends with what is loaded.
 const MAX_HELD: usize = 32 << 20;
@@ -243,8 +243,10 @@ impl Unwinding {
                 let binary = table.binary(id);
                 let file = binary.file.clone()?;
                 let found = file.metadata().ok()?;
-                let build_id = binary.build_id.or_else(|| stand_in(&found));
-                Some(Request { binary: id, file, len: found.len(), build_id })
+                let same = binary.key.identity().filter(|file| !file.owner.is_passing());
+                let kept_as = same.zip(binary.build_id.or_else(|| stand_in(&found)));
+                let kept_as = kept_as.map(|(file, id)| CacheKey { id, file });
+                Some(Request { binary: id, file, len: found.len(), kept_as })
             },
             now,
         )?;

@@ -1,10 +1,12 @@
 //! From what is mapped to which binary it is, with its file pinned.
 //!
 //! In: a path and an identity, as the kernel told them ([`Backing`]). Out: a [`BinaryId`], one for each distinct
-//! [`BinaryKey`], and the [`Binary`] behind it. A file is opened once per binary and shared; it is trusted only when its build
-//! id, or its device and inode, are those that the kernel saw mapped. Ids are never used twice.
+//! [`BinaryKey`], and the [`Binary`] behind it. A file is opened once per inode and shared; it is trusted only when its device and
+//! inode are those that the kernel saw mapped: any file can claim any build id. A file that is open already is known by its inode, so
+//! that a process that ends at once is known too. One that could not be opened in time is [`BinaryKey::Claimed`]; names and rows
+//! for it come only from a file of the system's own with its build id. Ids are never used twice.
 //!
-//! Does no naming and reads no more of a file than its headers and notes.
+//! Does no naming.
 
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher as _, RandomState};
@@ -14,13 +16,15 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use super::backing::{Backing, BackingRef, NOT_PLACED, Origin, Sort};
 use super::budget::{Budget, BudgetCounts, Charge};
 use super::build_id::{Elf, build_id_note, read_elf};
-use super::find_file::find_file;
-use super::open_file::OpenedFile;
+use super::claims::Claims;
+use super::find_file::{Devices, Found, find_file};
 use super::proc_dir::ProcRoot;
 use super::roots::{Root, Roots, root_of};
 use super::vdso::copy_vdso;
-use crate::profile::MappedFile;
-use crate::profile::{Binary, BinaryId, BinaryKey, BinaryKind, BootNanos, ProcessKey, UNRECORDED_PATH, printable};
+use crate::profile::{
+    Binary, BinaryId, BinaryKey, BinaryKind, BootNanos, BuildId, InodeNumber, MappedFile, ProcessKey, UNRECORDED_PATH,
+    printable,
+};
 use crate::sys::fair_pool::FairPool;
 
 /// Most files kept open. Above it the one that was hit longest ago is closed.
@@ -44,6 +48,9 @@ const KEEP_PINNED: u64 = 60_000_000_000;
 const KEEP_BINARY: u64 = 600_000_000_000;
 /// The same while binaries take more than half of their budget.
 const KEEP_BINARY_BRIEFLY: u64 = 60_000_000_000;
+
+/// Most inodes remembered, four for each open file; 48 bytes each.
+const MAX_INODES: usize = 4 * MAX_PINNED;
 
 const ANONYMOUS_PATH: &str = "[anon]";
 
@@ -73,6 +80,10 @@ pub(super) struct Binaries {
     next: u32,
     entries: HashMap<BinaryId, Entry>,
     by_key: HashMap<BinaryKey, BinaryId>,
+    /// Files that were found to be these inodes.
+    by_inode: HashMap<InodeNumber, BinaryId>,
+    devices: Arc<Devices>,
+    claims: Claims,
     /// By a hash of path and identity of 128 bits, keyed at random: no second copy of the path.
     backings: HashMap<u128, BackingRef>,
     hashers: [RandomState; 2],
@@ -90,7 +101,7 @@ pub(super) struct Binaries {
 /// What the pool found of a file.
 #[derive(Debug)]
 struct Opened {
-    found: Option<(OpenedFile, Elf)>,
+    found: Option<Found>,
     /// Nothing was found, but there was something that may not be opened.
     refused: bool,
     /// The root directory of the process that mapped it.
@@ -113,13 +124,16 @@ struct Entry {
     user: u32,
     /// `None` for the special ones.
     _charge: Option<Charge>,
+    /// The inode of the open file.
+    inode: Option<InodeNumber>,
+    /// What a file that was only claimed turned out to be.
+    became: Option<BinaryId>,
 }
 
 impl Binaries {
     pub fn new(proc: ProcRoot, mappings_budget: Budget) -> Self {
         let special = |sort, id: BinaryId| {
-            let identity = MappedFile::Inode { major: 0, minor: 0, inode: 0, generation: 0 };
-            let backing = BackingRef::new(Arc::default(), identity, sort, 0, None);
+            let backing = BackingRef::new(Arc::default(), MappedFile::default(), sort, 0, None);
             backing.0.place_for_good(id);
             backing
         };
@@ -129,6 +143,9 @@ impl Binaries {
             next: 0,
             entries: HashMap::new(),
             by_key: HashMap::new(),
+            by_inode: HashMap::new(),
+            devices: Arc::default(),
+            claims: Claims::default(),
             backings: HashMap::new(),
             hashers: Default::default(),
             mappings_budget,
@@ -182,15 +199,15 @@ impl Binaries {
         let path = "[vdso]".to_owned();
         let key = match build_id {
             Some(id) => BinaryKey::BuildId(BinaryKind::Vdso, id),
-            None => BinaryKey::Inode { path: path.clone(), dev: 0, inode: 0, mtime: 0 },
+            None => BinaryKey::Inode { path: path.clone(), dev: 0, inode: 0, mtime: 0, identity: None },
         };
         let vdso = Binary { key, kind: BinaryKind::Vdso, path, build_id, file, root: None, refused: false };
         let path = UNRECORDED_PATH.to_owned();
-        let key = BinaryKey::Inode { path: path.clone(), dev: 0, inode: 0, mtime: 0 };
+        let key = BinaryKey::Inode { path: path.clone(), dev: 0, inode: 0, mtime: 0, identity: None };
         let kind = BinaryKind::File;
         let unrecorded = Binary { key, kind, path, build_id: None, file: None, root: None, refused: false };
         for (id, binary) in [(KERNEL, kernel), (ANONYMOUS, anonymous), (VDSO, vdso), (UNRECORDED, unrecorded)] {
-            assert_eq!(self.add(binary, 0, BootNanos(0)), id, "special binaries have constant ids");
+            assert_eq!(self.add(binary, None, 0, BootNanos(0)), id, "special binaries have constant ids");
         }
     }
 
@@ -239,7 +256,38 @@ impl Binaries {
     pub fn touch(&mut self, id: BinaryId, now: BootNanos) -> bool {
         let Some(entry) = self.entries.get_mut(&id) else { return false };
         entry.used = entry.used.max(now);
-        entry.binary.kind != BinaryKind::File || entry.binary.file.is_some() || id == UNRECORDED
+        let open = entry.binary.file.is_some() && !is_claimed(&entry.binary);
+        entry.binary.kind != BinaryKind::File || open || id == UNRECORDED
+    }
+
+    /// The binary whose unwind rows are those of this one: of a file that was only claimed, what it turned out to be, else the
+    /// system's file with its build id.
+    pub fn with_rows(&self, id: BinaryId) -> BinaryId {
+        let Some(entry) = self.entries.get(&id).filter(|entry| is_claimed(&entry.binary)) else { return id };
+        let system = || self.of_the_system(entry.binary.build_id?);
+        entry.became.or_else(system).unwrap_or(id)
+    }
+
+    /// The open file of root's with this build id, that nobody else can write.
+    fn of_the_system(&self, build_id: BuildId) -> Option<BinaryId> {
+        let id = self.claims.system(build_id)?;
+        self.entries.get(&id).is_some_and(|entry| entry.binary.file.is_some()).then_some(id)
+    }
+
+    /// Files with one build id and different content, and files that could not be verified.
+    pub fn claims(&mut self) -> &mut Claims {
+        &mut self.claims
+    }
+
+    /// The binary that has this inode open. One whose own inode is open cannot have been replaced; of another with the same content the
+    /// generation says so.
+    fn known(&mut self, mapped: MappedFile, now: BootNanos) -> Option<BinaryId> {
+        let inode = mapped.inode?;
+        let id = *self.by_inode.get(&inode)?;
+        let entry = self.entries.get(&id)?;
+        let open = entry.binary.file.is_some() && (inode.generation != 0 || entry.inode == Some(inode));
+        let good = open && (mapped.build_id.is_none() || mapped.build_id == entry.binary.build_id);
+        (good && self.touch(id, now)).then_some(id)
     }
 
     /// What stands behind a mapping of this path and identity that begins at `start`; `None` when the user has no room for it.
@@ -286,13 +334,9 @@ impl Binaries {
         if let Some(asked) = backing.0.asked() {
             return (now.0 >= asked.0.saturating_add(PATIENCE)).then(|| self.place_unopened(backing, now));
         }
-        // The kernel's build id may say that the binary is known and open already.
-        if let MappedFile::BuildId(id) = backing.0.identity {
-            let known = self.by_key.get(&BinaryKey::BuildId(BinaryKind::File, id)).copied();
-            if let Some(id) = known.filter(|id| self.touch(*id, now)) {
-                backing.0.place(id, now);
-                return Some(id);
-            }
+        if let Some(id) = self.known(backing.0.identity, now) {
+            backing.0.place(id, now);
+            return Some(id);
         }
         if self.ask(backing, origin, now) { None } else { Some(self.place_unopened(backing, now)) }
     }
@@ -316,9 +360,9 @@ impl Binaries {
             return false;
         }
         let (proc, backing, answer) = (self.proc.clone(), Arc::clone(&backing.0), self.answer.clone());
-        let asked = Arc::clone(&backing);
+        let (asked, devices) = (Arc::clone(&backing), Arc::clone(&self.devices));
         let submitted = self.pool.submit(user, move || {
-            let (found, refused) = find_file(&proc, &path, backing.identity, origin);
+            let (found, refused) = find_file(&proc, &path, backing.identity, origin, &devices);
             let root = found.as_ref().and_then(|_| root_of(&proc.process(origin.pid).ok()?));
             let _ = answer.send(Answer { user, backing, opened: Opened { found, refused, root } });
         });
@@ -381,44 +425,79 @@ impl Binaries {
     /// The binary that a backing is, or `None` if it is known for good to be no ELF file.
     fn binary_of(&mut self, backing: &Backing, opened: Opened, now: BootNanos) -> Option<BinaryId> {
         let Opened { found, refused, root } = opened;
+        let mapped = backing.identity;
         if backing.sort == Sort::Volatile {
-            match (&found, backing.identity) {
-                (Some((_, Elf::Is(_))), _) | (None, MappedFile::BuildId(_)) => {}
-                (Some((_, Elf::Not)), _) => return None,
-                (None, MappedFile::Inode { .. }) => return Some(ANONYMOUS),
+            match (&found, mapped.build_id) {
+                (Some(Found { elf: Elf::Is(_), .. }), _) | (None, Some(_)) => {}
+                (Some(Found { elf: Elf::Not, .. }), _) => return None,
+                (None, None) => return Some(ANONYMOUS),
             }
         }
         let path = printable(&backing.file_path().unwrap_or_default(), MAX_PATH);
-        let build_id = match (&found, backing.identity) {
-            (_, MappedFile::BuildId(id)) => Some(id),
-            (Some((_, Elf::Is(id))), _) => *id,
-            _ => None,
+        let build_id = match &found {
+            Some(Found { elf: Elf::Is(id), .. }) => *id,
+            _ => mapped.build_id,
         };
-        let key = match (build_id, &found, backing.identity) {
-            (None, Some((file, _)), _) => {
-                BinaryKey::Inode { path: path.clone(), dev: file.dev, inode: file.inode, mtime: file.mtime }
-            }
-            (None, None, MappedFile::Inode { major, minor, inode, .. }) => {
-                BinaryKey::Inode { path: path.clone(), dev: rustix::fs::makedev(major, minor), inode, mtime: 0 }
-            }
-            (Some(id), ..) | (None, None, MappedFile::BuildId(id)) => BinaryKey::BuildId(BinaryKind::File, id),
+        let kind = BinaryKind::File;
+        let Some(Found { opened, identity, certain, .. }) = found else {
+            let key = match build_id {
+                Some(build_id) => BinaryKey::Claimed { build_id, path: path.clone(), inode: mapped.inode },
+                None => {
+                    let InodeNumber { inode, .. } = mapped.inode.unwrap_or_default();
+                    let dev = mapped.inode.unwrap_or_default().device();
+                    BinaryKey::Inode { path: path.clone(), dev, inode, mtime: 0, identity: None }
+                }
+            };
+            // It has its own name, and the names of the system's file.
+            let system = build_id.and_then(|id| self.of_the_system(id)).and_then(|id| self.entries.get(&id));
+            let (file, root) =
+                system.map_or((None, None), |entry| (entry.binary.file.clone(), entry.binary.root.clone()));
+            self.claims.not_verified += u64::from(build_id.is_some());
+            let binary = Binary { key, kind, path, build_id, file, root, refused };
+            return Some(self.add(binary, None, backing.user, now));
         };
-        let file = found.map(|(opened, _)| Arc::new(opened.file));
+        let key = match build_id {
+            Some(id) => BinaryKey::File(id, identity),
+            None => {
+                let (dev, inode, mtime) = (opened.dev, opened.inode, opened.mtime);
+                BinaryKey::Inode { path: path.clone(), dev, inode, mtime, identity: Some(identity) }
+            }
+        };
         let root = root.and_then(|root| self.roots.share(&self.proc, root, backing.user));
-        Some(self.add(Binary { key, kind: BinaryKind::File, path, build_id, file, root, refused }, backing.user, now))
+        let (file, inode) = (Some(Arc::new(opened.file)), mapped.inode.filter(|_| certain));
+        let binary = Binary { key, kind, path: path.clone(), build_id, file, root, refused };
+        let id = self.add(binary, inode, backing.user, now);
+        if id == UNRECORDED {
+            return Some(id);
+        }
+        if let Some(build_id) = build_id {
+            self.claims.note(build_id, identity, &path, id);
+        }
+        if let Some(inode) = inode {
+            if self.by_inode.len() >= MAX_INODES {
+                self.by_inode.clear();
+            }
+            self.by_inode.insert(inode, id);
+        }
+        let before = self.entries.get_mut(&backing.binary()).filter(|entry| is_claimed(&entry.binary));
+        before.into_iter().for_each(|entry| entry.became = Some(id));
+        Some(id)
     }
 
     /// Enters a binary, or gives a known one the file it lacked. [`UNRECORDED`] if its user has no room for it.
-    fn add(&mut self, binary: Binary, user: u32, now: BootNanos) -> BinaryId {
-        let opened = binary.file.is_some();
+    fn add(&mut self, binary: Binary, inode: Option<InodeNumber>, user: u32, now: BootNanos) -> BinaryId {
+        // A file that was only claimed shares the system's.
+        let opened = binary.file.is_some() && !is_claimed(&binary);
         if let Some(id) = self.by_key.get(&binary.key).copied()
             && let Some(entry) = self.entries.get_mut(&id)
         {
             entry.used = entry.used.max(now);
-            if entry.binary.file.is_none() && opened {
+            if entry.binary.file.is_none() && binary.file.is_some() {
                 let user = entry.user;
-                entry.binary = Arc::new(binary);
-                self.pin(user, id);
+                (entry.binary, entry.inode) = (Arc::new(binary), inode);
+                if opened {
+                    self.pin(user, id);
+                }
             }
             return id;
         }
@@ -438,7 +517,8 @@ impl Binaries {
         }
         self.next += 1;
         self.by_key.insert(binary.key.clone(), id);
-        self.entries.insert(id, Entry { binary: Arc::new(binary), used: now, user, _charge: charge });
+        self.entries
+            .insert(id, Entry { binary: Arc::new(binary), used: now, inode, became: None, user, _charge: charge });
         if opened {
             self.pin(user, id);
         }
@@ -464,7 +544,7 @@ impl Binaries {
         {
             return id;
         }
-        let id = self.jit_binary(process).map_or(ANONYMOUS, |binary| self.add(binary, user, now));
+        let id = self.jit_binary(process).map_or(ANONYMOUS, |binary| self.add(binary, None, user, now));
         self.jits.insert(process, id);
         id
     }
@@ -483,8 +563,9 @@ impl Binaries {
     }
 
     fn unpin_oldest(&mut self, but: BinaryId, of: impl Fn(&Entry) -> bool) {
-        let may_go =
-            |(id, entry): &(&BinaryId, &Entry)| **id != VDSO && **id != but && entry.binary.file.is_some() && of(entry);
+        let may_go = |(id, entry): &(&BinaryId, &Entry)| {
+            **id != VDSO && **id != but && entry.binary.file.is_some() && !is_claimed(&entry.binary) && of(entry)
+        };
         let open = self.entries.iter().filter(may_go);
         if let Some(id) = open.min_by_key(|(_, entry)| entry.used).map(|(id, _)| *id) {
             self.unpin(id);
@@ -496,6 +577,7 @@ impl Binaries {
             && entry.binary.file.is_some()
         {
             let Binary { key, kind, path, build_id, .. } = &*entry.binary;
+            let own = !is_claimed(&entry.binary);
             let (key, path) = (key.clone(), path.clone());
             entry.binary = Arc::new(Binary {
                 key,
@@ -506,6 +588,9 @@ impl Binaries {
                 root: None,
                 refused: false,
             });
+            if !own {
+                return;
+            }
             self.pinned -= 1;
             let user = entry.user;
             if let Some(of_user) = self.pinned_of.get_mut(&user) {
@@ -542,10 +627,13 @@ impl Binaries {
             keep
         });
         let entries = &self.entries;
+        self.by_inode.retain(|_, id| entries.get(id).is_some_and(|entry| entry.binary.file.is_some()));
+        self.claims.retain(|id| entries.contains_key(&id));
         self.jits.retain(|_, id| *id != ANONYMOUS && entries.contains_key(id));
         shrink(&mut self.backings);
         shrink(&mut self.entries);
         shrink(&mut self.by_key);
+        shrink(&mut self.by_inode);
         shrink(&mut self.jits);
     }
 }
@@ -555,4 +643,9 @@ pub(super) fn shrink<K: std::hash::Hash + Eq, V>(map: &mut HashMap<K, V>) {
     if map.capacity() > 1024 && map.capacity() > 4 * map.len() {
         map.shrink_to(2 * map.len());
     }
+}
+
+/// Whether all that is known of a file is what it claims.
+fn is_claimed(binary: &Binary) -> bool {
+    matches!(binary.key, BinaryKey::Claimed { .. })
 }

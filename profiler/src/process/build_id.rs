@@ -16,7 +16,10 @@ const MAX_NOTE: u64 = 64 * 1024;
 /// Most note segments read; real files have one to three.
 const MAX_NOTES: usize = 16;
 
+const PT_LOAD: u32 = 1;
 const PT_NOTE: u32 = 4;
+/// Flag of a program header: the segment is code.
+const PF_X: u32 = 1;
 const NT_GNU_BUILD_ID: u32 = 3;
 
 /// What the first bytes of a file say.
@@ -77,7 +80,21 @@ impl Layout {
     }
 }
 
-fn read_build_id(file: &File, header: &[u8], layout: Layout) -> Option<BuildId> {
+/// A program header.
+#[derive(Clone, Copy)]
+struct Segment {
+    kind: u32,
+    flags: u32,
+    offset: u64,
+    len: u64,
+}
+
+/// The program headers of a file; none where they are odd.
+fn segments(file: &File, header: &[u8], layout: Layout) -> Vec<Segment> {
+    read_segments(file, header, layout).unwrap_or_default()
+}
+
+fn read_segments(file: &File, header: &[u8], layout: Layout) -> Option<Vec<Segment>> {
     let (table, entry_len, entries) = if layout.wide {
         (read_u64(header, 32)?, read_u16(header, 54)?, read_u16(header, 56)?)
     } else {
@@ -90,21 +107,40 @@ fn read_build_id(file: &File, header: &[u8], layout: Layout) -> Option<BuildId> 
     }
     let mut headers = vec![0; entry_len * usize::from(entries).min(MAX_HEADERS)];
     let got = read_up_to(file, &mut headers, table);
-    let notes = headers[..got].chunks_exact(entry_len).filter(|entry| read_u32(entry, 0) == Some(PT_NOTE));
-    notes.take(MAX_NOTES).find_map(|entry| {
-        let (offset, len) = if layout.wide {
-            (read_u64(entry, 8)?, read_u64(entry, 32)?)
+    let segment = |entry: &[u8]| {
+        let kind = read_u32(entry, 0)?;
+        Some(if layout.wide {
+            Segment { kind, flags: read_u32(entry, 4)?, offset: read_u64(entry, 8)?, len: read_u64(entry, 32)? }
         } else {
-            (u64::from(read_u32(entry, 4)?), u64::from(read_u32(entry, 16)?))
-        };
-        let mut note = vec![0; len.min(MAX_NOTE) as usize];
-        let got = read_up_to(file, &mut note, offset);
+            let (offset, len) = (u64::from(read_u32(entry, 4)?), u64::from(read_u32(entry, 16)?));
+            Segment { kind, flags: read_u32(entry, 24)?, offset, len }
+        })
+    };
+    Some(headers[..got].chunks_exact(entry_len).filter_map(segment).collect())
+}
+
+fn read_build_id(file: &File, header: &[u8], layout: Layout) -> Option<BuildId> {
+    let notes = segments(file, header, layout).into_iter().filter(|segment| segment.kind == PT_NOTE);
+    notes.take(MAX_NOTES).find_map(|segment| {
+        let mut note = vec![0; segment.len.min(MAX_NOTE) as usize];
+        let got = read_up_to(file, &mut note, segment.offset);
         build_id_note(&note[..got])
     })
 }
 
+/// Where the code of an ELF file lies: offsets and lengths of its executable segments. None of what is no ELF file.
+pub(super) fn executable_segments(file: &File) -> Vec<(u64, u64)> {
+    let mut header = [0; 64];
+    let got = read_up_to(file, &mut header, 0);
+    let Some(layout) = Layout::of(&header[..got]) else { return Vec::new() };
+    let code = segments(file, &header[..got], layout).into_iter();
+    code.filter(|segment| segment.kind == PT_LOAD && segment.flags & PF_X != 0)
+        .map(|segment| (segment.offset, segment.len))
+        .collect()
+}
+
 /// Reads until the buffer is full, the file ends or a read fails; says how much there is.
-fn read_up_to(file: &File, buffer: &mut [u8], offset: u64) -> usize {
+pub(super) fn read_up_to(file: &File, buffer: &mut [u8], offset: u64) -> usize {
     let mut got = 0;
     while got < buffer.len() {
         let Some(at) = offset.checked_add(got as u64) else { break };

@@ -6,7 +6,7 @@ use tempfile::TempDir;
 
 use super::{ProcRoot, ProcessTable};
 use crate::profile::{BootNanos, RawSample, Sample, StackEnd, StartTicks};
-use crate::profile::{MappedFile, SideBand};
+use crate::profile::{InodeNumber, MappedFile, SideBand};
 
 /// A table over a `/proc` of our own making.
 pub(super) struct Host {
@@ -74,7 +74,7 @@ impl Host {
             len: end - start,
             page_offset: 0,
             path: path.as_bytes().to_vec(),
-            identity: MappedFile::Inode { major: 0, minor: 0, inode, generation: 0 },
+            identity: MappedFile::of_inode(InodeNumber { inode, ..InodeNumber::default() }),
             executable: true,
         });
     }

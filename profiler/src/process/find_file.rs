@@ -5,18 +5,55 @@
 //! sampling thread.
 
 use std::cell::Cell;
+use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::backing::Origin;
-use super::build_id::{Elf, read_elf};
+use super::build_id::Elf;
+use super::file_identity::identify;
 use super::open_file::{OpenedFile, open_in_root};
 use super::proc_dir::{ProcRoot, ProcessDir};
-use crate::profile::MappedFile;
+use crate::profile::{FileIdentity, MappedFile};
+
+/// A file that was opened and is known to be the mapped one.
+#[derive(Debug)]
+pub(super) struct Found {
+    /// The file.
+    pub opened: OpenedFile,
+    /// What its headers say.
+    pub elf: Elf,
+    /// What else it is.
+    pub identity: FileIdentity,
+    /// Whether the kernel's device and inode lead to it: by the kernel's link, or because they are its own.
+    pub certain: bool,
+}
+
+/// Devices as `stat` tells them, each with that of the mappings of its files. Learned from the kernel's links.
+#[derive(Debug, Default)]
+pub(super) struct Devices(Mutex<HashSet<(u64, u64)>>);
+
+/// Most pairs of devices; each overlay and each part of a btrfs has one.
+const MAX_DEVICES: usize = 4096;
+
+impl Devices {
+    fn know(&self, of_stat: u64, of_mapping: u64) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains(&(of_stat, of_mapping))
+    }
+
+    fn learn(&self, of_stat: u64, of_mapping: u64) {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() >= MAX_DEVICES {
+            known.clear();
+        }
+        known.insert((of_stat, of_mapping));
+    }
+}
 
 /// How we came to a file.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -31,20 +68,23 @@ enum Way {
 pub(super) fn find_file(
     proc: &ProcRoot,
     path: &[u8],
-    identity: MappedFile,
+    mapped: MappedFile,
     origin: Origin,
-) -> (Option<(OpenedFile, Elf)>, bool) {
+    devices: &Devices,
+) -> (Option<Found>, bool) {
     let refused = Cell::new(false);
     let trusted = |opened: io::Result<OpenedFile>, way| {
         let denied = |error: &io::Error| matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::InvalidInput);
         let opened = opened.inspect_err(|error| refused.set(refused.get() || denied(error))).ok()?;
-        let elf = read_elf(&opened.file);
-        is_the_mapped_file(identity, &opened, elf, way).then_some((opened, elf))
+        let certain = is_the_mapped_file(mapped, &opened, way, devices)?;
+        let (elf, identity) = identify(&opened.file).ok()?;
+        let claims = |id| elf == Elf::Is(Some(id));
+        mapped.build_id.is_none_or(claims).then_some(Found { opened, elf, identity, certain })
     };
     let by_path = |dir: &ProcessDir| trusted(dir.open(path), Way::Path);
     let by_links = |dir: &ProcessDir| {
-        let mapped = trusted(dir.open_mapped(origin.start, origin.end), Way::Link);
-        mapped.or_else(|| {
+        let there = trusted(dir.open_mapped(origin.start, origin.end), Way::Link);
+        there.or_else(|| {
             // The range may have been cut or joined since: look where the process has the file now.
             // One that has very many keeps only this thread busy.
             let (lines, _) = dir.executable_maps(usize::MAX, Instant::now() + Duration::from_millis(100))?;
@@ -68,13 +108,20 @@ pub(super) fn find_file(
     (found, refused.get())
 }
 
-/// Whether an opened file is the one that the kernel saw mapped. On some file systems (btrfs, overlay) `stat` tells another
-/// device than the mapping does; where the kernel's own link led to the file, the inode number is enough.
-fn is_the_mapped_file(expected: MappedFile, opened: &OpenedFile, elf: Elf, way: Way) -> bool {
-    match expected {
-        MappedFile::BuildId(id) => elf == Elf::Is(Some(id)),
-        MappedFile::Inode { major, minor, inode, .. } => {
-            opened.inode == inode && (way == Way::Link || opened.dev == rustix::fs::makedev(major, minor))
-        }
+/// Whether an opened file is the one that the kernel saw mapped, and whether its own device says so; `None` if it is not. On some file
+/// systems (btrfs, overlay) `stat` tells another device than the mapping does: there the kernel's own link must lead to the file, or
+/// must have led to another file of that device before. A build id proves nothing.
+fn is_the_mapped_file(mapped: MappedFile, opened: &OpenedFile, way: Way, devices: &Devices) -> Option<bool> {
+    let Some(inode) = mapped.inode else {
+        return (way == Way::Link).then_some(false);
+    };
+    if opened.inode != inode.inode {
+        return None;
     }
+    let device = inode.device();
+    if way == Way::Link && opened.dev != device {
+        devices.learn(opened.dev, device);
+    }
+    let certain = way == Way::Link || opened.dev == device;
+    (certain || devices.know(opened.dev, device)).then_some(certain)
 }

@@ -6,6 +6,7 @@
 use std::fs::File;
 use std::io::Read;
 use std::os::fd::AsRawFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -19,7 +20,7 @@ use super::drawing::sample_of;
 use super::proc_text::{MapsLine, executable_maps, parse_stat};
 use super::{ProcRoot, ProcessTable};
 use crate::profile::{Binary, BinaryKey, BinaryKind, BootNanos, BuildId, StartTicks};
-use crate::profile::{MappedFile, SideBand};
+use crate::profile::{InodeNumber, MappedFile, SideBand};
 
 /// A program that waits to be killed, copied to a place of its own.
 struct Running {
@@ -144,10 +145,16 @@ fn a_replaced_program_is_not_mistaken_for_the_new_file() {
     assert!(is_elf(&binary) && begin.elapsed() < Duration::from_secs(1));
 }
 
-/// A record's build id is the identity: the file is pinned at the record, though the process is gone before its sample is read,
-/// and a file with another build id is not taken for it.
+fn inode_of(path: &Path) -> InodeNumber {
+    let stat = std::fs::metadata(path).unwrap();
+    let (major, minor) = (rustix::fs::major(stat.dev()), rustix::fs::minor(stat.dev()));
+    InodeNumber { major, minor, inode: stat.ino(), generation: 7 }
+}
+
+/// The record's device and inode are the identity: the file is pinned at the record, though the process is gone before its sample is
+/// read. A file that has only the build id, or only the inode, is not taken for it; nor is what no inode was told of.
 #[test]
-fn the_file_of_a_dead_process_is_found_by_its_build_id() {
+fn the_file_of_a_dead_process_is_found_by_its_inode() {
     let path = sleep_program();
     let real = build_id(&path).unwrap();
     let dead = {
@@ -157,7 +164,15 @@ fn the_file_of_a_dead_process_is_found_by_its_build_id() {
     };
     let mut table = ProcessTable::new(ProcRoot::host());
     let other = BuildId::new(&[1; 20]).unwrap();
-    for (start, id) in [(0x1000, real), (0x3000, other)] {
+    let inode = inode_of(&path);
+    let elsewhere = InodeNumber { inode: inode.inode + 1, ..inode };
+    let cases = [
+        (0x1000, real, Some(inode)),
+        (0x3000, other, Some(inode)),
+        (0x5000, real, Some(elsewhere)),
+        (0x7000, real, None),
+    ];
+    for (start, id, inode) in cases {
         table.apply(SideBand::Mmap {
             time: BootNanos(1_000_000),
             pid: dead,
@@ -165,18 +180,60 @@ fn the_file_of_a_dead_process_is_found_by_its_build_id() {
             len: 0x1000,
             page_offset: 0x4000,
             path: path.as_os_str().as_encoded_bytes().to_vec(),
-            identity: MappedFile::BuildId(id),
+            identity: MappedFile { build_id: Some(id), inode },
             executable: true,
         });
     }
-    table.binaries.wait_for_answers();
-    assert_eq!(table.counts().pinned_files, 2, "the vDSO and this one");
     let (found, offset) = resolve(&mut table, dead, 0x1010);
-    assert_eq!((&found.key, offset), (&BinaryKey::BuildId(BinaryKind::File, real), 0x4010));
+    assert!(matches!(found.key, BinaryKey::File(id, file) if id == real && file.len == path.metadata().unwrap().len()));
+    assert_eq!(offset, 0x4010);
     assert!(is_elf(&found));
-    let (missing, _) = resolve(&mut table, dead, 0x3010);
-    assert_eq!(missing.key, BinaryKey::BuildId(BinaryKind::File, other));
-    assert!(missing.file.is_none());
+    for (address, id) in [(0x3010, other), (0x5010, real), (0x7010, real)] {
+        let (missing, _) = resolve(&mut table, dead, address);
+        assert!(matches!(missing.key, BinaryKey::Claimed { build_id, .. } if build_id == id), "{missing:?}");
+    }
+    assert_eq!(table.counts().pinned_files, 2, "the vDSO and this one");
+}
+
+/// A process maps a file that another one has mapped, and ends at once: nothing is opened for it.
+#[test]
+fn a_file_that_is_open_is_known_by_its_inode() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("program");
+    std::fs::copy(sleep_program(), &path).unwrap();
+    let (id, inode) = (build_id(&path).unwrap(), inode_of(&path));
+    let mut table = ProcessTable::new(ProcRoot::host());
+    // No process has these pids: they end at 2^22.
+    let [first, second, third] = [1, 2, 3].map(|n| (1 << 30) + n);
+    let map = |table: &mut ProcessTable, pid, inode| {
+        table.apply(SideBand::Mmap {
+            time: BootNanos(1_000_000),
+            pid,
+            start: 0x1000,
+            len: 0x1000,
+            page_offset: 0,
+            path: format!("/somewhere/else/{pid}").into_bytes(),
+            identity: MappedFile { build_id: Some(id), inode: Some(inode) },
+            executable: true,
+        });
+    };
+    table.apply(SideBand::Mmap {
+        time: BootNanos(1_000_000),
+        pid: first,
+        start: 0x1000,
+        len: 0x1000,
+        page_offset: 0,
+        path: path.as_os_str().as_encoded_bytes().to_vec(),
+        identity: MappedFile { build_id: Some(id), inode: Some(inode) },
+        executable: true,
+    });
+    let (found, _) = resolve(&mut table, first, 0x1010);
+    std::fs::remove_file(&path).unwrap();
+    map(&mut table, second, inode);
+    map(&mut table, third, InodeNumber { generation: inode.generation + 1, ..inode });
+    assert!(Arc::ptr_eq(&resolve(&mut table, second, 0x1010).0, &found));
+    let (reused, _) = resolve(&mut table, third, 0x1010);
+    assert!(matches!(reused.key, BinaryKey::Claimed { .. }), "the number was given to another file: {reused:?}");
 }
 
 /// What lies at the path and is no regular file is told from what is gone: the one is refused, the other not.
@@ -196,7 +253,7 @@ fn a_file_that_is_refused_is_told_from_one_that_is_gone() {
             len: 0x1000,
             page_offset: 0,
             path: path.as_os_str().as_encoded_bytes().to_vec(),
-            identity: MappedFile::BuildId(BuildId::new(&[(start >> 12) as u8; 20]).unwrap()),
+            identity: MappedFile { build_id: BuildId::new(&[(start >> 12) as u8; 20]), inode: None },
             executable: true,
         });
     }

@@ -13,14 +13,17 @@ mod binaries;
 mod budget;
 mod build_id;
 mod cgroup;
+mod claims;
 #[cfg(test)]
 mod drawing;
+mod file_identity;
 mod find_file;
 #[cfg(test)]
 mod live_tests;
 mod mappings;
 mod memory;
 mod open_file;
+mod owner;
 mod proc_dir;
 mod proc_text;
 mod reading_time;
@@ -34,6 +37,7 @@ mod vdso;
 
 pub use budget::BudgetCounts;
 pub use build_id::build_id_of;
+pub use claims::CLAIM_NOTICE;
 pub use memory::{KernelMemory, ProgramMemory};
 pub use open_file::{open_exactly, open_file_in_root};
 pub use proc_dir::ProcRoot;

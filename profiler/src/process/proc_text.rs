@@ -1,7 +1,7 @@
 //! Parsers for the text of `/proc/PID/stat` and `/proc/PID/maps`. Pure; anything odd is `None`, never a panic.
 
-use crate::profile::MappedFile;
 use crate::profile::StartTicks;
+use crate::profile::{InodeNumber, MappedFile};
 
 /// What `/proc/PID/status` says of a process: its id in the innermost namespace, and its effective user.
 pub(super) fn parse_identity(text: &[u8]) -> Option<(u32, u32)> {
@@ -81,12 +81,12 @@ fn parse_maps_line(line: &[u8]) -> Option<MapsLine> {
         start: hex(start)?,
         end: hex(end)?,
         offset,
-        identity: MappedFile::Inode {
+        identity: MappedFile::of_inode(InodeNumber {
             major: hex(major)?.try_into().ok()?,
             minor: hex(minor)?.try_into().ok()?,
             inode,
             generation: 0,
-        },
+        }),
         path: unescape_line_feeds(&rest[blanks..]),
     })
 }
@@ -167,7 +167,10 @@ garbage
         let paths: Vec<_> = lines.iter().map(|line| str::from_utf8(&line.path).unwrap()).collect();
         assert_eq!(paths, ["/usr/bin/cat", "", "/opt/a b\nc.so (deleted)", "[vdso]", "[vsyscall]"]);
         assert_eq!((lines[0].start, lines[0].end, lines[0].offset), (0x562d_35e3_0000, 0x562d_35e3_5000, 0x2000));
-        assert_eq!(lines[2].identity, MappedFile::Inode { major: 8, minor: 0x11, inode: 12, generation: 0 });
+        assert_eq!(
+            lines[2].identity,
+            MappedFile::of_inode(InodeNumber { major: 8, minor: 0x11, inode: 12, generation: 0 })
+        );
         assert_eq!(lines[4].start, 0xffff_ffff_ff60_0000);
     }
 

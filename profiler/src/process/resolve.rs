@@ -311,6 +311,7 @@ impl ProcessTable {
                 pending = true;
                 continue;
             };
+            let binary = self.binaries.with_rows(binary);
             let file = Some(binary).filter(|binary| *binary != anonymous);
             ranges.push(MappedRange { start: range.start, end: range.end, offset: range.offset, file });
         }

@@ -1,7 +1,7 @@
 //! Finding a binary of the past: the file at its path, if it is still the same build.
 //!
-//! Looked for in our own root directory, then in those of the processes that run now (a container's). Equal build ids are equal files;
-//! a file without one must be the same inode, unmodified.
+//! Looked for in our own root directory, then in those of the processes that run now (a container's). It must have the same build id and
+//! identity; a file without a build id must be the same inode, unmodified. For a file that was never opened only root's own stands in.
 
 use std::collections::HashSet;
 use std::fs::File;
@@ -10,9 +10,11 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags};
 
+use super::build_id::Elf;
+use super::file_identity::identify;
 use super::vdso::copy_vdso;
 use super::{build_id_of, open_file_in_root};
-use crate::profile::{Binary, BinaryKey, BinaryKind};
+use crate::profile::{Binary, BinaryKey, BinaryKind, Owner};
 
 /// Most root directories looked at, and most processes asked for theirs.
 const MAX_ROOTS: usize = 256;
@@ -54,7 +56,7 @@ pub fn open_same(binary: &Binary) -> Result<SameFile, &'static str> {
         return Ok(SameFile { file, root: None });
     }
     // An inode says nothing without its path: only a build id is good everywhere.
-    if matches!(binary.key, BinaryKey::BuildId(..)) {
+    if matches!(binary.key, BinaryKey::BuildId(..) | BinaryKey::File(..) | BinaryKey::Claimed { .. }) {
         for root in other_roots() {
             if let Some(file) = in_root(&root) {
                 return Ok(SameFile { file, root: Some(root) });
@@ -71,6 +73,11 @@ pub fn open_same(binary: &Binary) -> Result<SameFile, &'static str> {
 fn is_same(file: &File, key: &BinaryKey) -> bool {
     match key {
         BinaryKey::BuildId(_, id) => build_id_of(file) == Some(*id),
+        BinaryKey::File(id, same) => identify(file).is_ok_and(|found| found == (Elf::Is(Some(*id)), *same)),
+        BinaryKey::Claimed { build_id: id, .. } => {
+            identify(file).is_ok_and(|(elf, found)| elf == Elf::Is(Some(*id)) && found.owner == Owner::System)
+        }
+        BinaryKey::Inode { identity: Some(same), .. } if identify(file).is_ok_and(|(_, found)| found != *same) => false,
         BinaryKey::Inode { dev, inode, mtime, .. } => file.metadata().is_ok_and(|stat| {
             let written = stat.mtime().saturating_mul(1_000_000_000).saturating_add(stat.mtime_nsec());
             (stat.dev(), stat.ino(), written) == (*dev, *inode, *mtime)
@@ -112,10 +119,14 @@ mod tests {
     fn of(path: &Path) -> Binary {
         let stat = std::fs::metadata(path).unwrap();
         let mtime = stat.mtime() * 1_000_000_000 + stat.mtime_nsec();
+        let identity = identify(&File::open(path).unwrap()).unwrap().1;
         let path = path.to_str().unwrap().to_owned();
         let key = match build_id_of(&File::open(&path).unwrap()) {
-            Some(id) => BinaryKey::BuildId(BinaryKind::File, id),
-            None => BinaryKey::Inode { path: path.clone(), dev: stat.dev(), inode: stat.ino(), mtime },
+            Some(id) => BinaryKey::File(id, identity),
+            None => {
+                let identity = Some(identity);
+                BinaryKey::Inode { path: path.clone(), dev: stat.dev(), inode: stat.ino(), mtime, identity }
+            }
         };
         Binary { key, kind: BinaryKind::File, path, build_id: None, file: None, root: None, refused: false }
     }

@@ -290,6 +290,14 @@ impl ProcessTable {
         self.binaries.get(id)
     }
 
+    /// Build ids found since the last call that two different files claim, in words, and the totals: of those, and of files that could
+    /// not be opened while they were known to be the mapped ones.
+    pub fn take_claims(&mut self) -> (Vec<String>, [u64; 2]) {
+        let claims = self.binaries.claims();
+        let news = claims.take_news().collect();
+        (news, [claims.conflicts, claims.not_verified])
+    }
+
     /// What it holds and has done.
     #[must_use]
     pub fn counts(&self) -> TableCounts {

@@ -4,7 +4,7 @@ use std::fmt;
 use std::fs::File;
 use std::sync::Arc;
 
-use super::StartTicks;
+use super::{InodeNumber, StartTicks};
 
 /// The GNU build id note: 1 to 20 bytes that name one exact build of a file.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -69,6 +69,101 @@ impl BinaryKind {
 /// Path of the [`Binary`] that stands for code in mappings that were not recorded. No file has it: those of files begin with `/`.
 pub const UNRECORDED_PATH: &str = "[too many mappings of this user]";
 
+/// Class of users who can have written a file: files of different classes never share names or unwind rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Owner {
+    /// Root, and nobody else may write it.
+    System,
+    /// This user alone may write it.
+    User(u32),
+    /// Its group may write it, too; of a file with an access control list, other users may.
+    Group {
+        /// Owner.
+        uid: u32,
+        /// Group.
+        gid: u32,
+    },
+    /// Everybody may write it; owned by this user.
+    Everybody(u32),
+    /// It lies on a file system that may have been made by a user (FUSE, a medium mounted without set-user-id): what it says of
+    /// owners holds there only.
+    Mount {
+        /// Device, as `st_dev`.
+        dev: u64,
+        /// Owner, as this file system says.
+        uid: u32,
+    },
+}
+
+impl fmt::Display for Owner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::System => f.write_str("system"),
+            Self::User(uid) => write!(f, "user-{uid}"),
+            Self::Group { uid, gid } => write!(f, "group-{uid}-{gid}"),
+            Self::Everybody(uid) => write!(f, "everybody-{uid}"),
+            Self::Mount { dev, uid } => write!(f, "mount-{dev}-{uid}"),
+        }
+    }
+}
+
+impl Owner {
+    /// From its text.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let (class, numbers) = text.split_once('-').unwrap_or((text, ""));
+        let pair = || numbers.split_once('-');
+        Some(match class {
+            "system" if numbers.is_empty() => Self::System,
+            "user" => Self::User(numbers.parse().ok()?),
+            "group" => {
+                let (uid, gid) = pair()?;
+                Self::Group { uid: uid.parse().ok()?, gid: gid.parse().ok()? }
+            }
+            "everybody" => Self::Everybody(numbers.parse().ok()?),
+            "mount" => {
+                let (dev, uid) = pair()?;
+                Self::Mount { dev: dev.parse().ok()?, uid: uid.parse().ok()? }
+            }
+            _ => return None,
+        })
+    }
+
+    /// Whether a reboot, or another user's mount, can give it to another file: what is found out about such a file is not kept on disk.
+    #[must_use]
+    pub fn is_passing(self) -> bool {
+        matches!(self, Self::Mount { .. })
+    }
+}
+
+/// What tells a file from others with its build id, which any file can claim. Text: `LENGTH:OWNER:HASH`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct FileIdentity {
+    /// Length in bytes.
+    pub len: u64,
+    /// Who can have written it.
+    pub owner: Owner,
+    /// Hash of some of its pages.
+    pub hash: u64,
+}
+
+impl fmt::Display for FileIdentity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}:{:016x}", self.len, self.owner, self.hash)
+    }
+}
+
+impl FileIdentity {
+    /// From its text.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let mut parts = text.split(':');
+        let (len, owner, hash) = (parts.next()?, parts.next()?, parts.next()?);
+        let hash = u64::from_str_radix(hash, 16).ok().filter(|_| parts.next().is_none())?;
+        Some(Self { len: len.parse().ok()?, owner: Owner::parse(owner)?, hash })
+    }
+}
+
 /// What makes two binaries the same one, across processes, restarts and reboots.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum BinaryKey {
@@ -77,8 +172,19 @@ pub enum BinaryKey {
         /// `/proc/sys/kernel/random/boot_id`, without the newline.
         boot_id: String,
     },
-    /// A file or vDSO with a build id: the same wherever it lies.
+    /// The vDSO, which the kernel alone makes; or a file with a build id in a database from when that was thought to be enough.
     BuildId(BinaryKind, BuildId),
+    /// A file with a build id, as it was found when it was opened: the same wherever it lies.
+    File(BuildId, FileIdentity),
+    /// A file with a build id that could not be opened while it was known to be the mapped one.
+    Claimed {
+        /// The build id that the kernel read in it.
+        build_id: BuildId,
+        /// Path as mapped.
+        path: String,
+        /// The file, as the kernel saw it. Not stored: it says nothing once the profiler has ended.
+        inode: Option<InodeNumber>,
+    },
     /// A file without a build id: the same while it is the same inode, unmodified.
     Inode {
         /// Path as mapped.
@@ -89,6 +195,8 @@ pub enum BinaryKey {
         inode: u64,
         /// Modification time in nanoseconds since the epoch (0 when it could not be read).
         mtime: i64,
+        /// What else it was found to be; `None` when it was not opened, and in databases from before.
+        identity: Option<FileIdentity>,
     },
     /// File-less executable memory of processes that are not known any more.
     Anonymous,
@@ -105,6 +213,18 @@ pub enum BinaryKey {
         /// Effective user, whose files are believed.
         user: u32,
     },
+}
+
+impl BinaryKey {
+    /// What a file was found to be besides its build id.
+    #[must_use]
+    pub fn identity(&self) -> Option<FileIdentity> {
+        match self {
+            Self::File(_, identity) => Some(*identity),
+            Self::Inode { identity, .. } => *identity,
+            _ => None,
+        }
+    }
 }
 
 /// A file, kernel or memory area that holds code.

@@ -18,7 +18,7 @@ mod symbol;
 mod time;
 mod window;
 
-pub use binary::{Binary, BinaryId, BinaryKey, BinaryKind, BuildId, UNRECORDED_PATH};
+pub use binary::{Binary, BinaryId, BinaryKey, BinaryKind, BuildId, FileIdentity, Owner, UNRECORDED_PATH};
 pub use call_tree::{CallTree, Frame, FrameId, FrameKind, Node};
 pub use demangle::{Demangle, simple};
 pub use loss::{LossCause, Losses};
@@ -27,7 +27,7 @@ pub use printable::{is_printable, printable};
 pub use process::{ContainerId, MappedRange, ProcessFacts, ProcessKey, StartTicks};
 pub use profiler_ebpf::StackEnd;
 pub use sample::{Location, RawSample, Sample, SampleEvent, ThreadName, Unfinished};
-pub use side_band::{MappedFile, SideBand};
+pub use side_band::{InodeNumber, MappedFile, SideBand};
 pub use stack_samples::{CodeFile, CodePlace, FunctionNames, PlaceLine, StackSamples, ThreadLabels, ThreadStack};
 pub use symbol::{SourceLine, Symbol, Symbolized, UnknownReason};
 pub use time::{BootNanos, TimeRange, WallNanos};

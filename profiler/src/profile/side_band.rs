@@ -2,22 +2,43 @@
 
 use super::{BootNanos, BuildId};
 
-/// How the kernel names a mapped file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum MappedFile {
-    /// By its build id.
-    BuildId(BuildId),
-    /// By device and inode, when it has no build id or its first page was not in memory.
-    Inode {
-        /// Major device number.
-        major: u32,
-        /// Minor device number.
-        minor: u32,
-        /// Inode number.
-        inode: u64,
-        /// Generation of the inode (0 where the file system has none, or it is not known).
-        generation: u64,
-    },
+/// How the kernel names a mapped file: one of both, or both.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct MappedFile {
+    /// The build id that the file claims, when it has one and its first page was in memory.
+    pub build_id: Option<BuildId>,
+    /// The file itself.
+    pub inode: Option<InodeNumber>,
+}
+
+impl MappedFile {
+    /// One that is known by its inode alone.
+    #[must_use]
+    pub fn of_inode(inode: InodeNumber) -> Self {
+        Self { build_id: None, inode: Some(inode) }
+    }
+}
+
+/// A file as the kernel's mappings tell it. Where a file system has devices of its own for parts of it (btrfs), or shows files
+/// of another (overlay), the device is not the one that `stat` tells.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct InodeNumber {
+    /// Major device number.
+    pub major: u32,
+    /// Minor device number.
+    pub minor: u32,
+    /// Inode number.
+    pub inode: u64,
+    /// Generation of the inode (0 where the file system has none, or it is not known).
+    pub generation: u64,
+}
+
+impl InodeNumber {
+    /// The device as one number, as `st_dev` has it.
+    #[must_use]
+    pub fn device(&self) -> u64 {
+        rustix::fs::makedev(self.major, self.minor)
+    }
 }
 
 /// One event. Pids and tids are the host's.

@@ -50,11 +50,13 @@ pub enum UnknownReason {
     SwitchedOff = 10,
     /// The mapping was not recorded: the user's processes have more than their share of memory holds.
     TooManyMappings = 11,
+    /// The process was gone before its file could be opened, and no file of the system has its build id.
+    NotVerified = 12,
 }
 
 impl UnknownReason {
     /// Every reason, in stored order.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::FileGone,
         Self::FileRefused,
         Self::NoSymbols,
@@ -65,6 +67,7 @@ impl UnknownReason {
         Self::SymbolizerFailed,
         Self::SwitchedOff,
         Self::TooManyMappings,
+        Self::NotVerified,
     ];
 
     /// The reason stored as `n`, if there is one.
@@ -93,6 +96,7 @@ impl UnknownReason {
             Self::SymbolizerFailed => "the symbolizer failed on this file",
             Self::TooManyMappings => "too many mappings of this user",
             Self::SwitchedOff => "what would name it is switched off (--names)",
+            Self::NotVerified => "not verified: the process was gone before its file could be opened",
         }
     }
 }

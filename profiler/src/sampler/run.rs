@@ -14,9 +14,10 @@ use profiler_ebpf::Counters;
 use super::drain::{Drained, KernelStackMap, StackBook};
 use super::load::{self, FIRST_GENERATION, Loaded, denied_or, program};
 use super::options::{SamplerOptions, WalkLoop};
+use super::sideband::Decoder;
 use super::unwind_maps::UnwindMaps;
 use super::wake::Wake;
-use super::{SamplerError, cpus, sideband};
+use super::{SamplerError, cpus};
 use crate::profile::{BootNanos, SampleEvent, SideBand};
 use crate::sys::perf::SideBandRing;
 
@@ -29,6 +30,7 @@ const SILENT_TICKS: u64 = 10;
 struct CpuEvents {
     timer: PerfEventLinkId,
     side_band: SideBandRing,
+    decoder: Decoder,
     ticks: u64,
     /// When `ticks` last moved.
     heard: BootNanos,
@@ -136,7 +138,8 @@ impl Sampler {
             self.book.read(&record, &self.loaded.kernel_stacks, &mut polled.drained);
         }
         for events in self.cpus.values_mut() {
-            events.side_band.drain(|record| polled.side_band.extend(sideband::decode(record)));
+            let CpuEvents { side_band, decoder, .. } = events;
+            side_band.drain(|record| decoder.take(record, |event| polled.side_band.push(event)));
         }
         polled.side_band.sort_by_key(SideBand::time);
         polled
@@ -228,7 +231,9 @@ impl Sampler {
         }
         for cpu in &dead {
             if let Some(mut events) = self.cpus.remove(cpu) {
-                events.side_band.drain(|record| self.side_band.extend(sideband::decode(record)));
+                let CpuEvents { side_band, decoder, .. } = &mut events;
+                side_band.drain(|record| decoder.take(record, |event| self.side_band.push(event)));
+                self.side_band.extend(decoder.finish());
                 let sample: &mut PerfEvent = program(&mut self.loaded.ebpf, self.loaded.walk_loop.program())?;
                 sample.detach(events.timer).map_err(SamplerError::load)?;
             }
@@ -278,7 +283,8 @@ impl Sampler {
             .attach(config, PerfEventScope::AllProcessesOneCpu { cpu }, policy, false)
             .map_err(|error| denied_or(error, "open perf events", SamplerError::load))?;
         let ticks = self.ticks()?.get(cpu as usize).copied().unwrap_or(0);
-        self.cpus.insert(cpu, CpuEvents { timer, side_band, ticks, heard: now, worked: None });
+        self.cpus
+            .insert(cpu, CpuEvents { timer, side_band, decoder: Decoder::default(), ticks, heard: now, worked: None });
         Ok(())
     }
 }

@@ -50,6 +50,10 @@ pub struct LiveStatus {
     pub waiting_bytes: usize,
     /// Timer ticks (Hz x CPUs x time) that did not come: those of a sleeping CPU, or of a virtual machine that was not run.
     pub ticks_missed: u64,
+    /// Build ids that two different files were found to claim.
+    pub build_id_conflicts: u64,
+    /// Files that could not be opened while they were known to be the mapped ones.
+    pub files_not_verified: u64,
     /// A question met damage in the database: the writer, whose cache may hide it, sets the file aside and takes this back.
     pub damage_met: bool,
     /// What names may come from.

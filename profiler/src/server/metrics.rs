@@ -74,6 +74,11 @@ impl Collector for Scrape {
         let help = "Sampling ticks that did not come: the CPU slept, or the virtual machine was not run";
         one(to, "profiler_ticks_missed", help, None, &counter(counted.ticks_missed))?;
 
+        let help = "Build ids that two different files were found to claim; each file keeps its own names";
+        one(to, "profiler_build_id_conflicts", help, None, &counter(counted.build_id_conflicts))?;
+        let help = "Files that could not be opened while they were known to be the mapped ones";
+        one(to, "profiler_files_not_verified", help, None, &counter(counted.files_not_verified))?;
+
         if let Some(live) = live {
             let help = "Age of the end of the newest stored window";
             let lag = ConstGauge::new(live.lag(self.now).as_secs_f64());

@@ -14,7 +14,7 @@ use super::kernel_text;
 use super::row_map::RowHasher;
 use super::stack_writer::StackWriter;
 use super::{LocationId, StoreError};
-use crate::profile::{Binary, BinaryKey, ProcessFacts, ProcessKey, Symbol, UnknownReason};
+use crate::profile::{Binary, BinaryKey, BinaryKind, ProcessFacts, ProcessKey, Symbol, UnknownReason};
 
 /// Locations that a cache holds before it starts over, just under the step where a hash table doubles: 7 MiB. A busy two-core
 /// host's day has 60,000 (simulated).
@@ -275,7 +275,14 @@ pub(super) fn identity(key: &BinaryKey) -> String {
     match key {
         BinaryKey::Kernel { boot_id } => format!("kernel:{boot_id}"),
         BinaryKey::BuildId(kind, id) => format!("build-id:{}:{id}", *kind as u8),
-        BinaryKey::Inode { path, dev, inode, mtime } => format!("inode:{dev}:{inode}:{mtime}:{path}"),
+        BinaryKey::File(id, file) => format!("build-id:{}:{id}:{file}", BinaryKind::File as u8),
+        BinaryKey::Claimed { build_id, path, .. } => {
+            format!("build-id:{}:{build_id}:claimed:{path}", BinaryKind::File as u8)
+        }
+        BinaryKey::Inode { path, dev, inode, mtime, identity: None } => format!("inode:{dev}:{inode}:{mtime}:{path}"),
+        BinaryKey::Inode { path, dev, inode, mtime, identity: Some(file) } => {
+            format!("file:{dev}:{inode}:{mtime}:{file}:{path}")
+        }
         BinaryKey::Anonymous => "anonymous".into(),
         // A process is known by when it began; the rest says where its files are.
         BinaryKey::Jit { boot_id, pid, start, .. } => format!("jit:{boot_id}:{pid}:{}", start.0),

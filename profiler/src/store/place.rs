@@ -6,7 +6,7 @@ use rusqlite::{Connection, OptionalExtension};
 
 use super::{Snapshot, StackId, StoreError};
 use crate::profile::{
-    Binary, BinaryKey, BinaryKind, BuildId, SourceLine, StartTicks, Symbol, Symbolized, UnknownReason,
+    Binary, BinaryKey, BinaryKind, BuildId, FileIdentity, SourceLine, StartTicks, Symbol, Symbolized, UnknownReason,
 };
 
 /// A place in code.
@@ -104,11 +104,28 @@ fn key(identity: &str, kind: BinaryKind, build_id: Option<BuildId>, path: &str) 
     let (sort, rest) = identity.split_once(':').unwrap_or((identity, ""));
     Some(match sort {
         "kernel" => BinaryKey::Kernel { boot_id: rest.to_owned() },
-        "build-id" => BinaryKey::BuildId(kind, build_id?),
-        "inode" => {
+        // Databases from before name a file by kind and build id alone.
+        "build-id" => match rest.splitn(3, ':').nth(2) {
+            None => BinaryKey::BuildId(kind, build_id?),
+            Some(rest) if rest.starts_with("claimed:") => {
+                BinaryKey::Claimed { build_id: build_id?, path: path.to_owned(), inode: None }
+            }
+            Some(identity) => BinaryKey::File(build_id?, FileIdentity::parse(identity)?),
+        },
+        // The path comes last, for it may hold anything; without what the file was found to be in databases from before.
+        "inode" | "file" => {
             let mut parts = rest.splitn(4, ':');
             let (dev, inode) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
-            BinaryKey::Inode { path: path.to_owned(), dev, inode, mtime: parts.next()?.parse().ok()? }
+            let mtime = parts.next()?.parse().ok()?;
+            let identity = match sort {
+                "file" => {
+                    let rest = parts.next()?;
+                    let (end, _) = rest.match_indices(':').nth(2)?;
+                    Some(FileIdentity::parse(&rest[..end])?)
+                }
+                _ => None,
+            };
+            BinaryKey::Inode { path: path.to_owned(), dev, inode, mtime, identity }
         }
         "anonymous" => BinaryKey::Anonymous,
         "jit" => {
@@ -125,25 +142,51 @@ fn key(identity: &str, kind: BinaryKind, build_id: Option<BuildId>, path: &str) 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::profile::Owner;
     use crate::store::intern::identity;
 
     /// A binary carried to another database is the same one there.
     #[test]
     fn identities_survive_their_text() {
         let id = BuildId::new(&[7; 20]);
-        let path = "/usr/bin/x";
-        let keys = [
+        let path = "/usr/bin/x:y";
+        let file = |owner| FileIdentity { len: 7, owner, hash: u64::MAX - 1 };
+        let of = |owner| (BinaryKey::File(id.expect("20 bytes are an id"), file(owner)), BinaryKind::File, id);
+        let without = |owner| {
+            let identity = Some(file(owner));
+            (BinaryKey::Inode { path: path.into(), dev: 8, inode: 3, mtime: 4, identity }, BinaryKind::File, None)
+        };
+        let owners = [
+            Owner::System,
+            Owner::User(0),
+            Owner::User(1000),
+            Owner::Group { uid: 0, gid: 50 },
+            Owner::Everybody(0),
+            Owner::Mount { dev: u64::MAX, uid: 0 },
+        ];
+        let keys = owners.into_iter().flat_map(|owner| [of(owner), without(owner)]).chain([
+            (
+                BinaryKey::Claimed { build_id: id.expect("20 bytes are an id"), path: path.into(), inode: None },
+                BinaryKind::File,
+                id,
+            ),
             (BinaryKey::Kernel { boot_id: "b-1".into() }, BinaryKind::Kernel, None),
             (BinaryKey::BuildId(BinaryKind::File, id.expect("20 bytes are an id")), BinaryKind::File, id),
-            (BinaryKey::Inode { path: path.into(), dev: u64::MAX, inode: 3, mtime: -4 }, BinaryKind::File, None),
+            (
+                BinaryKey::Inode { path: path.into(), dev: u64::MAX, inode: 3, mtime: -4, identity: None },
+                BinaryKind::File,
+                None,
+            ),
             (BinaryKey::Anonymous, BinaryKind::Anonymous, None),
             (
                 BinaryKey::Jit { boot_id: "b-1".into(), pid: 50, start: StartTicks(77), inside: 0, user: 0 },
                 BinaryKind::Anonymous,
                 None,
             ),
-        ];
+        ]);
+        let mut texts = std::collections::HashSet::new();
         for (expected, kind, build_id) in keys {
+            assert!(texts.insert(identity(&expected)), "{expected:?} has the text of another");
             assert_eq!(key(&identity(&expected), kind, build_id, path), Some(expected));
         }
     }

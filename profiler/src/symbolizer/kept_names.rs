@@ -1,7 +1,8 @@
-//! Names on disk, by build id, so that the next start need not parse debug information again: one file for each binary
+//! Names on disk, by build id and what else the file is, so that the next start need not parse debug information again: one file for each binary
 //! (`kept_names/file.rs`), of which only what is asked for is read.
 //!
-//! Names of one user's files never name another's: the owner is part of the key. Kept with other sources than those allowed now, or by
+//! Names of one user's files never name another's, nor those of one file another one with its build id: length, owner and a hash are part
+//! of the key. Kept with other sources than those allowed now, or by
 //! another version of this program, they are as if they were not there.
 
 mod file;
@@ -11,7 +12,7 @@ use std::io;
 use std::path::Path;
 
 use self::file::{MAX_FILE, NamesFile, encode};
-use crate::profile::{BuildId, FoundSource, NameSources, Symbolized, UnknownReason};
+use crate::profile::{BuildId, FileIdentity, FoundSource, NameSources, Symbolized, UnknownReason};
 use crate::sys::cache_folder::CacheFolder;
 
 /// End of a file's name.
@@ -24,17 +25,15 @@ const MAX_NEW: usize = 16 << 10;
 /// Whose names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Key {
-    /// The build.
+    /// The build that it claims to be.
     pub build_id: BuildId,
-    /// Length: a stripped copy has the same id.
-    pub len: u64,
-    /// Whose file it is.
-    pub owner: u32,
+    /// What else it is.
+    pub file: FileIdentity,
 }
 
 impl Key {
     fn name(&self) -> String {
-        format!("{}-{:x}-{}", self.build_id, self.len, self.owner)
+        format!("{}-{}", self.build_id, self.file.to_string().replace(':', "-"))
     }
 }
 
@@ -135,10 +134,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::profile::{NameSource, SourceLine, Symbol};
+    use crate::profile::{NameSource, Owner, SourceLine, Symbol};
 
     fn key(n: u8) -> Key {
-        Key { build_id: BuildId::new(&[n; 20]).unwrap(), len: 7, owner: 0 }
+        Key { build_id: BuildId::new(&[n; 20]).unwrap(), file: FileIdentity { len: 7, owner: Owner::System, hash: 3 } }
     }
 
     fn found(path: &str) -> Vec<FoundSource> {
@@ -243,7 +242,14 @@ mod tests {
         let passing = Symbolized::Unknown(UnknownReason::NoSymbols);
         kept.put(&key(1), &found("/x"), [(1, named("a")), (2, passing)].into_iter());
         kept.write_down();
-        for other in [key(2), Key { len: 8, ..key(1) }, Key { owner: 1000, ..key(1) }] {
+        let with = |change: fn(&mut FileIdentity)| {
+            let mut key = key(1);
+            change(&mut key.file);
+            key
+        };
+        for other in
+            [key(2), with(|file| file.len = 8), with(|file| file.owner = Owner::User(0)), with(|file| file.hash = 4)]
+        {
             assert!(kept.found(&other).is_none());
             assert!(kept.name(1).is_none());
         }

@@ -22,7 +22,7 @@ use super::own_programs::{mark, own_tags};
 use super::silent::Stamp;
 use super::wire::{Kind, MAX_OFFSETS, Reply};
 use super::worker::MAX_FILE;
-use crate::profile::{Binary, BinaryKey, BuildId, FoundSource, NameSource, Symbolized, UnknownReason};
+use crate::profile::{Binary, BinaryKey, BuildId, FileIdentity, FoundSource, NameSource, Symbolized, UnknownReason};
 use crate::sys::patient::Patient;
 
 /// Memory for an unpacked symbol table.
@@ -43,13 +43,21 @@ pub struct Mapped<'a> {
     pub path: &'a str,
     /// Its build id.
     pub build_id: Option<BuildId>,
+    /// What else it was found to be; its names are not kept on disk when that is not known.
+    pub identity: Option<FileIdentity>,
     /// The root directory of the process; ours if `None`.
     pub root: Option<&'a File>,
     /// A file with its debug information that somebody named; looked for when `None`.
     pub debug: Option<&'a File>,
 }
 
-impl Mapped<'_> {
+impl<'a> Mapped<'a> {
+    /// A binary with its file.
+    pub(super) fn of(binary: &'a Binary, file: &'a File) -> Self {
+        let (path, root, identity) = (&binary.path, binary.root.as_deref(), binary.key.identity());
+        Self { file, path, build_id: binary.build_id, identity, root, debug: None }
+    }
+
     /// The root for another thread.
     fn root_again(&self) -> Option<File> {
         self.root.and_then(|root| root.try_clone().ok())
@@ -163,8 +171,8 @@ impl NamesWorker {
         let Some(content) = FileContent::of(mapped.file).filter(|content| content.size() <= MAX_FILE) else {
             return Some(vec![Symbolized::Unknown(UnknownReason::FileRefused); offsets.len()]);
         };
-        let key = mapped.build_id.filter(|_| mapped.debug.is_none());
-        let key = key.map(|build_id| Key { build_id, len: content.size(), owner: content.owner() });
+        let file = mapped.identity.filter(|file| mapped.debug.is_none() && !file.owner.is_passing());
+        let key = mapped.build_id.zip(file).map(|(build_id, file)| Key { build_id, file });
         let Some(key) = key.filter(|_| self.kept.is_some()) else {
             return self.ask(mapped, content, offsets, deadline);
         };

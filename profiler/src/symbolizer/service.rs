@@ -287,15 +287,16 @@ impl<F: Fn(Answers)> Service<F> {
         let taken = job.requests.len();
         let offsets: Vec<u64> = job.requests.iter().map(|request| request.offset).collect();
         let deadline = self.shared.deadline.get().copied();
-        let Binary { key, kind, path, build_id, file, root, refused } = &*job.binary;
-        let without_file = match refused {
+        let Binary { key, kind, path, file, root, refused, .. } = &*job.binary;
+        let without_file = match key {
             _ if path == UNRECORDED_PATH => UnknownReason::TooManyMappings,
-            true => UnknownReason::FileRefused,
-            false => UnknownReason::FileGone,
+            _ if *refused => UnknownReason::FileRefused,
+            BinaryKey::Claimed { .. } => UnknownReason::NotVerified,
+            _ => UnknownReason::FileGone,
         };
         let begin = Instant::now();
         if let (BinaryKind::File, Some(file), None) = (kind, file, deadline) {
-            let mapped = Mapped { file, path, build_id: *build_id, root: root.as_deref(), debug: None };
+            let mapped = Mapped::of(&job.binary, file);
             if self.worker.is_coming(&mapped) {
                 // Others are named meanwhile. What comes too late is for the next run.
                 self.pending.put_back(job, Instant::now() + DOWNLOAD);
@@ -307,7 +308,7 @@ impl<F: Fn(Answers)> Service<F> {
                 Some(vec![Symbolized::Unknown(UnknownReason::SwitchedOff); taken])
             }
             (BinaryKind::File | BinaryKind::Vdso, Some(file)) => {
-                let mapped = Mapped { file, path, build_id: *build_id, root: root.as_deref(), debug: None };
+                let mapped = Mapped::of(&job.binary, file);
                 self.worker.of_file(&mapped, &offsets, deadline)
             }
             (BinaryKind::File | BinaryKind::Vdso, None) => Some(vec![Symbolized::Unknown(without_file); taken]),

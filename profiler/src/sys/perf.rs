@@ -1,5 +1,8 @@
-//! Perf events that aya does not wrap: a dummy software event per CPU whose mapped ring carries the kernel's side-band
-//! records (mmap2 with build id, comm, fork, exit), stamped by the boot clock.
+//! Perf events that aya does not wrap: two dummy software events per CPU whose common mapped ring carries the kernel's side-band
+//! records (mmap2, comm, fork, exit), stamped by the boot clock.
+//!
+//! A mapping's record has a file's build id or its inode, never both: so the second event asks for the same mappings
+//! without build ids, into the ring of the first (`PERF_EVENT_IOC_SET_OUTPUT`). Each record ends in the id of its event.
 //!
 //! Source: perf_event_open(2), "MMAP layout". The kernel writes records and moves `data_head`; we read up to it and move
 //! `data_tail`. Bytes between tail and head are ours until then.
@@ -8,24 +11,27 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, FromRawFd as _, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd as _, FromRawFd as _, OwnedFd};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use perf_event_open_sys::bindings::{
-    PERF_COUNT_SW_DUMMY, PERF_FLAG_FD_CLOEXEC, PERF_SAMPLE_CPU, PERF_SAMPLE_TID, PERF_SAMPLE_TIME, PERF_TYPE_SOFTWARE,
-    perf_event_attr, perf_event_mmap_page,
+    PERF_COUNT_SW_DUMMY, PERF_FLAG_FD_CLOEXEC, PERF_SAMPLE_CPU, PERF_SAMPLE_IDENTIFIER, PERF_SAMPLE_TID,
+    PERF_SAMPLE_TIME, PERF_TYPE_SOFTWARE, perf_event_attr, perf_event_mmap_page,
 };
+use perf_event_open_sys::ioctls;
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 
-/// Pages of one ring, without the control page: 256 KiB, room for about 1,500 mappings between two polls.
-const RING_PAGES: usize = 64;
+/// Pages of one ring, without the control page: 512 KiB, room for about 1,500 mappings of two records between two polls.
+const RING_PAGES: usize = 128;
 
 /// One CPU's side-band events.
 #[derive(Debug)]
 pub struct SideBandRing {
-    /// Keeps the event alive.
-    _event: OwnedFd,
+    /// Keeps the events alive.
+    _events: [OwnedFd; 2],
+    /// The kernel's id of the event whose mappings have inodes.
+    by_inode: u64,
     base: NonNull<u8>,
     page: usize,
     /// Reused between records.
@@ -42,7 +48,10 @@ pub struct RawRecord<'a> {
     pub kind: u32,
     /// Flags of the record.
     pub misc: u16,
-    /// What follows the header, with the sample id trailer (pid, tid, time, cpu).
+    /// It comes from the event whose mappings have inodes. The flag for a build id is not to be believed of it: the kernel (6.18) leaves it
+    /// as it was for the event before.
+    pub by_inode: bool,
+    /// What follows the header, with the sample id trailer (pid, tid, time, cpu, id of the event).
     pub body: &'a [u8],
 }
 
@@ -52,40 +61,18 @@ impl SideBandRing {
     /// # Errors
     /// `EACCES`/`EPERM` without `CAP_PERFMON`, `ENODEV` when the CPU is offline, `EINVAL` on kernels before 5.12 (build ids).
     pub fn open(cpu: u32) -> io::Result<Self> {
-        let mut attr = perf_event_attr {
-            type_: PERF_TYPE_SOFTWARE,
-            size: size_of::<perf_event_attr>() as u32,
-            config: u64::from(PERF_COUNT_SW_DUMMY),
-            sample_type: u64::from(PERF_SAMPLE_TID | PERF_SAMPLE_TIME | PERF_SAMPLE_CPU),
-            clockid: libc::CLOCK_BOOTTIME,
-            ..Default::default()
-        };
-        attr.set_mmap(1);
-        attr.set_mmap2(1);
-        attr.set_build_id(1);
-        attr.set_comm(1);
-        attr.set_comm_exec(1);
-        attr.set_task(1);
-        attr.set_sample_id_all(1);
-        attr.set_use_clockid(1);
-        attr.set_exclude_kernel(1);
-        // No wake-ups: the reader polls.
-        attr.set_watermark(1);
-        attr.__bindgen_anon_2.wakeup_watermark = u32::MAX;
-        // SAFETY: `attr` is a complete structure that outlives the call; the descriptor returned is ours.
-        let event = unsafe {
-            let fd = perf_event_open_sys::perf_event_open(
-                &raw mut attr,
-                -1,
-                cpu as i32,
-                -1,
-                u64::from(PERF_FLAG_FD_CLOEXEC) as _,
-            );
-            if fd < 0 {
-                return Err(io::Error::last_os_error());
-            }
-            OwnedFd::from_raw_fd(fd)
-        };
+        let by_build_id = open_event(cpu, |attr| {
+            attr.set_build_id(1);
+            attr.set_comm(1);
+            attr.set_comm_exec(1);
+            attr.set_task(1);
+        })?;
+        let by_inode = open_event(cpu, |_| {})?;
+        let (fd, mut id) = (by_inode.as_raw_fd(), 0_u64);
+        // SAFETY: our own descriptor; the kernel writes eight bytes to `id`.
+        if unsafe { ioctls::ID(fd, &raw mut id) } < 0 {
+            return Err(io::Error::last_os_error());
+        }
         let page = rustix::param::page_size();
         // SAFETY: a fresh mapping at an address of the kernel's choice.
         let base = unsafe {
@@ -94,12 +81,18 @@ impl SideBandRing {
                 (1 + RING_PAGES) * page,
                 ProtFlags::READ | ProtFlags::WRITE,
                 MapFlags::SHARED,
-                event.as_fd(),
+                by_build_id.as_fd(),
                 0,
             )?
         };
         let base = NonNull::new(base.cast()).ok_or(io::ErrorKind::AddrNotAvailable)?;
-        Ok(Self { _event: event, base, page, record: Vec::new() })
+        let output = by_build_id.as_raw_fd();
+        let ring = Self { _events: [by_build_id, by_inode], by_inode: id, base, page, record: Vec::new() };
+        // SAFETY: both descriptors are ours and open.
+        if unsafe { ioctls::SET_OUTPUT(fd, output) } < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        Ok(ring)
     }
 
     /// Hands every record that has come to `each`, oldest first.
@@ -127,7 +120,8 @@ impl SideBandRing {
             let mut record = std::mem::take(&mut self.record);
             record.resize(len as usize - 8, 0);
             self.copy(at + 8, &mut record, size);
-            each(RawRecord { kind, misc, body: &record });
+            let by_inode = record.last_chunk() == Some(&self.by_inode.to_ne_bytes());
+            each(RawRecord { kind, misc, by_inode, body: &record });
             self.record = record;
             at += len;
         }
@@ -146,6 +140,33 @@ impl SideBandRing {
             std::ptr::copy_nonoverlapping(ring.add(start), into.as_mut_ptr(), first);
             std::ptr::copy_nonoverlapping(ring, into.as_mut_ptr().add(first), into.len() - first);
         }
+    }
+}
+
+/// Opens a dummy event that tells of executable mappings, and of what else `ask` says.
+fn open_event(cpu: u32, ask: impl FnOnce(&mut perf_event_attr)) -> io::Result<OwnedFd> {
+    let mut attr = perf_event_attr {
+        type_: PERF_TYPE_SOFTWARE,
+        size: size_of::<perf_event_attr>() as u32,
+        config: u64::from(PERF_COUNT_SW_DUMMY),
+        sample_type: u64::from(PERF_SAMPLE_TID | PERF_SAMPLE_TIME | PERF_SAMPLE_CPU | PERF_SAMPLE_IDENTIFIER),
+        clockid: libc::CLOCK_BOOTTIME,
+        ..Default::default()
+    };
+    attr.set_mmap(1);
+    attr.set_mmap2(1);
+    attr.set_sample_id_all(1);
+    attr.set_use_clockid(1);
+    attr.set_exclude_kernel(1);
+    // No wake-ups: the reader polls.
+    attr.set_watermark(1);
+    attr.__bindgen_anon_2.wakeup_watermark = u32::MAX;
+    ask(&mut attr);
+    // SAFETY: `attr` is a complete structure that outlives the call; the descriptor returned is ours.
+    unsafe {
+        let flags = u64::from(PERF_FLAG_FD_CLOEXEC) as _;
+        let fd = perf_event_open_sys::perf_event_open(&raw mut attr, -1, cpu as i32, -1, flags);
+        if fd < 0 { Err(io::Error::last_os_error()) } else { Ok(OwnedFd::from_raw_fd(fd)) }
     }
 }
 

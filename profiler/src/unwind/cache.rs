@@ -1,15 +1,30 @@
-//! Images on disk, so that the next start need not compile them: one file each, named by build id and length of what it was
-//! compiled from (a stripped copy has the same id, and other tables).
+//! Images on disk, so that the next start need not compile them: one file each, named by the build id of what it was compiled from
+//! and by what tells that from other files which claim this id.
 
 use std::io;
 use std::path::Path;
 
 use super::Image;
-use crate::profile::BuildId;
+use crate::profile::{BuildId, FileIdentity};
 use crate::sys::cache_folder::CacheFolder;
 
 /// End of an image's name.
 const SUFFIX: &str = ".rows";
+
+/// The file that an image was compiled from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CacheKey {
+    /// Its build id, or what stands for one ([`super::stand_in`]).
+    pub id: BuildId,
+    /// What else it is.
+    pub file: FileIdentity,
+}
+
+impl CacheKey {
+    fn name(&self) -> String {
+        format!("{}-{}", self.id, self.file.to_string().replace(':', "-"))
+    }
+}
 
 /// A folder of images.
 #[derive(Debug)]
@@ -26,27 +41,23 @@ impl Cache {
         Ok(Self { folder: CacheFolder::open(folder, SUFFIX, max_bytes)? })
     }
 
-    /// The image of a file with this build id and length, if it is here.
-    pub fn get(&self, id: &BuildId, file_len: u64) -> Option<Image> {
-        self.folder.get(&name_of(id, file_len), Image::MAX_ENCODED as u64, |bytes| Image::decode(&bytes).ok())
+    /// The image of this file, if it is here.
+    pub fn get(&self, key: &CacheKey) -> Option<Image> {
+        self.folder.get(&key.name(), Image::MAX_ENCODED as u64, |bytes| Image::decode(&bytes).ok())
     }
 
     /// Keeps an encoded image, and forgets others if that makes too many.
     ///
     /// # Errors
     /// It could not be written; the cache is as before.
-    pub fn put(&self, id: &BuildId, file_len: u64, encoded: &[u8]) -> io::Result<()> {
-        self.folder.put(&name_of(id, file_len), encoded)
+    pub fn put(&self, key: &CacheKey, encoded: &[u8]) -> io::Result<()> {
+        self.folder.put(&key.name(), encoded)
     }
 
     #[cfg(test)]
-    fn path_of(&self, id: &BuildId, file_len: u64) -> std::path::PathBuf {
-        self.folder.path_of(&name_of(id, file_len))
+    fn path_of(&self, key: &CacheKey) -> std::path::PathBuf {
+        self.folder.path_of(&key.name())
     }
-}
-
-fn name_of(id: &BuildId, file_len: u64) -> String {
-    format!("{id}-{file_len:x}")
 }
 
 #[cfg(test)]
@@ -61,9 +72,10 @@ mod tests {
 
     use super::super::compile;
     use super::*;
+    use crate::profile::Owner;
 
-    fn id(n: u8) -> BuildId {
-        BuildId::new(&[n; 20]).unwrap()
+    fn key(n: u8) -> CacheKey {
+        CacheKey { id: BuildId::new(&[n; 20]).unwrap(), file: FileIdentity { len: 5, owner: Owner::System, hash: 3 } }
     }
 
     /// A shell, compiled.
@@ -86,13 +98,21 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a/b");
         let (image, bytes) = image();
-        Cache::open(&path, 1 << 30).unwrap().put(&id(1), 5, &bytes).unwrap();
+        Cache::open(&path, 1 << 30).unwrap().put(&key(1), &bytes).unwrap();
         let cache = Cache::open(&path, 1 << 30).unwrap();
-        assert!(cache.get(&id(1), 5) == Some(image));
-        assert!(cache.get(&id(1), 6).is_none());
-        assert!(cache.get(&id(2), 5).is_none());
+        assert!(cache.get(&key(1)) == Some(image));
+        for change in [
+            |file: &mut FileIdentity| file.len = 6,
+            |file: &mut FileIdentity| file.owner = Owner::User(0),
+            |file: &mut FileIdentity| file.hash = 4,
+        ] {
+            let mut other = key(1);
+            change(&mut other.file);
+            assert!(cache.get(&other).is_none());
+        }
+        assert!(cache.get(&key(2)).is_none());
         let mode = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o777;
-        assert_eq!((mode(&path), mode(&cache.path_of(&id(1), 5))), (0o700, 0o600));
+        assert_eq!((mode(&path), mode(&cache.path_of(&key(1)))), (0o700, 0o600));
     }
 
     /// Damaged, foreign and linked files are as if they were not there, and make room for good ones.
@@ -104,15 +124,15 @@ mod tests {
         let mut damaged = bytes.clone();
         damaged[bytes.len() / 2] ^= 1;
         for content in [&damaged[..], b"", b"something else", &bytes[..bytes.len() - 1]] {
-            fs::write(cache.path_of(&id(1), 5), content).unwrap();
-            assert!(cache.get(&id(1), 5).is_none());
+            fs::write(cache.path_of(&key(1)), content).unwrap();
+            assert!(cache.get(&key(1)).is_none());
             assert!(names(&folder).is_empty(), "it is still there");
         }
         fs::write(folder.path().join("elsewhere"), &bytes).unwrap();
-        std::os::unix::fs::symlink("elsewhere", cache.path_of(&id(1), 5)).unwrap();
-        assert!(cache.get(&id(1), 5).is_none());
-        cache.put(&id(1), 5, &bytes).unwrap();
-        assert!(cache.get(&id(1), 5).is_some());
+        std::os::unix::fs::symlink("elsewhere", cache.path_of(&key(1))).unwrap();
+        assert!(cache.get(&key(1)).is_none());
+        cache.put(&key(1), &bytes).unwrap();
+        assert!(cache.get(&key(1)).is_some());
     }
 
     /// The limit holds; what was used last stays. Leftovers of a run that ended while writing go away.
@@ -124,19 +144,19 @@ mod tests {
         let cache = Cache::open(folder.path(), 3 * bytes.len() as u64).unwrap();
         assert!(names(&folder).is_empty());
         for n in 1..=3 {
-            cache.put(&id(n), 5, &bytes).unwrap();
+            cache.put(&key(n), &bytes).unwrap();
             // Older than what comes, by more than a tick of the file system's clock.
             let before = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(u64::from(n));
-            File::options().append(true).open(cache.path_of(&id(n), 5)).unwrap().set_modified(before).unwrap();
+            File::options().append(true).open(cache.path_of(&key(n))).unwrap().set_modified(before).unwrap();
         }
-        assert!(cache.get(&id(1), 5).is_some());
-        cache.put(&id(4), 5, &bytes).unwrap();
-        let kept = [1, 2, 3, 4].map(|n| cache.get(&id(n), 5).is_some());
+        assert!(cache.get(&key(1)).is_some());
+        cache.put(&key(4), &bytes).unwrap();
+        let kept = [1, 2, 3, 4].map(|n| cache.get(&key(n)).is_some());
         assert_eq!(kept, [true, false, true, true]);
         let too_small = Cache::open(folder.path(), 10).unwrap();
         assert!(names(&folder).is_empty());
-        too_small.put(&id(1), 5, &bytes).unwrap();
-        assert!(too_small.get(&id(1), 5).is_none());
+        too_small.put(&key(1), &bytes).unwrap();
+        assert!(too_small.get(&key(1)).is_none());
     }
 
     /// A folder that others can write is closed to them; what is no folder is refused with its name.

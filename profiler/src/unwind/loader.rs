@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use profiler_ebpf::tables::PAGE;
 
-use super::cache::Cache;
+use super::cache::{Cache, CacheKey};
 use super::{Image, Missing};
 use crate::profile::{BinaryId, BuildId};
 
@@ -34,8 +34,8 @@ pub struct Request {
     pub file: Arc<File>,
     /// Its length.
     pub len: u64,
-    /// Its build id, or what stands for one ([`stand_in`]): by it its image is kept on disk.
-    pub build_id: Option<BuildId>,
+    /// By it its image is kept on disk; `None` where it is not to be kept.
+    pub kept_as: Option<CacheKey>,
 }
 
 /// What stands for the build id of a file that has none (rustc's driver, 150 MB, is one): where it lies and when it was changed.
@@ -155,15 +155,14 @@ impl Drop for Loader {
 }
 
 fn get(request: &Request, compile: &mut impl Compile, cache: Option<&Cache>) -> Result<Image, Missing> {
-    let len = request.len;
-    let kept = cache.zip(request.build_id.as_ref());
-    if let Some(image) = kept.and_then(|(cache, id)| cache.get(id, len)) {
+    let kept = cache.zip(request.kept_as.as_ref());
+    if let Some(image) = kept.and_then(|(cache, key)| cache.get(key)) {
         return Ok(image);
     }
     let encoded = compile.compile(&request.file)?;
     let image = Image::decode(&encoded).map_err(|_| Missing::Failed)?;
-    if let Some((cache, id)) = kept
-        && let Err(error) = cache.put(id, len, &encoded)
+    if let Some((cache, key)) = kept
+        && let Err(error) = cache.put(key, &encoded)
     {
         tracing::debug!(%error, "unwind rows are not kept");
     }

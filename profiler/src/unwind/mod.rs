@@ -45,7 +45,7 @@ mod tests;
 #[cfg(test)]
 mod truth_tests;
 
-pub use cache::Cache;
+pub use cache::{Cache, CacheKey};
 pub use codec::ImageError;
 pub use compile::{CompileError, compile, compile_file};
 pub use go_names::{GoFunction, go_functions};

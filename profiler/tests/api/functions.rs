@@ -136,7 +136,7 @@ impl Program {
             let unnamed = store.write_window(&self.window(stacks)).unwrap();
             let file = File::open(&self.path).unwrap();
             let path = self.path.display().to_string();
-            let mapped = Mapped { file: &file, path: &path, build_id: None, root: None, debug: None };
+            let mapped = Mapped { file: &file, path: &path, build_id: None, identity: None, root: None, debug: None };
             let offsets: Vec<u64> = unnamed.iter().map(|unnamed| unnamed.place.offset).collect();
             let deadline = Instant::now() + Duration::from_secs(60);
             let names = NamesWorker::new(worker()).of_file(&mapped, &offsets, Some(deadline)).unwrap();

@@ -19,7 +19,7 @@ use crate::client::{Server, noon};
 /// ```
 pub fn window() -> Window {
     let end = WallNanos(noon().0 - 60_000_000_000);
-    let key = BinaryKey::Inode { path: "/bin/db".into(), dev: 1, inode: 2, mtime: 3 };
+    let key = BinaryKey::Inode { path: "/bin/db".into(), dev: 1, inode: 2, mtime: 3, identity: None };
     let binary = Binary {
         key,
         kind: BinaryKind::File,

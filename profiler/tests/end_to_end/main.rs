@@ -4,6 +4,7 @@
 
 mod binaries;
 mod books;
+mod build_ids;
 mod completeness;
 mod cpus;
 mod crash;

@@ -33,8 +33,14 @@ fn names_agree_with_addr2line() {
         let (addresses, offset) = in_text(&image, &mut random);
         let expected = addr2line(path, &addresses);
         let file = File::open(path).unwrap();
-        let mapped =
-            Mapped { file: &file, path: path.to_str().unwrap(), build_id: build_id_of(&file), root: None, debug: None };
+        let mapped = Mapped {
+            file: &file,
+            path: path.to_str().unwrap(),
+            build_id: build_id_of(&file),
+            identity: None,
+            root: None,
+            debug: None,
+        };
         let offsets: Vec<u64> = addresses.iter().map(|address| address.wrapping_sub(offset)).collect();
         let found = worker.of_file(&mapped, &offsets, None).unwrap();
         for ((address, expected), found) in addresses.iter().zip(expected).zip(found) {

@@ -64,7 +64,7 @@ fn a_child_that_wants_too_much_memory_ends_and_others_are_named() {
     let mut image = program(&["-gz=zlib"]);
     let (good, offsets) = (file_of(&program(&["-g"])), (0x1100..0x1200).step_by(8).collect::<Vec<_>>());
     let named = |worker: &mut NamesWorker, file: &File| {
-        let mapped = Mapped { file, path: "/tmp/hostile", build_id: None, root: None, debug: None };
+        let mapped = Mapped { file, path: "/tmp/hostile", build_id: None, identity: None, root: None, debug: None };
         worker.of_file(&mapped, &offsets, None).unwrap()
     };
     let lines = |name: &Symbolized| matches!(name, Symbolized::Named(symbols) if symbols[0].source.is_some());

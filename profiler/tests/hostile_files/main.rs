@@ -35,7 +35,7 @@ fn worker() -> NamesWorker {
 /// What the child says of a file, and that it says so in time.
 fn ask(worker: &mut NamesWorker, file: &File, offsets: &[u64]) -> Vec<Symbolized> {
     let begin = Instant::now();
-    let mapped = Mapped { file, path: "/tmp/hostile", build_id: None, root: None, debug: None };
+    let mapped = Mapped { file, path: "/tmp/hostile", build_id: None, identity: None, root: None, debug: None };
     let names = worker.of_file(&mapped, offsets, None).expect("there is a child to ask");
     assert!(begin.elapsed() < LONGEST, "{:?}", begin.elapsed());
     assert_eq!(names.len(), offsets.len());

@@ -97,7 +97,7 @@ fn a_stripped_program_is_named_from_debians_server() {
     let debuginfod = start(address, &dir, PATIENT);
     let file = File::open(dir.path().join("app")).unwrap();
     let path = dir.path().join("app").display().to_string();
-    let mapped = Mapped { file: &file, path: &path, build_id: Some(id), root: None, debug: None };
+    let mapped = Mapped { file: &file, path: &path, build_id: Some(id), identity: None, root: None, debug: None };
     let symbols = fs::read_to_string(dir.path().join("symbols")).unwrap();
     let outer = symbols.lines().find_map(|line| line.strip_suffix(" T outer")).unwrap();
     // The text of a small position-independent program lies in its file as it does in memory.

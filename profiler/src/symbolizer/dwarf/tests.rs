@@ -65,7 +65,7 @@ fn offsets(dir: &TempDir, function: &str) -> Vec<u64> {
 fn names(dir: &TempDir, offsets: &[u64]) -> Vec<Vec<String>> {
     let file = File::open(dir.path().join("app")).unwrap();
     let path = dir.path().join("app").display().to_string();
-    let mapped = Mapped { file: &file, path: &path, build_id: None, root: None, debug: None };
+    let mapped = Mapped { file: &file, path: &path, build_id: None, identity: None, root: None, debug: None };
     let found = NamesWorker::new(real_child()).of_file(&mapped, offsets, None).unwrap();
     let place = |symbol: &Symbol| match &symbol.source {
         Some(source) => format!("{} {}:{:?}", symbol.name, source.file.rsplit('/').next().unwrap(), source.line),

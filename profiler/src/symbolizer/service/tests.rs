@@ -14,25 +14,30 @@ use super::super::memfd::fixed_memfd;
 use super::super::wire::{Kind, MAX_OFFSETS, Reply};
 use super::super::worker::tests::{obedient_child, real_child};
 use super::*;
-use crate::profile::{BinaryKey, NameSources};
+use crate::profile::{BinaryKey, FileIdentity, NameSources, Owner};
 
 /// A good file: ourselves.
 fn ourselves() -> Arc<Binary> {
     binary("ourselves", File::open(std::env::current_exe().unwrap()).unwrap())
 }
 
+/// As of a file of root's, told from others by its length alone.
+fn identity_of(file: &File) -> FileIdentity {
+    FileIdentity { len: file.metadata().unwrap().len(), owner: Owner::System, hash: 1 }
+}
+
 fn binary(name: &str, file: File) -> Arc<Binary> {
-    let key = BinaryKey::Inode { path: name.to_owned(), dev: 0, inode: 0, mtime: 0 };
+    let key = BinaryKey::Inode { path: name.to_owned(), dev: 0, inode: 0, mtime: 0, identity: None };
     let (path, file) = (name.to_owned(), Some(Arc::new(file)));
     Arc::new(Binary { key, kind: BinaryKind::File, path, build_id: None, file, root: None, refused: false })
 }
 
 fn mapped(file: &File) -> Mapped<'_> {
-    Mapped { file, path: "/x", build_id: None, root: None, debug: None }
+    Mapped { file, path: "/x", build_id: None, identity: None, root: None, debug: None }
 }
 
 fn special(kind: BinaryKind) -> Arc<Binary> {
-    let key = BinaryKey::Inode { path: format!("{kind:?}"), dev: 0, inode: 0, mtime: 0 };
+    let key = BinaryKey::Inode { path: format!("{kind:?}"), dev: 0, inode: 0, mtime: 0, identity: None };
     Arc::new(Binary { key, kind, path: String::new(), build_id: None, file: None, root: None, refused: false })
 }
 
@@ -46,7 +51,7 @@ fn file_of(bytes: &[u8]) -> File {
 /// A vDSO by its kind; what is in it does not matter.
 fn own_vdso() -> Binary {
     let file = Some(Arc::new(File::open("/bin/true").unwrap()));
-    let key = BinaryKey::Inode { path: "[vdso]".into(), dev: 0, inode: 0, mtime: 0 };
+    let key = BinaryKey::Inode { path: "[vdso]".into(), dev: 0, inode: 0, mtime: 0, identity: None };
     Binary { key, kind: BinaryKind::Vdso, path: "[vdso]".into(), build_id: None, file, root: None, refused: false }
 }
 
@@ -300,7 +305,8 @@ fn names_are_kept_for_the_next_start() {
         let path = folder.path().join(program);
         let file = File::open(&path).unwrap();
         let build_id = crate::process::build_id_of(&file);
-        let mapped = Mapped { file: &file, path: path.to_str().unwrap(), build_id, root: None, debug: None };
+        let (path, identity) = (path.to_str().unwrap(), Some(identity_of(&file)));
+        let mapped = Mapped { file: &file, path, build_id, identity, root: None, debug: None };
         let mut worker = NamesWorker::new(child).keeping_in(Some(&cache));
         let answer = worker.of_file(&mapped, &[offset], None).map(|mut names| names.remove(0));
         (answer, worker.take_found())
@@ -340,7 +346,8 @@ fn what_a_harmed_child_left_out_is_not_kept() {
         if harmed {
             worker.lane.blame(FileContent::of(file).unwrap(), Trust::SymbolsOnly);
         }
-        let names = worker.of_file(&Mapped { build_id, ..mapped(file) }, &[here], None).unwrap();
+        let mapped = Mapped { build_id, identity: Some(identity_of(file)), ..mapped(file) };
+        let names = worker.of_file(&mapped, &[here], None).unwrap();
         assert!(matches!(names[0], Symbolized::Named(_)), "{names:?}");
         worker.let_go();
         std::fs::read_dir(&cache).unwrap().count()
