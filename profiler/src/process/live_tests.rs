@@ -62,11 +62,20 @@ impl Running {
 }
 
 fn code_of(pid: u32, path: &Path) -> MapsLine {
+    let path = path.as_os_str().as_encoded_bytes();
+    code_that(pid, |line| line.path.starts_with(path))
+}
+
+/// Memory without a file.
+fn code_of_length(pid: u32, length: u64) -> MapsLine {
+    code_that(pid, |line| line.path.is_empty() && line.end - line.start == length)
+}
+
+fn code_that(pid: u32, is_it: impl Fn(&MapsLine) -> bool) -> MapsLine {
     let deadline = Instant::now() + Duration::from_secs(10);
     loop {
         let maps = std::fs::read(format!("/proc/{pid}/maps")).unwrap();
-        let path = path.as_os_str().as_encoded_bytes();
-        if let Some(line) = executable_maps(&maps).find(|line| line.path.starts_with(path)) {
+        if let Some(line) = executable_maps(&maps).find(&is_it) {
             return line;
         }
         assert!(Instant::now() < deadline, "the child did not start: {}", String::from_utf8_lossy(&maps));
@@ -109,6 +118,27 @@ fn an_unknown_process_is_read_at_its_first_sample() {
     let key = table.resolve(&sample_of(u64::MAX / 2_000_000, pid, 0, &[])).process;
     let facts = table.facts(key);
     assert_eq!((facts.comm.as_str(), facts.exe.as_deref()), ("program", running.path.to_str()));
+}
+
+/// Code that a program wrote is that program's, though the program has ended before its stack could be placed.
+#[test]
+fn code_that_was_written_is_known_after_the_program_has_ended() {
+    let code = "import mmap, time
+area = mmap.mmap(-1, 4096, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, mmap.PROT_READ | mmap.PROT_EXEC)
+time.sleep(600)";
+    let child = Command::new("python3").args(["-c", code]).spawn().unwrap();
+    let mut running = Running { _dir: tempfile::tempdir().unwrap(), path: PathBuf::new(), child };
+    let pid = running.pid();
+    let line = code_of_length(pid, 4096);
+    let stat = parse_stat(&std::fs::read(format!("/proc/{pid}/stat")).unwrap()).unwrap();
+    let mut table = ProcessTable::new(ProcRoot::host());
+    let raw = sample_of(1000, pid, stat.start.0, &[line.start + 16]);
+    let who = table.identify_now(&raw);
+    running.child.kill().unwrap();
+    running.child.wait().unwrap();
+    let sample = table.place_now(&who, &raw);
+    let binary = table.binary(sample.stack[0].binary);
+    assert!(matches!(binary.key, BinaryKey::Jit { pid: of, .. } if of == pid), "{:?}", binary.key);
 }
 
 /// A program deleted while it runs is still reached.

@@ -184,8 +184,8 @@ impl ProcessTable {
         let mut all = self.processes.get_mut(&raw.pid).map(std::mem::take).expect("the process was just located");
         let process = &mut all[at];
         process.seen = process.seen.max(raw.time);
-        let leaf_unmapped =
-            raw.user.first().is_some_and(|leaf| process.space.ranges.find(leaf & !BY_FRAME_POINTER).is_none());
+        let leaf = raw.user.first().map(|leaf| leaf & !BY_FRAME_POINTER);
+        let leaf_unmapped = leaf.is_some_and(|leaf| process.space.ranges.find(leaf).is_none());
         process.sampled = true;
         let wait = if process.space.incomplete { REREAD_INCOMPLETE } else { REREAD };
         let may_reread = raw.time.0 >= process.asked_at.0.saturating_add(wait) || process.asked_at == BootNanos(0);
@@ -202,6 +202,10 @@ impl ProcessTable {
         }
         let executing = process.executed.is_some_and(|at| raw.time.0.wrapping_sub(at.0) < EXECUTING);
         let (ppid, user, space) = (process.ppid, process.user, process.space.clone());
+        if leaf.and_then(|leaf| space.ranges.find(leaf)).is_some_and(|range| range.backing.is_anonymous()) {
+            // While it lives: a stack that waits for files or unwind rows may be placed when nothing can be asked of it any more.
+            self.binaries.jit(key, user, raw.time);
+        }
         let who = Identified { process: key, thread, ppid, user, space, executing };
         self.processes.insert(raw.pid, all);
         who
