@@ -15,7 +15,7 @@ failed=0
 target/release/examples/walk_cost "$@" || failed=1
 
 target/release/profiler run --listen 127.0.0.1:0 --db "$folder/walk.db" --cache "$folder/cache" 2>"$folder/log" & pids+=($!)
-for _ in $(seq 100); do url=$(sed -n 's/^open \(http:[^ ]*\).*/\1/p' "$folder/log"); [ -z "$url" ] || break; sleep 0.1; done
+for _ in $(seq 100); do url=$(sed -n 's/^open \(http:\/\/[^ \/]*\).*/\1/p' "$folder/log"); [ -z "$url" ] || break; sleep 0.1; done
 figure() { curl -s "${url}/metrics" | awk -v name="profiler_unwind_$1" '$1 == name { print $2 }'; }
 sleep 10
 echo

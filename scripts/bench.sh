@@ -56,7 +56,7 @@ in_group perf perf record -q -B -F 97 -a -g -o "$folder/perf.data" & perf=$!
 pids+=($profiler $perf)
 for group in profiler perf; do watch_memory $group & pids+=($!); done
 sleep 15
-url=$(sed -n 's/^open \(http:[^ ]*\).*/\1/p' "$folder/log")
+url=$(sed -n 's/^open \(http:\/\/[^ \/]*\).*/\1/p' "$folder/log")
 start_us() { echo "$(usage_us profiler) $(usage_us perf)"; }
 read -r profiler_before perf_before < <(start_us)
 taken_before=$(curl -s "$url/api/v1/status" | jq .totals.taken)

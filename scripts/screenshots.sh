@@ -29,7 +29,7 @@ load=()
 scripts/as-root.sh "$profiler" serve --listen 127.0.0.1:0 "$folder/demo.db" 2>"$folder/log" &
 server=$!
 for _ in $(seq 50); do grep -q '^open' "$folder/log" && break; sleep 0.2; done
-url=$(sed -n 's/^open \(http:[^ ]*\).*/\1/p' "$folder/log")
+url=$(sed -n 's/^open \(http:\/\/[^ \/]*\).*/\1/p' "$folder/log")
 [ -n "$url" ] || { cat "$folder/log" >&2; exit 1; }
 mkdir -p docs/screenshots
 (cd web && PROFILER_URL=$url PICTURES=$PWD/../docs/screenshots npm run --silent e2e -- screenshots)

@@ -18,7 +18,7 @@ serves() { # COMMAND: until it says where, then the page and a window must be th
   setsid --wait bash -c "$1" 2>"$log" >/dev/null &
   local job=$! leader
   for _ in $(seq 600); do
-    url=$(sed -n 's/^open \(http:[^ ]*\).*/\1/p' "$log")
+    url=$(sed -n 's/^open \(http:\/\/[^ \/]*\).*/\1/p' "$log")
     [ -n "$url" ] && break
     kill -0 $job 2>/dev/null || { cat "$log" >&2; return 1; }
     sleep 0.1

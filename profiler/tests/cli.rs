@@ -106,11 +106,39 @@ fn an_unusable_database_is_named() {
     refused(&["serve", folder.path().to_str().unwrap()], 7, &[folder.path().to_str().unwrap()]);
 }
 
-/// An address that others can reach needs a word; a name that is no name is refused.
+/// An address or a token file that cannot be used is refused.
 #[test]
 fn a_bad_address_is_refused() {
     refused(&["serve", "x.db", "--listen", "here"], 2, &["here"]);
-    refused(&["serve", "x.db", "--listen", "0.0.0.0:7117"], 6, &["0.0.0.0:7117", "--insecure-no-auth"]);
+    refused(&["serve", "x.db", "--listen", "192.0.2.1:7117"], 6, &["192.0.2.1:7117"]);
+    let token = ["serve", "x.db", "--listen", "127.0.0.1:0", "--metrics-token-file", "/nonexistent/token"];
+    refused(&token, 2, &["--metrics-token-file", "/nonexistent/token"]);
+    refused(&["serve", "x.db", "--no-login", "--always-login"], 2, &["--always-login"]);
+    refused(&["url", "--base", "localhost:8000"], 2, &["http://localhost:8000"]);
+}
+
+/// A link is made for who may read the token; for others there is none, and the reason has the file's name.
+#[test]
+fn a_link_needs_the_token_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = folder.path().join("x.db");
+    let words = ["url", "--db", database.to_str().unwrap(), "--base", "https://prof.example/path"];
+    refused(&words, 1, &["x.db.token", "there is no token file"]);
+    fs::write(&database, "").unwrap();
+    let url = |more: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_profiler")).args(words).args(more).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap())
+    };
+    let (first, said) = url(&["--rotate"]);
+    assert!(said.contains("have ended") && said.contains("x.db.token"), "{said}");
+    let token = fs::read_to_string(folder.path().join("x.db.token")).unwrap();
+    let (second, silent) = url(&[]);
+    assert_eq!((fs::read_to_string(folder.path().join("x.db.token")).unwrap(), silent), (token.clone(), String::new()));
+    for link in [&first, &second] {
+        assert!(link.starts_with("https://prof.example/path/?login=") && !link.contains(token.trim()), "{link}");
+    }
+    assert_ne!(first, second);
 }
 
 /// Selectors and times are checked before the database is looked at.

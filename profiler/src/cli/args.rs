@@ -56,6 +56,8 @@ pub enum Command {
     Record(RecordArgs),
     /// Browse a database that was recorded earlier. Needs no privileges.
     Serve(ServeArgs),
+    /// Print a link that lets one browser into the page of a running `run` or `serve`, once, within ten minutes.
+    Url(UrlArgs),
     /// Write a range of a database as folded stacks or as a flame graph picture.
     Export(ExportArgs),
     /// Ask the database in SQL: read-only, within limits. The tables are described in docs/sql.md.
@@ -201,9 +203,18 @@ pub struct ListenArgs {
     /// TO that samples name, and no others.
     #[arg(long = "source-map", value_name = "FROM=TO")]
     pub source_map: Vec<SourceRoot>,
-    /// Let `--listen` name an address that others can reach, although there is no login.
+    /// Let everybody who reaches the address read every profile, without a login.
     #[arg(long)]
-    pub insecure_no_auth: bool,
+    pub no_login: bool,
+    /// Ask everybody for a login, also the user who started this and asks from this host.
+    #[arg(long, conflicts_with = "no_login")]
+    pub always_login: bool,
+    /// Let everybody who reaches the address read `/metrics`.
+    #[arg(long, conflicts_with = "metrics_token_file")]
+    pub open_metrics: bool,
+    /// Also answer `/metrics` to who sends `Authorization: Bearer` with what this file holds (32 letters and digits or more).
+    #[arg(long, value_name = "FILE", env = "PROFILER_METRICS_TOKEN_FILE")]
+    pub metrics_token_file: Option<PathBuf>,
 }
 
 /// `record`.
@@ -246,6 +257,39 @@ pub struct ServeArgs {
     pub db: PathBuf,
     #[command(flatten)]
     pub listen: ListenArgs,
+}
+
+/// `url`.
+#[derive(Clone, Debug, clap::Args)]
+#[command(
+    after_help = "The link is made from the token in DB.token, which whoever runs this must be allowed to read.\n\
+                        Programs send the token itself: curl -H \"Authorization: Bearer $(sudo cat DB.token)\" ..."
+)]
+pub struct UrlArgs {
+    /// The database that is served [default: where `run` keeps it].
+    #[arg(long, value_name = "FILE", env = "PROFILER_DB")]
+    pub db: Option<PathBuf>,
+    /// Where the page is, as the profiler was told.
+    #[arg(long, value_name = "ADDRESS", default_value = DEFAULT_LISTEN, env = "PROFILER_LISTEN")]
+    pub listen: SocketAddr,
+    /// Where the browser finds the page, such as http://localhost:8000 (by ssh -L) or https://prof.example/path/ (by a proxy)
+    /// [default: http:// and the address of --listen].
+    #[arg(long, value_name = "URL", value_parser = base)]
+    pub base: Option<String>,
+    /// Make another token first: all sessions and links end, and programs need the new one.
+    #[arg(long)]
+    pub rotate: bool,
+}
+
+/// What an address bar can hold, up to the page.
+fn base(text: &str) -> Result<String, String> {
+    let uri: actix_web::http::Uri = text.parse().map_err(|error| format!("{error}"))?;
+    let web = matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some() && uri.query().is_none();
+    if web {
+        Ok(text.to_owned())
+    } else {
+        Err("write it like http://localhost:8000 or https://prof.example/path/".into())
+    }
 }
 
 /// `export`.
@@ -379,7 +423,7 @@ pub struct NamesArgs {
 #[derive(Clone, Debug, clap::Args)]
 #[command(
     after_help = "Samples are not touched; a name becomes better or stays. A running profiler does it by itself when asked:\n\
-                        curl -X POST localhost:7117/api/v1/symbolize"
+                        curl -X POST localhost:7117/api/v1/symbolize  (by another user: with the token, see `profiler url --help`)"
 )]
 pub struct SymbolizeArgs {
     /// The database [default: where `run` keeps it].
@@ -506,6 +550,17 @@ mod tests {
         assert_eq!(window("200ms").unwrap(), Duration::from_millis(200));
         for text in ["1ms", "2h", "999999999999"] {
             assert!(window(text).is_err(), "{text}");
+        }
+    }
+
+    /// The page's address is one that a browser opens.
+    #[test]
+    fn a_base_is_a_web_address() {
+        for good in ["http://localhost:8000", "https://prof.example/path/", "http://[::1]:7117/"] {
+            assert_eq!(base(good).as_deref(), Ok(good));
+        }
+        for bad in ["", "localhost:8000", "ftp://x/", "/path", "http://x/?a=b", "javascript:alert(1)"] {
+            assert!(base(bad).is_err(), "{bad}");
         }
     }
 

@@ -4,7 +4,7 @@ use std::io;
 
 use crate::query::QueryError;
 use crate::sampler::SamplerError;
-use crate::server::ServerError;
+use crate::server::{ServerError, TokenError};
 use crate::store::StoreError;
 use crate::store::sql::SqlError;
 
@@ -53,9 +53,14 @@ fn code_of(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
     if let Some(error) = cause.downcast_ref::<ServerError>() {
         return Some(match error {
             ServerError::Database { .. } => 7,
-            ServerError::BadAllowHost(_) => 2,
+            ServerError::BadAllowHost(_) | ServerError::MetricsToken(_) => 2,
             _ => 6,
         });
+    }
+    if let Some(TokenError::Io { source, .. }) = cause.downcast_ref::<TokenError>()
+        && source.kind() == io::ErrorKind::PermissionDenied
+    {
+        return Some(4);
     }
     if let Some(NotExecutable { source, .. }) = cause.downcast_ref::<NotExecutable>() {
         return Some(if source.kind() == io::ErrorKind::NotFound { 127 } else { 126 });

@@ -23,6 +23,7 @@ mod sql;
 mod stop;
 mod symbolize;
 mod unwinding;
+mod url;
 mod waiting;
 mod window_queue;
 mod writer;
@@ -44,6 +45,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         Command::Run(args) => run::run(&args),
         Command::Record(args) => record::record(args),
         Command::Serve(args) => serve::serve(&args),
+        Command::Url(args) => url::url(&args),
         Command::Export(args) => export::export(&args),
         Command::Sql(args) => sql::sql(&args),
         Command::Names(args) => names::names(&args),

@@ -1,10 +1,17 @@
-//! Who gets the files that a command writes: under sudo the user who called it, so that they can be read and deleted.
+//! The user who called a command, also by sudo: who gets the files that it writes, and needs no login to what it serves.
 
 use std::os::fd::AsFd;
 use std::path::Path;
 
 use rustix::fs::{AtFlags, CWD, Gid, Uid, chownat, fchown};
 use rustix::process::geteuid;
+
+/// The users who started this process: its own, and the one who called sudo.
+pub fn starters() -> Vec<u32> {
+    let own = geteuid();
+    let caller = std::env::var("SUDO_UID").ok().filter(|_| own.is_root());
+    std::iter::once(own.as_raw()).chain(caller.and_then(|uid| uid.parse().ok())).collect()
+}
 
 /// Gives a new file to the user who called us through sudo, if that is how we were called.
 pub fn give_to_caller(file: impl AsFd) {

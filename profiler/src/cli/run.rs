@@ -9,10 +9,10 @@ use anyhow::Context as _;
 use super::args::RunArgs;
 use super::host;
 use super::recorder::{Recorder, RecorderOptions};
-use super::serve::server_options;
+use super::serve::{say_where, server_options};
 use super::stop::Stop;
 use super::writer::Retention;
-use crate::server::{self, Recording, ServerOptions, Starting};
+use crate::server::{self, Login, Recording, ServerOptions, Starting};
 use crate::symbolizer::WorkerCommand;
 
 /// Runs the command.
@@ -49,7 +49,7 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
         debuginfod,
     };
     let starting = Starting::now();
-    let pipeline = Pipeline::start(recorder, starting.clone(), bound.url())?;
+    let pipeline = Pipeline::start(recorder, starting.clone(), bound.url(), bound.login())?;
     let watched = pipeline.clone();
     let served = bound.run(Recording::Beside(starting), stop.reached(move || watched.is_alive()));
     pipeline.finish()?;
@@ -70,7 +70,7 @@ enum Stage {
 
 impl Pipeline {
     /// Starts it on a thread of its own, and says so there.
-    fn start(options: RecorderOptions, starting: Starting, url: String) -> anyhow::Result<Self> {
+    fn start(options: RecorderOptions, starting: Starting, url: String, login: Arc<Login>) -> anyhow::Result<Self> {
         let pipeline = Self(Arc::new(Mutex::new(Stage::Unknown)));
         let this = pipeline.clone();
         let start = move || {
@@ -79,6 +79,7 @@ impl Pipeline {
                 .with_context(|| format!("failed to start sampling into {}", database.display()));
             if let Ok(recorder) = &recorder {
                 let live = recorder.live.snapshot();
+                login.keep();
                 starting.begin(recorder.live.clone());
                 eprintln!(
                     "sampling {} CPUs at {} Hz by {}, history in {}",
@@ -87,7 +88,7 @@ impl Pipeline {
                     live.event,
                     database.display()
                 );
-                eprintln!("open {url}  (Ctrl-C stops)");
+                say_where(&url, &login);
             }
             *this.stage() = Stage::Started(recorder);
         };

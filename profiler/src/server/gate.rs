@@ -1,7 +1,8 @@
-//! What every request passes first: is it meant for us, may it ask, and may it have a body (never).
+//! What every request passes first: is it meant for us, may it ask, may it have a body (never), and who asks.
 //!
 //! In this order: one `Host`, on the list ([`HostNames`]); GET or HEAD, or the one POST there is, from no other page than ours; no
-//! body; not from another site's page. A request
+//! body; not from another page, which may be another port's of this host; a login ([`Login`]). The pages come before the login: what
+//! another page asks in a browser of somebody who may read must not have their answer. A request
 //! that is turned away is answered and its connection closed, its body unread. Every answer, errors included, leaves with
 //! the headers that keep a browser from doing anything else with it.
 
@@ -14,10 +15,11 @@ use actix_web::http::Method;
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use actix_web::middleware::Next;
 use actix_web::web::Bytes;
-use actix_web::{Error, HttpMessage, ResponseError};
+use actix_web::{Error, HttpMessage, HttpResponse, ResponseError};
 
 use super::error::Failure;
 use super::hosts::HostNames;
+use super::login::{Admission, Login};
 use super::refusals::Refusals;
 
 /// Nothing from outside, nothing inline, no frames around us.
@@ -41,21 +43,30 @@ const SYMBOLIZE: &str = "/api/v1/symbolize";
 /// Those of `next`.
 pub async fn gate(
     hosts: &HostNames,
+    login: &Login,
     refusals: &Refusals,
     mut request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
-    let mut response = match check(hosts, &request) {
-        Ok(()) => {
+    let admission = match check(hosts, &request) {
+        Ok(()) => login.admit(hosts, &request).await,
+        Err(failure) => {
+            refusals.failure(&failure);
+            Admission::Out(failure.error_response())
+        }
+    };
+    let mut response = match admission {
+        Admission::In => {
             // The connection leaves the body out by itself; routes need not know HEAD.
             if request.method() == Method::HEAD {
                 request.head_mut().method = Method::GET;
             }
             next.call(request).await?.map_into_boxed_body()
         }
-        Err(failure) => {
-            refusals.failure(&failure);
-            refuse(request, &failure)
+        Admission::Out(answer) => refuse(request, answer),
+        Admission::Refused(cause, who, answer) => {
+            refusals.login(cause, who);
+            refuse(request, answer)
         }
     };
     if let Some(failure) = response.response().error().and_then(|error| error.as_error::<Failure>()) {
@@ -85,16 +96,17 @@ fn check(hosts: &HostNames, request: &ServiceRequest) -> Result<(), Failure> {
     if !empty || headers.contains_key(header::TRANSFER_ENCODING) {
         return Err(Failure::Body);
     }
-    // Browsers alone send it, and pages cannot forge it.
-    let site = headers.get("sec-fetch-site").map(HeaderValue::as_bytes);
-    if site == Some(b"cross-site".as_slice()) && request.path().starts_with("/api") {
+    // The page itself says nothing, and is what a link elsewhere leads to.
+    let answers = request.path().starts_with("/api") || request.path() == "/metrics";
+    if answers && !is_our_page(hosts, headers) {
         return Err(Failure::CrossSite);
     }
     Ok(())
 }
 
 /// Whether what asks to do something is the page itself, or no page at all: a page of another port of this host is as foreign as
-/// any. Browsers send an origin with every POST.
+/// any. Browsers alone send these two headers, and pages cannot forge them: an origin with every POST and with what reads across origins, a
+/// site with everything.
 fn is_our_page(hosts: &HostNames, headers: &HeaderMap) -> bool {
     let site = headers.get("sec-fetch-site").map(HeaderValue::as_bytes);
     let origin = headers.get(header::ORIGIN).map(|origin| {
@@ -107,9 +119,8 @@ fn is_our_page(hosts: &HostNames, headers: &HeaderMap) -> bool {
     matches!(site, None | Some(b"same-origin" | b"none")) && origin != Some(false)
 }
 
-fn refuse(mut request: ServiceRequest, failure: &Failure) -> ServiceResponse<BoxBody> {
+fn refuse(mut request: ServiceRequest, mut response: HttpResponse) -> ServiceResponse<BoxBody> {
     let payload = request.take_payload();
-    let mut response = failure.error_response();
     response.head_mut().set_connection_type(actix_web::http::ConnectionType::Close);
     let response = response.map_body(|_, body| match body.try_into_bytes() {
         Ok(bytes) => BoxBody::new(Unread { bytes, _payload: payload }),

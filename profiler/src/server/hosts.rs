@@ -7,6 +7,11 @@
 
 use std::net::SocketAddr;
 
+use actix_web::http::header::{self, HeaderMap};
+
+/// What a browser on this host calls it.
+const LOOPBACK: [&str; 3] = ["localhost", "127.0.0.1", "[::1]"];
+
 /// The allowed names.
 #[derive(Clone, Debug)]
 pub struct HostNames(Vec<Allowed>);
@@ -30,7 +35,7 @@ impl HostNames {
             std::net::IpAddr::V4(ip) => Some(ip.to_string()),
             std::net::IpAddr::V6(ip) => Some(format!("[{ip}]")),
         };
-        let fixed = ["localhost", "127.0.0.1", "[::1]"].map(str::to_owned).into_iter().chain(own);
+        let fixed = LOOPBACK.map(str::to_owned).into_iter().chain(own);
         let mut names: Vec<_> = fixed.map(|name| Allowed { name, port: None, given: false }).collect();
         for entry in extra {
             let (name, port) = split(entry).filter(|(name, _)| is_plausible(name)).ok_or_else(|| entry.clone())?;
@@ -47,6 +52,13 @@ impl HostNames {
             allowed.name.eq_ignore_ascii_case(name) && (allowed.port.is_none() || allowed.port == port)
         };
         self.0.iter().any(fits)
+    }
+
+    /// Whether the request is addressed to a loopback name, as it is when nothing stands between.
+    #[must_use]
+    pub fn is_loopback(&self, headers: &HeaderMap) -> bool {
+        let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).and_then(split);
+        host.is_some_and(|(name, _)| LOOPBACK.iter().any(|loopback| loopback.eq_ignore_ascii_case(name)))
     }
 
     /// Whether `--allow-host` names exactly this, port and all: where the page is for those who come by a proxy that does not pass

@@ -19,6 +19,7 @@ mod from_query;
 mod gate;
 mod hosts;
 mod live;
+mod login;
 mod metrics;
 mod readers;
 mod recording;
@@ -43,6 +44,9 @@ use self::connections::Connections;
 pub use self::connections::PeerKey;
 use self::hosts::HostNames;
 pub use self::live::{Cost, LiveStatus, SharedLive};
+pub use self::login::{
+    Login, LoginMode, LoginOptions, MetricsAccess, TokenError, key_of, link_with, read_token, rotate_token, token_path,
+};
 use self::readers::Readers;
 pub use self::recording::{Recording, Starting};
 use self::refusals::Refusals;
@@ -64,8 +68,8 @@ const READ_DEADLINE: Duration = Duration::from_secs(10);
 const MOST_TAKEN: usize = 2 * connections::MOST_OPEN;
 /// Connections that wait in the kernel to be taken; `net.core.somaxconn` limits it further.
 const BACKLOG: i32 = 4096;
-/// Two questions, one for the status, one about files, and what compresses answers.
-const BLOCKING_THREADS: usize = 7;
+/// Two questions, one for the status, one about files, one that looks who asks, and what compresses answers.
+const BLOCKING_THREADS: usize = 8;
 /// Questions at once, and waiting. Each can hold a call tree and its JSON, 50 MiB for a busy day, and each reader the names: two at once
 /// would answer hardly sooner on the two cores of a small host, and need twice the memory, so the second is for another peer only.
 const QUESTIONS: Shares = Shares { at_once: 2, at_once_of_peer: 1, waiting: 64, waiting_of_peer: 10 };
@@ -77,8 +81,8 @@ const STATUS_QUESTIONS: Shares = Shares { at_once: 1, at_once_of_peer: 1, waitin
 pub struct ServerOptions {
     /// The address; port 0 takes any.
     pub listen: SocketAddr,
-    /// Whether `listen` may be an address that others can reach.
-    pub allow_remote: bool,
+    /// Who may read.
+    pub login: LoginOptions,
     /// Names besides the loopback ones that requests may be addressed to: `name` or `name:port`.
     pub allow_hosts: Vec<String>,
     /// The database; it must exist.
@@ -105,7 +109,7 @@ impl ServerOptions {
     pub fn new(database: PathBuf, clock: fn() -> WallNanos) -> Self {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 7117)),
-            allow_remote: false,
+            login: LoginOptions::default(),
             allow_hosts: Vec::new(),
             database,
             query_deadline: Duration::from_secs(10),
@@ -122,12 +126,6 @@ impl ServerOptions {
 /// Why there is no server.
 #[derive(Debug, thiserror::Error)]
 pub enum ServerError {
-    /// The address can be reached by others.
-    #[error(
-        "refusing to listen on {0}: there is no login, so whoever reaches it reads every profile; \
-         use --listen 127.0.0.1:{port}, or add --insecure-no-auth if you trust that network", port = .0.port()
-    )]
-    NotLoopback(SocketAddr),
     /// Another program has the port.
     #[error(
         "port {port} is in use on {ip}: another profiler may be running; use --listen {ip}:PORT for another port",
@@ -149,6 +147,9 @@ pub enum ServerError {
     /// `--allow-host` takes names.
     #[error("bad --allow-host {0:?}: write a name or name:port, such as profiler.example or profiler.example:8443")]
     BadAllowHost(String),
+    /// The token file for `/metrics`.
+    #[error("bad --metrics-token-file")]
+    MetricsToken(#[source] TokenError),
     /// The database cannot be opened.
     #[error("failed to open database {path}")]
     Database {
@@ -161,6 +162,16 @@ pub enum ServerError {
     /// While serving.
     #[error("the server stopped")]
     Stopped(#[source] io::Error),
+}
+
+/// Where a browser on this host finds what listens on `address`.
+#[must_use]
+pub fn page_url(address: SocketAddr) -> String {
+    match address {
+        SocketAddr::V4(address) if address.ip().is_unspecified() => format!("http://127.0.0.1:{}", address.port()),
+        SocketAddr::V6(address) if address.ip().is_unspecified() => format!("http://[::1]:{}", address.port()),
+        address => format!("http://{}:{}", Ip(&address), address.port()),
+    }
 }
 
 /// The address's host part as one writes it in `--listen`.
@@ -181,6 +192,7 @@ pub struct Bound {
     listener: TcpListener,
     address: SocketAddr,
     hosts: HostNames,
+    login: Arc<Login>,
     readers: Arc<Readers>,
     options: ServerOptions,
 }
@@ -193,6 +205,7 @@ pub fn bind(options: ServerOptions) -> Result<Bound, ServerError> {
     let bound = listen(options)?;
     let opened = bound.readers.open_one();
     opened.map_err(|error| ServerError::Database { path: bound.options.database.clone(), error })?;
+    bound.login.keep();
     Ok(bound)
 }
 
@@ -202,9 +215,6 @@ pub fn bind(options: ServerOptions) -> Result<Bound, ServerError> {
 /// Those of [`bind`] about the address.
 pub fn listen(options: ServerOptions) -> Result<Bound, ServerError> {
     let listen = options.listen;
-    if !listen.ip().is_loopback() && !options.allow_remote {
-        return Err(ServerError::NotLoopback(listen));
-    }
     let hosts = HostNames::new(listen, &options.allow_hosts).map_err(ServerError::BadAllowHost)?;
     let readers = Arc::new(Readers::new(options.database.clone(), QUESTIONS, options.query_deadline));
     let failed = |error: io::Error| match error.kind() {
@@ -215,7 +225,11 @@ pub fn listen(options: ServerOptions) -> Result<Bound, ServerError> {
     let listener = TcpListener::bind(listen).map_err(failed)?;
     rustix::net::listen(&listener, BACKLOG).map_err(|error| failed(error.into()))?;
     let address = listener.local_addr().map_err(failed)?;
-    Ok(Bound { listener, address, hosts, readers, options })
+    let behind_proxy = !options.allow_hosts.is_empty();
+    let unencrypted = !listen.ip().is_loopback() && !behind_proxy;
+    let login = Login::new(&options.login, &options.database, behind_proxy, unencrypted, options.clock);
+    let login = Arc::new(login.map_err(ServerError::MetricsToken)?);
+    Ok(Bound { listener, address, hosts, login, readers, options })
 }
 
 /// What every request can reach.
@@ -227,6 +241,7 @@ struct State {
     desk: Desk,
     recording: Recording,
     hosts: HostNames,
+    login: Arc<Login>,
     database: PathBuf,
     openapi: Bytes,
     clock: fn() -> WallNanos,
@@ -242,11 +257,13 @@ impl Bound {
     /// What to open in a browser on this host.
     #[must_use]
     pub fn url(&self) -> String {
-        match self.address {
-            SocketAddr::V4(address) if address.ip().is_unspecified() => format!("http://127.0.0.1:{}", address.port()),
-            SocketAddr::V6(address) if address.ip().is_unspecified() => format!("http://[::1]:{}", address.port()),
-            address => format!("http://{}:{}", Ip(&address), address.port()),
-        }
+        page_url(self.address)
+    }
+
+    /// Who may read.
+    #[must_use]
+    pub fn login(&self) -> Arc<Login> {
+        Arc::clone(&self.login)
     }
 
     /// Serves on this thread until `stop` is done; then requests under way get two seconds to finish.
@@ -272,6 +289,7 @@ impl Bound {
             desk: Desk::new(annotator, self.options.query_deadline),
             recording,
             hosts: self.hosts,
+            login: self.login,
             database,
             openapi: openapi(),
             clock: self.options.clock,
@@ -291,7 +309,7 @@ impl Bound {
                 // Outermost: nothing is answered that did not pass it, and nothing leaves without its headers.
                 .wrap(from_fn(move |request, next| {
                     let state = state.clone();
-                    async move { gate::gate(&state.hosts, &state.refusals, request, next).await }
+                    async move { gate::gate(&state.hosts, &state.login, &state.refusals, request, next).await }
                 }))
         };
         rt::System::new()
@@ -311,6 +329,7 @@ impl Bound {
                     .on_connect(move |connection, data| {
                         if let Some(stream) = connection.downcast_ref::<rt::net::TcpStream>() {
                             cut_off_slow_readers(stream);
+                            login::remember(stream, data);
                             connections::accept(&accepted, peer_of, stream, data);
                         }
                     })

@@ -6,6 +6,7 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::connections::PeerKey;
 use super::error::Failure;
 
 /// Two lines about one cause are at least this far apart.
@@ -32,13 +33,19 @@ pub enum Cause {
     Database,
     /// A defect of ours.
     Internal,
+    /// No login.
+    LoginRequired,
+    /// A wrong token or session, a link that was used or is too old.
+    LoginWrong,
+    /// Too many of these from one peer.
+    LoginTries,
     /// Not addressed to us, by another site's page, or with what is not accepted.
     NotForUs,
 }
 
 impl Cause {
     /// All, by number.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 13] = [
         Self::ConnectionEvicted,
         Self::ConnectionRefused,
         Self::ConnectionTooSlow,
@@ -48,6 +55,9 @@ impl Cause {
         Self::Deadline,
         Self::Database,
         Self::Internal,
+        Self::LoginRequired,
+        Self::LoginWrong,
+        Self::LoginTries,
         Self::NotForUs,
     ];
 
@@ -64,6 +74,9 @@ impl Cause {
             Self::Deadline => "deadline",
             Self::Database => "database_unreadable",
             Self::Internal => "internal",
+            Self::LoginRequired => "login_required",
+            Self::LoginWrong => "wrong_login",
+            Self::LoginTries => "too_many_tries",
             Self::NotForUs => "not_for_us",
         }
     }
@@ -87,7 +100,7 @@ impl Cause {
 
     /// Whether the log should have it: what the operator may mend, not what a client did wrong.
     fn is_told(self) -> bool {
-        self != Self::NotForUs
+        !matches!(self, Self::NotForUs | Self::LoginRequired)
     }
 }
 
@@ -114,6 +127,16 @@ impl Refusals {
         if let Some(cause) = Cause::of(failure) {
             self.add(cause, || chain(failure), Instant::now());
         }
+    }
+
+    /// One more that has no login, or a wrong one.
+    pub fn login(&self, cause: Cause, who: Option<PeerKey>) {
+        let who = match who {
+            Some(PeerKey::Uid(uid)) => format!(" by user {uid} of this host"),
+            Some(PeerKey::Address(address)) => format!(" by {address}"),
+            None => String::new(),
+        };
+        self.add(cause, || cause.name().replace('_', " ") + &who, Instant::now());
     }
 
     fn add(&self, cause: Cause, message: impl FnOnce() -> String, now: Instant) -> bool {

@@ -40,7 +40,13 @@ pub enum Problems {
     /// A parameter is wrong: `bad_selector`, `bad_time_range`, `unknown_label`, `limit_out_of_range`, `bad_parameter`.
     #[response(status = 400, content_type = "application/problem+json")]
     BadRequest(Problem),
-    /// A page of another site asks: `cross_site`.
+    /// No login, or a wrong one: `login_required`, `session_ended`, `wrong_login`.
+    #[response(status = 401, content_type = "application/problem+json")]
+    Unauthorized(Problem),
+    /// Too many wrong ones from there: `too_many_tries`.
+    #[response(status = 429, content_type = "application/problem+json")]
+    TooManyTries(Problem),
+    /// A page of another site, or of another port, asks: `cross_site`.
     #[response(status = 403, content_type = "application/problem+json")]
     Forbidden(Problem),
     /// The Host header is not one of ours: `wrong_host`.
@@ -441,6 +447,7 @@ async fn status(state: Data<State>, _none: Query<NoParams>) -> Result<HttpRespon
     let mut notices = live.as_ref().map(|live| live.notices.clone()).unwrap_or_default();
     // Why nothing is stored is a notice already.
     notices.extend(live.as_ref().filter(|live| live.unstored.is_none()).and_then(|live| live.failing(now)));
+    notices.extend(state.login.notices());
     let status = api::Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         host: rustix::system::uname().nodename().to_string_lossy().into_owned(),

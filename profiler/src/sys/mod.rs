@@ -11,5 +11,6 @@ pub mod memory;
 pub mod patient;
 pub mod perf;
 pub mod shared_map;
+pub mod sock_diag;
 pub mod spawn;
 pub mod sqlite;

@@ -3,11 +3,13 @@
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::PathBuf;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use profiler::profile::WallNanos;
-use profiler::server::{Bound, Recording, ServerError, ServerOptions, SharedLive, bind};
+use profiler::server::{Bound, Recording, ServerError, ServerOptions, SharedLive, bind, read_token};
 use profiler::store::Store;
 use rustix::net::{AddressFamily, SocketType, bind as bind_to, connect as connect_to, socket};
 use tokio::sync::oneshot;
@@ -20,6 +22,9 @@ pub fn noon() -> WallNanos {
 /// A server on a port of its own; stopped when dropped.
 pub struct Server {
     pub address: SocketAddr,
+    /// What it prints for a browser to open.
+    pub link: String,
+    pub database: PathBuf,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<Result<(), ServerError>>>,
     _folder: tempfile::TempDir,
@@ -33,18 +38,30 @@ impl Server {
     pub fn with(live: Option<SharedLive>, change: impl FnOnce(&mut ServerOptions)) -> Self {
         let (folder, mut options) = options();
         change(&mut options);
-        Self::serving(bind(options).unwrap(), live.map_or(Recording::None, Recording::from), folder)
+        let database = options.database.clone();
+        Self::serving(bind(options).unwrap(), live.map_or(Recording::None, Recording::from), folder, database)
     }
 
-    pub fn serving(bound: Bound, recording: Recording, folder: tempfile::TempDir) -> Self {
+    pub fn serving(bound: Bound, recording: Recording, folder: tempfile::TempDir, database: PathBuf) -> Self {
         let address = bound.address();
+        let link = bound.login().link(&bound.url());
         let (stop, stopped) = oneshot::channel();
         let thread = std::thread::spawn(move || {
             bound.run(recording, async {
                 let _ = stopped.await;
             })
         });
-        Self { address, stop: Some(stop), thread: Some(thread), _folder: folder }
+        Self { address, link, database, stop: Some(stop), thread: Some(thread), _folder: folder }
+    }
+
+    /// One that its own user needs a login to, like everybody else.
+    pub fn of_others() -> Self {
+        Self::with(None, |options| options.login.starters = vec![uid() + 1])
+    }
+
+    /// The header of a program that has read the token file.
+    pub fn bearer(&self) -> String {
+        format!("Authorization: Bearer {}\r\n", read_token(&self.database).unwrap().text())
     }
 
     /// Sends `bytes`, returns what comes until the server closes.
@@ -92,6 +109,11 @@ impl Drop for Server {
             ended.unwrap().unwrap();
         }
     }
+}
+
+/// The user of this process.
+pub fn uid() -> u32 {
+    std::fs::metadata("/proc/self").unwrap().uid()
 }
 
 pub fn options() -> (tempfile::TempDir, ServerOptions) {

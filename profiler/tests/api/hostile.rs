@@ -211,6 +211,12 @@ fn pages_of_other_sites_get_nothing() {
     let server = Server::start();
     let from = |site: &str| server.get_with("/api/v1/labels", &format!("Sec-Fetch-Site: {site}\r\n"));
     assert_eq!(from("cross-site").problem(), "cross_site");
+    assert_eq!(from("same-site").problem(), "cross_site", "another port of this host is another page");
+    let by_origin = |origin: &str| server.get_with("/api/v1/labels", &format!("Origin: {origin}\r\n"));
+    for origin in ["http://evil.example", "http://localhost:3000", "null", "https://localhost.evil"] {
+        assert_eq!(by_origin(origin).problem(), "cross_site", "{origin}");
+    }
+    assert_eq!(server.get_with("/metrics", "Sec-Fetch-Site: cross-site\r\n").problem(), "cross_site");
     assert_eq!(from("same-origin").status, 200);
     assert_eq!(from("none").status, 200);
     assert_eq!(server.get_with("/", "Sec-Fetch-Site: cross-site\r\n").status, 200, "a link to the page works");

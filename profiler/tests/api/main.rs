@@ -6,6 +6,7 @@ mod client;
 mod functions;
 mod hostile;
 mod kernel_addresses;
+mod login;
 mod profiles;
 mod reachable;
 mod routes;

@@ -179,7 +179,7 @@ fn only_our_page_asks_for_names() {
         ("https://x.prof.example", 403),
         ("https://localhost", 403),
     ] {
-        let headers = format!("Sec-Fetch-Site: same-origin\r\nOrigin: {origin}\r\n");
+        let headers = format!("Sec-Fetch-Site: same-origin\r\nOrigin: {origin}\r\n{}", proxied.bearer());
         let answer = proxied.ask("POST", path, &headers);
         assert_eq!(answer.status, status, "{origin}");
         assert_eq!(live.update(|live| std::mem::take(&mut live.name_again)), status == 200, "{origin}");

@@ -19,15 +19,19 @@ fn addresses_that_cannot_be_served_are_refused_with_a_fix() {
     assert!(message.contains("--listen 127.0.0.1:PORT"), "{message}");
 
     let remote = ServerOptions { listen: "0.0.0.0:0".parse().unwrap(), ..taken.clone() };
-    let message = bind(remote.clone()).unwrap_err().to_string();
-    assert!(message.contains("--insecure-no-auth") && message.contains("0.0.0.0:0"), "{message}");
-    let bound = bind(ServerOptions { allow_remote: true, ..remote }).unwrap();
+    let bound = bind(remote).unwrap();
     assert_eq!(bound.url(), format!("http://127.0.0.1:{}", bound.address().port()));
+    assert!(
+        bound.login().notices().iter().any(|notice| notice.contains("unencrypted")),
+        "{:?}",
+        bound.login().notices()
+    );
+    assert_eq!(first.login().notices(), Vec::<String>::new());
 
     let pattern = ServerOptions { allow_hosts: vec!["*.example".into()], ..taken.clone() };
     assert!(bind(pattern).unwrap_err().to_string().contains("*.example"));
 
-    let foreign = ServerOptions { listen: "192.0.2.1:0".parse().unwrap(), allow_remote: true, ..taken };
+    let foreign = ServerOptions { listen: "192.0.2.1:0".parse().unwrap(), ..taken };
     assert!(matches!(bind(foreign), Err(ServerError::Listen { .. })));
 }
 
@@ -56,7 +60,8 @@ fn a_server_answers_while_sampling_starts() {
     let database = options.database.clone();
     std::fs::remove_file(&database).unwrap();
     let starting = Starting::now();
-    let server = Server::serving(listen(options).unwrap(), Recording::Beside(starting.clone()), folder);
+    let server =
+        Server::serving(listen(options).unwrap(), Recording::Beside(starting.clone()), folder, database.clone());
     let health = server.get("/healthz");
     assert_eq!((health.status, health.json()["status"].as_str()), (200, Some("starting")));
     assert_eq!(server.get("/metrics").status, 200);

@@ -10,6 +10,7 @@ mod cpus;
 mod crash;
 mod disk;
 mod log;
+mod login;
 mod mappings;
 mod memory_code;
 mod names_again;

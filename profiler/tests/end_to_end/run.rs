@@ -74,14 +74,22 @@ pub fn share(stacks: &BTreeMap<String, u64>, of: impl Fn(&str) -> bool, passes: 
 pub struct Daemon {
     pub child: Child,
     address: String,
+    /// What it says after that; its end is that of the profiler's standard error.
+    said: Option<std::thread::JoinHandle<String>>,
 }
 
 impl Daemon {
     pub fn start(database: &Path, words: &[&str]) -> Self {
+        Self::start_with(database, words, &[])
+    }
+
+    /// With variables in its environment.
+    pub fn start_with(database: &Path, words: &[&str], variables: &[(&str, &str)]) -> Self {
         let mut child = Command::new(PROFILER)
             .args(["run", "--listen", "127.0.0.1:0", "--db"])
             .arg(database)
             .args(words)
+            .envs(variables.iter().copied())
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
@@ -90,13 +98,23 @@ impl Daemon {
         let address = loop {
             let line = lines.next().unwrap_or_else(|| panic!("the profiler ended: {said}")).unwrap();
             if let Some(address) = line.strip_prefix("open http://") {
-                break address.split_whitespace().next().unwrap().to_owned();
+                break address.split([' ', '/']).next().unwrap().to_owned();
             }
             said += &line;
         };
         // Keeps the pipe from filling up or breaking.
-        std::thread::spawn(move || lines.for_each(drop));
-        Self { child, address }
+        let rest = std::thread::spawn(move || lines.map_while(Result::ok).fold(said, |said, line| said + &line + "\n"));
+        Self { child, address, said: Some(rest) }
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// What a browser would open for `path`.
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
     }
 
     /// Answer of `GET path`, by curl: status and body.
@@ -145,6 +163,13 @@ impl Daemon {
     pub fn stop(mut self) {
         self.interrupt();
         assert!(self.child.wait().unwrap().success());
+    }
+
+    /// The same, with all that it said but the link it began with.
+    pub fn stop_and_say(mut self) -> String {
+        self.interrupt();
+        assert!(self.child.wait().unwrap().success());
+        self.said.take().unwrap().join().unwrap()
     }
 }
 

@@ -1106,7 +1106,16 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description A page of another site asks: `cross_site`. */
+            /** @description No login, or a wrong one: `login_required`, `session_ended`, `wrong_login`. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A page of another site, or of another port, asks: `cross_site`. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -1126,6 +1135,15 @@ export interface operations {
             };
             /** @description The answer would take too much memory: `query_too_large`. */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many wrong ones from there: `too_many_tries`. */
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -1210,7 +1228,16 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description A page of another site asks: `cross_site`. */
+            /** @description No login, or a wrong one: `login_required`, `session_ended`, `wrong_login`. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A page of another site, or of another port, asks: `cross_site`. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -1230,6 +1257,15 @@ export interface operations {
             };
             /** @description The answer would take too much memory: `query_too_large`. */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many wrong ones from there: `too_many_tries`. */
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -1318,7 +1354,16 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description A page of another site asks: `cross_site`. */
+            /** @description No login, or a wrong one: `login_required`, `session_ended`, `wrong_login`. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A page of another site, or of another port, asks: `cross_site`. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -1338,6 +1383,15 @@ export interface operations {
             };
             /** @description The answer would take too much memory: `query_too_large`. */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many wrong ones from there: `too_many_tries`. */
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -1424,7 +1478,16 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description A page of another site asks: `cross_site`. */
+            /** @description No login, or a wrong one: `login_required`, `session_ended`, `wrong_login`. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A page of another site, or of another port, asks: `cross_site`. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -1444,6 +1507,15 @@ export interface operations {
             };
             /** @description The answer would take too much memory: `query_too_large`. */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many wrong ones from there: `too_many_tries`. */
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -1530,7 +1602,16 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description A page of another site asks: `cross_site`. */
+            /** @description No login, or a wrong one: `login_required`, `session_ended`, `wrong_login`. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A page of another site, or of another port, asks: `cross_site`. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -1550,6 +1631,15 @@ export interface operations {
             };
             /** @description The answer would take too much memory: `query_too_large`. */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many wrong ones from there: `too_many_tries`. */
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -1636,7 +1726,16 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description A page of another site asks: `cross_site`. */
+            /** @description No login, or a wrong one: `login_required`, `session_ended`, `wrong_login`. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A page of another site, or of another port, asks: `cross_site`. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -1656,6 +1755,15 @@ export interface operations {
             };
             /** @description The answer would take too much memory: `query_too_large`. */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many wrong ones from there: `too_many_tries`. */
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -1742,7 +1850,16 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description A page of another site asks: `cross_site`. */
+            /** @description No login, or a wrong one: `login_required`, `session_ended`, `wrong_login`. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A page of another site, or of another port, asks: `cross_site`. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -1762,6 +1879,15 @@ export interface operations {
             };
             /** @description The answer would take too much memory: `query_too_large`. */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many wrong ones from there: `too_many_tries`. */
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -1852,7 +1978,16 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description A page of another site asks: `cross_site`. */
+            /** @description No login, or a wrong one: `login_required`, `session_ended`, `wrong_login`. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A page of another site, or of another port, asks: `cross_site`. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -1872,6 +2007,15 @@ export interface operations {
             };
             /** @description The answer would take too much memory: `query_too_large`. */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many wrong ones from there: `too_many_tries`. */
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -1946,7 +2090,16 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description A page of another site asks: `cross_site`. */
+            /** @description No login, or a wrong one: `login_required`, `session_ended`, `wrong_login`. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A page of another site, or of another port, asks: `cross_site`. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -1966,6 +2119,15 @@ export interface operations {
             };
             /** @description The answer would take too much memory: `query_too_large`. */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many wrong ones from there: `too_many_tries`. */
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2062,7 +2224,16 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description A page of another site asks: `cross_site`. */
+            /** @description No login, or a wrong one: `login_required`, `session_ended`, `wrong_login`. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A page of another site, or of another port, asks: `cross_site`. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -2082,6 +2253,15 @@ export interface operations {
             };
             /** @description The answer would take too much memory: `query_too_large`. */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many wrong ones from there: `too_many_tries`. */
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2145,7 +2325,16 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description A page of another site asks: `cross_site`. */
+            /** @description No login, or a wrong one: `login_required`, `session_ended`, `wrong_login`. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A page of another site, or of another port, asks: `cross_site`. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -2165,6 +2354,15 @@ export interface operations {
             };
             /** @description The answer would take too much memory: `query_too_large`. */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many wrong ones from there: `too_many_tries`. */
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2245,7 +2443,16 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description A page of another site asks: `cross_site`. */
+            /** @description No login, or a wrong one: `login_required`, `session_ended`, `wrong_login`. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A page of another site, or of another port, asks: `cross_site`. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -2274,6 +2481,15 @@ export interface operations {
             };
             /** @description The answer would take too much memory: `query_too_large`. */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many wrong ones from there: `too_many_tries`. */
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2351,7 +2567,16 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description A page of another site asks: `cross_site`. */
+            /** @description No login, or a wrong one: `login_required`, `session_ended`, `wrong_login`. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A page of another site, or of another port, asks: `cross_site`. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -2371,6 +2596,15 @@ export interface operations {
             };
             /** @description The answer would take too much memory: `query_too_large`. */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many wrong ones from there: `too_many_tries`. */
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2459,7 +2693,16 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description A page of another site asks: `cross_site`. */
+            /** @description No login, or a wrong one: `login_required`, `session_ended`, `wrong_login`. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A page of another site, or of another port, asks: `cross_site`. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -2479,6 +2722,15 @@ export interface operations {
             };
             /** @description The answer would take too much memory: `query_too_large`. */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many wrong ones from there: `too_many_tries`. */
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2542,7 +2794,16 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description A page of another site asks: `cross_site`. */
+            /** @description No login, or a wrong one: `login_required`, `session_ended`, `wrong_login`. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A page of another site, or of another port, asks: `cross_site`. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -2562,6 +2823,15 @@ export interface operations {
             };
             /** @description The answer would take too much memory: `query_too_large`. */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many wrong ones from there: `too_many_tries`. */
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2625,7 +2895,16 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description A page of another site asks: `cross_site`. */
+            /** @description No login, or a wrong one: `login_required`, `session_ended`, `wrong_login`. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A page of another site, or of another port, asks: `cross_site`. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -2654,6 +2933,15 @@ export interface operations {
             };
             /** @description The answer would take too much memory: `query_too_large`. */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many wrong ones from there: `too_many_tries`. */
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2730,7 +3018,16 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description A page of another site asks: `cross_site`. */
+            /** @description No login, or a wrong one: `login_required`, `session_ended`, `wrong_login`. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A page of another site, or of another port, asks: `cross_site`. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -2750,6 +3047,15 @@ export interface operations {
             };
             /** @description The answer would take too much memory: `query_too_large`. */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many wrong ones from there: `too_many_tries`. */
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2826,7 +3132,16 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description A page of another site asks: `cross_site`. */
+            /** @description No login, or a wrong one: `login_required`, `session_ended`, `wrong_login`. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A page of another site, or of another port, asks: `cross_site`. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -2846,6 +3161,15 @@ export interface operations {
             };
             /** @description The answer would take too much memory: `query_too_large`. */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many wrong ones from there: `too_many_tries`. */
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };
