@@ -12,7 +12,7 @@ trap 'kill "${load[@]}" "$server" 2>/dev/null || true; wait 2>/dev/null || true;
 # Waits for the address that a server prints.
 address() {
   for _ in $(seq 100); do
-    url=$(sed -n 's/^open \(http:[^ ]*\).*/\1/p' "$1")
+    url=$(sed -n 's/^open \(http:\/\/[^ \/]*\).*/\1/p' "$1")
     [ -n "$url" ] && return
     sleep 0.3
   done
@@ -41,6 +41,9 @@ scripts/as-root.sh "$profiler" serve --listen 127.0.0.1:0 "$folder/page.db" 2>"$
 server=$!
 address "$folder/served"
 (cd web && PROFILER_URL=$url npm run --silent e2e -- views labels)
+# Who may read it: a server and browsers of its own, one of them another user's.
+scripts/as-root.sh env LOGIN_DATABASE="$folder/page.db" PROFILER="$(realpath "$profiler")" CHROMIUM="${CHROMIUM:-/usr/bin/chromium}" \
+  web/node_modules/.bin/vitest run --config web/e2e/login.config.ts
 # The same recording as one page, which stands alone.
 scripts/as-root.sh "$profiler" export --db "$folder/page.db" -o "$folder/slice.html"
 (cd web && SLICE=$folder/slice.html npx vitest run --config e2e/slice.config.ts)

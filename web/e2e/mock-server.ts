@@ -46,7 +46,7 @@ export interface MockState {
   waiting: boolean;
   /** Only a recording is served: nothing is recorded. */
   history: boolean;
-  /** Refuse every question but the one for the status. */
+  /** Refuse every question; the one for the status only for want of a login. */
   refusal: Problem | null;
   /** What the profiler wants to be known. */
   notices: string[];
@@ -124,12 +124,14 @@ function answer(
   const json = (body: unknown) => send(request, response, 200, "application/json", JSON.stringify(body));
   const refuse = (problem: Problem) =>
     send(request, response, problem.status, "application/problem+json", JSON.stringify(problem));
-  if (path === "status") {
+  const { refusal } = context.state;
+  // Without a login the status is not told either; other refusals are of a question.
+  if (path === "status" && refusal?.status !== 401) {
     json(status(context));
     return;
   }
-  if (context.state.refusal !== null) {
-    refuse(context.state.refusal);
+  if (refusal !== null) {
+    refuse(refusal);
     return;
   }
   const now = Date.now();

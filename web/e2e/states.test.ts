@@ -65,6 +65,25 @@ describe.runIf(real === undefined)("the page and a server with troubles", () => 
     forgiveRefusals();
   });
 
+  test("says that the session has ended and what to do, in every view, and goes on by itself", async () => {
+    const detail = "in a browser, open the link that `sudo profiler url` prints";
+    for (const view of ["", "?tab=table", "?tab=heatmap", "?tab=quality"]) {
+      await person.visit(view);
+      await expect.poll(() => person.page.locator(".notice.bad").count()).toBe(0);
+      await expect.poll(() => person.page.locator(".host strong").innerText()).not.toBe("");
+      person.server.refusal = { status: 401, code: "login_required", title: "this needs a login", detail };
+      const said = () => person.page.locator(".notice.bad").innerText();
+      await expect.poll(said, { timeout: 15_000 }).toContain("Your session has ended");
+      expect(await said()).toMatch(/sudo profiler url --db \S+ --base http:\/\/127\.0\.0\.1:\d+\/\S*\//);
+      if (view === "") expect(await title()).toBe("Your session has ended");
+      person.server.refusal = null;
+      await expect.poll(() => person.page.locator(".notice.bad").count(), { timeout: 15_000 }).toBe(0);
+    }
+    await person.visit("");
+    await person.graph();
+    forgiveRefusals();
+  });
+
   test("shows what the profiler lacks for as long as it lacks it", async () => {
     const lacking = "CAP_SYS_PTRACE is missing: files of other users have no names. sudo profiler doctor says more.";
     person.server.notices = [lacking];

@@ -146,5 +146,14 @@ export const filterProblem = computed(() => {
   return found?.kind === "refused" ? found.problem : null;
 });
 
+/** Codes of problems of who has no login any more. */
+const LOGIN_CODES: readonly string[] = ["login_required", "session_ended", "wrong_login"];
+
+/** What the server said when it wanted a login that this page had; null while it answers. The status is part of every round. */
+export const loginProblem = computed(() => {
+  const found = questions.status.state.value.failure;
+  return found?.kind === "refused" && LOGIN_CODES.includes(found.problem.code) ? found.problem : null;
+});
+
 /** Said to screen readers. */
 export const announcement = signal("");

@@ -6,7 +6,17 @@ import { formatMoment, formatSpan } from "../model/units";
 import { type EmptyReason, whyEmpty } from "../model/why-empty";
 import { rangeOf } from "../state/range";
 import { retryNow } from "../state/refresh";
-import { failure, filterProblem, flame, navigate, questions, scopeMillis, shown, status } from "../state/store";
+import {
+  failure,
+  filterProblem,
+  flame,
+  loginProblem,
+  navigate,
+  questions,
+  scopeMillis,
+  shown,
+  status,
+} from "../state/store";
 import type { Tab } from "../state/view";
 import { CopyButton } from "./copy-button";
 
@@ -20,6 +30,18 @@ export function emptyState(tab: Tab) {
   const why = failure.value;
   const asked = tab === "table" ? questions.top.state.value : questions.flame.state.value;
   if (tab === "quality" || tab === "heatmap" || tab === "source") return null;
+  if (loginProblem.value !== null) {
+    return (
+      <Message title="Your session has ended">
+        <p>What to do stands above. This page goes on by itself afterwards.</p>
+        <div class="actions">
+          <button type="button" class="button" onClick={retryNow}>
+            Ask again
+          </button>
+        </div>
+      </Message>
+    );
+  }
   if (why?.kind === "refused" && why.problem.code === "query_too_large") {
     return (
       <Message title="The question is too large">

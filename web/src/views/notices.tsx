@@ -2,21 +2,43 @@
 
 import { useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
+import { linkCommand } from "../model/link-command";
 import { retryNow } from "../state/refresh";
-import { connection, status } from "../state/store";
+import { connection, loginProblem, status } from "../state/store";
+import { CopyButton } from "./copy-button";
 import { WarningIcon } from "./icons";
 
 export function Notices() {
-  const notices = status.value?.notices ?? [];
+  // What it had to say then is not what it has to say now.
+  const notices = loginProblem.value === null ? (status.value?.notices ?? []) : [];
   return (
     <div class="notices">
       {connection.value.lost && <Lost retryAt={connection.value.retryAt} />}
+      {loginProblem.value !== null && <LoggedOut detail={loginProblem.value.detail} />}
       {notices.map((notice) => (
         <p class="notice" key={notice} role="status">
           <WarningIcon /> {notice}
         </p>
       ))}
     </div>
+  );
+}
+
+/** The page goes on by itself when the browser has a session again: it asks every few seconds, and when it is looked at. */
+function LoggedOut({ detail }: { detail: string }) {
+  const command = linkCommand(status.value?.database.path ?? null, location);
+  return (
+    <p class="notice bad" role="alert">
+      <WarningIcon /> Your session has ended.
+      {command !== null && detail.includes("profiler url") ? (
+        <>
+          {" "}
+          Open the link that this prints on the profiler's host, in any tab: <CopyButton text={command} />
+        </>
+      ) : (
+        ` To log in: ${detail}.`
+      )}
+    </p>
   );
 }
 
