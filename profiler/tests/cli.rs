@@ -226,3 +226,19 @@ fn the_database_is_asked_in_sql() {
     let names: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|file| file.unwrap().file_name()).collect();
     assert_eq!(names.len(), 2, "{names:?}");
 }
+
+/// In a folder that others write into, manual pages replace links, whose targets stay as they were.
+#[test]
+fn manual_pages_do_not_follow_planted_links() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o1777)).unwrap();
+    let victim = folder.path().join("victim");
+    fs::write(&victim, "mine").unwrap();
+    let page = folder.path().join("profiler.1");
+    std::os::unix::fs::symlink("victim", &page).unwrap();
+    let written = profiler(&["man", folder.path().to_str().unwrap()]);
+    assert_eq!(written.code, 0, "{}", written.err);
+    assert_eq!(fs::read_to_string(&victim).unwrap(), "mine");
+    assert!(fs::symlink_metadata(&page).unwrap().is_file());
+    assert!(fs::read_to_string(folder.path().join("profiler-db-backup.1")).unwrap().contains("backup"));
+}

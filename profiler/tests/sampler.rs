@@ -7,10 +7,13 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use profiler::profile::{RawSample, SampleEvent};
+use profiler::profile::{MissCause, RawSample, SampleEvent};
 use profiler::sampler::{Cgroup, Frequency, Sampler, SamplerOptions, Target};
 use profiler::symbolizer::{NamesWorker, WorkerCommand};
-use profiler::sys::clock::boot_now;
+use profiler::sys::clock::{boot_now, monotonic_nanos};
+
+#[path = "end_to_end/held.rs"]
+mod held;
 
 /// A shell that runs a line, gone when dropped.
 struct Busy(Child);
@@ -233,4 +236,52 @@ fn our_own_programs_are_named_as_ours() {
     drop(sampler);
     let kallsyms_later = format!("{:?}", worker.of_kernel(&programs, None).unwrap());
     assert!(!kallsyms_later.contains("[profiler]"), "{kallsyms_later}");
+}
+
+/// How many of the ticks that fall on `phase` and every `period` after it lie in a hold.
+fn ticks_within(holds: &[[u64; 2]], phase: u64, period: u64) -> u64 {
+    let until = |at: u64| (at + period - phase).div_ceil(period);
+    holds.iter().map(|[begin, end]| until(*end) - until(*begin)).sum()
+}
+
+/// Ticks are not idle when the kernel skipped our program, because another one held the CPU: each is counted, with its cause, and
+/// all that are due are busy, idle or missed.
+#[test]
+fn ticks_that_another_program_took_are_missed_and_not_idle() {
+    const HZ: u32 = 997;
+    let period = 1_000_000_000 / u64::from(HZ);
+    let mut sampler = Sampler::start(options(HZ, Target::All), boot_now()).unwrap();
+    let (begin, before) = (Instant::now(), sampler.counters().unwrap());
+    let holder = std::thread::spawn(|| held::hold(1, Duration::from_secs(3)));
+    let mut times = Vec::new();
+    while !holder.is_finished() {
+        std::thread::sleep(Duration::from_millis(50));
+        let samples = sampler.poll().drained.samples;
+        times.extend(samples.into_iter().filter(|(_, sample)| sample.cpu == 1).map(|(_, sample)| sample.time.0));
+    }
+    let holds = holder.join().unwrap();
+    let (missed, length, after) = (sampler.missed().unwrap(), begin.elapsed(), sampler.counters().unwrap());
+    sampler.stop().unwrap();
+
+    // Samples show where in a period the ticks lie.
+    let ahead = boot_now().0.saturating_sub(monotonic_nanos());
+    let half = period / 2;
+    let first = (times[0] - ahead) % period;
+    let mut offsets: Vec<u64> =
+        times.iter().map(|time| ((time - ahead) % period + period + half - first) % period).collect();
+    offsets.sort_unstable();
+    let phase = (first + period + offsets[offsets.len() / 2] - half) % period;
+    let truth = ticks_within(&holds, phase, period);
+    let (busy, total) = (missed.of(MissCause::ProgramBusy), missed.total());
+    println!("{} holds: {truth} ticks fell into them, {busy} of {total} missed: {missed:?}", holds.len());
+    assert!(truth > 200, "the CPU was held: {truth}");
+    // At the edges of a hold a tick may go either way, other programs on this machine take some too, and while a virtual CPU is not
+    // run its timer is late instead.
+    let edges = holds.len() as u64 / 10 + 2;
+    let late = missed.of(MissCause::TimerLate);
+    assert!(busy <= truth + edges, "{busy} missed, {truth} in holds");
+    assert!(busy + late + edges >= truth && busy > truth / 2, "{busy} missed and {late} late, {truth} in holds");
+    let seen = after.ticks - before.ticks;
+    let due = length.as_nanos() as u64 / period * u64::from(sampler.cpus());
+    assert!((seen + total).abs_diff(due) <= 8, "{seen} seen and {total} missed of {due}");
 }

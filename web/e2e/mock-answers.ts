@@ -22,7 +22,15 @@ export function timeline(from: number, to: number, share: number, empty: boolean
   const step = Math.max(STEP_MS, Math.ceil((to - from) / 600 / STEP_MS) * STEP_MS);
   const first = Math.floor(from / step) * step;
   const count = Math.max(1, Math.ceil((to - first) / step));
-  const buckets: Timeline["buckets"] = { samples: [], busy_cores: [], utilisation: [], lost: [], incomplete: [] };
+  const buckets: Timeline["buckets"] = {
+    samples: [],
+    busy_cores: [],
+    utilisation: [],
+    lost: [],
+    missed_share: [],
+    missed_cause: [],
+    incomplete: [],
+  };
   for (let i = 0; i < count; i++) {
     const at = (first + i * step) / step;
     const gap = empty || (at % 360 > 200 && at % 360 < 216);
@@ -32,6 +40,9 @@ export function timeline(from: number, to: number, share: number, empty: boolean
     buckets.utilisation.push(gap ? null : busy / 2);
     buckets.samples.push(gap ? 0 : Math.round((busy * share * 97 * step) / 1000));
     buckets.lost.push(!gap && at % 97 === 13 ? 41 : 0);
+    const missed = at % 61 < 4 ? 0.03 + 0.2 * (at % 61) : 0;
+    buckets.missed_share.push(gap ? null : missed);
+    buckets.missed_cause.push(gap || missed === 0 ? null : "program_busy");
     buckets.incomplete.push(gap ? 0 : Math.round(busy * share * 97 * step * 0.00002 * (10 + 8 * Math.sin(at / 50))));
   }
   return { from_ms: first, to_ms: first + count * step, step_ms: step, buckets, groups: null };

@@ -242,12 +242,14 @@ function status({ startedMs, state, profile }: Context): Status {
       : {
           event: "cpu-clock",
           hz: 97,
+          hz_wanted: 97,
           cpus: 2,
           since_ms: state.waiting ? Date.now() - 3_000 : startedMs - 3_600_000,
           window_ms: 10_000,
           lag_ms: 900,
           cpu_ms: 4_200,
           rss_bytes: 61_000_000,
+          ticks_missed: { program_busy: 1_940, throttled: 0, not_scheduled: 0, timer_late: 12, unknown: 0 },
           names: ["dwarf", "symtab"],
           unwind: {
             files: 58,

@@ -256,7 +256,7 @@ impl Host {
             event: SampleEvent::CpuClock,
             hz: self.kind.hz,
             cpus: self.kind.cpus,
-            ticks: CpuTicks { busy: self.kind.samples() * span.cast_unsigned(), idle: 0, filtered: 0 },
+            ticks: CpuTicks { busy: self.kind.samples() * span.cast_unsigned(), ..CpuTicks::default() },
             taken: 0,
             losses: Losses::default(),
             binaries: self.binaries.clone(),

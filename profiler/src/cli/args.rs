@@ -9,7 +9,6 @@ use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::annotate::SourceRoot;
 use crate::profile::{Demangle, NameSources};
-use crate::sampler::DEFAULT_HZ;
 
 /// Where the page is, unless told otherwise.
 pub const DEFAULT_LISTEN: &str = "127.0.0.1:7117";
@@ -82,9 +81,10 @@ pub enum Command {
 /// How to sample.
 #[derive(Clone, Debug, clap::Args)]
 pub struct SamplingArgs {
-    /// Samples per second and CPU, 1 to 10000. Prime numbers do not beat with periodic work.
-    #[arg(short = 'F', long = "frequency", visible_alias = "rate", value_name = "HZ", default_value_t = DEFAULT_HZ)]
-    pub frequency: u32,
+    /// Samples per second and CPU, 1 to 10000. Prime numbers do not beat with periodic work [default: 97, or the kernel's limit where
+    /// that is lower].
+    #[arg(short = 'F', long = "frequency", visible_alias = "rate", value_name = "HZ")]
+    pub frequency: Option<u32>,
     /// What makes the samples.
     #[arg(short = 'e', long, value_enum, default_value_t = EventArg::Auto)]
     pub event: EventArg,
@@ -570,7 +570,7 @@ mod tests {
         let args = Args::try_parse_from(["profiler", "record", "-F", "199", "-o", "x.svg", "--", "ls", "-la"]).unwrap();
         let Command::Record(record) = args.command else { panic!("not record") };
         assert_eq!(record.command, ["ls", "-la"]);
-        assert_eq!(record.sampling.frequency, 199);
+        assert_eq!(record.sampling.frequency, Some(199));
     }
 
     /// Two answers to "whom?" are a mistake.

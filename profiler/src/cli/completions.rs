@@ -1,12 +1,14 @@
 //! `profiler completions` and `profiler man`, made from the same definition as the command line itself.
 
 use std::io;
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::CommandFactory as _;
 
 use super::args::{Args, CompletionsArgs, ManArgs};
+use super::output::write_file;
 
 /// Prints a completion script.
 ///
@@ -19,13 +21,23 @@ pub fn completions(args: &CompletionsArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Writes the pages of a command and of those below it. (`clap_mangen::generate_to` does, and follows links.)
+fn pages(command: clap::Command, folder: &Path) -> anyhow::Result<()> {
+    for below in command.get_subcommands().filter(|below| !below.is_hide_set()) {
+        pages(below.clone(), folder)?;
+    }
+    let page = clap_mangen::Man::new(command);
+    write_file(&folder.join(page.get_filename()), |out| page.render(out))
+}
+
 /// Writes one manual page a command.
 ///
 /// # Errors
 /// The folder cannot be written.
 pub fn man(args: &ManArgs) -> anyhow::Result<ExitCode> {
-    clap_mangen::generate_to(Args::command(), &args.folder)
-        .with_context(|| format!("failed to write manual pages into {}", args.folder.display()))?;
+    let mut command = Args::command().disable_help_subcommand(true);
+    command.build();
+    pages(command, &args.folder)?;
     eprintln!("wrote manual pages into {}", args.folder.display());
     Ok(ExitCode::SUCCESS)
 }

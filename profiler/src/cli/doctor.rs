@@ -299,7 +299,7 @@ fn cgroup2(mountinfo: &str) -> Check {
 fn programs() -> Check {
     const NAME: &str = "eBPF programs";
     let sampled = || -> Result<(u64, u32, &str), SamplerError> {
-        let options = SamplerOptions::new(Frequency::new(DEFAULT_HZ)?, SampleEvent::CpuClock, Target::All);
+        let options = SamplerOptions::new(Frequency::default(), SampleEvent::CpuClock, Target::All);
         let sampler = Sampler::start(SamplerOptions { unwind: UnwindMode::Auto, ..options }, boot_now())?;
         std::thread::sleep(Duration::from_millis(200));
         let by = match sampler.walk_loop() {

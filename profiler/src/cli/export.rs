@@ -1,6 +1,5 @@
 //! `profiler export`: a range of a database as folded stacks, a picture, a page, a pprof file or a small database.
 
-use std::fs::File;
 use std::io::{self, BufWriter, StdoutLock, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
@@ -10,7 +9,8 @@ use anyhow::Context as _;
 use super::args::{ExportArgs, Format};
 use super::host;
 use super::open_range::{read, write};
-use super::{owner, slice};
+use super::output::write_file;
+use super::slice;
 use crate::query;
 use crate::sys::clock::wall_now;
 
@@ -60,18 +60,4 @@ pub fn write_stdout(content: impl FnOnce(&mut BufWriter<StdoutLock<'_>>) -> io::
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         written => written.context("failed to write to standard output"),
     }
-}
-
-/// Creates a file, or empties the one that is there, and has it written.
-///
-/// # Errors
-/// It cannot be created or written; the message names it.
-pub fn write_file(path: &Path, content: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>) -> anyhow::Result<()> {
-    let is_new = !path.exists();
-    let file = File::create(path).with_context(|| format!("failed to create {}", path.display()))?;
-    if is_new {
-        owner::give_to_caller(&file);
-    }
-    let mut out = BufWriter::new(file);
-    content(&mut out).and_then(|()| out.flush()).with_context(|| format!("failed to write {}", path.display()))
 }

@@ -87,14 +87,15 @@ pub fn kept_names(cache: &Path) -> PathBuf {
 /// Options of the sampler.
 ///
 /// # Errors
-/// A frequency out of range or above the kernel's limit.
+/// A frequency that was asked for and is out of range or above the kernel's limit.
 pub fn sampler_options(args: &SamplingArgs, target: Target) -> anyhow::Result<SamplerOptions> {
     let event = match args.event {
         EventArg::Auto => choose_event(),
         EventArg::CpuClock => SampleEvent::CpuClock,
         EventArg::Cycles => SampleEvent::Cycles,
     };
-    let options = SamplerOptions::new(Frequency::new(args.frequency)?, event, target);
+    let frequency = args.frequency.map(Frequency::new).transpose()?.unwrap_or_default();
+    let options = SamplerOptions::new(frequency, event, target);
     Ok(SamplerOptions {
         user_stack_slots: args.user_stack_slots,
         kernel_stack_buckets: args.kernel_stack_buckets,

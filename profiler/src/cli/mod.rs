@@ -12,6 +12,7 @@ mod host;
 mod names;
 mod notice;
 mod open_range;
+mod output;
 mod owner;
 mod pace;
 mod record;

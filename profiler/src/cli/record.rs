@@ -11,12 +11,13 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use super::args::{Format, RecordArgs};
 use super::exit::{NoSamples, NotExecutable, Usage};
-use super::export::{format_of, write_file, write_stdout};
+use super::export::{format_of, write_stdout};
 use super::host;
 use super::open_range::{EVERYTHING, read, write};
+use super::output::write_file;
 use super::owner;
 use super::recorder::{Recorder, RecorderOptions};
-use super::stop::Stop;
+use super::stop::{Hangup, Stop};
 use crate::query::Selector;
 use crate::sampler::Target;
 use crate::server::LiveStatus;
@@ -58,7 +59,7 @@ impl Output {
 /// # Errors
 /// Not allowed, no such target, command or output not to be had, no samples.
 pub fn record(args: RecordArgs) -> anyhow::Result<ExitCode> {
-    let stop = Stop::on_signals()?;
+    let stop = Stop::on_signals(Hangup::Ends)?;
     let outputs = args.output.iter().map(|path| Output::parse(path)).collect::<anyhow::Result<Vec<_>>>()?;
     check_outputs(&outputs)?;
     let mut place = Place::of(&outputs, &stop)?;

@@ -27,8 +27,8 @@ use super::writer::{self, Retention};
 use crate::aggregate::Aggregate;
 use crate::process::{CLAIM_NOTICE, Identified, ProcRoot, ProcessTable};
 use crate::profile::{
-    Binary, BinaryId, BootNanos, CpuTicks, LossCause, Losses, ProcessWindow, RawSample, SampleEvent, SideBand,
-    WallNanos, Window,
+    Binary, BinaryId, BootNanos, CpuTicks, LossCause, Losses, MissedTicks, ProcessWindow, RawSample, SampleEvent,
+    SideBand, WallNanos, Window,
 };
 use crate::sampler::{Sampler, SamplerOptions};
 use crate::server::{LiveStatus, SharedLive};
@@ -100,7 +100,6 @@ impl Recorder {
     /// The sampler cannot start, the database cannot be opened.
     pub fn start(options: RecorderOptions) -> anyhow::Result<Self> {
         let event = options.sampler.event;
-        let hz = options.sampler.frequency.hz();
         let mode = options.sampler.unwind;
         let members = options.sampler.target.members();
         // First what needs privileges: without them nothing is left behind.
@@ -124,6 +123,7 @@ impl Recorder {
         }
         let started = boot_now();
         sampler.begin(started)?;
+        let hz = sampler.hz();
         let (store, set_aside) = Store::open(&options.database)?;
         let notices: Vec<String> = set_aside.iter().map(|path| set_aside_notice(&options.database, path)).collect();
         notices.iter().for_each(|notice| tracing::warn!("{notice}"));
@@ -133,6 +133,7 @@ impl Recorder {
                 SampleEvent::Cycles => "cycles",
             },
             hz,
+            hz_wanted: sampler.hz_wanted(),
             cpus: sampler.cpus(),
             since: wall_now(),
             window: options.window,
@@ -154,7 +155,9 @@ impl Recorder {
         };
         let sampling = {
             let (stop, queue, live) = (Arc::clone(&stop), Arc::clone(&queue), live.clone());
-            let sampling = Sampling::new(sampler, table, unwinding, event, hz, started, window, boot_id, live);
+            let continued = Arc::new(AtomicBool::new(false));
+            signal_hook::flag::register(signal_hook::consts::SIGCONT, Arc::clone(&continued))?;
+            let sampling = Sampling::new(sampler, table, unwinding, event, started, window, boot_id, live, continued);
             let work = move || sampling.run(&stop, &queue);
             thread::Builder::new().name("sampler".into()).spawn(work)?
         };
@@ -197,12 +200,17 @@ struct OpenWindow {
     aggregate: Aggregate,
     /// Losses found in user space.
     losses: Losses,
+    /// Ticks that were due and did not come, known when it ends.
+    missed: MissedTicks,
+    /// Samples per second and CPU.
+    hz: u32,
 }
 
 impl OpenWindow {
-    fn new(generation: u32, start: BootNanos) -> Self {
+    fn new(generation: u32, start: BootNanos, hz: u32) -> Self {
         let (aggregate, losses) = (Aggregate::default(), Losses::default());
-        Self { generation, start, wall_start: wall_at(start), aggregate, losses }
+        let missed = MissedTicks::default();
+        Self { generation, start, wall_start: wall_at(start), aggregate, losses, missed, hz }
     }
 }
 
@@ -213,7 +221,6 @@ struct Sampling {
     /// `None` when stacks are walked by frame pointers only.
     unwinding: Option<Unwinding>,
     event: SampleEvent,
-    hz: u32,
     length: Duration,
     boot_id: Arc<str>,
     live: SharedLive,
@@ -234,6 +241,12 @@ struct Sampling {
     due: BootNanos,
     /// Kernel counters of the last window closed of even and of odd generation.
     counted: [Counters; 2],
+    /// Set by SIGCONT.
+    continued: Arc<AtomicBool>,
+    /// Tells a stop by SIGSTOP from other delays.
+    stops: Stops,
+    /// When the last stop was over, while the page says so.
+    stopped_at: Option<BootNanos>,
 }
 
 impl Sampling {
@@ -243,19 +256,18 @@ impl Sampling {
         table: ProcessTable,
         unwinding: Option<Unwinding>,
         event: SampleEvent,
-        hz: u32,
         started: BootNanos,
         length: Duration,
         boot_id: Arc<str>,
         live: SharedLive,
+        continued: Arc<AtomicBool>,
     ) -> Self {
         Self {
-            open: OpenWindow::new(sampler.generation(), started),
+            open: OpenWindow::new(sampler.generation(), started, sampler.hz()),
             sampler,
             table,
             unwinding,
             event,
-            hz,
             length,
             boot_id,
             live,
@@ -268,6 +280,9 @@ impl Sampling {
             closing: None,
             due: BootNanos(boot_now().0 + FIRST_WINDOW.min(length).as_nanos() as u64),
             counted: [Counters::default(); 2],
+            continued,
+            stops: Stops::begin(Instant::now()),
+            stopped_at: None,
         }
     }
 
@@ -279,7 +294,9 @@ impl Sampling {
                 return self.finish(queue);
             }
             let now = boot_now();
-            let suspended = nap.end(now);
+            let pause = nap.end(now);
+            let suspended = matches!(pause, Pause::Suspended(_));
+            self.tell_of(pause, now);
             self.poll();
             let settled = BootNanos(now.0.saturating_sub(SETTLE_NANOS));
             self.resolve_until(settled);
@@ -302,6 +319,7 @@ impl Sampling {
                 self.next_window(suspended.then_some(nap.boot))?;
             }
             if poll.is_multiple_of(POLLS_PER_CPU_LOOK) {
+                self.follow_limit()?;
                 self.follow_cpus(now);
             }
             nap = Nap::begin();
@@ -325,14 +343,54 @@ impl Sampling {
     fn next_window(&mut self, end: Option<BootNanos>) -> anyhow::Result<()> {
         self.sampler.next_generation()?;
         let now = boot_now();
-        let next = OpenWindow::new(self.sampler.generation(), now);
+        self.open.missed = self.sampler.missed()?;
+        let next = OpenWindow::new(self.sampler.generation(), now, self.sampler.hz());
         self.closing = Some((std::mem::replace(&mut self.open, next), end.unwrap_or(now)));
         self.due = next_boundary(now, self.length);
         Ok(())
     }
 
-    /// A CPU whose events cannot be opened (the kernel has lowered its limit on the frequency, say) is no reason to stop
-    /// sampling the others: it is told of, and tried again.
+    /// Says of a long pause what it was: in the log, and on the page for a while when somebody stopped us.
+    fn tell_of(&mut self, pause: Pause, now: BootNanos) {
+        if let Some(time) = self.stops.look(Instant::now(), self.continued.swap(false, Ordering::Relaxed)) {
+            self.stopped_at = Some(now);
+            tracing::warn!(seconds = time.as_secs_f32(), "{STOPPED_NOTICE}");
+            notice::stopped(&self.live, STOPPED_NOTICE, time);
+            return;
+        }
+        if self.stopped_at.is_some_and(|at| now.0.saturating_sub(at.0) > TOLD_FOR) {
+            self.stopped_at = None;
+            notice::take_back(&self.live, STOPPED_NOTICE);
+        }
+        match pause {
+            Pause::Short => {}
+            Pause::Suspended(time) => tracing::info!(seconds = time.as_secs(), "the machine was suspended"),
+            Pause::HeldUp(time) => tracing::warn!(
+                seconds = time.as_secs_f32(),
+                "the sampling thread was held up; samples that found no room meanwhile are counted as lost (ring full)"
+            ),
+        }
+    }
+
+    /// Samples as often as was asked for, or as the kernel's limit allows: the limit may fall and rise while we run. A window
+    /// has one frequency, so that it ends here.
+    fn follow_limit(&mut self) -> anyhow::Result<()> {
+        let (hz, allowed) = (self.sampler.hz(), self.sampler.hz_allowed());
+        if hz != allowed && self.closing.is_none() {
+            self.next_window(None)?;
+            tracing::warn!(from = hz, to = allowed, "the sampling frequency follows kernel.perf_event_max_sample_rate");
+            // What cannot be opened now is tried again with the CPUs.
+            if let Err(error) = self.sampler.set_hz(allowed, boot_now()) {
+                tracing::warn!(error = &error as &dyn std::error::Error, "{CPU_NOTICE}");
+            }
+            self.open.hz = allowed;
+            self.live.update(|live| live.hz = allowed);
+        }
+        notice::limited_frequency(&self.live, self.sampler.hz_wanted(), self.sampler.hz());
+        Ok(())
+    }
+
+    /// A CPU whose events cannot be opened is no reason to stop sampling the others: it is told of, and tried again.
     fn follow_cpus(&mut self, now: BootNanos) {
         match self.sampler.follow_cpus(now) {
             Ok(opened) => {
@@ -351,6 +409,7 @@ impl Sampling {
 
     /// Stops the timers and stores everything that was taken.
     fn finish(mut self, queue: &WindowQueue) -> anyhow::Result<()> {
+        self.open.missed = self.sampler.missed()?;
         self.sampler.stop()?;
         let end = boot_now();
         self.poll();
@@ -367,7 +426,7 @@ impl Sampling {
         if let Some((window, end)) = self.closing.take() {
             queue.push(self.close(window, end)?);
         }
-        let last = std::mem::replace(&mut self.open, OpenWindow::new(0, end));
+        let last = std::mem::replace(&mut self.open, OpenWindow::new(0, end, 0));
         queue.push(self.close(last, end)?);
         Ok(())
     }
@@ -515,11 +574,18 @@ impl Sampling {
         let length = end.0 - start.0;
         let wall_end = WallNanos(wall_start.0.saturating_add(length as i64));
         let cpus = self.sampler.cpus();
-        // An idle CPU counts no cycles, and its clock may sleep with it: what did not come was no work.
-        let expected = length / 1000 * u64::from(self.hz) * u64::from(cpus) / 1_000_000;
+        let missed = window.missed;
         let busy = counted.ticks.saturating_sub(counted.idle);
-        let idle = counted.idle.max(expected.saturating_sub(busy));
-        let ticks = CpuTicks { busy, idle, filtered: counted.filtered };
+        let idle = match self.event {
+            SampleEvent::CpuClock => counted.idle,
+            // An idle CPU has no cycles: what did not come and is not known to be missed was no work.
+            SampleEvent::Cycles => {
+                let due = length / 1000 * u64::from(window.hz) * u64::from(cpus) / 1_000_000;
+                counted.idle.max(due.saturating_sub(busy).saturating_sub(missed.total()))
+            }
+        };
+        let ticks = CpuTicks { busy, idle, filtered: counted.filtered, missed };
+        notice::missed_ticks(&self.live, &ticks);
         self.live.update(|live| {
             live.cpus = cpus;
             live.taken += counted.taken;
@@ -529,7 +595,7 @@ impl Sampling {
             (live.build_id_conflicts, live.files_not_verified) = (build_id_conflicts, files_not_verified);
             let told = live.notices.iter().filter(|notice| notice.starts_with(CLAIM_NOTICE)).count();
             live.notices.extend(claims.into_iter().take(MAX_CLAIM_NOTICES.saturating_sub(told)));
-            live.ticks_missed += expected.saturating_sub(counted.ticks);
+            live.ticks_missed.merge(&missed);
         });
         Ok(Window {
             boot_id: Arc::clone(&self.boot_id),
@@ -538,7 +604,7 @@ impl Sampling {
             wall_start,
             wall_end,
             event: self.event,
-            hz: self.hz,
+            hz: window.hz,
             cpus,
             ticks,
             taken: counted.taken,
@@ -551,6 +617,9 @@ impl Sampling {
 
 /// Build ids claimed by different files that the page tells of; the log tells of more.
 const MAX_CLAIM_NOTICES: usize = 8;
+const STOPPED_NOTICE: &str = "the profiler was stopped (SIGSTOP)";
+/// How long the page says so, in nanoseconds: ten minutes.
+const TOLD_FOR: u64 = 600_000_000_000;
 const CPU_NOTICE: &str = "a CPU is not being sampled";
 const UNWIND_NOTICE: &str = "the unwind tables cannot grow, stacks are cut short";
 
@@ -566,20 +635,54 @@ impl Nap {
         Self { boot: boot_now(), monotonic: Instant::now() }
     }
 
-    /// Says whether the machine was suspended meanwhile, and warns when it was not and the pause was long all the same.
-    fn end(&self, now: BootNanos) -> bool {
+    /// Says whether the machine was suspended meanwhile, or the pause was long all the same.
+    fn end(&self, now: BootNanos) -> Pause {
         let (passed, awake) = (Duration::from_nanos(now.0.saturating_sub(self.boot.0)), self.monotonic.elapsed());
-        let suspended = passed.saturating_sub(awake) > LATE;
-        if suspended {
-            tracing::info!(seconds = passed.as_secs(), "the machine was suspended");
+        if passed.saturating_sub(awake) > LATE {
+            Pause::Suspended(passed)
         } else if awake > LATE {
-            tracing::warn!(
-                seconds = awake.as_secs_f32(),
-                "the sampling thread was held up; samples that found no room meanwhile are counted as lost (ring full)"
-            );
+            Pause::HeldUp(awake)
+        } else {
+            Pause::Short
         }
-        suspended
     }
+}
+
+/// Finds stops: a pass that came late, and a SIGCONT. Any thread may handle the signal, so that its flag can be set a
+/// little after the sampling thread goes on.
+#[derive(Clone, Copy, Debug)]
+struct Stops {
+    /// The pass before.
+    last: Instant,
+    /// How late the last late pass was, and when.
+    late: Option<(Duration, Instant)>,
+}
+
+impl Stops {
+    fn begin(now: Instant) -> Self {
+        Self { last: now, late: None }
+    }
+
+    /// Call at each pass; how long the stop was, once for each.
+    fn look(&mut self, now: Instant, continued: bool) -> Option<Duration> {
+        let passed = now.duration_since(std::mem::replace(&mut self.last, now));
+        if passed > LATE {
+            self.late = Some((passed, now));
+        }
+        let (late, at) = self.late.filter(|_| continued)?;
+        self.late = None;
+        (now.duration_since(at) < LATE).then_some(late)
+    }
+}
+
+/// What a pause was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Pause {
+    Short,
+    /// The machine slept.
+    Suspended(Duration),
+    /// The machine was awake and we did not run: stopped, or not scheduled.
+    HeldUp(Duration),
 }
 
 /// The wall clock's reading at a recent instant of the boot clock.
@@ -606,9 +709,23 @@ mod tests {
             Nap { boot: BootNanos(1_000_000_000_000 - boot * 1_000_000_000), monotonic }
                 .end(BootNanos(1_000_000_000_000))
         };
-        assert!(nap(600, 0), "ten minutes of which none were awake");
-        assert!(!nap(5, 5), "stopped for five seconds");
-        assert!(!nap(0, 0));
+        assert!(matches!(nap(600, 0), Pause::Suspended(_)), "ten minutes of which none were awake");
+        assert!(matches!(nap(5, 5), Pause::HeldUp(_)), "stopped for five seconds");
+        assert_eq!(nap(0, 0), Pause::Short);
+    }
+
+    /// A stop is told once, also when the flag of its SIGCONT comes after the pass that was late; a signal or a delay alone is none.
+    #[test]
+    fn a_stop_is_a_late_pass_with_a_signal() {
+        let begin = Instant::now();
+        let at = |millis: u64| begin + Duration::from_millis(millis);
+        let mut stops = Stops::begin(begin);
+        let (on_time, late) = ([(100, false), (200, true)], [(5200, true), (5300, false), (9300, false), (9400, true)]);
+        let too_late = [(9500, true), (12_000, false), (12_900, false), (13_500, true)];
+        let mut look = |(millis, continued)| stops.look(at(millis), continued).map(|time| time.as_secs());
+        assert_eq!(on_time.map(&mut look), [None, None]);
+        assert_eq!(late.map(&mut look), [Some(5), None, None, Some(4)]);
+        assert_eq!(too_late.map(look), [None; 4]);
     }
 
     /// A window opened on a boundary is a whole one; one opened late (after a suspend, say) ends at the next.

@@ -10,7 +10,7 @@ use super::args::RunArgs;
 use super::host;
 use super::recorder::{Recorder, RecorderOptions};
 use super::serve::{say_where, server_options};
-use super::stop::Stop;
+use super::stop::{Hangup, Stop};
 use super::writer::Retention;
 use crate::server::{self, Login, Recording, ServerOptions, Starting};
 use crate::symbolizer::WorkerCommand;
@@ -20,7 +20,7 @@ use crate::symbolizer::WorkerCommand;
 /// # Errors
 /// Not allowed, no such target, port or database not to be had, a thread that failed.
 pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
-    let stop = Stop::on_signals()?;
+    let stop = Stop::on_signals(Hangup::GoesOn)?;
     host::raise_file_limit();
     let database = args.db.clone().unwrap_or_else(host::default_database);
     let target = host::target(&args.pids, args.cgroup.as_deref())?;

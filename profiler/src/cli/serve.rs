@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use super::args::{ListenArgs, ServeArgs};
 use super::owner;
-use super::stop::Stop;
+use super::stop::{Hangup, Stop};
 use crate::server::{self, Login, LoginMode, LoginOptions, MetricsAccess, Recording, ServerOptions};
 use crate::sys::clock::wall_now;
 
@@ -15,7 +15,7 @@ use crate::sys::clock::wall_now;
 /// # Errors
 /// The database or the address cannot be had.
 pub fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
-    let stop = Stop::on_signals()?;
+    let stop = Stop::on_signals(Hangup::GoesOn)?;
     let bound = server::bind(server_options(&args.listen, args.db.clone()))?;
     eprintln!("serving {}", args.db.display());
     say_where(&bound.url(), &bound.login());

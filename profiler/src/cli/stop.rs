@@ -1,4 +1,5 @@
-//! Ctrl-C, SIGTERM, a closed terminal: once ends the work and keeps what there is, twice ends the program.
+//! Ctrl-C and SIGTERM: once ends the work and keeps what there is, twice ends the program. A closed terminal ends a
+//! recording in the same way; `run` and `serve` go on, as daemons do, for which SIGHUP means "read the configuration again".
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -12,6 +13,15 @@ use signal_hook::iterator::Signals;
 /// Exit code after the second signal: 128 + SIGINT.
 const INTERRUPTED: i32 = 130;
 
+/// What SIGHUP means to a command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hangup {
+    /// The terminal is gone: end as by Ctrl-C, and write what there is.
+    Ends,
+    /// Nothing to read again, so far: noted in the log.
+    GoesOn,
+}
+
 /// Set by the first signal.
 #[derive(Clone, Debug, Default)]
 pub struct Stop {
@@ -24,13 +34,17 @@ impl Stop {
     ///
     /// # Errors
     /// The handlers cannot be installed, or there is no thread to be had.
-    pub fn on_signals() -> io::Result<Self> {
+    pub fn on_signals(hangup: Hangup) -> io::Result<Self> {
         let stop = Self::default();
         let heard = [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|signal| *signal != SIGHUP || !is_ignored(SIGHUP));
         let mut signals = Signals::new(heard)?;
         let listener = stop.clone();
         let listen = move || {
-            for _ in signals.forever() {
+            for signal in signals.forever() {
+                if signal == SIGHUP && hangup == Hangup::GoesOn {
+                    tracing::info!("SIGHUP: nothing to read again, going on (SIGTERM ends)");
+                    continue;
+                }
                 if listener.set.swap(true, Ordering::Relaxed) {
                     listener.remove_scratch();
                     std::process::exit(INTERRUPTED);

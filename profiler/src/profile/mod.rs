@@ -8,6 +8,7 @@ mod binary;
 mod call_tree;
 mod demangle;
 mod loss;
+mod missed;
 mod name_source;
 mod printable;
 mod process;
@@ -22,6 +23,7 @@ pub use binary::{Binary, BinaryId, BinaryKey, BinaryKind, BuildId, FileIdentity,
 pub use call_tree::{CallTree, Frame, FrameId, FrameKind, Node};
 pub use demangle::{Demangle, simple};
 pub use loss::{LossCause, Losses};
+pub use missed::{MissCause, MissedTicks};
 pub use name_source::{FoundSource, NameSource, NameSources, NameStatus};
 pub use printable::{is_printable, printable};
 pub use process::{ContainerId, MappedRange, ProcessFacts, ProcessKey, StartTicks};

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use super::{
-    Binary, BinaryId, BootNanos, Location, Losses, ProcessFacts, SampleEvent, StackEnd, ThreadName, WallNanos,
+    Binary, BinaryId, BootNanos, Location, Losses, MissedTicks, ProcessFacts, SampleEvent, StackEnd, ThreadName,
+    WallNanos,
 };
 
 /// Timer ticks by what the CPU was doing: utilisation, without sampling idle as work.
@@ -11,10 +12,22 @@ use super::{
 pub struct CpuTicks {
     /// Ticks that hit a task, inside the filter or not.
     pub busy: u64,
-    /// Ticks that hit the idle task, and those that did not come because the CPU slept.
+    /// Ticks that hit the idle task; of cycles, also those that did not come because the CPU slept.
     pub idle: u64,
     /// Busy ticks that `-p` or `--cgroup` left out (part of `busy`).
     pub filtered: u64,
+    /// Ticks that were due and are neither busy nor idle: our program did not run.
+    pub missed: MissedTicks,
+}
+
+impl CpuTicks {
+    /// Share of the ticks due that was missed, 0 to 1.
+    #[must_use]
+    pub fn missed_share(&self) -> f64 {
+        let missed = self.missed.total();
+        let due = self.busy.saturating_add(self.idle).saturating_add(missed);
+        if due == 0 { 0.0 } else { missed as f64 / due as f64 }
+    }
 }
 
 /// Equal stacks of one thread.

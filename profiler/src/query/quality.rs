@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::merge::merge;
 use super::{QueryError, Selector, remedy};
-use crate::profile::{FrameKind, StackEnd, TimeRange};
+use crate::profile::{CpuTicks, FrameKind, MissedTicks, StackEnd, TimeRange};
 use crate::store::{Reader, RowMap, Snapshot, StackId};
 
 /// Stacks looked up between two questions whether to go on.
@@ -27,7 +27,7 @@ pub struct Incomplete {
 }
 
 /// See above.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Quality {
     /// All samples.
     pub samples: u64,
@@ -37,6 +37,10 @@ pub struct Quality {
     pub incomplete: Vec<Incomplete>,
     /// Rows left out.
     pub hidden_rows: u64,
+    /// Ticks of the range that were due and not seen, whole host.
+    pub missed: MissedTicks,
+    /// Their share of all ticks due, 0 to 1.
+    pub missed_share: f64,
 }
 
 /// The quality of what a range and a selector come to.
@@ -51,6 +55,12 @@ pub fn quality(
 ) -> Result<Quality, QueryError> {
     let mut snapshot = reader.snapshot()?;
     let counts = merge(&mut snapshot, range, selector)?;
+    let mut ticks = CpuTicks::default();
+    for piece in snapshot.pieces(range, i64::MAX)? {
+        ticks.busy = ticks.busy.saturating_add(piece.numbers.busy);
+        ticks.idle = ticks.idle.saturating_add(piece.numbers.idle);
+        ticks.missed.merge(&piece.numbers.missed);
+    }
     let mut sums: HashMap<(StackEnd, u32, u32), u64> = HashMap::new();
     let mut roots = RowMap::default();
     for top in counts.tops() {
@@ -88,7 +98,8 @@ pub fn quality(
     let hidden_rows = incomplete.len().saturating_sub(max_rows) as u64;
     incomplete.truncate(max_rows);
     let complete = counts.samples.saturating_sub(counts.incomplete);
-    Ok(Quality { samples: counts.samples, complete, incomplete, hidden_rows })
+    let (missed, missed_share) = (ticks.missed, ticks.missed_share());
+    Ok(Quality { samples: counts.samples, complete, incomplete, hidden_rows, missed, missed_share })
 }
 
 /// The location of a stack's outermost frame; 0 of the empty stack.

@@ -80,7 +80,12 @@ pub fn slice<E: From<QueryError>>(
             event: if piece.event == 0 { SampleEvent::CpuClock } else { SampleEvent::Cycles },
             hz: piece.hz,
             cpus: piece.numbers.cpus,
-            ticks: CpuTicks { busy: piece.numbers.busy, idle: piece.numbers.idle, filtered: piece.numbers.filtered },
+            ticks: CpuTicks {
+                busy: piece.numbers.busy,
+                idle: piece.numbers.idle,
+                filtered: piece.numbers.filtered,
+                missed: piece.numbers.missed,
+            },
             taken: 0,
             losses: Losses::default(),
             binaries: used.into_iter().collect(),

@@ -4,7 +4,7 @@ use super::labels::Label;
 use super::merge::nanos_at;
 use super::sieve::Sieve;
 use super::{QueryError, Selector};
-use crate::profile::{TimeRange, WallNanos};
+use crate::profile::{MissedTicks, TimeRange, WallNanos};
 use crate::store::{Numbers, Piece, Reader, RowMap, Snapshot};
 
 /// Samples over time in equal buckets.
@@ -31,6 +31,10 @@ pub struct Bucket {
     pub utilisation: Option<f64>,
     /// Samples lost, whole host.
     pub lost: u64,
+    /// Ticks that were not taken although they were due, by cause, whole host.
+    pub missed: MissedTicks,
+    /// Their share of all ticks due, 0 to 1; `None` where nothing was recorded.
+    pub missed_share: Option<f64>,
 }
 
 const SECOND: i64 = 1_000_000_000;
@@ -64,6 +68,7 @@ pub fn timeline(
         sum.busy += u128::from(busy);
         sum.idle += u128::from(idle);
         sum.lost = sum.lost.saturating_add(piece.numbers.losses.total());
+        sum.missed.merge(&piece.numbers.missed);
         if sieve.is_open() {
             sum.add(stored, incomplete, piece.hz);
             continue;
@@ -165,6 +170,7 @@ struct Sum {
     length: u128,
     busy: u128,
     idle: u128,
+    missed: MissedTicks,
 }
 
 impl Sum {
@@ -176,12 +182,15 @@ impl Sum {
 
     fn bucket(self) -> Bucket {
         let ratio = |a: u128, b: u128| (b > 0).then(|| a as f64 / b as f64);
+        let missed = u128::from(self.missed.total());
         Bucket {
             samples: self.samples,
             incomplete: self.incomplete,
             busy_cores: ratio(self.cpu, self.length),
             utilisation: ratio(self.busy, self.busy + self.idle),
             lost: self.lost,
+            missed: self.missed,
+            missed_share: ratio(missed, self.busy + self.idle + missed),
         }
     }
 }
@@ -292,6 +301,8 @@ mod tests {
             busy_cores: Some(cores),
             utilisation: Some(0.25),
             lost,
+            missed: MissedTicks::default(),
+            missed_share: Some(0.0),
         };
         let all = ask("");
         assert_eq!((all.start.0, all.step), (EPOCH * SECOND, 10 * SECOND));

@@ -27,7 +27,7 @@ pub enum SamplerError {
     /// The kernel forbids so high a frequency.
     #[error(
         "sampling frequency {hz} Hz is above this kernel's limit of {limit} Hz: \
-         raise it with `sudo sysctl kernel.perf_event_max_sample_rate={hz}`"
+         raise it with `sudo sysctl kernel.perf_event_max_sample_rate={hz}`, or leave -F out to take the limit"
     )]
     FrequencyLimit {
         /// What was asked for.

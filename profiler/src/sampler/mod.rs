@@ -14,6 +14,7 @@ mod load;
 mod options;
 mod run;
 mod sideband;
+mod ticks;
 mod unwind_maps;
 mod wake;
 

@@ -19,33 +19,65 @@ use crate::sys::perf::max_sample_rate;
 /// Samples per second and CPU when none are asked for: prime, so that it never beats in step with periodic work.
 pub const DEFAULT_HZ: u32 = 97;
 
-/// A sampling frequency that this kernel accepts.
+/// How often to sample, by somebody's word or by default.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Frequency(u32);
+pub struct Frequency {
+    hz: u32,
+    is_asked_for: bool,
+}
+
+impl Default for Frequency {
+    /// [`DEFAULT_HZ`], or the kernel's limit where that is lower.
+    fn default() -> Self {
+        Self { hz: DEFAULT_HZ, is_asked_for: false }
+    }
+}
 
 impl Frequency {
-    /// Checks `hz` against our range and the kernel's limit.
+    /// A frequency that was asked for: checks `hz` against our range and the kernel's limit.
     ///
     /// # Errors
     /// [`SamplerError::FrequencyRange`], [`SamplerError::FrequencyLimit`].
     pub fn new(hz: u32) -> Result<Self, SamplerError> {
-        // A kernel without the limit's file has no perf events: opening one will say so better.
-        Self::within(hz, max_sample_rate().unwrap_or(u32::MAX))
+        Self::within(hz, frequency_limit())
     }
 
     fn within(hz: u32, limit: u32) -> Result<Self, SamplerError> {
         match hz {
             0 | 10_001.. => Err(SamplerError::FrequencyRange { hz }),
             _ if hz > limit => Err(SamplerError::FrequencyLimit { hz, limit }),
-            _ => Ok(Self(hz)),
+            _ => Ok(Self { hz, is_asked_for: true }),
         }
     }
 
-    /// Samples per second and CPU.
+    /// Samples per second and CPU that are wanted; the kernel may allow fewer.
     #[must_use]
     pub fn hz(self) -> u32 {
-        self.0
+        self.hz
     }
+
+    /// What a kernel with this limit gives of it.
+    #[must_use]
+    pub fn under(self, limit: u32) -> u32 {
+        self.hz.min(limit).max(1)
+    }
+
+    /// The same at the start of sampling, when nobody's word is broken yet: who asked for more than the
+    /// limit is told so.
+    ///
+    /// # Errors
+    /// [`SamplerError::FrequencyLimit`].
+    pub(super) fn at_start(self, limit: u32) -> Result<u32, SamplerError> {
+        if self.is_asked_for && self.hz > limit {
+            return Err(SamplerError::FrequencyLimit { hz: self.hz, limit });
+        }
+        Ok(self.under(limit))
+    }
+}
+
+/// The kernel's limit now. A kernel without the limit's file has no perf events: opening one says so better.
+pub(super) fn frequency_limit() -> u32 {
+    max_sample_rate().unwrap_or(u32::MAX)
 }
 
 /// Whom to sample.
@@ -245,6 +277,16 @@ mod tests {
         assert!(matches!(Frequency::within(10_001, 100_000), Err(SamplerError::FrequencyRange { .. })));
         let message = Frequency::within(997, 500).unwrap_err().to_string();
         assert!(message.contains("sysctl kernel.perf_event_max_sample_rate=997"), "{message}");
+    }
+
+    /// Nobody asked for the default, so it gives way; what was asked for does so only once sampling has begun.
+    #[test]
+    fn only_the_default_frequency_gives_way_at_the_start() {
+        let (default, asked) = (Frequency::default(), Frequency::within(97, 100).unwrap());
+        assert_eq!(default.at_start(50).unwrap(), 50);
+        assert_eq!(default.at_start(100_000).unwrap(), DEFAULT_HZ);
+        assert!(matches!(asked.at_start(50), Err(SamplerError::FrequencyLimit { hz: 97, limit: 50 })));
+        assert_eq!((asked.at_start(97).unwrap(), asked.under(50), asked.under(0)), (97, 50, 1));
     }
 
     /// A path can be written below the mount or whole, with detours; what lies elsewhere is no cgroup.

@@ -1,25 +1,28 @@
 //! The running sampler: events on every CPU, two generations of stack maps, and the passes that empty them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::os::fd::AsFd as _;
 use std::sync::Arc;
 use std::time::Duration;
 
 use aya::maps::{MapData, StackTraceMap};
 use aya::programs::PerfEvent;
-use aya::programs::perf_event::{
-    HardwareEvent, PerfEventConfig, PerfEventLinkId, PerfEventScope, SamplePolicy, SoftwareEvent,
-};
+use perf_event_open_sys::bindings::{PERF_RECORD_THROTTLE, PERF_RECORD_UNTHROTTLE};
 use profiler_ebpf::Counters;
 
 use super::drain::{Drained, KernelStackMap, StackBook};
-use super::load::{self, FIRST_GENERATION, Loaded, denied_or, program};
-use super::options::{SamplerOptions, WalkLoop};
+use super::load::{self, FIRST_GENERATION, Loaded, program};
+use super::options::{SamplerOptions, WalkLoop, frequency_limit};
 use super::sideband::Decoder;
+use super::ticks::{Reading, Throttling, TickBook};
 use super::unwind_maps::UnwindMaps;
 use super::wake::Wake;
 use super::{SamplerError, cpus};
-use crate::profile::{BootNanos, SampleEvent, SideBand};
-use crate::sys::perf::SideBandRing;
+use crate::profile::{BootNanos, MissedTicks, SampleEvent, SideBand};
+use crate::sys::clock::monotonic_nanos;
+use crate::sys::perf::{RawRecord, SideBandRing};
+use crate::sys::sampling_event::{Counted, SamplingEvent};
 
 /// A software clock that has not ticked for this long on a CPU that has worked meanwhile is dead. (One on an idle CPU may just sleep.)
 const SILENT_NANOS: u64 = 3_000_000_000;
@@ -28,9 +31,12 @@ const SILENT_TICKS: u64 = 10;
 
 /// One CPU's events.
 struct CpuEvents {
-    timer: PerfEventLinkId,
+    /// Samples until it is dropped.
+    timer: SamplingEvent,
     side_band: SideBandRing,
     decoder: Decoder,
+    book: TickBook,
+    throttling: Throttling,
     ticks: u64,
     /// When `ticks` last moved.
     heard: BootNanos,
@@ -51,6 +57,8 @@ pub struct Polled {
 pub struct Sampler {
     loaded: Loaded,
     options: SamplerOptions,
+    /// Samples per second and CPU now: what is wanted, or the kernel's limit.
+    hz: u32,
     book: StackBook,
     generation: u32,
     cpus: BTreeMap<u32, CpuEvents>,
@@ -89,6 +97,7 @@ impl Sampler {
         let wake = Wake::of(&loaded.samples).map_err(SamplerError::load)?;
         let mut sampler = Self {
             loaded,
+            hz: options.frequency.hz(),
             options,
             book: StackBook::default(),
             generation: FIRST_GENERATION,
@@ -106,9 +115,79 @@ impl Sampler {
     /// # Errors
     /// See [`SamplerError`].
     pub fn begin(&mut self, now: BootNanos) -> Result<(), SamplerError> {
+        self.hz = self.options.frequency.at_start(frequency_limit())?;
         let ready = std::mem::take(&mut self.ready);
-        self.attach_all(ready, now)?;
+        match self.attach_all(ready, now) {
+            // The limit fell between the look and the opening.
+            Err(SamplerError::FrequencyLimit { limit, .. }) => {
+                self.hz = self.options.frequency.at_start(limit)?;
+                self.cpus.clear();
+                self.open(&cpus::online().map_err(SamplerError::load)?, now)?;
+                self.side_band.push(SideBand::Lost { time: now, count: 0 });
+            }
+            opened => drop(opened?),
+        }
         Ok(())
+    }
+
+    /// Samples per second and CPU now.
+    #[must_use]
+    pub fn hz(&self) -> u32 {
+        self.hz
+    }
+
+    /// What was asked for.
+    #[must_use]
+    pub fn hz_wanted(&self) -> u32 {
+        self.options.frequency.hz()
+    }
+
+    /// What that should be by the kernel's limit as it is now.
+    #[must_use]
+    pub fn hz_allowed(&self) -> u32 {
+        self.options.frequency.under(frequency_limit())
+    }
+
+    /// Samples at another frequency from now on. The caller begins a generation before: one has one frequency.
+    ///
+    /// # Errors
+    /// An event cannot be opened on an online CPU; [`Self::follow_cpus`] tries again.
+    pub fn set_hz(&mut self, hz: u32, now: BootNanos) -> Result<(), SamplerError> {
+        self.hz = hz;
+        // The rings go on, only the timers are new.
+        let mut rings = Vec::with_capacity(self.cpus.len());
+        for (cpu, mut events) in std::mem::take(&mut self.cpus) {
+            events.drain_into(&mut self.side_band);
+            self.side_band.extend(events.decoder.finish());
+            rings.push((cpu, events.side_band));
+        }
+        self.attach_all(rings, now)?;
+        Ok(())
+    }
+
+    /// The ticks missed since the last call, of the CPUs that are sampled now.
+    ///
+    /// # Errors
+    /// The kernel refuses to say.
+    pub fn missed(&mut self) -> Result<MissedTicks, SamplerError> {
+        // The events of a CPU that has just gone stand still, and nothing was due there.
+        let online = cpus::online().map_err(SamplerError::load)?;
+        let mut readings = Vec::with_capacity(self.cpus.len());
+        for (cpu, events) in self.cpus.iter().filter(|(cpu, _)| online.contains(cpu)) {
+            let times = events.timer.times().map_err(SamplerError::load)?;
+            readings
+                .push((*cpu, Reading { at: monotonic_nanos(), seen: 0, times, throttled: events.throttling.nanos }));
+        }
+        // Read last: a tick that comes meanwhile is seen, and not missed.
+        let ticks = self.ticks()?;
+        let mut missed = MissedTicks::default();
+        for (cpu, reading) in readings {
+            if let Some(events) = self.cpus.get_mut(&cpu) {
+                let seen = ticks.get(cpu as usize).copied().unwrap_or(0);
+                missed.merge(&events.book.missed_until(Reading { seen, ..reading }));
+            }
+        }
+        Ok(missed)
     }
 
     /// CPUs being sampled.
@@ -138,8 +217,7 @@ impl Sampler {
             self.book.read(&record, &self.loaded.kernel_stacks, &mut polled.drained);
         }
         for events in self.cpus.values_mut() {
-            let CpuEvents { side_band, decoder, .. } = events;
-            side_band.drain(|record| decoder.take(record, |event| polled.side_band.push(event)));
+            events.drain_into(&mut polled.side_band);
         }
         polled.side_band.sort_by_key(SideBand::time);
         polled
@@ -224,18 +302,15 @@ impl Sampler {
             let work = work.get_or_insert_with(cpus::work);
             let worked = work.get(cpu).copied().unwrap_or(0);
             let since = *events.worked.get_or_insert(worked);
-            let due = worked.saturating_sub(since) * u64::from(self.options.frequency.hz()) / 100;
+            let due = worked.saturating_sub(since) * u64::from(self.hz) / 100;
             if now.0.saturating_sub(events.heard.0) > SILENT_NANOS && due >= SILENT_TICKS {
                 dead.insert(*cpu);
             }
         }
         for cpu in &dead {
             if let Some(mut events) = self.cpus.remove(cpu) {
-                let CpuEvents { side_band, decoder, .. } = &mut events;
-                side_band.drain(|record| decoder.take(record, |event| self.side_band.push(event)));
-                self.side_band.extend(decoder.finish());
-                let sample: &mut PerfEvent = program(&mut self.loaded.ebpf, self.loaded.walk_loop.program())?;
-                sample.detach(events.timer).map_err(SamplerError::load)?;
+                events.drain_into(&mut self.side_band);
+                self.side_band.extend(events.decoder.finish());
             }
         }
         let fresh: BTreeSet<u32> = online.into_iter().filter(|cpu| !self.cpus.contains_key(cpu)).collect();
@@ -268,25 +343,57 @@ impl Sampler {
     /// # Errors
     /// The kernel refuses to detach.
     pub fn stop(&mut self) -> Result<(), SamplerError> {
-        let sample: &mut PerfEvent = program(&mut self.loaded.ebpf, self.loaded.walk_loop.program())?;
-        sample.unload().map_err(SamplerError::load)
+        for events in self.cpus.values() {
+            events.timer.stop().map_err(SamplerError::load)?;
+        }
+        Ok(())
     }
 
     fn attach(&mut self, cpu: u32, side_band: SideBandRing, now: BootNanos) -> Result<(), SamplerError> {
-        let config = match self.options.event {
-            SampleEvent::CpuClock => PerfEventConfig::Software(SoftwareEvent::CpuClock),
-            SampleEvent::Cycles => PerfEventConfig::Hardware(HardwareEvent::CpuCycles),
+        let counted = match self.options.event {
+            SampleEvent::CpuClock => Counted::CpuClock,
+            SampleEvent::Cycles => Counted::Cycles,
         };
-        let policy = SamplePolicy::Frequency(u64::from(self.options.frequency.hz()));
-        let sample: &mut PerfEvent = program(&mut self.loaded.ebpf, self.loaded.walk_loop.program())?;
-        let timer = sample
-            .attach(config, PerfEventScope::AllProcessesOneCpu { cpu }, policy, false)
-            .map_err(|error| denied_or(error, "open perf events", SamplerError::load))?;
+        let opened = SamplingEvent::open(counted, self.hz, cpu, side_band.as_fd());
+        let timer = opened.map_err(|error| self.refused(cpu, error))?;
         let ticks = self.ticks()?.get(cpu as usize).copied().unwrap_or(0);
-        self.cpus
-            .insert(cpu, CpuEvents { timer, side_band, decoder: Decoder::default(), ticks, heard: now, worked: None });
+        let times = timer.times().map_err(SamplerError::load)?;
+        let sample: &mut PerfEvent = program(&mut self.loaded.ebpf, self.loaded.walk_loop.program())?;
+        let sample = sample.fd().map_err(SamplerError::load)?;
+        timer.start(sample.as_fd()).map_err(|error| open_error(cpu, error))?;
+        let first = Reading { at: monotonic_nanos(), seen: ticks, times, throttled: 0 };
+        let book = TickBook::new(self.options.event, self.hz, first);
+        let (decoder, throttling) = (Decoder::default(), Throttling::default());
+        let events = CpuEvents { timer, side_band, decoder, book, throttling, ticks, heard: now, worked: None };
+        self.cpus.insert(cpu, events);
         Ok(())
     }
+
+    /// Why an event could not be opened. The kernel says `EINVAL` when its limit fell below our frequency just now.
+    fn refused(&self, cpu: u32, error: io::Error) -> SamplerError {
+        let (hz, limit) = (self.hz, frequency_limit());
+        if error.raw_os_error() == Some(libc::EINVAL) && hz > limit {
+            return SamplerError::FrequencyLimit { hz, limit };
+        }
+        open_error(cpu, error)
+    }
+}
+
+impl CpuEvents {
+    /// Empties the ring: what happened to processes, and what happened to our own event.
+    fn drain_into(&mut self, side_band: &mut Vec<SideBand>) {
+        let Self { side_band: ring, decoder, throttling, .. } = self;
+        ring.drain(|record| match (record.kind, time_of(record)) {
+            (PERF_RECORD_THROTTLE, Some(time)) => throttling.begin(time),
+            (PERF_RECORD_UNTHROTTLE, Some(time)) => throttling.end(time),
+            _ => decoder.take(record, |event| side_band.push(event)),
+        });
+    }
+}
+
+/// The first word of a record: when, of the two kinds that begin with it.
+fn time_of(record: RawRecord<'_>) -> Option<u64> {
+    record.body.first_chunk().map(|time| u64::from_ne_bytes(*time))
 }
 
 /// What became of opening something on a CPU; `None` when it failed because the CPU is offline by now.
@@ -309,11 +416,13 @@ fn open_side_bands(cpus: &BTreeSet<u32>) -> Result<Vec<(u32, SideBandRing)>, Sam
 }
 
 fn open_side_band(cpu: u32) -> Result<SideBandRing, SamplerError> {
-    SideBandRing::open(cpu).map_err(|error| {
-        if load::is_denied(&error) {
-            SamplerError::NotAllowed { action: "open perf events", source: error }
-        } else {
-            SamplerError::PerfEvent { cpu, source: error }
-        }
-    })
+    SideBandRing::open(cpu).map_err(|error| open_error(cpu, error))
+}
+
+fn open_error(cpu: u32, error: io::Error) -> SamplerError {
+    if load::is_denied(&error) {
+        SamplerError::NotAllowed { action: "open perf events", source: error }
+    } else {
+        SamplerError::PerfEvent { cpu, source: error }
+    }
 }

@@ -14,8 +14,8 @@ use super::{api, error, from_query};
 use crate::annotate;
 use crate::export::drawing;
 use crate::profile::{
-    Binary, BinaryKey, BinaryKind, BuildId, FoundSource, Frame, FrameId, FrameKind, LossCause, Losses, NameSource,
-    SourceLine, StackEnd, TimeRange, WallNanos,
+    Binary, BinaryKey, BinaryKind, BuildId, FoundSource, Frame, FrameId, FrameKind, LossCause, Losses, MissCause,
+    MissedTicks, NameSource, SourceLine, StackEnd, TimeRange, WallNanos,
 };
 use crate::query;
 use crate::unwind::UnwindCounts;
@@ -41,8 +41,18 @@ fn check(name: &str, value: &impl Serialize) {
 /// Two buckets, one of them a gap.
 #[test]
 fn timeline() {
-    let recorded =
-        query::Bucket { samples: 970, incomplete: 12, busy_cores: Some(1.5), utilisation: Some(0.75), lost: 3 };
+    let mut missed = MissedTicks::default();
+    missed.add(MissCause::ProgramBusy, 20);
+    missed.add(MissCause::TimerLate, 1);
+    let recorded = query::Bucket {
+        samples: 970,
+        incomplete: 12,
+        busy_cores: Some(1.5),
+        utilisation: Some(0.75),
+        lost: 3,
+        missed,
+        missed_share: Some(0.0105),
+    };
     let buckets = vec![recorded, query::Bucket::default()];
     let timeline = query::Timeline { start: at(0), step: 10_000_000_000, buckets };
     check("timeline.json", &from_query::timeline(&timeline, None));

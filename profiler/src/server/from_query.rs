@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use super::api;
 use super::live::{Cost, LiveStatus};
 use crate::annotate;
-use crate::profile::{CallTree, Frame, LossCause, TimeRange, WallNanos};
+use crate::profile::{CallTree, Frame, LossCause, MissedTicks, TimeRange, WallNanos};
 use crate::query;
 
 /// The timeline's buckets as columns, and the series of a label's values.
@@ -21,6 +21,8 @@ pub fn timeline(timeline: &query::Timeline, groups: Option<(String, query::Serie
             busy_cores: timeline.buckets.iter().map(|bucket| bucket.busy_cores).collect(),
             utilisation: timeline.buckets.iter().map(|bucket| bucket.utilisation).collect(),
             lost: timeline.buckets.iter().map(|bucket| bucket.lost).collect(),
+            missed_share: timeline.buckets.iter().map(|bucket| bucket.missed_share).collect(),
+            missed_cause: timeline.buckets.iter().map(|bucket| worst(&bucket.missed)).collect(),
             incomplete: timeline.buckets.iter().map(|bucket| bucket.incomplete).collect(),
         },
         groups: groups.map(|(label, series)| {
@@ -29,6 +31,17 @@ pub fn timeline(timeline: &query::Timeline, groups: Option<(String, query::Serie
             api::TimelineGroups { label, values, samples, others, hidden_values }
         }),
     }
+}
+
+/// What most ticks were missed for.
+fn worst(missed: &MissedTicks) -> Option<String> {
+    let (cause, ticks) = missed.iter().max_by_key(|(_, ticks)| *ticks)?;
+    (ticks > 0).then(|| cause.name().to_owned())
+}
+
+/// Missed ticks by the name of the cause, zeros too.
+fn by_cause(missed: &MissedTicks) -> BTreeMap<String, u64> {
+    missed.iter().map(|(cause, ticks)| (cause.name().to_owned(), ticks)).collect()
 }
 
 /// A function's lines.
@@ -241,6 +254,8 @@ pub fn quality(quality: query::Quality) -> api::Quality {
         complete: quality.complete,
         incomplete: quality.incomplete.into_iter().map(row).collect(),
         hidden_rows: quality.hidden_rows,
+        missed_share: quality.missed_share,
+        ticks_missed: by_cause(&quality.missed),
     }
 }
 
@@ -316,12 +331,14 @@ pub fn recording(live: &LiveStatus, own: Cost, now: WallNanos) -> api::Recording
     api::Recording {
         event: live.event.to_owned(),
         hz: live.hz,
+        hz_wanted: live.hz_wanted,
         cpus: live.cpus,
         since_ms: live.since.as_millis(),
         window_ms: millis(live.window),
         lag_ms: millis(live.lag(now)),
         cpu_ms: millis(own.cpu),
         rss_bytes: own.rss_bytes,
+        ticks_missed: by_cause(&live.ticks_missed),
         unwind: live.unwind.map(|unwind| api::UnwindTables {
             files: unwind.files,
             rows: unwind.rows,

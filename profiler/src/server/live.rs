@@ -10,7 +10,7 @@ use std::time::Duration;
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::process::TableCounts;
-use crate::profile::{Losses, NameSources, StackEnd, WallNanos};
+use crate::profile::{Losses, MissedTicks, NameSources, StackEnd, WallNanos};
 use crate::unwind::UnwindCounts;
 
 /// Figures of the pipeline since it started.
@@ -20,6 +20,8 @@ pub struct LiveStatus {
     pub event: &'static str,
     /// Samples per second and CPU.
     pub hz: u32,
+    /// Samples per second and CPU that are wanted.
+    pub hz_wanted: u32,
     /// CPUs online.
     pub cpus: u32,
     /// When sampling started.
@@ -48,8 +50,8 @@ pub struct LiveStatus {
     pub table: Option<TableCounts>,
     /// Memory of samples that wait for files, unwind rows or `/proc`, in bytes.
     pub waiting_bytes: usize,
-    /// Timer ticks (Hz x CPUs x time) that did not come: those of a sleeping CPU, or of a virtual machine that was not run.
-    pub ticks_missed: u64,
+    /// Ticks that were due and that our program did not see, by cause.
+    pub ticks_missed: MissedTicks,
     /// Build ids that two different files were found to claim.
     pub build_id_conflicts: u64,
     /// Files that could not be opened while they were known to be the mapped ones.

@@ -71,8 +71,9 @@ impl Collector for Scrape {
         let ended = |end: StackEnd| (end.name(), counted.stacks.get(&end).copied().unwrap_or(0));
         let help = "Stored samples by how the walk of the user stack ended";
         family(to, "profiler_stacks", help, "end", StackEnd::ALL.into_iter().map(ended))?;
-        let help = "Sampling ticks that did not come: the CPU slept, or the virtual machine was not run";
-        one(to, "profiler_ticks_missed", help, None, &counter(counted.ticks_missed))?;
+        let missed = counted.ticks_missed.iter().map(|(cause, ticks)| (cause.name(), ticks));
+        let help = "Sampling ticks that were due and that the program did not see";
+        family(to, "profiler_ticks_missed", help, "cause", missed)?;
 
         let help = "Build ids that two different files were found to claim; each file keeps its own names";
         one(to, "profiler_build_id_conflicts", help, None, &counter(counted.build_id_conflicts))?;

@@ -59,7 +59,7 @@ pub(crate) fn window(n: u64, drawing: &str) -> Window {
         event: SampleEvent::CpuClock,
         hz: 100,
         cpus: 2,
-        ticks: CpuTicks { busy: 500, idle: 1500, filtered: 0 },
+        ticks: CpuTicks { busy: 500, idle: 1500, ..CpuTicks::default() },
         taken: 0,
         losses: Losses::default(),
         binaries,

@@ -13,6 +13,11 @@ pub enum StoreError {
     /// A folder, device or pipe stands where the database should be.
     #[error("{0} is not a regular file: name a file for the database")]
     NotAFile(PathBuf),
+    /// A symbolic link that another user can have put there.
+    #[error(
+        "{0} is a link in a folder that others can write into, and is not followed: name the file that it leads to"
+    )]
+    PlantedLink(PathBuf),
     /// There is no database to read.
     #[error("{0} does not exist: record first, or name another database")]
     Missing(PathBuf),

@@ -24,6 +24,7 @@ use rustix::fs::{Access, AtFlags, CWD, accessat};
 
 use super::StoreError;
 use super::migrate::{APPLICATION_ID, VERSION};
+use crate::sys::planted_link::is_planted_link;
 
 /// Device and inode.
 pub(super) type FileId = (u64, u64);
@@ -169,9 +170,18 @@ pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
 }
 
 /// The one name of a file that may not exist yet: symbolic links are followed, so that two names of one database meet at
-/// the same lock. Makes the folders above it, for the owner alone.
+/// the same lock. Makes the folders above it, for the owner alone. A link that comes later than this look is not followed:
+/// SQLite opens the name with `SQLITE_OPEN_NOFOLLOW`.
+///
+/// # Errors
+/// [`StoreError::PlantedLink`]; a folder cannot be made.
 pub(super) fn settle(path: &Path) -> Result<PathBuf, StoreError> {
-    if let Ok(real) = path.canonicalize() {
+    if is_planted_link(path) {
+        return Err(StoreError::PlantedLink(path.into()));
+    }
+    if path.is_symlink()
+        && let Ok(real) = path.canonicalize()
+    {
         return Ok(real);
     }
     let name = path.file_name().ok_or_else(|| StoreError::NotAFile(path.into()))?;
@@ -210,7 +220,10 @@ const LOCK_PAUSE: Duration = Duration::from_millis(10);
 pub(super) fn lock(path: &Path) -> Result<File, StoreError> {
     let name = beside(path, ".lock");
     let failed = |source| StoreError::File { doing: "lock", path: name.clone(), source };
-    let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&name).map_err(failed)?;
+    let mut options = OpenOptions::new();
+    // In a folder that others write into, a link there would have us create or lock a file elsewhere.
+    options.write(true).create(true).truncate(false).mode(0o600).custom_flags(libc::O_NOFOLLOW);
+    let file = options.open(&name).map_err(failed)?;
     let deadline = Instant::now() + LOCK_PATIENCE;
     loop {
         match file.try_lock() {

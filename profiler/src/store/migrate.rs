@@ -15,6 +15,7 @@ const MIGRATIONS: &[M<'static>] = &[
     M::up(include_str!("../../../migrations/0003_views.sql")),
     M::up(include_str!("../../../migrations/0004_name_sources.sql")),
     M::up(include_str!("../../../migrations/0005_function_begin.sql")),
+    M::up(include_str!("../../../migrations/0006_missed_ticks.sql")),
 ];
 
 /// The schema version this program writes, and the highest it reads.
@@ -70,5 +71,31 @@ mod tests {
         assert_eq!(names, ("main".into(), "main".into()));
         let version: i64 = conn.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
         assert_eq!(version, VERSION);
+    }
+
+    /// A database of schema 5 keeps its figures and its views' columns; nobody counted its missed ticks.
+    #[test]
+    fn figures_of_schema_5_stay() {
+        let mut conn = Connection::open_in_memory().unwrap();
+        Migrations::from_slice(MIGRATIONS).to_version(&mut conn, 5).unwrap();
+        conn.execute_batch(
+            r#"INSERT INTO window (id, boot, boot_start, wall_start, wall_end, event, hz, length, cpus, busy, idle, filtered, taken,
+                                 stored, lost, incomplete, losses)
+             VALUES (3, 1, 5, 1000000000, 11000000000, 0, 97, 10000000000, 2, 40, 1900, 0, 40, 37, 3, 2, '{"1":3}')"#,
+        )
+        .unwrap();
+        let figures = "SELECT id, time, seconds, event, hz, cpus, busy, idle, taken, stored, lost, incomplete, losses FROM v_windows";
+        let read = |conn: &Connection, sql: &str| {
+            let text =
+                |row: &rusqlite::Row<'_>| (0..).map_while(|at| row.get::<_, rusqlite::types::Value>(at).ok()).collect();
+            conn.query_row(sql, [], |row| Ok(text(row))).unwrap()
+        };
+        let before: Vec<_> = read(&conn, figures);
+        migrate(&mut conn).unwrap();
+        assert_eq!(read(&conn, figures), before);
+        assert_eq!(before.len(), 13);
+        let null = rusqlite::types::Value::Null;
+        assert_eq!(read(&conn, "SELECT missed, misses FROM v_windows"), [null.clone(), null.clone()]);
+        assert_eq!(read(&conn, "SELECT busy, idle, missed FROM v_history"), [40.into(), 1900.into(), null]);
     }
 }

@@ -1,10 +1,12 @@
 //! The numbers of a window or a roll-up beside its stacks: what the timeline and the ledger add up.
 
+use std::collections::BTreeMap;
+
 use rusqlite::Row;
 
 use super::StoreError;
 use super::intern::int;
-use crate::profile::{LossCause, Losses, Window};
+use crate::profile::{LossCause, Losses, MissCause, MissedTicks, Window};
 
 /// Sums over one or more windows of one way of sampling.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -31,10 +33,13 @@ pub(crate) struct Numbers {
     pub(crate) incomplete: u64,
     /// Samples lost, by cause.
     pub(crate) losses: Losses,
+    /// Ticks missed, by cause; none in what was stored before they were counted.
+    pub(crate) missed: MissedTicks,
 }
 
 /// The columns of [`Numbers::read`], of both tables but for `windows`.
-pub(super) const COLUMNS: &str = "wall_end, length, cpus, busy, idle, filtered, taken, stored, incomplete, losses";
+pub(super) const COLUMNS: &str =
+    "wall_end, length, cpus, busy, idle, filtered, taken, stored, incomplete, losses, misses";
 
 impl Numbers {
     /// Those of a window; how many of its samples are cut short is known only once they are sorted.
@@ -51,6 +56,7 @@ impl Numbers {
             stored: window.samples(),
             incomplete,
             losses: window.losses.clone(),
+            missed: window.ticks.missed,
         }
     }
 
@@ -68,15 +74,20 @@ impl Numbers {
         sum(&mut self.stored, other.stored);
         sum(&mut self.incomplete, other.incomplete);
         self.losses.merge(&other.losses);
+        self.missed.merge(&other.missed);
     }
 
     /// From [`COLUMNS`], which begin at column `first` of `row`.
     pub(super) fn read(row: &Row<'_>, first: usize, windows: i64) -> Result<Self, StoreError> {
         let number = |at: usize| row.get::<_, i64>(first + at).map(|n| n.max(0).cast_unsigned());
-        let losses = match row.get_ref(first + 9)?.as_str_or_null().map_err(rusqlite::Error::from)? {
-            Some(text) => parse(text)?,
-            None => Losses::default(),
-        };
+        let (mut losses, mut missed) = (Losses::default(), MissedTicks::default());
+        let text = |at: usize| row.get_ref(first + at)?.as_str_or_null().map_err(rusqlite::Error::from);
+        for (cause, n) in parse(text(9)?)? {
+            losses.add(LossCause::from_u8(cause).ok_or(StoreError::BadRow("an unknown cause of loss"))?, n);
+        }
+        for (cause, n) in parse(text(10)?)? {
+            missed.add(MissCause::from_u8(cause).ok_or(StoreError::BadRow("an unknown cause of missed ticks"))?, n);
+        }
         Ok(Self {
             windows: windows.max(0).cast_unsigned(),
             wall_end: row.get(first)?,
@@ -89,12 +100,14 @@ impl Numbers {
             stored: number(7)?,
             incomplete: number(8)?,
             losses,
+            missed,
         })
     }
 
-    /// The values of [`COLUMNS`] with `lost` after `stored`, for writing.
-    pub(super) fn values(&self) -> [rusqlite::types::Value; 11] {
-        let losses = if self.losses.0.is_empty() { rusqlite::types::Value::Null } else { write(&self.losses).into() };
+    /// The values of [`ALL_COLUMNS`], for writing.
+    pub(super) fn values(&self) -> [rusqlite::types::Value; 13] {
+        let losses = write(self.losses.0.iter().map(|(cause, n)| (*cause as u8, *n)));
+        let misses = write(self.missed.iter().map(|(cause, n)| (cause as u8, n)));
         [
             self.wall_end.into(),
             int(self.length).into(),
@@ -107,44 +120,43 @@ impl Numbers {
             int(self.losses.total()).into(),
             int(self.incomplete).into(),
             losses,
+            int(self.missed.total()).into(),
+            misses,
         ]
     }
 }
 
 /// The columns of [`Numbers::values`].
 pub(super) const ALL_COLUMNS: &str =
-    "wall_end, length, cpus, busy, idle, filtered, taken, stored, lost, incomplete, losses";
+    "wall_end, length, cpus, busy, idle, filtered, taken, stored, lost, incomplete, losses, missed, misses";
 
-/// `{"0":3,"4":1}`: cause and samples.
-fn write(losses: &Losses) -> String {
-    let causes: Vec<_> = losses.0.iter().map(|(cause, n)| format!("\"{}\":{n}", *cause as u8)).collect();
-    format!("{{{}}}", causes.join(","))
+/// `{"0":3,"4":1}`: cause and count; NULL for none.
+fn write(counts: impl Iterator<Item = (u8, u64)>) -> rusqlite::types::Value {
+    let causes: Vec<_> = counts.filter(|(_, n)| *n > 0).map(|(cause, n)| format!("\"{cause}\":{n}")).collect();
+    if causes.is_empty() { rusqlite::types::Value::Null } else { format!("{{{}}}", causes.join(",")).into() }
 }
 
-fn parse(text: &str) -> Result<Losses, StoreError> {
-    let mut losses = Losses::default();
-    let causes: std::collections::BTreeMap<u8, u64> =
-        serde_json::from_str(text).map_err(|_| StoreError::BadRow("losses that are no JSON"))?;
-    for (cause, n) in causes {
-        losses.add(LossCause::from_u8(cause).ok_or(StoreError::BadRow("an unknown cause of loss"))?, n);
-    }
-    Ok(losses)
+fn parse(text: Option<&str>) -> Result<BTreeMap<u8, u64>, StoreError> {
+    let Some(text) = text else { return Ok(BTreeMap::new()) };
+    serde_json::from_str(text).map_err(|_| StoreError::BadRow("counts by cause that are no JSON"))
 }
 
 #[cfg(test)]
 mod tests {
     #![expect(clippy::unwrap_used, reason = "tests")]
 
+    use rusqlite::types::Value;
+
     use super::*;
 
-    /// Losses are text that SQLite's JSON functions read, and come back.
+    /// Counts by cause are text that SQLite's JSON functions read, and come back; none are NULL.
     #[test]
-    fn losses_round_trip() {
-        let mut losses = Losses::default();
-        losses.add(LossCause::RingFull, 3);
-        losses.add(LossCause::QueueFull, 1);
-        assert_eq!(write(&losses), r#"{"0":3,"4":1}"#);
-        assert_eq!(parse(&write(&losses)).unwrap(), losses);
-        assert!(parse("{\"77\":1}").is_err() && parse("nonsense").is_err());
+    fn counts_by_cause_round_trip() {
+        let text = write([(0, 3), (2, 0), (4, 1)].into_iter());
+        assert_eq!(text, Value::Text(r#"{"0":3,"4":1}"#.into()));
+        assert_eq!(parse(Some(r#"{"0":3,"4":1}"#)).unwrap(), [(0, 3), (4, 1)].into());
+        assert_eq!(write([(1, 0)].into_iter()), Value::Null);
+        assert_eq!(parse(None).unwrap(), BTreeMap::new());
+        assert!(parse(Some("nonsense")).is_err());
     }
 }

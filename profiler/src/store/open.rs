@@ -101,8 +101,8 @@ fn connect(path: &Path) -> Result<Connection, StoreError> {
     if new {
         file::create(path)?;
     }
-    let mut conn =
-        Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
+    let mut conn = Connection::open_with_flags(path, flags)?;
     if conn.is_readonly("main")? {
         return Err(StoreError::ReadOnly(path.into()));
     }

@@ -316,7 +316,7 @@ mod tests {
             store.conn.execute("DELETE FROM rollup", []).unwrap();
             let insert = "WITH RECURSIVE n (at) AS (SELECT 1 UNION ALL SELECT at + 1 FROM n WHERE at < ?1)
                 INSERT INTO rollup SELECT NULL, 1, at * 300000000000, 0, 97, 1 - (at = ?1), 1 - (at = ?1),
-                    1, 0, 1, 1, 0, 0, 0, 0, 0, 0, 0, NULL, x'', x'', NULL FROM n";
+                    1, 0, 1, 1, 0, 0, 0, 0, 0, 0, 0, NULL, x'', x'', NULL, 0, NULL FROM n";
             store.conn.execute(insert, [rows]).unwrap();
             let mut select = store.conn.prepare(&oldest(which)).unwrap();
             let start: i64 = select.query_row([Level::Minutes as u8], |row| row.get(0)).unwrap();

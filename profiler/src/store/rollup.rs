@@ -280,11 +280,12 @@ fn write(tx: &Transaction<'_>, level: Level, start: i64, way: Way, row: &Row<'_>
     ];
     tx.prepare_cached(&format!(
         "INSERT INTO rollup (level, start, event, hz, finest, windows, directory, stacks, split, {ALL_COLUMNS})
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
          ON CONFLICT DO UPDATE SET windows = excluded.windows, directory = excluded.directory, stacks = excluded.stacks,
             split = excluded.split, wall_end = excluded.wall_end, length = excluded.length, cpus = excluded.cpus,
             busy = excluded.busy, idle = excluded.idle, filtered = excluded.filtered, taken = excluded.taken,
-            stored = excluded.stored, lost = excluded.lost, incomplete = excluded.incomplete, losses = excluded.losses"
+            stored = excluded.stored, lost = excluded.lost, incomplete = excluded.incomplete, losses = excluded.losses,
+            missed = excluded.missed, misses = excluded.misses"
     ))?
     .execute(params_from_iter(own.into_iter().chain(row.numbers.values())))?;
     if level == Level::Hour {

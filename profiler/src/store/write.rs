@@ -298,7 +298,7 @@ impl<'a> Writing<'a> {
             .tx
             .prepare_cached(&format!(
                 "INSERT INTO window (boot, boot_start, wall_start, event, hz, packed, {ALL_COLUMNS})
-                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
             ))?
             .insert(params_from_iter(own.into_iter().chain(numbers.values())))?;
         self.tx.prepare_cached("INSERT INTO fresh (window, directory, stacks) VALUES (?1, ?2, ?3)")?.execute((

@@ -1,4 +1,4 @@
-//! The two clocks, read. The only place that asks what time it is: everything else takes time as an argument.
+//! The clocks, read. The only place that asks what time it is: everything else takes time as an argument.
 
 use rustix::time::{ClockId, clock_gettime};
 
@@ -9,6 +9,13 @@ use crate::profile::{BootNanos, WallNanos};
 pub fn boot_now() -> BootNanos {
     let now = clock_gettime(ClockId::Boottime);
     BootNanos(now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64)
+}
+
+/// `CLOCK_MONOTONIC` now, in nanoseconds: the kernel's timers go by it.
+#[must_use]
+pub fn monotonic_nanos() -> u64 {
+    let now = clock_gettime(ClockId::Monotonic);
+    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
 }
 
 /// `CLOCK_REALTIME` now.

@@ -10,6 +10,8 @@ pub mod kernel_text;
 pub mod memory;
 pub mod patient;
 pub mod perf;
+pub mod planted_link;
+pub mod sampling_event;
 pub mod shared_map;
 pub mod sock_diag;
 pub mod spawn;

@@ -11,7 +11,7 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd as _, FromRawFd as _, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -28,8 +28,8 @@ const RING_PAGES: usize = 128;
 /// One CPU's side-band events.
 #[derive(Debug)]
 pub struct SideBandRing {
-    /// Keeps the events alive.
-    _events: [OwnedFd; 2],
+    /// Keeps the events alive; others of the CPU may send their records to the first.
+    events: [OwnedFd; 2],
     /// The kernel's id of the event whose mappings have inodes.
     by_inode: u64,
     base: NonNull<u8>,
@@ -87,7 +87,7 @@ impl SideBandRing {
         };
         let base = NonNull::new(base.cast()).ok_or(io::ErrorKind::AddrNotAvailable)?;
         let output = by_build_id.as_raw_fd();
-        let ring = Self { _events: [by_build_id, by_inode], by_inode: id, base, page, record: Vec::new() };
+        let ring = Self { events: [by_build_id, by_inode], by_inode: id, base, page, record: Vec::new() };
         // SAFETY: both descriptors are ours and open.
         if unsafe { ioctls::SET_OUTPUT(fd, output) } < 0 {
             return Err(io::Error::last_os_error());
@@ -140,6 +140,12 @@ impl SideBandRing {
             std::ptr::copy_nonoverlapping(ring.add(start), into.as_mut_ptr(), first);
             std::ptr::copy_nonoverlapping(ring, into.as_mut_ptr().add(first), into.len() - first);
         }
+    }
+}
+
+impl AsFd for SideBandRing {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.events[0].as_fd()
     }
 }
 

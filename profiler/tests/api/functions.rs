@@ -121,7 +121,7 @@ impl Program {
             event: SampleEvent::CpuClock,
             hz: 97,
             cpus: 1,
-            ticks: CpuTicks { busy: samples, idle: 970 - samples, filtered: 0 },
+            ticks: CpuTicks { busy: samples, idle: 970 - samples, ..CpuTicks::default() },
             taken: samples,
             losses: Losses::default(),
             binaries: vec![(BinaryId(0), Arc::new(binary))],

@@ -59,7 +59,7 @@ pub fn window() -> Window {
         event: SampleEvent::CpuClock,
         hz: 97,
         cpus: 2,
-        ticks: CpuTicks { busy: 103, idle: 97, filtered: 0 },
+        ticks: CpuTicks { busy: 103, idle: 97, ..CpuTicks::default() },
         taken: 103,
         losses,
         binaries: vec![(BinaryId(0), Arc::new(binary))],

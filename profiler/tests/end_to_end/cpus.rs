@@ -8,7 +8,7 @@ use profiler::profile::{SampleEvent, SideBand};
 use profiler::sampler::{Frequency, Sampler, SamplerOptions, Target};
 use profiler::sys::clock::boot_now;
 
-use crate::run::Daemon;
+use crate::run::{Daemon, PROFILER, record};
 
 const CPU1: &str = "/sys/devices/system/cpu/cpu1/online";
 
@@ -70,10 +70,10 @@ fn a_cpu_that_comes_back_is_sampled_again() {
     assert!(samples_of_cpu1(&mut sampler) > 100, "after it was back before anybody looked");
 }
 
-const SAMPLE_RATE: &str = "/proc/sys/kernel/perf_event_max_sample_rate";
+pub const SAMPLE_RATE: &str = "/proc/sys/kernel/perf_event_max_sample_rate";
 
 /// Puts the limit back whatever happens.
-struct SampleRate(String);
+pub struct SampleRate(String);
 
 impl Drop for SampleRate {
     fn drop(&mut self) {
@@ -81,21 +81,71 @@ impl Drop for SampleRate {
     }
 }
 
-/// The kernel lowers its limit by itself when samples take long; a CPU that comes back then cannot be sampled at the old
-/// frequency. The others are, the page says so, and it is tried again.
+pub fn limit(hz: u32) -> SampleRate {
+    let before = SampleRate(fs::read_to_string(SAMPLE_RATE).unwrap());
+    fs::write(SAMPLE_RATE, hz.to_string()).unwrap();
+    before
+}
+
+fn told_of_limit(status: &serde_json::Value) -> bool {
+    status["notices"].to_string().contains("the kernel limits the sampling frequency")
+}
+
+/// The kernel lowers its limit by itself when samples take long: sampling follows it down and up, on a CPU that comes back
+/// meanwhile too, says so, and each window has the frequency that it was sampled at.
 #[test]
-fn a_cpu_that_cannot_be_sampled_does_not_end_the_others() {
+fn a_limit_that_falls_while_sampling_is_followed_and_told() {
     let folder = tempfile::tempdir().unwrap();
-    let daemon = Daemon::start(&folder.path().join("x.db"), &["-F", "997", "--window", "500ms"]);
-    let notices = |status: &serde_json::Value| status["notices"].to_string();
-    let (_online, _rate) = (Online, SampleRate(fs::read_to_string(SAMPLE_RATE).unwrap()));
-    fs::write(SAMPLE_RATE, "500").unwrap();
+    let database = folder.path().join("x.db");
+    let daemon = Daemon::start(&database, &["-F", "997", "--window", "500ms"]);
+    let patience = Duration::from_secs(20);
+    daemon.wait_for_status(patience, |status| status["recording"]["hz"] == 997 && !told_of_limit(status));
+    let (_online, rate) = (Online, limit(500));
+    let status = daemon.wait_for_status(patience, |status| status["recording"]["hz"] == 500 && told_of_limit(status));
+    assert_eq!(status["recording"]["hz_wanted"], 997);
     fs::write(CPU1, "0").unwrap();
-    daemon.wait_for_status(Duration::from_secs(10), |status| status["recording"]["cpus"] == 1);
+    daemon.wait_for_status(patience, |status| status["recording"]["cpus"] == 1);
     fs::write(CPU1, "1").unwrap();
-    let told = |status: &serde_json::Value| notices(status).contains("a CPU is not being sampled");
-    daemon.wait_for_status(Duration::from_secs(10), told);
-    fs::write(SAMPLE_RATE, "100000").unwrap();
-    daemon.wait_for_status(Duration::from_secs(10), |status| status["recording"]["cpus"] == 2 && !told(status));
+    daemon.wait_for_status(patience, |status| status["recording"]["cpus"] == 2);
+    drop(rate);
+    daemon.wait_for_status(patience, |status| status["recording"]["hz"] == 997 && !told_of_limit(status));
+    daemon.stop();
+    let sql = "SELECT group_concat(DISTINCT hz) AS hz FROM v_windows";
+    let output =
+        Command::new(PROFILER).args(["sql", "--format", "csv", "--db"]).arg(&database).arg(sql).output().unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(said.contains("997") && said.contains("500"), "{said}");
+}
+
+/// A limit below the default is no reason not to start: it is taken, and told. Who asked for more is told so instead.
+#[test]
+fn a_limit_below_the_default_is_taken_and_only_a_frequency_asked_for_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let _rate = limit(50);
+    let daemon = Daemon::start(&folder.path().join("x.db"), &["--window", "500ms"]);
+    let status = daemon.wait_for_status(Duration::from_secs(20), told_of_limit);
+    assert_eq!((&status["recording"]["hz"], &status["recording"]["hz_wanted"]), (&50.into(), &97.into()));
+    daemon.stop();
+    let asked = record(&["-a", "-F", "97", "-d", "1", "-o", folder.path().join("y.db").to_str().unwrap()]);
+    let said = String::from_utf8(asked.stderr).unwrap();
+    assert_eq!(asked.status.code(), Some(2), "{said}");
+    assert!(said.contains("sysctl kernel.perf_event_max_sample_rate=97") && said.contains("leave -F out"), "{said}");
+}
+
+/// SIGHUP means "read the configuration again" to a daemon, and ends nothing; a stop is told of afterwards.
+#[test]
+fn a_hangup_ends_nothing_and_a_stop_is_told_of() {
+    let folder = tempfile::tempdir().unwrap();
+    let daemon = Daemon::start(&folder.path().join("x.db"), &["--window", "500ms"]);
+    let pid = rustix::process::Pid::from_child(&daemon.child);
+    let signal = |signal| rustix::process::kill_process(pid, signal).unwrap();
+    signal(rustix::process::Signal::HUP);
+    signal(rustix::process::Signal::HUP);
+    std::thread::sleep(Duration::from_millis(500));
+    signal(rustix::process::Signal::STOP);
+    std::thread::sleep(Duration::from_secs(3));
+    signal(rustix::process::Signal::CONT);
+    let told = |status: &serde_json::Value| status["notices"].to_string().contains("was stopped (SIGSTOP) for");
+    daemon.wait_for_status(Duration::from_secs(20), told);
     daemon.stop();
 }

@@ -1,7 +1,7 @@
 //! `record` and what it leaves behind: files, owners, the command it ran.
 
 use std::fs;
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -42,6 +42,67 @@ fn a_recording_is_one_file_or_none() {
     let again = record(&["-o", &path("x.db"), "--", "true"]);
     assert!(again.status.code() == Some(2) && said(&again).contains("x.db exists"), "{}", said(&again));
     assert!(said(&again).contains("name another one with -o"), "{}", said(&again));
+}
+
+/// In a folder that everybody writes into, another user has put links at the names that root writes: no output follows one.
+#[test]
+fn links_that_others_planted_are_not_followed() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o1777)).unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let plant = |target: &str, name: &str| {
+        std::os::unix::fs::symlink(target, path(name)).unwrap();
+        std::os::unix::fs::lchown(path(name), Some(65_534), Some(65_534)).unwrap();
+    };
+    let profiler = |words: &[&str]| Command::new(PROFILER).args(words).stdin(Stdio::null()).output().unwrap();
+    let db = path("mine.db");
+    recorded(&["-F", "997", "-o", &db, "--", "sh", "-c", SPIN]);
+    let before = fs::read(&db).unwrap();
+    fs::write(path("victim"), "secret").unwrap();
+
+    let files = ["r.folded", "r.svg", "r.html", "r.pb.gz", "e.folded", "e.svg", "e.html", "e.pb.gz"].map(path);
+    files.iter().for_each(|file| plant("victim", file));
+    let mut words = vec!["-F", "997"];
+    files[..4].iter().for_each(|file| words.extend(["-o", file.as_str()]));
+    words.extend(["--", "sh", "-c", SPIN]);
+    recorded(&words);
+    for file in &files[4..] {
+        let exported = profiler(&["export", "--db", &db, "-o", file]);
+        assert!(exported.status.success(), "{}", said(&exported));
+    }
+    for file in &files {
+        assert!(fs::symlink_metadata(file).unwrap().is_file() && fs::metadata(file).unwrap().len() > 20, "{file}");
+    }
+    assert_eq!(fs::read_to_string(path("victim")).unwrap(), "secret");
+
+    // Databases: not where there is nothing yet, not into one of ours, not by the lock beside them, not by a copy.
+    plant("new-victim", "n.db");
+    plant("mine.db", "m.db");
+    plant("lock-victim", "l.db.lock");
+    plant("copy-victim", "c.db");
+    plant("copy-victim", "p.db.part");
+    let not_followed = |output: &Output| {
+        assert!(!output.status.success(), "{}", said(output));
+        assert!(!said(output).contains("panicked"), "{}", said(output));
+    };
+    for name in ["n.db", "m.db", "l.db"] {
+        not_followed(&record(&["-F", "997", "-o", &path(name), "--", "sh", "-c", SPIN]));
+        let run = profiler(&["run", "--listen", "127.0.0.1:0", "--db", &path(name)]);
+        not_followed(&run);
+        assert_eq!(run.status.code(), Some(7), "{}", said(&run));
+        let sliced = profiler(&["export", "--db", &db, "-o", &path(name)]);
+        not_followed(&sliced);
+    }
+    let refused = said(&profiler(&["run", "--listen", "127.0.0.1:0", "--db", &path("m.db")]));
+    assert!(refused.contains("m.db is a link in a folder that others can write into"), "{refused}");
+    not_followed(&profiler(&["db", "compact", "--db", &path("m.db")]));
+    not_followed(&profiler(&["db", "backup", "--db", &db, "-o", &path("c.db")]));
+    let copied = profiler(&["db", "backup", "--db", &db, "-o", &path("p.db")]);
+    assert!(copied.status.success(), "{}", said(&copied));
+    assert_eq!(fs::read(&db).unwrap(), before);
+    for name in ["new-victim", "lock-victim", "copy-victim"] {
+        assert!(fs::symlink_metadata(path(name)).is_err(), "{name} was made");
+    }
 }
 
 /// Under sudo the files belong to who called it; a file that was there before keeps its owner.

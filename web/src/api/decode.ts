@@ -134,7 +134,15 @@ function treeOf(table: FrameTable, nodes: Parameters<typeof callTree>[1]): CallT
 
 export function checkTimeline(answer: Timeline): Timeline {
   fields(answer, "timeline", { from_ms: "number", to_ms: "number", step_ms: "number", buckets: "object" });
-  columns(answer.buckets, "buckets", ["samples", "busy_cores", "utilisation", "lost", "incomplete"]);
+  columns(answer.buckets, "buckets", [
+    "samples",
+    "busy_cores",
+    "utilisation",
+    "lost",
+    "missed_share",
+    "missed_cause",
+    "incomplete",
+  ]);
   return answer;
 }
 

@@ -763,10 +763,19 @@ export interface components {
             /** @description The others, by falling samples. */
             incomplete: components["schemas"]["Incomplete"][];
             /**
+             * Format: double
+             * @description Share of all ticks due that the sampling program did not see, 0 to 1, whole host whatever the filter.
+             */
+            missed_share: number;
+            /**
              * Format: int64
              * @description Samples in all.
              */
             samples: number;
+            /** @description These ticks by cause. */
+            ticks_missed: {
+                [key: string]: number;
+            };
         };
         /** @description The sampler, live. */
         Recording: {
@@ -788,6 +797,11 @@ export interface components {
              */
             hz: number;
             /**
+             * Format: int32
+             * @description Samples per second and CPU that are wanted: more than `hz` while the kernel's limit is lower.
+             */
+            hz_wanted: number;
+            /**
              * Format: int64
              * @description Age of the end of the newest stored window.
              */
@@ -804,6 +818,10 @@ export interface components {
              * @description Since when.
              */
             since_ms: number;
+            /** @description Ticks that were due and that the sampling program did not see, by cause, since the start. */
+            ticks_missed: {
+                [key: string]: number;
+            };
             unwind?: components["schemas"]["UnwindTables"] | null;
             /**
              * Format: int64
@@ -907,6 +925,10 @@ export interface components {
             incomplete: number[];
             /** @description Samples lost, whole host. */
             lost: number[];
+            /** @description What most of these were missed for, such as `program_busy`; null where none were. */
+            missed_cause: (string | null)[];
+            /** @description Share of all ticks due that the sampling program did not see, 0 to 1, whole host; null where nothing was recorded. */
+            missed_share: (number | null)[];
             /** @description Samples that pass the filter. */
             samples: number[];
             /** @description Share of all CPU time that was not idle, 0 to 1, whole host whatever the filter; null where nothing was recorded. */

@@ -14,6 +14,10 @@ pub struct Quality {
     pub incomplete: Vec<Incomplete>,
     /// Rows that the limit left out.
     pub hidden_rows: u64,
+    /// Share of all ticks due that the sampling program did not see, 0 to 1, whole host whatever the filter.
+    pub missed_share: f64,
+    /// These ticks by cause.
+    pub ticks_missed: std::collections::BTreeMap<String, u64>,
 }
 
 /// `GET /api/v1/binaries`: how well each binary is named, and what helps.

@@ -29,6 +29,8 @@ pub struct Recording {
     pub hz: u32,
     /// CPUs online.
     pub cpus: u32,
+    /// Samples per second and CPU that are wanted: more than `hz` while the kernel's limit is lower.
+    pub hz_wanted: u32,
     /// Since when.
     pub since_ms: i64,
     /// Length of a window.
@@ -39,6 +41,8 @@ pub struct Recording {
     pub cpu_ms: u64,
     /// Resident memory.
     pub rss_bytes: u64,
+    /// Ticks that were due and that the sampling program did not see, by cause, since the start.
+    pub ticks_missed: std::collections::BTreeMap<String, u64>,
     /// The unwind tables; null when stacks are walked by frame pointers only.
     pub unwind: Option<UnwindTables>,
     /// What names may come from: `--names`.

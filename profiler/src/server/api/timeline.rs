@@ -44,6 +44,10 @@ pub struct TimelineBuckets {
     pub utilisation: Vec<Option<f64>>,
     /// Samples lost, whole host.
     pub lost: Vec<u64>,
+    /// Share of all ticks due that the sampling program did not see, 0 to 1, whole host; null where nothing was recorded.
+    pub missed_share: Vec<Option<f64>>,
+    /// What most of these were missed for, such as `program_busy`; null where none were.
+    pub missed_cause: Vec<Option<String>>,
     /// Samples that pass the filter and whose user stack is cut short.
     pub incomplete: Vec<u64>,
 }
