@@ -484,10 +484,14 @@ describe("the other views", () => {
   test("quality says what is missing and what helps", async () => {
     await person.page.locator(".quality .link").click();
     await person.param("tab", /quality/);
-    await expect.poll(() => person.page.locator(".card").count()).toBe(5);
+    await expect.poll(() => person.page.locator(".card").count()).toBe(6);
     const text = await person.page.locator(".quality-page").innerText();
-    for (const title of ["Complete stacks", "Named functions", "Samples kept", "Own cost"])
+    for (const title of ["Complete stacks", "Named functions", "Samples kept", "Time sampled", "Own cost"])
       expect(text).toContain(title);
+    const missed = person.page
+      .locator(".card", { hasText: "Time sampled" })
+      .locator("tr", { hasText: "another eBPF program" });
+    expect(await missed.innerText()).toMatch(/1,940 \(99[.\d]* %\)[\s\S]*bpftool/);
   });
 
   test("source and assembly are opened by key and button, linked both ways, and lead back", async () => {

@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
-import { ENDS, LOSSES, remedyForNameless, remedyForNote } from "./remedies";
+import { ENDS, LOSSES, MISSES, remedyForNameless, remedyForNote } from "./remedies";
 
 const rust = (path: string) => readFileSync(new URL(`../../../${path}`, import.meta.url), "utf8");
 const quoted = (text: string, from: RegExp) => [...text.matchAll(from)].map((found) => found[1]);
@@ -10,6 +10,9 @@ test("every cause, end, note and reason of the server has words and a remedy", (
   const losses = quoted(rust("profiler/src/profile/loss.rs"), /Self::\w+ => "(\w+)"/g);
   expect(losses.length).toBeGreaterThan(4);
   expect(losses.filter((name) => LOSSES[name] === undefined)).toEqual([]);
+  const misses = quoted(rust("profiler/src/profile/missed.rs"), /Self::\w+ => "(\w+)"/g);
+  expect(misses.length).toBe(5);
+  expect(Object.keys(MISSES).sort()).toEqual(misses.sort());
   const ends = quoted(rust("profiler-ebpf/src/lib.rs"), /Self::\w+ => "([a-z_]+)"/g);
   expect(ends).toContain("frame_pointer_lost");
   const counters = ["taken", "idle"];

@@ -41,6 +41,31 @@ export const LOSSES: Readonly<Record<string, Remedy>> = {
   },
 };
 
+/** By why a tick of the sampling timer was missed. */
+export const MISSES: Readonly<Record<string, Remedy>> = {
+  program_busy: {
+    what: "another eBPF program held the CPU",
+    how: "Have run times counted, and find the program that takes long: bpftool prog show.",
+    command: "sysctl -w kernel.bpf_stats_enabled=1",
+  },
+  throttled: {
+    what: "the kernel throttled sampling",
+    how: "Sample less often, or raise the kernel's limit.",
+    command: "sysctl kernel.perf_event_max_sample_rate kernel.perf_cpu_time_max_percent",
+  },
+  not_scheduled: {
+    what: "the event was not on the CPU",
+    how: "The hardware counter is shared with others: sample by the clock instead.",
+    command: "profiler run --event cpu-clock",
+  },
+  timer_late: {
+    what: "the timer came late",
+    how: "Interrupts were off, or the host did not run this virtual CPU: the steal time shows which.",
+    command: "vmstat 1 5",
+  },
+  unknown: { what: "this kernel does not say why", how: "Linux 6.0 and later tell the causes apart." },
+};
+
 /** By how the walk of a user stack ended. */
 export const ENDS: Readonly<Record<string, Remedy>> = {
   complete: { what: "walked to the thread's first function", how: "" },

@@ -4,7 +4,7 @@ import { useComputed } from "@preact/signals";
 import type { ComponentChildren } from "preact";
 import type { Recording } from "../api/contract";
 import { cutShort, type Shortfall, unnamed } from "../model/quality";
-import { ENDS, LOSSES, remedyForNameless, remedyForNote } from "../model/remedies";
+import { ENDS, LOSSES, MISSES, type Remedy, remedyForNameless, remedyForNote } from "../model/remedies";
 import { baseName, formatBytes, formatCount, formatMoment, formatNanos, formatShare, formatSpan } from "../model/units";
 import { flame, status, timeline } from "../state/store";
 import { Binaries } from "./binaries";
@@ -28,6 +28,7 @@ export function Quality() {
       {now !== null && (
         <>
           <Lost />
+          <Missed />
           <Own />
         </>
       )}
@@ -144,28 +145,7 @@ function Lost() {
       good={gone <= taken * 0.001}
       about={`Since the database began: ${formatCount(taken)} taken, ${formatCount(gone)} lost, ${formatCount(inView)} of them in the range of the timeline. Taken is always stored plus lost.`}
     >
-      <div class="scroll-x">
-        <table class="facts">
-          <thead>
-            <tr>
-              <th scope="col">Lost, by cause</th>
-              <th scope="col" class="number">
-                Samples
-              </th>
-              <th scope="col">What helps</th>
-            </tr>
-          </thead>
-          <tbody>
-            {causes.map(([cause, n]) => (
-              <tr key={cause} class={n === 0 ? "quiet" : ""}>
-                <th scope="row">{LOSSES[cause]?.what ?? cause}</th>
-                <td class="number">{n === 0 ? "none" : `${formatCount(n)} (${formatShare(n, taken)})`}</td>
-                <td>{n > 0 && <Help how={LOSSES[cause]?.how ?? ""} command={LOSSES[cause]?.command} />}</td>
-              </tr>
-            ))}
-          </tbody>
-        </table>
-      </div>
+      <Causes head="Lost, by cause" unit="Samples" causes={causes} all={taken} words={LOSSES} />
       <details>
         <summary>How the walks of all stored stacks ended</summary>
         <table class="facts">
@@ -184,6 +164,64 @@ function Lost() {
         </table>
       </details>
     </Card>
+  );
+}
+
+/** Ticks that were due and gave neither a sample nor an idle tick: time that nothing is known of. */
+function Missed() {
+  const recording = status.value?.recording ?? null;
+  const buckets = timeline.value?.buckets;
+  const known = buckets?.missed_share.filter((share) => share !== null) ?? [];
+  const inView = known.length === 0 ? 0 : known.reduce((sum, share) => sum + share, 0) / known.length;
+  const causes = Object.entries(recording?.ticks_missed ?? {}).sort(([, a], [, b]) => b - a);
+  const all = causes.reduce((sum, [, n]) => sum + n, 0);
+  return (
+    <Card
+      title="Time sampled"
+      figure={formatShare(1 - inView, 1)}
+      good={inView <= 0.005}
+      about="Share of the timer's ticks in the range of the timeline that the sampling program saw, idle ones too. The others are counted as missed, not as idle."
+    >
+      {recording === null ? (
+        <p class="quiet">Nothing is recording: the timeline names the cause of each mark.</p>
+      ) : (
+        <Causes head="Missed since the start, by cause" unit="Ticks" causes={causes} all={all} words={MISSES} />
+      )}
+    </Card>
+  );
+}
+
+function Causes(props: {
+  head: string;
+  unit: string;
+  causes: [string, number][];
+  /** What the counts are a share of. */
+  all: number;
+  words: Readonly<Record<string, Remedy>>;
+}) {
+  return (
+    <div class="scroll-x">
+      <table class="facts">
+        <thead>
+          <tr>
+            <th scope="col">{props.head}</th>
+            <th scope="col" class="number">
+              {props.unit}
+            </th>
+            <th scope="col">What helps</th>
+          </tr>
+        </thead>
+        <tbody>
+          {props.causes.map(([cause, n]) => (
+            <tr key={cause} class={n === 0 ? "quiet" : ""}>
+              <th scope="row">{props.words[cause]?.what ?? cause}</th>
+              <td class="number">{n === 0 ? "none" : `${formatCount(n)} (${formatShare(n, props.all)})`}</td>
+              <td>{n > 0 && <Help how={props.words[cause]?.how ?? ""} command={props.words[cause]?.command} />}</td>
+            </tr>
+          ))}
+        </tbody>
+      </table>
+    </div>
   );
 }
 
@@ -220,7 +258,7 @@ function Own() {
           <Fact name="processor time" value={`${formatNanos(recording.cpu_ms * 1e6)} in ${formatSpan(ran)}`} />
           <Fact name="share of the host" value={formatShare(share / Math.max(recording.cpus, 1), 1)} />
           <Fact name="resident memory" value={formatBytes(recording.rss_bytes)} />
-          <Fact name="sampling" value={`${recording.event} at ${recording.hz} Hz on ${recording.cpus} CPUs`} />
+          <Fact name="sampling" value={`${recording.event} at ${rate(recording)} on ${recording.cpus} CPUs`} />
           <Fact name="windows of" value={formatSpan(recording.window_ms)} />
           <Fact name="newest window" value={`${formatSpan(recording.lag_ms)} old`} />
           {recording.unwind !== null && <Unwind unwind={recording.unwind} />}
@@ -230,6 +268,11 @@ function Own() {
       {database.oldest_ms === null && <p class="quiet">Nothing is stored yet.</p>}
     </Card>
   );
+}
+
+/** With the frequency wanted where the kernel's limit is below it. */
+function rate({ hz, hz_wanted }: Recording): string {
+  return hz < hz_wanted ? `${hz} Hz (the kernel's limit; ${hz_wanted} wanted)` : `${hz} Hz`;
 }
 
 /** What stands ready for walking stacks without frame pointers. */

@@ -1,6 +1,6 @@
 /**
  * The chart over time: cores kept busy, whole or stacked by a label, what of it has a stack cut short, the host's
- * utilisation, lost samples, gaps, where recording began again, and the brush. uPlot draws the series;
+ * utilisation, lost samples, missed ticks, gaps, where recording began again, and the brush. uPlot draws the series;
  * the brush is ours, so that it works by touch, can be adjusted at its edges, and survives a refresh in the middle of a drag.
  *
  * Framework-free: data and colours come in, brushed intervals (ms) go out.
@@ -8,7 +8,7 @@
 
 import uPlot from "uplot";
 import { formatClock, formatDate } from "../model/units";
-import { beginnings, type ChartData, isGap } from "./timeline-marks";
+import { beginnings, type ChartData, isGap, missedMark } from "./timeline-marks";
 
 export interface ChartColors {
   busy: string;
@@ -17,6 +17,7 @@ export interface ChartColors {
   axis: string;
   grid: string;
   lost: string;
+  missed: string;
   gap: string;
   cut: string;
   began: string;
@@ -157,6 +158,7 @@ export class TimelineChart {
           drawClear: [(u) => this.drawGaps(u, colors.gap)],
           draw: [
             (u) => {
+              this.drawMissed(u, colors.missed);
               this.drawLost(u, colors.lost);
               this.drawBegun(u, colors.began);
               // The scales are settled only now.
@@ -250,6 +252,23 @@ export class TimelineChart {
       const left = u.valToPos(from_ms + i * step_ms, "x", true);
       const right = u.valToPos(from_ms + (i + 1) * step_ms, "x", true);
       u.ctx.fillRect(left, u.bbox.top, Math.max(right - left, 2 * devicePixelRatio), 4 * devicePixelRatio);
+    }
+    u.ctx.restore();
+  }
+
+  /** From the top down, the share of each bucket's ticks that was missed: at least 4 px below the mark of losses, and 2 px wide. */
+  private drawMissed(u: uPlot, color: string): void {
+    if (this.data === null) return;
+    const { from_ms, step_ms, buckets } = this.data.timeline;
+    u.ctx.save();
+    u.ctx.fillStyle = color;
+    for (let i = 0; i < buckets.samples.length; i++) {
+      const share = missedMark(this.data, i);
+      if (share === 0) continue;
+      const left = u.valToPos(from_ms + i * step_ms, "x", true);
+      const right = u.valToPos(from_ms + (i + 1) * step_ms, "x", true);
+      const height = Math.max(share * u.bbox.height, 8 * devicePixelRatio);
+      u.ctx.fillRect(left, u.bbox.top, Math.max(right - left, 2 * devicePixelRatio), height);
     }
     u.ctx.restore();
   }

@@ -1,4 +1,4 @@
-/** What the timeline marks beside its curves: gaps, losses, stacks cut short, where recording began. Pure. */
+/** What the timeline marks beside its curves: gaps, losses, missed ticks, stacks cut short, where recording began. Pure. */
 
 import type { Timeline } from "../api/contract";
 
@@ -21,10 +21,20 @@ export function isGap({ timeline: { from_ms, step_ms, buckets }, knownUntil }: C
   return buckets.busy_cores[i] === null && from_ms + i * step_ms < knownUntil;
 }
 
+/** Share of a bucket's ticks from which it is marked as missed: a virtual CPU's timer comes late now and then. */
+const MISSED_MARK = 0.005;
+
+/** Share of the ticks of bucket `i` that were missed; 0 where that is too little to be marked. */
+export function missedMark({ timeline: { buckets } }: ChartData, i: number): number {
+  const share = buckets.missed_share[i] ?? 0;
+  return share >= MISSED_MARK ? share : 0;
+}
+
 /** Which marks there are to explain. */
 export interface ChartMarks {
   cut: boolean;
   lost: boolean;
+  missed: boolean;
   gap: boolean;
   began: boolean;
 }
@@ -34,6 +44,7 @@ export function marksOf(data: ChartData): ChartMarks {
   return {
     cut: incomplete.some((n) => n > 0),
     lost: lost.some((n) => n > 0),
+    missed: lost.some((_, i) => missedMark(data, i) > 0),
     gap: busy_cores.some((_, i) => isGap(data, i)),
     began: beginnings(data).length > 0,
   };

@@ -5,6 +5,7 @@ import { useEffect, useRef } from "preact/hooks";
 import type { Timeline as Answer } from "../api/contract";
 import { brushAfter } from "../model/brush-keys";
 import { CATEGORIES, categoryInk, type FlameTheme } from "../model/color";
+import { MISSES } from "../model/remedies";
 import { edgesOf, MOST_BANDS } from "../model/stack";
 import { PRESETS, resolveInstant } from "../model/time-range";
 import {
@@ -33,6 +34,7 @@ const LIGHT = {
   axis: "#59636f",
   grid: "rgba(20,30,45,0.07)",
   lost: "#d1242f",
+  missed: "#8250df",
   gap: "rgba(20,30,45,0.10)",
   cut: "rgba(214,158,0,0.55)",
   began: "#59636f",
@@ -44,6 +46,7 @@ const DARK = {
   axis: "#a3adb9",
   grid: "rgba(230,237,243,0.07)",
   lost: "#ff6b6b",
+  missed: "#a585f0",
   gap: "rgba(230,237,243,0.10)",
   cut: "rgba(201,162,39,0.6)",
   began: "#a3adb9",
@@ -226,6 +229,11 @@ function Key() {
           <i class="swatch lost" /> lost
         </span>
       )}
+      {marks?.missed && (
+        <span title="Time that was not sampled: the quality tab says why">
+          <i class="swatch missed" /> missed
+        </span>
+      )}
       {marks?.gap && (
         <span>
           <i class="swatch gap" /> not recorded
@@ -269,6 +277,8 @@ function ReadOut({ answer, bucket }: { answer: Answer | null; bucket: number }) 
   const used = buckets.utilisation[bucket];
   const lost = buckets.lost[bucket];
   const incomplete = buckets.incomplete[bucket];
+  const missed = buckets.missed_share[bucket] ?? 0;
+  const cause = buckets.missed_cause[bucket];
   return (
     <p class="read-out">
       {to_ms - from_ms > 43_200_000 ? formatMoment(at) : formatClock(at)}
@@ -278,7 +288,10 @@ function ReadOut({ answer, bucket }: { answer: Answer | null; bucket: number }) 
         <>
           {" "}
           <strong>{formatCores(busy)}</strong> cores
-          {used !== null && `, host ${formatShare(used, 1)}`}, {formatSamples(buckets.samples[bucket])}
+          {used !== null && `, host ${formatShare(used, 1)}`}
+          {missed > 0 && `, ${formatShare(missed, 1)} of ticks missed`}
+          {missed > 0 && cause !== null && <span class="quiet"> ({MISSES[cause]?.what ?? cause})</span>},{" "}
+          {formatSamples(buckets.samples[bucket])}
           {incomplete > 0 && `, ${formatShare(incomplete, buckets.samples[bucket])} cut short`}
         </>
       )}
