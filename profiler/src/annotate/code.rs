@@ -13,6 +13,7 @@ use crate::process::{KernelMemory, ProcRoot, ProgramMemory, SameFile, open_same}
 use crate::profile::{Binary, BinaryKind, Symbolized, simple};
 use crate::query::{Code, Weight};
 use crate::symbolizer::{CodeBytes, Mapped};
+use crate::sys::time_share::ROOT;
 
 /// What runs here.
 const HERE: u16 = if cfg!(target_arch = "aarch64") { EM_AARCH64 } else { EM_X86_64 };
@@ -56,7 +57,7 @@ impl Annotator {
                 Place::File(_) => {}
                 Place::Kernel => {
                     let key = key.clone();
-                    let memory = self.patient.run(move || KernelMemory::open(&ProcRoot::host(), &key));
+                    let memory = self.opener.run(ROOT, move || KernelMemory::open(&ProcRoot::host(), &key));
                     let memory = memory.map_err(|_| "the kernel's memory does not answer".to_owned())??;
                     found.pieces.retain_mut(|piece| memory.read(piece.address, &mut piece.bytes));
                 }
@@ -78,7 +79,7 @@ impl Annotator {
             BinaryKind::File | BinaryKind::Vdso => {
                 let of =
                     Binary { file: None, root: None, key: binary.key.clone(), path: binary.path.clone(), ..*binary };
-                let opened = self.patient.run(move || open_same(&of));
+                let opened = self.opener.run(ROOT, move || open_same(&of));
                 Ok(Place::File(opened.map_err(|_| "the file system of the binary does not answer".to_owned())??))
             }
         }

@@ -21,7 +21,7 @@ use std::sync::Arc;
 #[cfg(doc)]
 use crate::query;
 use crate::symbolizer::{Debuginfod, NamesWorker, WorkerCommand};
-use crate::sys::patient::Patient;
+use crate::sys::timeout_pool::TimeoutPool;
 
 /// How long a file may take to open or to be read: it may lie on a file system that does not answer.
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(2);
@@ -30,7 +30,7 @@ const PATIENCE: std::time::Duration = std::time::Duration::from_secs(2);
 #[derive(Debug)]
 pub struct Annotator {
     worker: NamesWorker,
-    patient: Patient,
+    opener: TimeoutPool,
     roots: Vec<SourceRoot>,
 }
 
@@ -38,7 +38,7 @@ impl Annotator {
     /// Starts nothing yet.
     #[must_use]
     pub fn new(command: WorkerCommand, roots: Vec<SourceRoot>) -> Self {
-        Self { worker: NamesWorker::new(command), patient: Patient::new("annotator", PATIENCE), roots }
+        Self { worker: NamesWorker::new(command), opener: TimeoutPool::new("annotator", PATIENCE), roots }
     }
 
     /// Takes lines from the debug files that servers gave, too; asks for none.

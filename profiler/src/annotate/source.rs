@@ -13,6 +13,7 @@ use super::Annotator;
 use crate::process::open_file_in_root;
 use crate::profile::printable;
 use crate::query::{Lines, Weight};
+use crate::sys::time_share::ROOT;
 
 /// Largest source file.
 const MAX_SOURCE: u64 = 4 << 20;
@@ -112,7 +113,7 @@ impl Annotator {
         for (root, rest) in below {
             let path = root.to.join(rest.trim_start_matches('/'));
             let (folder, rest) = (root.to.clone(), PathBuf::from(rest));
-            match self.patient.run(move || read_below(&folder, &rest)) {
+            match self.opener.run(ROOT, move || read_below(&folder, &rest)) {
                 Ok(Ok(text)) => return Ok((path.display().to_string(), text)),
                 Ok(Err(reason)) => looked_at.push(format!("{}: {reason}", path.display())),
                 Err(_) => looked_at.push(format!("{}: the file system does not answer", path.display())),

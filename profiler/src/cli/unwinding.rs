@@ -18,7 +18,9 @@ use crate::profile::{BinaryId, BootNanos, MappedRange, RawSample};
 use crate::sampler::UnwindMaps;
 use crate::symbolizer::{RowsError, RowsWorker, WorkerCommand};
 use crate::sys::clock::boot_now;
-use crate::unwind::{Cache, CacheKey, Compile, Entered, Missing, Request, UnwindCounts, Unwinder, host, stand_in};
+use crate::unwind::{
+    Cache, CacheKey, Compile, Entered, Missing, NotCompiled, Request, UnwindCounts, Unwinder, host, stand_in,
+};
 
 /// Most memory of waiting samples: 2,000 of them with 16 KiB of stack, 500 with 64. Beyond it a walk ends with what is loaded.
 const MAX_HELD: usize = 32 << 20;
@@ -28,8 +30,6 @@ const LOOK: Duration = Duration::from_millis(2);
 
 /// Most disk space of rows that are kept for the next start: a host's programs take some tens of MiB.
 const MAX_CACHE: u64 = 256 << 20;
-/// The largest programs there are compile in under a second.
-const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A sample that waits for rows, with what was mapped in its time.
 struct Held {
@@ -352,11 +352,12 @@ impl Default for Worker {
 }
 
 impl Compile for Worker {
-    fn compile(&mut self, file: &File) -> Result<Vec<u8>, Missing> {
-        self.0.unwind_rows(file, PATIENCE).map_err(|error| match error {
-            RowsError::Refused(code) => Missing::from_code(code),
-            RowsError::SetAside => Missing::Failed,
-            RowsError::Io(_) => Missing::Unreadable,
+    fn compile(&mut self, file: &File) -> Result<Vec<u8>, NotCompiled> {
+        self.0.unwind_rows(file).map_err(|error| match error {
+            RowsError::Refused(code) => NotCompiled::Missing(Missing::from_code(code)),
+            RowsError::SetAside => NotCompiled::Missing(Missing::Failed),
+            RowsError::Interrupted => NotCompiled::Interrupted,
+            RowsError::Io(_) => NotCompiled::Missing(Missing::Unreadable),
         })
     }
 

@@ -17,7 +17,7 @@ use super::window_queue::{Ledger, WindowQueue, Work};
 use crate::profile::{Binary, LossCause, Window};
 use crate::server::SharedLive;
 use crate::store::{Gone, Keep, LOG_ALARM_BYTES, Left, Store, StoreError, Unnamed};
-use crate::symbolizer::{Answers, FileFinder, NamesWorker, Request, Symbolizer};
+use crate::symbolizer::{Answers, ChildCounts, FileFinder, NamesWorker, Request, Symbolizer};
 use crate::sys::clock::wall_now;
 
 /// How often to look at the age and size of the database.
@@ -90,6 +90,7 @@ pub fn run(
         writer.set_aside_if_damaged();
         if !queue.is_closed() {
             writer.name_again();
+            tell_of_children(live);
         }
     }
     writer.finish()
@@ -585,6 +586,22 @@ impl Open {
     }
 }
 
+/// Keeps the figures of the children that parse files, and says so while something ends them again and again.
+fn tell_of_children(live: &SharedLive) {
+    let parsers = ChildCounts::now();
+    match &parsers.held_up {
+        Some(why) => drop(notice::give(live, CHILDREN_NOTICE, &ChildrenEnd(why.clone()))),
+        None => notice::take_back(live, CHILDREN_NOTICE),
+    }
+    live.update(|live| live.parsers = parsers);
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "{0}; no file is blamed, names and unwind rows come once this is over: find what kills processes named profiler-names"
+)]
+struct ChildrenEnd(String);
+
 /// Says so while the log grows because some reader will not let go of it, and when it is over.
 fn watch_log(store: &Store, live: &SharedLive) {
     let bytes = store.log_bytes();
@@ -601,6 +618,7 @@ struct LongReader(u64);
 
 const STORE_NOTICE: &str = "windows are not being stored";
 const DAMAGE_NOTICE: &str = "the database is damaged in a place";
+const CHILDREN_NOTICE: &str = "the symbolizer's child keeps being ended";
 const LOG_NOTICE: &str = "the database's write-ahead log grows";
 
 #[cfg(test)]

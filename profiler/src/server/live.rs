@@ -11,6 +11,7 @@ use rustix::time::{ClockId, clock_gettime};
 
 use crate::process::TableCounts;
 use crate::profile::{Losses, MissedTicks, NameSources, StackEnd, WallNanos};
+use crate::symbolizer::ChildCounts;
 use crate::unwind::UnwindCounts;
 
 /// Figures of the pipeline since it started.
@@ -44,6 +45,8 @@ pub struct LiveStatus {
     pub set_aside: (u64, u64),
     /// Stored samples by how the walk of the user stack ended.
     pub stacks: BTreeMap<StackEnd, u64>,
+    /// What became of the children that parse files.
+    pub parsers: ChildCounts,
     /// The unwind tables; `None` when stacks are walked by frame pointers only.
     pub unwind: Option<UnwindCounts>,
     /// What the process table holds and has done; `None` before the first window has ended.

@@ -10,6 +10,7 @@ use super::live::{Cost, LiveStatus};
 use super::refusals::Cause;
 use crate::process::{BudgetCounts, TableCounts};
 use crate::profile::{LossCause, StackEnd, WallNanos};
+use crate::symbolizer::{ChildCounts, Restart};
 use crate::unwind::UnwindCounts;
 
 /// `Content-Type` of the text.
@@ -104,6 +105,7 @@ impl Collector for Scrape {
             let help = "Processor time of the symbolizer's process";
             let cpu = ConstCounter::new(self.children.cpu.as_secs_f64());
             one(to, "profiler_symbolizer_cpu", help, Some(&Unit::Seconds), &cpu)?;
+            encode_parsers(to, &counted.parsers)?;
             let help = "Resident memory of the symbolizer's process";
             let rss = ConstGauge::new(self.children.rss_bytes);
             one(to, "profiler_symbolizer_resident_memory", help, Some(&Unit::Bytes), &rss)?;
@@ -176,6 +178,19 @@ fn encode_table(to: &mut DescriptorEncoder<'_>, table: &TableCounts, waiting_byt
         one(to, &format!("profiler_{name}"), help, None, &counter(value))?;
     }
     Ok(())
+}
+
+/// The children that parse files: why they were replaced, and what that cost which files.
+fn encode_parsers(to: &mut DescriptorEncoder<'_>, parsers: &ChildCounts) -> std::fmt::Result {
+    let causes = Restart::ALL.into_iter().zip(parsers.restarts).map(|(why, count)| (why.name(), count));
+    let help = "Children that parse files, replaced before their time";
+    family(to, "profiler_symbolizer_restarts", help, "cause", causes)?;
+    let help = "Files set aside because children that parsed them failed by themselves";
+    one(to, "profiler_symbolizer_files_set_aside", help, None, &ConstGauge::new(parsers.set_aside))?;
+    let help = "Files left for a while because they did not answer";
+    one(to, "profiler_symbolizer_files_postponed", help, None, &ConstGauge::new(parsers.postponed))?;
+    let help = "Questions about files that had been set aside or postponed and were tried again";
+    one(to, "profiler_symbolizer_files_retried", help, None, &counter(parsers.retried))
 }
 
 /// The unwind tables: what they hold, what it costs, what had no place.

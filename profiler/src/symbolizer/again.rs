@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use crate::process::open_same;
 use crate::profile::{Binary, BinaryKey, BinaryKind};
-use crate::sys::patient::Patient;
+use crate::sys::time_share::ROOT;
+use crate::sys::timeout_pool::TimeoutPool;
 
 /// How long opening a file may take: it may lie on a file system that does not answer.
 const OPENING: Duration = Duration::from_secs(1);
@@ -14,12 +15,12 @@ const OPENING: Duration = Duration::from_secs(1);
 /// Finds files of binaries.
 #[derive(Debug)]
 pub struct FileFinder {
-    patient: Patient,
+    opener: TimeoutPool,
 }
 
 impl Default for FileFinder {
     fn default() -> Self {
-        Self { patient: Patient::new("file-opener", OPENING) }
+        Self { opener: TimeoutPool::new("file-opener", OPENING) }
     }
 }
 
@@ -31,7 +32,8 @@ impl FileFinder {
             BinaryKind::Kernel => (Some(&binary.key) == this_kernel().as_ref()).then(|| bare(binary)),
             BinaryKind::File => {
                 let wanted = bare(binary);
-                let found = self.patient.run(move || open_same(&wanted)).ok()?.ok()?;
+                // Asked for by whoever may use the profiler; whose the file is, is not known before it is open.
+                let found = self.opener.run(ROOT, move || open_same(&wanted)).ok()?.ok()?;
                 let (file, root) = (Some(Arc::new(found.file)), found.root.map(Arc::new));
                 Some(Binary { file, root, ..bare(binary) })
             }

@@ -1,7 +1,7 @@
 //! The parent's end of a symbolizer child: start it, ask it, and be rid of it.
 
 use std::ffi::OsString;
-use std::io::{self, IoSlice, Read, Write};
+use std::io::{self, IoSlice, Read};
 use std::mem::MaybeUninit;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
 
 use super::child_user::ChildUser;
+use super::failure::{Failure, Watch};
 use super::sandbox::{Confinement, Layer};
 use super::wire::{Answer, Kind, MAX_FILES, MAX_FRAME, Question, Reply};
 use crate::profile::NameSources;
@@ -20,8 +21,11 @@ use crate::profile::NameSources;
 /// A killed child is waited for this long; then a thread of its own does.
 const REAP: Duration = Duration::from_millis(200);
 
-/// 57 MB of debug information take 0.3 s; the child's own limit on CPU time is about the same.
+/// 57 MB of debug information take 0.3 s of processor time; the child's own limit is about the same.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How often a child that does not answer yet is looked at.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// The variable that tells a child which user to become.
 pub(super) const USER: &str = "PROFILER_CHILD_USER";
@@ -33,7 +37,8 @@ pub struct WorkerCommand {
     pub program: PathBuf,
     /// Its arguments.
     pub args: Vec<OsString>,
-    /// A question that takes longer has hung the child, which is then killed.
+    /// A question that takes so much processor time, or waits so long without using any, has hung the child, which is then
+    /// killed. Wall time is no measure: a host may be busy.
     pub patience: Duration,
     /// What names may come from.
     pub sources: NameSources,
@@ -61,6 +66,7 @@ pub(super) struct WorkerChild {
     /// No other child has it meanwhile.
     _user: Option<ChildUser>,
     sources: NameSources,
+    patience: Duration,
 }
 
 impl WorkerChild {
@@ -68,6 +74,8 @@ impl WorkerChild {
     /// descriptors; what it prints is dropped, as it may quote a hostile file.
     pub fn spawn(command: &WorkerCommand) -> io::Result<Self> {
         let (socket, theirs) = UnixStream::pair()?;
+        socket.set_read_timeout(Some(LOOK))?;
+        socket.set_write_timeout(Some(LOOK))?;
         let user = ChildUser::draw();
         let child = Command::new(&command.program)
             .args(&command.args)
@@ -81,32 +89,34 @@ impl WorkerChild {
             .stderr(Stdio::null())
             .spawn()?;
         let unknown = Confinement { user: None, landlock: Layer::None, seccomp: false };
-        let sources = command.sources;
-        let mut started = Self { child: Some(child), socket, questions: 0, confinement: unknown, _user: user, sources };
-        match started.receive(Instant::now() + command.patience)? {
+        let (sources, patience) = (command.sources, command.patience);
+        let mut started =
+            Self { child: Some(child), socket, questions: 0, confinement: unknown, _user: user, sources, patience };
+        let mut watch = Watch::new(started.pid(), patience, None);
+        match started.receive(&mut watch).map_err(io::Error::other)? {
             Answer { id: 0, leaving: false, reply: Reply::Hello(confinement) } => started.confinement = confinement,
             _ => return Err(io::ErrorKind::InvalidData.into()),
         }
         Ok(started)
     }
 
-    /// Asks a question, waiting for the answer until the time is up. Names come for the first of the offsets at least, and
-    /// for all unless they are long. Any error means that this child is of no more use.
+    /// Asks a question, waiting for the answer until the child has used up its time. Names come for the first of the offsets at
+    /// least, and for all unless they are long. After any failure this child is of no more use.
     ///
     /// # Errors
-    /// It died, took too long, or did not answer in our language.
+    /// Why there is no answer.
     pub fn ask(
         &mut self,
         kind: Kind,
         files: &[BorrowedFd<'_>],
         offsets: &[u64],
-        patience: Duration,
-    ) -> io::Result<Answer> {
-        let deadline = Instant::now() + patience;
+        deadline: Option<Instant>,
+    ) -> Result<Answer, Failure> {
+        let mut watch = Watch::new(self.pid(), self.patience, deadline);
         self.questions = self.questions.wrapping_add(1).max(1);
         let question = Question { id: self.questions, kind, sources: self.sources, offsets: offsets.to_vec() };
-        self.send(&question.encode(), files, deadline)?;
-        let answer = self.receive(deadline)?;
+        self.send(&question.encode(), files, &mut watch)?;
+        let answer = self.receive(&mut watch)?;
         let fits = match &answer.reply {
             Reply::Names(results) => {
                 kind.asks_for_names() && results.len() <= offsets.len() && (offsets.is_empty() || !results.is_empty())
@@ -118,7 +128,7 @@ impl WorkerChild {
             Reply::Units(_) => kind == Kind::Units,
             Reply::Hello(_) => false,
         };
-        if answer.id == question.id && fits { Ok(answer) } else { Err(io::ErrorKind::InvalidData.into()) }
+        if answer.id == question.id && fits { Ok(answer) } else { Err(Failure::nonsense()) }
     }
 
     /// What it has given up.
@@ -142,48 +152,71 @@ impl WorkerChild {
         self.child.iter_mut().for_each(|child| drop(child.kill()));
     }
 
-    fn receive(&mut self, deadline: Instant) -> io::Result<Answer> {
+    fn receive(&mut self, watch: &mut Watch) -> Result<Answer, Failure> {
         let mut len = [0; 4];
-        self.read(&mut len, deadline)?;
+        self.read(&mut len, watch)?;
         let len = u32::from_le_bytes(len) as usize;
         if len > MAX_FRAME {
-            return Err(io::ErrorKind::InvalidData.into());
+            return Err(Failure::nonsense());
         }
         let mut body = vec![0; len];
-        self.read(&mut body, deadline)?;
-        Answer::decode(&body).ok_or(io::ErrorKind::InvalidData.into())
+        self.read(&mut body, watch)?;
+        Answer::decode(&body).ok_or_else(Failure::nonsense)
     }
 
-    fn send(&mut self, body: &[u8], files: &[BorrowedFd<'_>], deadline: Instant) -> io::Result<()> {
+    fn send(&mut self, mut body: &[u8], files: &[BorrowedFd<'_>], watch: &mut Watch) -> Result<(), Failure> {
         let len = (body.len() as u32).to_le_bytes();
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FILES))];
         let mut control = SendAncillaryBuffer::new(&mut space);
         if !files.is_empty() && !control.push(SendAncillaryMessage::ScmRights(files)) {
-            return Err(io::ErrorKind::InvalidInput.into());
+            return Err(Failure::Killed("its question has too many files".into()));
         }
-        self.socket.set_write_timeout(Some(left(deadline)?))?;
         // Four bytes always fit into an empty socket; the descriptors go with them.
-        rustix::net::sendmsg(&self.socket, &[IoSlice::new(&len)], &mut control, SendFlags::NOSIGNAL)?;
-        self.socket.write_all(body)
-    }
-
-    fn read(&mut self, mut buffer: &mut [u8], deadline: Instant) -> io::Result<()> {
-        while !buffer.is_empty() {
-            self.socket.set_read_timeout(Some(left(deadline)?))?;
-            match self.socket.read(buffer) {
-                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-                Ok(n) => buffer = &mut buffer[n..],
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
+        let sent = rustix::net::sendmsg(&self.socket, &[IoSlice::new(&len)], &mut control, SendFlags::NOSIGNAL);
+        sent.map_err(|error| self.ended(watch, &error.into()))?;
+        while !body.is_empty() {
+            match rustix::net::send(&self.socket, body, SendFlags::NOSIGNAL) {
+                Ok(n) => body = &body[n..],
+                Err(error) => self.wait_on(watch, &error.into())?,
             }
         }
         Ok(())
     }
-}
 
-fn left(deadline: Instant) -> io::Result<Duration> {
-    let left = deadline.saturating_duration_since(Instant::now());
-    if left.is_zero() { Err(io::ErrorKind::TimedOut.into()) } else { Ok(left) }
+    fn read(&mut self, mut buffer: &mut [u8], watch: &mut Watch) -> Result<(), Failure> {
+        while !buffer.is_empty() {
+            match self.socket.read(buffer) {
+                Ok(0) => return Err(self.ended(watch, &io::ErrorKind::UnexpectedEof.into())),
+                Ok(n) => buffer = &mut buffer[n..],
+                Err(error) => self.wait_on(watch, &error)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Nothing was read or written: is there a reason to go on?
+    fn wait_on(&mut self, watch: &mut Watch, error: &io::Error) -> Result<(), Failure> {
+        match error.kind() {
+            io::ErrorKind::Interrupted => Ok(()),
+            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => watch.look(),
+            _ => Err(self.ended(watch, error)),
+        }
+    }
+
+    /// Why it has closed its socket.
+    fn ended(&mut self, watch: &Watch, error: &io::Error) -> Failure {
+        let deadline = Instant::now() + REAP;
+        loop {
+            // Before it is reaped: afterwards its figures are gone.
+            let used_up = watch.is_used_up();
+            match self.child.as_mut().map(Child::try_wait) {
+                Some(Ok(Some(status))) => return Failure::of_end(status, used_up),
+                Some(Ok(None)) if Instant::now() < deadline => std::thread::sleep(Duration::from_millis(1)),
+                // Killed and not dead yet, perhaps, on a host that is busy.
+                _ => return Failure::Killed(format!("it closed its socket: {error}")),
+            }
+        }
+    }
 }
 
 impl Drop for WorkerChild {

@@ -7,8 +7,8 @@ use std::time::Instant;
 
 use super::code::CodeBytes;
 use super::jit_files::{self, JitFile};
-use super::lane::{FileContent, LaneError, Trust};
-use super::names::{KALLSYMS, NamesWorker};
+use super::lane::FileContent;
+use super::names::{KALLSYMS, NamesWorker, user_of};
 use super::wire::{Kind, MAX_OFFSETS, Reply};
 use crate::profile::{BinaryKey, NameSource, UnknownReason};
 
@@ -38,16 +38,13 @@ impl NamesWorker {
     ) -> Result<CodeBytes, UnknownReason> {
         let allowed = [NameSource::PerfMap, NameSource::Jitdump].map(|source| self.allows(source));
         let (theirs, root) = (key.clone(), root.and_then(|root| root.try_clone().ok()));
-        let file = match self.patient.run(move || jit_files::open(&theirs, root.as_ref(), allowed)) {
+        let file = match self.opener.run(user_of(key), move || jit_files::open(&theirs, root.as_ref(), allowed)) {
             _ if allowed == [false; 2] => return Err(UnknownReason::SwitchedOff),
             Ok(JitFile::Found(file)) => file,
             Ok(JitFile::Missing) => return Err(UnknownReason::NoFile),
             Ok(JitFile::Refused) | Err(_) => return Err(UnknownReason::FileRefused),
         };
         let content = FileContent::of(&file).ok_or(UnknownReason::FileRefused)?;
-        if self.lane.distrust(&content).is_some() {
-            return Err(UnknownReason::SymbolizerFailed);
-        }
         self.code_told_by(Kind::JitCode, &file, Some(content), addresses, deadline)
     }
 
@@ -59,21 +56,14 @@ impl NamesWorker {
         addresses: &[u64],
         deadline: Instant,
     ) -> Result<CodeBytes, UnknownReason> {
-        let (patience, addresses) =
-            (self.lane.patience(Some(deadline)), &addresses[..addresses.len().min(MAX_OFFSETS)]);
-        match self.lane.ask(kind, content.as_ref(), &[file.as_fd()], addresses, patience) {
-            Ok(Reply::Code(code)) => Ok(code),
-            Ok(_) => Err(UnknownReason::SymbolizerFailed),
-            Err(error) => {
-                tracing::warn!(%error, "the symbolizer's child failed on a list of functions");
-                // A question out of time says nothing of the file.
-                if let Some(content) =
-                    content.filter(|_| matches!(error, LaneError::Failed(_)) && deadline > Instant::now())
-                {
-                    self.lane.blame(content, Trust::Nothing);
-                }
-                Err(UnknownReason::SymbolizerFailed)
+        let addresses = &addresses[..addresses.len().min(MAX_OFFSETS)];
+        while content.is_none_or(|content| self.lane.distrust(&content).is_none()) {
+            match self.lane.ask(kind, content.as_ref(), &[file.as_fd()], addresses, Some(deadline)) {
+                Ok(Reply::Code(code)) => return Ok(code),
+                Err(error) if self.asks_again(&error, Some(deadline)) => {}
+                Ok(_) | Err(_) => break,
             }
         }
+        Err(UnknownReason::SymbolizerFailed)
     }
 }

@@ -13,6 +13,7 @@
 
 mod again;
 mod child;
+mod child_counts;
 mod child_user;
 mod code;
 mod code_in_memory;
@@ -24,6 +25,7 @@ mod debuginfod;
 mod demangle;
 mod dwarf;
 mod elf;
+mod failure;
 mod found;
 #[cfg(fuzzing)]
 pub mod fuzzing;
@@ -42,6 +44,7 @@ mod plt;
 mod sandbox;
 mod self_test;
 mod service;
+mod set_aside;
 mod silent;
 mod unwind_rows;
 mod wire;
@@ -49,6 +52,7 @@ mod worker;
 
 pub use again::FileFinder;
 pub use child::WorkerCommand;
+pub use child_counts::{ChildCounts, Restart};
 pub use code::{CodeBytes, Piece};
 pub use contents::Facts;
 pub use debuginfod::{Debuginfod, DebuginfodError};

@@ -23,7 +23,8 @@ use super::silent::Stamp;
 use super::wire::{Kind, MAX_OFFSETS, Reply};
 use super::worker::MAX_FILE;
 use crate::profile::{Binary, BinaryKey, BuildId, FileIdentity, FoundSource, NameSource, Symbolized, UnknownReason};
-use crate::sys::patient::Patient;
+use crate::sys::time_share::ROOT;
+use crate::sys::timeout_pool::TimeoutPool;
 
 /// Memory for an unpacked symbol table.
 const SPARE: u64 = 64 << 20;
@@ -79,26 +80,29 @@ struct Elsewhere {
 pub struct NamesWorker {
     pub(super) lane: Lane,
     facts: HashMap<FileContent, Arc<Facts>>,
-    pub(super) patient: Patient,
+    pub(super) opener: TimeoutPool,
     debuginfod: Option<Arc<Debuginfod>>,
     /// Names of earlier runs.
     kept: Option<KeptNames>,
     /// What the last question found where.
     found: Vec<FoundSource>,
+    /// When the file of the last question is tried again, if it is set aside.
+    again_at: Option<Instant>,
 }
 
 impl NamesWorker {
     /// Starts nothing yet.
     #[must_use]
     pub fn new(command: WorkerCommand) -> Self {
-        let patient = Patient::new("debug-opener", OPENING);
+        let opener = TimeoutPool::new("debug-opener", OPENING);
         Self {
             lane: Lane::new(command),
             facts: HashMap::new(),
-            patient,
+            opener,
             debuginfod: None,
             kept: None,
             found: Vec::new(),
+            again_at: None,
         }
     }
 
@@ -127,7 +131,7 @@ impl NamesWorker {
                 || facts.debug_info
                 || !debuginfod.ask(&build_id)
         };
-        matches!(self.patient.run(here), Ok(false))
+        matches!(self.opener.run(owner, here), Ok(false))
     }
 
     /// Keeps names in a folder for the next start, if there is one; goes without where that cannot be.
@@ -168,6 +172,7 @@ impl NamesWorker {
         deadline: Option<Instant>,
     ) -> Option<Vec<Symbolized>> {
         self.found.clear();
+        self.again_at = None;
         let Some(content) = FileContent::of(mapped.file).filter(|content| content.size() <= MAX_FILE) else {
             return Some(vec![Symbolized::Unknown(UnknownReason::FileRefused); offsets.len()]);
         };
@@ -241,8 +246,7 @@ impl NamesWorker {
                 // Split debug information is of no use for symbols only.
                 let of_use = elsewhere.files.iter().filter(|_| kind == elsewhere.kind || elsewhere.kind == Kind::Elf);
                 files.extend(of_use.map(AsFd::as_fd));
-                let patience = self.lane.patience(deadline);
-                Ok(Some(self.lane.ask(kind, Some(&content), &files, rest, patience)?))
+                Ok(Some(self.lane.ask(kind, Some(&content), &files, rest, deadline)?))
             });
             match asked {
                 Ok(Some(Reply::Names(names))) => results.extend(names),
@@ -250,19 +254,30 @@ impl NamesWorker {
                 Ok(None) => break,
                 // `WorkerChild::ask` lets no other reply through.
                 Ok(Some(_)) => return None,
-                Err(LaneError::NoChild(error)) => return no_child(&error),
-                // It is we who ran out of time, then.
-                Err(_) if deadline.is_some_and(|deadline| deadline <= Instant::now()) => return None,
-                Err(LaneError::Failed(error)) => {
-                    let path = mapped.path;
-                    tracing::warn!(path, %error, "the symbolizer's child failed on a file, which is set aside");
-                    let first = self.lane.distrust(&content).is_none();
-                    self.lane.blame(content, if first { Trust::SymbolsOnly } else { Trust::Nothing });
-                }
+                Err(error) if self.asks_again(&error, deadline) => {}
+                Err(_) => return None,
             }
         }
+        self.again_at = self.lane.set_aside_until(&content);
         results.resize(offsets.len(), Symbolized::Unknown(UnknownReason::SymbolizerFailed));
         Some(results)
+    }
+
+    /// Whether a question that had no answer is asked again at once. It ends: a file that fails is set aside, and children that are
+    /// ended by others have to wait.
+    pub(super) fn asks_again(&self, error: &LaneError, deadline: Option<Instant>) -> bool {
+        let in_time = deadline.is_none_or(|deadline| deadline > Instant::now());
+        in_time && matches!(error, LaneError::Failed(_) | LaneError::Interrupted(_)) && self.lane.is_ready()
+    }
+
+    /// When a child is started again, after children were ended again and again.
+    pub fn not_before(&self) -> Option<Instant> {
+        self.lane.not_before()
+    }
+
+    /// When the last file asked about is tried again, if it is set aside.
+    pub fn again_at(&self) -> Option<Instant> {
+        self.again_at
     }
 
     /// The code of the functions that cover these offsets of a file, at most [`MAX_OFFSETS`] of them. Blocks until it is there or the
@@ -273,23 +288,16 @@ impl NamesWorker {
     pub fn code_of(&mut self, file: &File, offsets: &[u64], deadline: Instant) -> Result<CodeBytes, UnknownReason> {
         let content = FileContent::of(file).filter(|content| content.size() <= MAX_FILE);
         let content = content.ok_or(UnknownReason::FileRefused)?;
-        if self.lane.distrust(&content) == Some(Trust::Nothing) {
-            return Err(UnknownReason::SymbolizerFailed);
-        }
-        let patience = self.lane.patience(Some(deadline));
         let offsets = first(offsets);
-        match self.lane.ask(Kind::Code, Some(&content), &[file.as_fd()], offsets, patience) {
-            Ok(Reply::Code(code)) if code.machine != 0 => Ok(code),
-            Ok(_) => Err(UnknownReason::BadFile),
-            Err(error) => {
-                tracing::warn!(%error, "the symbolizer's child failed on the code of a file");
-                // A question out of time says nothing of the file.
-                if matches!(error, LaneError::Failed(_)) && deadline > Instant::now() {
-                    self.lane.blame(content, Trust::Nothing);
-                }
-                Err(UnknownReason::SymbolizerFailed)
+        while self.lane.distrust(&content) != Some(Trust::Nothing) {
+            match self.lane.ask(Kind::Code, Some(&content), &[file.as_fd()], offsets, Some(deadline)) {
+                Ok(Reply::Code(code)) if code.machine != 0 => return Ok(code),
+                Ok(_) => return Err(UnknownReason::BadFile),
+                Err(error) if self.asks_again(&error, Some(deadline)) => {}
+                Err(_) => break,
             }
         }
+        Err(UnknownReason::SymbolizerFailed)
     }
 
     /// What stands in a file.
@@ -302,8 +310,7 @@ impl NamesWorker {
         if let Some(facts) = self.facts.get(content) {
             return Ok(Arc::clone(facts));
         }
-        let patience = self.lane.patience(deadline);
-        let reply = self.lane.ask(Kind::Inspect, Some(content), &[file.as_fd()], &[], patience)?;
+        let reply = self.lane.ask(Kind::Inspect, Some(content), &[file.as_fd()], &[], deadline)?;
         let facts = if let Reply::Facts(facts) = reply { facts } else { Facts::default() };
         let facts = Arc::new(facts.only(self.lane.command.sources));
         if self.facts.len() >= MAX_FACTS {
@@ -340,7 +347,7 @@ impl NamesWorker {
         let allowed = self.lane.command.sources;
         if facts.debug_info && facts.split && allowed.has(NameSource::Dwo) {
             let find = move || package(root.as_ref(), &path, owner);
-            let found = self.patient.run(find).ok().flatten().and_then(with_memory);
+            let found = self.opener.run(owner, find).ok().flatten().and_then(with_memory);
             if let Some(found) = found {
                 self.found = found::of_file((mapped.path, &main), None, None, path_of(&found[0]));
                 return all(Kind::ElfWithPackage, found.into());
@@ -348,14 +355,13 @@ impl NamesWorker {
             if self.lane.distrust(content).is_some() {
                 return nothing;
             }
-            let patience = self.lane.patience(deadline);
             let offsets = first(offsets);
-            let reply = self.lane.ask(Kind::Units, Some(content), &[mapped.file.as_fd()], offsets, patience)?;
+            let reply = self.lane.ask(Kind::Units, Some(content), &[mapped.file.as_fd()], offsets, deadline)?;
             let Reply::Units(units) = reply else { return nothing };
             let covered = units.covered.max(1) as usize;
             let (path, root) = (mapped.path.to_owned(), mapped.root_again());
             let find = move || unit_files(root.as_ref(), &path, owner, &units.files);
-            let files = self.patient.run(find).unwrap_or_default();
+            let files = self.opener.run(owner, find).unwrap_or_default();
             self.found = found::of_file((mapped.path, &main), None, None, files.first().and_then(path_of));
             let kind = if files.is_empty() { Kind::Elf } else { Kind::ElfWithUnits };
             return Ok(Elsewhere { kind, files, covered });
@@ -369,21 +375,18 @@ impl NamesWorker {
         };
         let found = match mapped.debug {
             Some(debug) => debug.try_clone().ok().map(|file| (file, false)),
-            None => self.patient.run(find).ok().flatten(),
+            None => self.opener.run(owner, find).ok().flatten(),
         };
         let downloaded = found.as_ref().is_some_and(|(_, downloaded)| *downloaded);
         if self.debuginfod.is_some() && mapped.debug.is_none() && !downloaded {
             self.found.push(FoundSource { source: NameSource::Debuginfod, found: None });
         }
         let Some([debug, memory]) = found.and_then(|(file, _)| with_memory(file)) else { return nothing };
-        let facts =
-            FileContent::of(&debug).filter(|content| self.lane.distrust(content).is_none()).and_then(|content| {
-                let facts = self.facts(&debug, &content, deadline);
-                facts.inspect_err(|_| self.lane.blame(content, Trust::Nothing)).ok()
-            });
-        let Some(facts) = facts else { return nothing };
+        let trusted = FileContent::of(&debug).filter(|content| self.lane.distrust(content).is_none());
+        let Some(debug_content) = trusted else { return nothing };
+        let facts = self.facts(&debug, &debug_content, deadline)?;
         let (root, theirs) = (mapped.root_again(), Arc::clone(&facts));
-        let shared = self.patient.run(move || shared_file(root.as_ref(), &theirs, owner)).ok().flatten();
+        let shared = self.opener.run(owner, move || shared_file(root.as_ref(), &theirs, owner)).ok().flatten();
         let shared = shared.and_then(with_memory);
         let path = path_of(&debug).unwrap_or_default();
         let shared_path = shared.as_ref().and_then(|[shared, _]| path_of(shared));
@@ -398,11 +401,11 @@ impl NamesWorker {
 
     /// What a living program tells by of the code it wrote; `None` once it has ended, or where nothing may be used of that.
     pub(super) fn jit_stamp(&mut self, program: &Binary) -> Option<Stamp> {
-        let BinaryKey::Jit { pid, .. } = &program.key else { return None };
+        let BinaryKey::Jit { pid, user, .. } = &program.key else { return None };
         let allowed = self.allowed_jit().filter(|_| Path::new(&format!("/proc/{pid}")).exists())?;
         let root = program.root.as_deref().and_then(|root| root.try_clone().ok());
         let theirs = program.key.clone();
-        match self.patient.run(move || jit_files::open(&theirs, root.as_ref(), allowed)) {
+        match self.opener.run(*user, move || jit_files::open(&theirs, root.as_ref(), allowed)) {
             Ok(JitFile::Found(file)) => {
                 let stat = file.metadata().ok()?;
                 Some(Some((stat.len(), stat.mtime(), stat.mtime_nsec())))
@@ -428,9 +431,10 @@ impl NamesWorker {
     ) -> Option<Vec<Symbolized>> {
         let unknown = |reason| Some(vec![Symbolized::Unknown(reason); addresses.len()]);
         let Some(allowed) = self.allowed_jit() else { return unknown(UnknownReason::SwitchedOff) };
+        self.again_at = None;
         self.found = found::one(NameSource::PerfMap, None);
         let (theirs, root) = (key.clone(), root.and_then(|root| root.try_clone().ok()));
-        let file = match self.patient.run(move || jit_files::open(&theirs, root.as_ref(), allowed)) {
+        let file = match self.opener.run(user_of(key), move || jit_files::open(&theirs, root.as_ref(), allowed)) {
             Ok(JitFile::Found(file)) => file,
             Ok(JitFile::Missing) => return unknown(UnknownReason::NoFile),
             Ok(JitFile::Refused) | Err(_) => return unknown(UnknownReason::FileRefused),
@@ -444,18 +448,14 @@ impl NamesWorker {
             if self.lane.distrust(&content).is_some() {
                 break;
             }
-            let (rest, patience) = (first(&addresses[results.len()..]), self.lane.patience(deadline));
-            match self.lane.ask(Kind::Jit, Some(&content), &[file.as_fd()], rest, patience) {
+            let rest = first(&addresses[results.len()..]);
+            match self.lane.ask(Kind::Jit, Some(&content), &[file.as_fd()], rest, deadline) {
                 Ok(Reply::Names(names)) => results.extend(names),
-                Ok(_) => return None,
-                Err(LaneError::NoChild(error)) => return no_child(&error),
-                Err(_) if deadline.is_some_and(|deadline| deadline <= Instant::now()) => return None,
-                Err(LaneError::Failed(error)) => {
-                    tracing::warn!(%error, "the symbolizer's child failed on a program's list of its code");
-                    self.lane.blame(content, Trust::Nothing);
-                }
+                Err(error) if self.asks_again(&error, deadline) => {}
+                Ok(_) | Err(_) => return None,
             }
         }
+        self.again_at = self.lane.set_aside_until(&content);
         results.resize(addresses.len(), Symbolized::Unknown(UnknownReason::SymbolizerFailed));
         Some(results)
     }
@@ -463,6 +463,7 @@ impl NamesWorker {
     /// Names for kernel addresses, one for each. `None` when there is no child to ask or it failed, which no file of others can
     /// have done: worth another try.
     pub fn of_kernel(&mut self, addresses: &[u64], deadline: Option<Instant>) -> Option<Vec<Symbolized>> {
+        self.again_at = None;
         // Whoever opens it decides whether addresses are shown: we, who may.
         self.found.clear();
         if !self.lane.command.sources.has(NameSource::Kallsyms) {
@@ -474,15 +475,11 @@ impl NamesWorker {
         };
         let mut results = Vec::with_capacity(addresses.len());
         while results.len() < addresses.len() {
-            let (rest, patience) = (first(&addresses[results.len()..]), self.lane.patience(deadline));
-            match self.lane.ask(Kind::Kernel, None, &[kallsyms.as_fd()], rest, patience) {
+            let rest = first(&addresses[results.len()..]);
+            match self.lane.ask(Kind::Kernel, None, &[kallsyms.as_fd()], rest, deadline) {
                 Ok(Reply::Names(names)) => results.extend(names),
-                Ok(_) => return None,
-                Err(LaneError::NoChild(error)) => return no_child(&error),
-                Err(LaneError::Failed(error)) => {
-                    tracing::warn!(%error, "the symbolizer's child failed on kernel symbols");
-                    return None;
-                }
+                Err(error) if self.asks_again(&error, deadline) => {}
+                Ok(_) | Err(_) => return None,
             }
         }
         let own = own_tags();
@@ -499,7 +496,7 @@ fn first(offsets: &[u64]) -> &[u64] {
     &offsets[..offsets.len().min(MAX_OFFSETS)]
 }
 
-fn no_child(error: &std::io::Error) -> Option<Vec<Symbolized>> {
-    tracing::warn!(%error, "failed to start the symbolizer's child");
-    None
+/// The user whose program wrote the code, who decides what its file is and whether it answers.
+pub(super) fn user_of(key: &BinaryKey) -> u32 {
+    if let BinaryKey::Jit { user, .. } = key { *user } else { ROOT }
 }

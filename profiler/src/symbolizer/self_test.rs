@@ -169,7 +169,7 @@ impl SelfTest {
         let mut child = WorkerChild::spawn(command)?;
         let confinement = child.confinement();
         let exposed_to = exposures(&child, &WorkerChild::spawn(command)?);
-        match child.ask(Kind::SelfTest, &[], &[], command.patience)?.reply {
+        match child.ask(Kind::SelfTest, &[], &[], None).map_err(io::Error::other)?.reply {
             Reply::Escaped(escaped) => Ok(Self { confinement, escaped, exposed_to }),
             _ => Err(io::ErrorKind::InvalidData.into()),
         }

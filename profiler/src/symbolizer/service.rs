@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use super::found;
 use super::names::{Mapped, NamesWorker};
 use super::packages::Packages;
-use super::pending::{Job, Pending};
+use super::pending::{Job, Pending, owner};
 use super::silent::Silent;
 use crate::profile::{
     Binary, BinaryKey, BinaryKind, NameSource, NameStatus, Symbolized, UNRECORDED_PATH, UnknownReason,
@@ -19,9 +19,10 @@ use crate::profile::{
 use crate::store::LocationId;
 
 /// Most requests that wait: a start-up on a busy host has about 10,000 locations. 64 bytes each.
-const MAX_WAITING: usize = 65_536;
-/// Batches on their way to the thread; one comes per window.
-const MAX_BATCHES: usize = 16;
+pub(super) const MAX_WAITING: usize = 65_536;
+/// Batches on their way to the thread; one comes per window, of a second at least, and one question may take two minutes on a busy host. What
+/// is dropped here is not asked for again once its program has ended. Their memory is bounded by [`MAX_WAITING`].
+const MAX_BATCHES: usize = 256;
 /// A child that nobody asks is let go, and its memory with it.
 const IDLE: Duration = Duration::from_secs(10);
 /// A runtime tells of code some time after it runs it: what its file does not know yet is asked for again after these times.
@@ -31,8 +32,13 @@ const JIT_AGAIN: [Duration; 4] =
 const MAX_LATER: usize = 4096;
 /// How often it is looked whether a debug file has come.
 const DOWNLOAD: Duration = Duration::from_millis(500);
-/// After a child could not be started, nothing is tried for this long.
-const SPAWN_PAUSE: Duration = Duration::from_secs(5);
+/// After a question that could not be asked, nothing is tried for this long, unless the worker says how long.
+const PAUSE: Duration = Duration::from_secs(1);
+/// Most binaries that are set aside and named again in time; each may hold a file open. What is beyond is named when it is next sampled
+/// in another run.
+const MAX_AGAIN: usize = 256;
+/// Most of them in files of one user.
+const AGAIN_OF_USER: usize = MAX_AGAIN / 8;
 
 /// Why there is no symbolizer.
 #[derive(Debug, thiserror::Error)]
@@ -106,7 +112,7 @@ impl Symbolizer {
             tries: HashMap::new(),
             silent: Silent::default(),
             packages: Packages::default(),
-            dropped: 0,
+            set_aside: HashMap::new(),
         };
         let thread = std::thread::Builder::new()
             .name("symbolizer".to_owned())
@@ -170,8 +176,8 @@ struct Service<F> {
     /// Programs to be asked about again, for whatever they had no answer to.
     silent: Silent,
     packages: Packages,
-    /// Requests given up without an answer.
-    dropped: usize,
+    /// Binaries whose file is set aside, and when it is tried again.
+    set_aside: HashMap<BinaryKey, (Instant, Arc<Binary>)>,
 }
 
 impl<F: Fn(Answers)> Service<F> {
@@ -200,7 +206,9 @@ impl<F: Fn(Answers)> Service<F> {
                     .min(IDLE),
             };
             // A look at files of others' is no reason to keep a child: it wakes us without being work.
-            let look = self.silent.next().map_or(wait, |next| next.saturating_duration_since(now));
+            let again = self.set_aside.values().map(|(at, _)| *at).min();
+            let look = self.silent.next().into_iter().chain(again).min();
+            let look = look.map_or(wait, |next| next.saturating_duration_since(now));
             open = open && self.take_in(batches, wait.min(look));
             if hurry.is_none() {
                 self.hear();
@@ -215,18 +223,22 @@ impl<F: Fn(Answers)> Service<F> {
             match self.pending.next(Instant::now(), hurry.is_some()) {
                 Some(job) => {
                     if !self.serve(job) {
-                        paused = Some(Instant::now() + SPAWN_PAUSE);
+                        paused = Some(self.worker.not_before().unwrap_or(Instant::now() + PAUSE));
                     }
                 }
                 None if wait >= IDLE => self.worker.let_go(),
                 None => {}
             }
         }
-        self.pending.len() + self.later.len() + self.dropped
+        self.pending.len() + self.later.len()
     }
 
-    /// Passes on which programs tell more than they did.
+    /// Passes on which programs tell more than they did, and which files are tried again.
     fn hear(&mut self) {
+        let now = Instant::now();
+        for (_, (_, binary)) in self.set_aside.extract_if(|_, (at, _)| *at <= now) {
+            (self.answers)(Answers { binary, status: NameStatus::default(), names: Vec::new(), tells_more: true });
+        }
         let worker = &mut self.worker;
         for binary in self.silent.told(Instant::now(), |program| worker.jit_stamp(program)) {
             (self.answers)(Answers { binary, status: NameStatus::default(), names: Vec::new(), tells_more: true });
@@ -281,8 +293,7 @@ impl<F: Fn(Answers)> Service<F> {
         }
     }
 
-    /// Answers one job; `false` when no child could answer, so that the requests are dropped without an answer: the store
-    /// asks again for what has no name.
+    /// Answers one job; `false` when no child could answer, by no fault of the file: the requests wait on.
     fn serve(&mut self, job: Job) -> bool {
         let taken = job.requests.len();
         let offsets: Vec<u64> = job.requests.iter().map(|request| request.offset).collect();
@@ -315,12 +326,15 @@ impl<F: Fn(Answers)> Service<F> {
             (BinaryKind::Kernel, _) => self.worker.of_kernel(&offsets, deadline),
             (BinaryKind::Anonymous, _) => self.worker.of_jit(key, root.as_deref(), &offsets, deadline),
         };
-        self.pending.took(key, begin.elapsed(), Instant::now());
+        let took = begin.elapsed();
+        self.pending.took(&job.binary, took, Instant::now());
         let Some(results) = results else {
-            self.shared.waiting.fetch_sub(taken, Ordering::Relaxed);
-            self.dropped += taken;
+            // Others first, in case that it is this file after all: one that makes its child take all the memory there is, perhaps.
+            let until = self.worker.not_before().unwrap_or(Instant::now() + PAUSE);
+            self.pending.put_back(job, until + took.clamp(PAUSE / 10, PAUSE * 5));
             return false;
         };
+        self.note_set_aside(&job.binary, file.is_some() || matches!(key, BinaryKey::Jit { .. }));
         let status = self.status(&job.binary, &results);
         let (requests, results) =
             if deadline.is_none() { self.not_yet(job.requests, results) } else { (job.requests, results) };
@@ -335,6 +349,20 @@ impl<F: Fn(Answers)> Service<F> {
         let names = requests.iter().map(|request| request.location).zip(results).collect();
         (self.answers)(Answers { binary: job.binary, status, names, tells_more: false });
         true
+    }
+
+    /// Notes when a binary just asked about is worth asking about again.
+    fn note_set_aside(&mut self, binary: &Arc<Binary>, was_asked: bool) {
+        if let Some(at) = self.worker.again_at().filter(|_| was_asked)
+            && (self.set_aside.contains_key(&binary.key) || self.has_room_for(owner(binary)))
+        {
+            self.set_aside.insert(binary.key.clone(), (at, Arc::clone(binary)));
+        }
+    }
+
+    fn has_room_for(&self, user: u32) -> bool {
+        let theirs = self.set_aside.values().filter(|(_, binary)| owner(binary) == user);
+        self.set_aside.len() < MAX_AGAIN && theirs.count() < AGAIN_OF_USER
     }
 
     /// What the names just given came from.

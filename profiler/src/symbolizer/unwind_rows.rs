@@ -7,10 +7,11 @@ use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
-use std::time::Duration;
+use std::thread;
+use std::time::Instant;
 
 use super::child::WorkerCommand;
-use super::lane::{FileContent, Lane, LaneError, Trust};
+use super::lane::{FileContent, Lane, LaneError};
 use super::memfd::fixed_memfd;
 use super::wire::{Kind, Reply};
 
@@ -23,10 +24,13 @@ pub enum RowsError {
     /// Its compiler says why, in a code of its own.
     #[error("the file has no unwind rows (code {0})")]
     Refused(u8),
-    /// It crashed or hung a child, now or before: it is not tried again.
-    #[error("the file is set aside: a child crashed or hung on it")]
+    /// Two children crashed on it, or it does not answer: it is tried again later (`set_aside.rs`).
+    #[error("the file is set aside")]
     SetAside,
-    /// No child or no memory to be had: worth another try.
+    /// Something else ended the children: worth another try, after other files.
+    #[error("the child that parses files was interrupted")]
+    Interrupted,
+    /// No memory to be had: worth another try.
     #[error("failed to compile unwind rows")]
     Io(#[from] io::Error),
 }
@@ -44,29 +48,31 @@ impl RowsWorker {
         Self { lane: Lane::new(command) }
     }
 
-    /// The rows of a file, as its compiler wrote them. Blocks until they are there or `patience` is over; to be called on a
-    /// thread that has the time.
+    /// The rows of a file, as its compiler wrote them. Blocks until they are there, a child is to blame, or something else ended two
+    /// children; after more of those in a row, it waits before it starts another, for 15 s at most. To be called on a thread that has the
+    /// time.
     ///
     /// # Errors
     /// See [`RowsError`].
-    pub fn unwind_rows(&mut self, file: &File, patience: Duration) -> Result<Vec<u8>, RowsError> {
+    pub fn unwind_rows(&mut self, file: &File) -> Result<Vec<u8>, RowsError> {
         let content = FileContent::of(file).ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
-        if self.lane.distrust(&content).is_some() {
-            return Err(RowsError::SetAside);
+        if let Some(at) = self.lane.not_before() {
+            thread::sleep(at.saturating_duration_since(Instant::now()));
         }
-        let rows = fixed_memfd(MAX_ROWS)?;
-        match self.lane.ask(Kind::UnwindRows, Some(&content), &[file.as_fd(), rows.as_fd()], &[], patience) {
-            Ok(Reply::Written(len)) => Ok(read(&rows, len)?),
-            Ok(Reply::Refused(code)) => Err(RowsError::Refused(code)),
-            // `WorkerChild::ask` lets no other reply through.
-            Ok(_) => Err(io::Error::from(io::ErrorKind::InvalidData).into()),
-            Err(LaneError::NoChild(error)) => Err(error.into()),
-            Err(LaneError::Failed(error)) => {
-                tracing::warn!(%error, "a child failed on the unwind tables of a file, which is set aside");
-                self.lane.blame(content, Trust::Nothing);
-                Err(RowsError::SetAside)
+        while self.lane.distrust(&content).is_none() {
+            let rows = fixed_memfd(MAX_ROWS)?;
+            match self.lane.ask(Kind::UnwindRows, Some(&content), &[file.as_fd(), rows.as_fd()], &[], None) {
+                Ok(Reply::Written(len)) => return Ok(read(&rows, len)?),
+                Ok(Reply::Refused(code)) => return Err(RowsError::Refused(code)),
+                // `WorkerChild::ask` lets no other reply through.
+                Ok(_) => return Err(io::Error::from(io::ErrorKind::InvalidData).into()),
+                // At once again: two faults set it aside.
+                Err(LaneError::Failed(_)) => {}
+                Err(_) if self.lane.is_ready() => {}
+                Err(_) => return Err(RowsError::Interrupted),
             }
         }
+        Err(RowsError::SetAside)
     }
 
     /// Lets an idle child go, and its memory with it.
@@ -86,11 +92,11 @@ fn read(rows: &File, len: u64) -> io::Result<Vec<u8>> {
 mod tests {
     #![expect(clippy::unwrap_used, reason = "tests")]
 
-    use std::io::Write;
-    use std::time::Instant;
+    use std::time::Duration;
 
     use super::super::worker::tests::obedient_child;
     use super::*;
+    use std::io::Write;
 
     fn file_of(bytes: &[u8]) -> File {
         let mut file = tempfile::tempfile().unwrap();
@@ -99,7 +105,7 @@ mod tests {
     }
 
     fn ask(worker: &mut RowsWorker, bytes: &[u8]) -> Result<Vec<u8>, RowsError> {
-        worker.unwind_rows(&file_of(bytes), Duration::from_secs(20))
+        worker.unwind_rows(&file_of(bytes))
     }
 
     /// The compiler of the tests copies the file: what comes back is what it wrote, from one child after the other.
@@ -114,21 +120,21 @@ mod tests {
         assert_eq!(ask(&mut worker, b"again").unwrap(), b"again");
     }
 
-    /// A refusal keeps its code; a file that kills or hangs its child is never tried again, and the next one is compiled.
+    /// A refusal keeps its code; a file that kills two children, or hangs one, is not tried again soon, and the next one is compiled.
     #[test]
     fn a_file_that_harms_its_child_is_set_aside() {
-        let mut worker = RowsWorker::new(obedient_child());
+        let command = WorkerCommand { patience: Duration::from_millis(500), ..obedient_child() };
+        let mut worker = RowsWorker::new(command);
         assert!(matches!(ask(&mut worker, b"REFUS"), Err(RowsError::Refused(77))));
         let bad = file_of(b"ABORT");
         for _ in 0..2 {
-            assert!(matches!(worker.unwind_rows(&bad, Duration::from_secs(20)), Err(RowsError::SetAside)));
+            assert!(matches!(worker.unwind_rows(&bad), Err(RowsError::SetAside)));
         }
         let hang = file_of(b"HANG!");
-        let begin = Instant::now();
         for _ in 0..10 {
-            assert!(matches!(worker.unwind_rows(&hang, Duration::from_millis(500)), Err(RowsError::SetAside)));
+            assert!(matches!(worker.unwind_rows(&hang), Err(RowsError::SetAside)));
         }
-        assert!(begin.elapsed() < Duration::from_secs(4), "tried once only");
+        assert_eq!(worker.lane.files(), (1, 1), "one set aside, one postponed");
         assert_eq!(ask(&mut worker, b"fine").unwrap(), b"fine");
     }
 }

@@ -106,6 +106,16 @@ impl Kind {
         !matches!(self, Self::UnwindRows | Self::SelfTest | Self::Inspect | Self::Units) && !self.asks_for_code()
     }
 
+    /// Whether less can be asked about a file that has harmed a child: its symbol tables.
+    pub fn has_less_to_ask(self) -> bool {
+        matches!(self, Self::Elf | Self::ElfWithPackage | Self::ElfWithUnits | Self::Inspect | Self::Units)
+    }
+
+    /// Whether an answer clears a file: what harms a child does so then.
+    pub fn tries_all(self) -> bool {
+        !matches!(self, Self::ElfSymbolsOnly | Self::Inspect | Self::Units | Self::SelfTest)
+    }
+
     /// Whether it is answered by code.
     pub fn asks_for_code(self) -> bool {
         matches!(self, Self::Code | Self::KernelCode | Self::JitCode)

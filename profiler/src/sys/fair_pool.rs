@@ -126,6 +126,13 @@ impl FairPool {
         Ok(())
     }
 
+    /// Whether a job of this user would begin at once.
+    #[must_use]
+    pub fn can_begin(&self, user: u32) -> bool {
+        let state = self.shared.state();
+        state.may_run(user) && state.users.get(&user).is_none_or(|user| user.waiting.is_empty())
+    }
+
     /// What it does now.
     #[must_use]
     pub fn counts(&self) -> PoolCounts {

@@ -74,6 +74,7 @@ impl Missing {
     /// Whether trying again later can help.
     #[must_use]
     pub const fn may_come(self) -> bool {
-        matches!(self, Self::Unreadable | Self::OverBudget)
+        // What failed is set aside for a while by the worker, which answers at once until then.
+        matches!(self, Self::Unreadable | Self::OverBudget | Self::Failed)
     }
 }

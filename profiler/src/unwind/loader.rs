@@ -2,6 +2,9 @@
 //!
 //! One file at a time, small ones first: the first minute on a busy host wants hundreds. What comes back has been checked; the
 //! sampling thread only copies it into the pool.
+//!
+//! - A file whose child was ended by something else is tried again, after those that were not.
+//! - Files of one user other than root get a share of the time (`sys/time_share.rs`) and of the places of those that wait.
 
 use std::collections::VecDeque;
 use std::fs::{File, Metadata};
@@ -9,16 +12,19 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use profiler_ebpf::tables::PAGE;
 
 use super::cache::{Cache, CacheKey};
 use super::{Image, Missing};
 use crate::profile::{BinaryId, BuildId};
+use crate::sys::time_share::{ROOT, TimeShares, owner_of};
 
 /// Files that may wait: those of the largest process many times over. 24 bytes each.
 const MAX_WAITING: usize = 16_384;
+/// Files of one user other than root.
+const MAX_OF_USER: usize = MAX_WAITING / 4;
 /// Bytes of images that may wait to be copied; one more is let in.
 const MAX_READY: usize = 32 << 20;
 
@@ -49,13 +55,22 @@ pub fn stand_in(file: &Metadata) -> Option<BuildId> {
     BuildId::new(&bytes)
 }
 
+/// Why there is no image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotCompiled {
+    /// The file has none, or none that can be had now.
+    Missing(Missing),
+    /// The child that parsed it was ended by something else.
+    Interrupted,
+}
+
 /// Parses a file, in the place where foreign files are parsed: an encoded image, not to be trusted.
 pub trait Compile: Send + 'static {
     /// Compiles the rows of a file.
     ///
     /// # Errors
     /// Why there are none.
-    fn compile(&mut self, file: &File) -> Result<Vec<u8>, Missing>;
+    fn compile(&mut self, file: &File) -> Result<Vec<u8>, NotCompiled>;
     /// Nothing has been asked for a while: memory can be given back.
     fn idle(&mut self);
 }
@@ -75,11 +90,36 @@ struct Shared {
 
 #[derive(Debug, Default)]
 struct State {
-    wanted: Vec<Request>,
+    wanted: Vec<Waiting>,
+    shares: TimeShares,
     ready: VecDeque<(BinaryId, Result<Image, Missing>)>,
     /// Memory of the images in `ready`.
     bytes: usize,
     closed: bool,
+}
+
+/// A file that waits.
+#[derive(Debug)]
+struct Waiting {
+    request: Request,
+    owner: u32,
+    /// How often its child was ended by something else.
+    tries: u32,
+}
+
+impl State {
+    /// The smallest file that was tried least, so that what all processes share does not wait behind the largest program of one. Users
+    /// who had their share of the time wait.
+    fn next(&self, now: Instant) -> Option<usize> {
+        let awake = (0..self.wanted.len()).filter(|at| self.shares.rest(self.wanted[*at].owner, now).is_zero());
+        awake.min_by_key(|at| (self.wanted[*at].tries, self.wanted[*at].request.len))
+    }
+
+    fn has_room_for(&self, owner: u32) -> bool {
+        let waiting = self.wanted.len();
+        let theirs = || self.wanted.iter().filter(|waiting| waiting.owner == owner).count();
+        waiting < MAX_WAITING && (owner == ROOT || waiting < MAX_OF_USER || theirs() < MAX_OF_USER)
+    }
 }
 
 impl Shared {
@@ -87,23 +127,39 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The next file: the smallest, so that what all processes share does not wait behind the largest program of one. `None` after
-    /// a while without any.
-    fn next_wanted(&self) -> Option<Request> {
-        let idle = |state: &mut State| !state.closed && state.wanted.is_empty();
-        let (mut state, _) =
-            self.changed.wait_timeout_while(self.lock(), IDLE, idle).unwrap_or_else(PoisonError::into_inner);
-        let smallest = (0..state.wanted.len()).min_by_key(|at| state.wanted[*at].len)?;
-        Some(state.wanted.swap_remove(smallest))
+    /// The next file; `None` after a while without any.
+    fn next_wanted(&self) -> Option<Waiting> {
+        let begin = Instant::now();
+        let mut state = self.lock();
+        loop {
+            let now = Instant::now();
+            if let Some(next) = state.next(now) {
+                return Some(state.wanted.swap_remove(next));
+            }
+            let left = IDLE.saturating_sub(now - begin);
+            if state.closed || left.is_zero() {
+                return None;
+            }
+            let rests = state.wanted.iter().map(|waiting| state.shares.rest(waiting.owner, now));
+            let wait = rests.min().unwrap_or(left).min(left);
+            state = self.changed.wait_timeout(state, wait).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    /// A file's child was ended by something else: it is tried again.
+    fn put_back(&self, mut waiting: Waiting) {
+        waiting.tries += 1;
+        self.lock().wanted.push(waiting);
     }
 
     /// Hands an image over, once those before it have left room.
-    fn done(&self, binary: BinaryId, image: Result<Image, Missing>) {
+    fn done(&self, of: &Waiting, image: Result<Image, Missing>, begin: Instant) {
+        self.lock().shares.took(of.owner, begin.elapsed(), Instant::now());
         let bytes = |image: &Result<Image, Missing>| image.as_ref().map_or(0, |image| image.pages() as usize * PAGE);
         let full = |state: &mut State| !state.closed && state.bytes > MAX_READY;
         let mut state = self.changed.wait_while(self.lock(), full).unwrap_or_else(PoisonError::into_inner);
         state.bytes += bytes(&image);
-        state.ready.push_back((binary, image));
+        state.ready.push_back((of.request.binary, image));
     }
 }
 
@@ -117,21 +173,28 @@ impl Loader {
         let theirs = Arc::clone(&shared);
         thread::Builder::new().name("unwind rows".into()).spawn(move || {
             while !theirs.lock().closed {
-                match theirs.next_wanted() {
-                    Some(request) => theirs.done(request.binary, get(&request, &mut compile, cache.as_ref())),
-                    None => compile.idle(),
+                let Some(waiting) = theirs.next_wanted() else {
+                    compile.idle();
+                    continue;
+                };
+                let begin = Instant::now();
+                match get(&waiting.request, &mut compile, cache.as_ref()) {
+                    Err(NotCompiled::Interrupted) => theirs.put_back(waiting),
+                    Err(NotCompiled::Missing(why)) => theirs.done(&waiting, Err(why), begin),
+                    Ok(image) => theirs.done(&waiting, Ok(image), begin),
                 }
             }
         })?;
         Ok(Self { shared })
     }
 
-    /// Asks for an image; `false` when too many wait already.
+    /// Asks for an image; `false` when too many wait already, in all or of the file's owner.
     pub fn ask(&self, request: Request) -> bool {
+        let owner = owner_of(&request.file);
         let mut state = self.shared.lock();
-        let room = state.wanted.len() < MAX_WAITING;
+        let room = state.has_room_for(owner);
         if room {
-            state.wanted.push(request);
+            state.wanted.push(Waiting { request, owner, tries: 0 });
             self.shared.changed.notify_all();
         }
         room
@@ -154,17 +217,97 @@ impl Drop for Loader {
     }
 }
 
-fn get(request: &Request, compile: &mut impl Compile, cache: Option<&Cache>) -> Result<Image, Missing> {
+fn get(request: &Request, compile: &mut impl Compile, cache: Option<&Cache>) -> Result<Image, NotCompiled> {
     let kept = cache.zip(request.kept_as.as_ref());
     if let Some(image) = kept.and_then(|(cache, key)| cache.get(key)) {
         return Ok(image);
     }
     let encoded = compile.compile(&request.file)?;
-    let image = Image::decode(&encoded).map_err(|_| Missing::Failed)?;
+    let image = Image::decode(&encoded).map_err(|_| NotCompiled::Missing(Missing::Failed))?;
     if let Some((cache, key)) = kept
         && let Err(error) = cache.put(key, &encoded)
     {
         tracing::debug!(%error, "unwind rows are not kept");
     }
     Ok(image)
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
+    use std::sync::mpsc::{Receiver, Sender, channel};
+
+    use super::*;
+    use crate::profile::BinaryId;
+
+    /// Says which file it was asked about, by its length, and does what it is told.
+    struct Told {
+        asked: Sender<u64>,
+        answers: Receiver<Result<Vec<u8>, NotCompiled>>,
+    }
+
+    impl Compile for Told {
+        fn compile(&mut self, file: &File) -> Result<Vec<u8>, NotCompiled> {
+            self.asked.send(file.metadata().unwrap().len()).unwrap();
+            self.answers.recv().unwrap()
+        }
+
+        fn idle(&mut self) {}
+    }
+
+    fn request(user: u32, len: u64) -> Request {
+        let file = tempfile::tempfile().unwrap();
+        file.set_len(len).unwrap();
+        rustix::fs::fchown(&file, Some(rustix::fs::Uid::from_raw(user)), None).unwrap();
+        Request { binary: BinaryId(len as u32), file: Arc::new(file), len, kept_as: None }
+    }
+
+    /// A file whose child is ended by something else is tried again, after the others, until there is an answer.
+    #[test]
+    fn an_interrupted_file_is_tried_again_after_the_others() {
+        let ((asked, files), (answer, answers)) = (channel(), channel());
+        let loader = Loader::start(Told { asked, answers }, None).unwrap();
+        let next = || files.recv_timeout(Duration::from_secs(60)).unwrap();
+        assert!(loader.ask(request(0, 1)));
+        assert_eq!(next(), 1);
+        assert!([2, 3].into_iter().all(|len| loader.ask(request(0, len))));
+        let refused = || Err(NotCompiled::Missing(Missing::NoRows));
+        let order: Vec<u64> = [Err(NotCompiled::Interrupted), Err(NotCompiled::Interrupted), refused(), refused()]
+            .into_iter()
+            .map(|told| {
+                answer.send(told).unwrap();
+                next()
+            })
+            .collect();
+        assert_eq!(order, [2, 3, 1, 2]);
+        answer.send(refused()).unwrap();
+        let (begin, mut ready) = (Instant::now(), 0);
+        while ready < 3 {
+            ready += loader.take().len();
+            assert!(begin.elapsed() < Duration::from_secs(60));
+            thread::yield_now();
+        }
+    }
+
+    /// After a file of one user that took long, other users' files come first, and a user's files do not take all places.
+    #[test]
+    fn a_user_has_a_share_of_time_and_places() {
+        let (mut state, now) = (State::default(), Instant::now());
+        let ask = |state: &mut State, owner, len| {
+            let room = state.has_room_for(owner);
+            if room {
+                state.wanted.push(Waiting { request: request(0, len), owner, tries: 0 });
+            }
+            room
+        };
+        assert!(ask(&mut state, 1000, 1) && ask(&mut state, 1001, 2) && ask(&mut state, 0, 3));
+        state.shares.took(1000, Duration::from_secs(10), now);
+        let len = |state: &State, at: Option<usize>| at.map(|at| state.wanted[at].request.len);
+        assert_eq!(len(&state, state.next(now)), Some(2));
+        assert_eq!(len(&state, state.next(now + Duration::from_secs(30))), Some(1));
+        let one = request(1000, 1);
+        state.wanted = (0..MAX_OF_USER).map(|_| Waiting { request: one.clone(), owner: 1000, tries: 0 }).collect();
+        assert!(!ask(&mut state, 1000, 1) && ask(&mut state, 1001, 1) && ask(&mut state, 0, 1));
+    }
 }

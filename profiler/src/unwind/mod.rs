@@ -51,7 +51,7 @@ pub use compile::{CompileError, compile, compile_file};
 pub use go_names::{GoFunction, go_functions};
 pub use image::Image;
 pub use kernel::{Kernel, Missing};
-pub use loader::{Compile, Loader, Request, stand_in};
+pub use loader::{Compile, Loader, NotCompiled, Request, stand_in};
 pub use pool::{CHUNK, PageMemory};
 pub use spaces::Entered;
 pub use stats::{Cause, Stats};

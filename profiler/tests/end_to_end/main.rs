@@ -5,6 +5,7 @@
 mod binaries;
 mod books;
 mod build_ids;
+mod children;
 mod completeness;
 mod cpus;
 mod crash;

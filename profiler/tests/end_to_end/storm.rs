@@ -22,14 +22,14 @@ fn patch(image: &mut [u8], from: &[u8], to: &[u8]) {
 }
 
 /// Programs with a build id and a function of their own each: copies of one, with other bytes in these two places.
-fn programs(folder: &Path) {
+pub fn programs(folder: &Path, count: usize) {
     let brief = build(folder, "brief");
     let notes = Command::new("readelf").args(["-nW"]).arg(&brief).output().unwrap();
     let notes = String::from_utf8(notes.stdout).unwrap();
     let id = notes.split("Build ID: ").nth(1).and_then(|rest| rest.split_whitespace().next()).expect("a build id");
     let id: Vec<u8> = (0..id.len()).step_by(2).map(|at| u8::from_str_radix(&id[at..at + 2], 16).unwrap()).collect();
     let image = fs::read(&brief).unwrap();
-    for n in 0..PROGRAMS {
+    for n in 0..count {
         let mut image = image.clone();
         let mut other = id.clone();
         other[..2].copy_from_slice(&(n as u16).to_le_bytes());
@@ -53,7 +53,7 @@ fn status(pid: u32, name: &str) -> u64 {
 #[test]
 fn a_storm_of_two_hundred_programs_is_named() {
     let folder = tempfile::tempdir().unwrap();
-    programs(folder.path());
+    programs(folder.path(), PROGRAMS);
     let database = folder.path().join("storm.db");
     let cache = folder.path().join("cache");
     let words = ["-F", "499", "--window", "1s", "--cache", cache.to_str().unwrap()];

@@ -20,8 +20,8 @@ use std::time::{Duration, Instant};
 use profiler::profile::Symbolized;
 use profiler::symbolizer::{Mapped, NamesWorker, WorkerCommand};
 
-/// No file may hold us up for longer: its two chances (with debug information and without) and a margin.
-const LONGEST: Duration = Duration::from_secs(10);
+/// No file may hold us up for longer: its three chances (twice with debug information, then without) and a margin.
+const LONGEST: Duration = Duration::from_secs(20);
 
 fn command() -> WorkerCommand {
     let program = PathBuf::from(env!("CARGO_BIN_EXE_profiler"));

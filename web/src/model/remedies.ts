@@ -137,7 +137,10 @@ const NAMELESS: readonly (readonly [string, string])[] = [
     "too many mappings of this user",
     "The user's programs map more files than a user's share of memory holds; these have no names, other users' have.",
   ],
-  ["symbolizer failed", "The file made the symbolizer stop; please report it. Its samples are counted all the same."],
+  [
+    "symbolizer failed",
+    "The file made the symbolizer stop, or did not answer; it is tried again after 1, 10 and 60 minutes. Please report it if it stays so. Its samples are counted all the same.",
+  ],
   ["switched off", "Start the profiler without that part of --names, then run: profiler symbolize."],
 ];
 
