@@ -3,7 +3,7 @@
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::process::{Command, Output};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::run::{Daemon, PROFILER};
 
@@ -120,9 +120,10 @@ fn a_uid_alone_is_not_the_user_who_started_it() {
         \x20   s.connect(('127.0.0.1', int(sys.argv[1])))\n\
         \x20   s.sendall(b'POST /api/v1/symbolize HTTP/1.1\\r\\nHost: localhost\\r\\n\\r\\n')\n\
         \x20   s.close()\n";
+    let refused = |daemon: &Daemon| counted(daemon, "login_required");
     let before = refused(&daemon);
     assert!(Command::new("python3").args(["-c", closing, port]).status().unwrap().success());
-    let start = std::time::Instant::now();
+    let start = Instant::now();
     while refused(&daemon) < before + 200 && start.elapsed() < Duration::from_secs(20) {
         std::thread::sleep(Duration::from_millis(50));
     }
@@ -131,11 +132,66 @@ fn a_uid_alone_is_not_the_user_who_started_it() {
     daemon.stop();
 }
 
-fn refused(daemon: &Daemon) -> u64 {
+/// How many were refused for `cause`.
+fn counted(daemon: &Daemon, cause: &str) -> u64 {
     let metrics = daemon.get("/metrics").1;
-    let line =
-        metrics.lines().find(|line| line.starts_with("profiler_http_refused_total{cause=\"login_required\"}")).unwrap();
-    line.rsplit(' ').next().unwrap().parse().unwrap()
+    let name = format!("profiler_http_refused_total{{cause=\"{cause}\"}} ");
+    metrics.lines().find_map(|line| line.strip_prefix(&name)?.parse().ok()).unwrap()
+}
+
+/// Users of this host have a share of connections each, although all come from one address: more half heads of one user than there
+/// are places for push each other out, never the idle connection of another, which is the oldest of all.
+#[test]
+fn connections_are_shared_among_users_of_one_address() {
+    let folder = tempfile::tempdir().unwrap();
+    let daemon = Daemon::start(&folder.path().join("shares.db"), &["--window", "1s"]);
+    let port = daemon.address().split(':').nth(1).unwrap().to_owned();
+    // Begins when it is told to, and holds what it opened until it is killed.
+    let hog = "import os, socket, sys\n\
+        os.setresgid(4242, 4242, 4242); os.setresuid(4242, 4242, 4242)\n\
+        print('ready', flush=True)\n\
+        sys.stdin.readline()\n\
+        held = []\n\
+        for _ in range(900):\n\
+        \x20   s = socket.socket()\n\
+        \x20   s.connect(('127.0.0.1', int(sys.argv[1])))\n\
+        \x20   s.sendall(b'GET /healthz HTTP/1.1\\r\\nX: a')\n\
+        \x20   held.append(s)\n\
+        sys.stdin.read()\n";
+    let ask = |stream: &mut TcpStream| {
+        let mut answer = [0; 4096];
+        let asked = stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        let length = asked.and_then(|()| stream.read(&mut answer)).unwrap_or(0);
+        String::from_utf8_lossy(&answer[..length]).into_owned()
+    };
+    // An idle connection is closed after 5 s: on a machine too busy to be done by then, a round proves nothing.
+    for round in 1.. {
+        let evicted = counted(&daemon, "connection_evicted");
+        let mut theirs = Command::new("python3")
+            .args(["-c", hog, &port])
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        theirs.stdout.as_mut().unwrap().read_exact(&mut [0; 6]).unwrap();
+        let mut mine = TcpStream::connect(daemon.address()).unwrap();
+        mine.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        assert!(ask(&mut mine).starts_with("HTTP/1.1 200"));
+        let idle = Instant::now();
+        theirs.stdin.as_mut().unwrap().write_all(b"\n").unwrap();
+        while counted(&daemon, "connection_evicted") == evicted && idle.elapsed() < Duration::from_secs(4) {}
+        let enough = counted(&daemon, "connection_evicted") > evicted;
+        let answer = ask(&mut mine);
+        let in_time = enough && idle.elapsed() < Duration::from_secs(4);
+        theirs.kill().unwrap();
+        theirs.wait().unwrap();
+        if in_time {
+            assert!(answer.starts_with("HTTP/1.1 200"), "round {round}: {answer:?}");
+            break;
+        }
+        assert!(round < 5, "this machine is too busy");
+    }
+    daemon.stop();
 }
 
 /// A caller of sudo is a user who started it.

@@ -299,6 +299,8 @@ mod tests {
     use std::fs::{self, Permissions};
     use std::os::unix::fs::{PermissionsExt as _, symlink};
 
+    use rustix::fs::{FileType, mknodat};
+
     use super::*;
 
     fn database() -> (tempfile::TempDir, PathBuf) {
@@ -333,7 +335,9 @@ mod tests {
     fn what_others_put_there_or_can_read_is_not_taken() {
         type Plant = fn(&Path);
         let text = "0123456789abcdef".repeat(4);
-        let plants: [(Plant, &str); 6] = [
+        let fifo = |path: &Path| mknodat(CWD, path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+        let plants: [(Plant, &str); 7] = [
+            (fifo, "not a regular file"),
             (|path| symlink("/dev/null", path).unwrap(), "not a regular file"),
             (|path| symlink("nowhere", path).unwrap(), "not a regular file"),
             (|path| fs::create_dir(path).unwrap(), "not a regular file"),
