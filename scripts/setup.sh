@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what is missing, and only that: `setup.sh build|web|test|fuzz|bench|powercut`. A second run finds everything in place.
+# Installs what is missing, and only that: `setup.sh build|web|test|fuzz|bench|kernels|powercut`. A second run finds everything in place.
 # System packages come from apt and need root; without it the command to run is printed.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -85,10 +85,10 @@ case ${1:-build} in
     packages cc=gcc c++=g++
     has cargo-fuzz || cargo install cargo-fuzz --version 0.13.2 --locked --root "$TOOLS" ;;
   bench) packages go=golang-go ;;
-  powercut) packages qemu-system-x86_64=qemu-system-x86 cpio=cpio busybox=busybox-static depmod=kmod xz=xz-utils mkfs.ext4=e2fsprogs sqlite3=sqlite3 ;;
+  kernels|powercut) packages jq=jq pkill=procps qemu-system-x86_64=qemu-system-x86 cpio=cpio busybox=busybox-static depmod=kmod xz=xz-utils mkfs.ext4=e2fsprogs sqlite3=sqlite3 ;;
   aarch64)
     packages aarch64-linux-gnu-gcc=gcc-aarch64-linux-gnu
     [ -e /usr/aarch64-linux-gnu/include/stdio.h ] || packages libc-headers=libc6-dev-arm64-cross
     rustup target add aarch64-unknown-linux-gnu ;;
-  *) fail "usage: setup.sh build|web|test|fuzz|aarch64|bench|powercut" ;;
+  *) fail "usage: setup.sh build|web|test|fuzz|aarch64|bench|kernels|powercut" ;;
 esac
