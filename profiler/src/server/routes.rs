@@ -66,6 +66,24 @@ pub enum Problems {
     TooLarge(Problem),
 }
 
+/// Answers of the gate, to whoever asks for something that is no question about a range.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "the variants only describe answers in the OpenAPI document")]
+enum Refused {
+    /// No login, or a wrong one: `login_required`, `session_ended`, `wrong_login`.
+    #[response(status = 401, content_type = "application/problem+json")]
+    Unauthorized(Problem),
+    /// A page of another site, or of another port, asks: `cross_site`.
+    #[response(status = 403, content_type = "application/problem+json")]
+    Forbidden(Problem),
+    /// The Host header is not one of ours: `wrong_host`.
+    #[response(status = 421, content_type = "application/problem+json")]
+    Misdirected(Problem),
+    /// Too many wrong logins from there: `too_many_tries`.
+    #[response(status = 429, content_type = "application/problem+json")]
+    TooManyTries(Problem),
+}
+
 /// Query parameters of an endpoint that has none.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -466,7 +484,10 @@ async fn status(state: Data<State>, _none: Query<NoParams>) -> Result<HttpRespon
 }
 
 /// This document.
-#[utoipa::path(tag = "server", responses((status = 200, description = "OpenAPI 3.1.", content_type = "application/json")))]
+#[utoipa::path(
+    tag = "server",
+    responses((status = 200, description = "OpenAPI 3.1.", content_type = "application/json"), Refused)
+)]
 #[get("/api/openapi.json")]
 async fn document(state: Data<State>) -> HttpResponse {
     json(StatusCode::OK, state.openapi.clone())
@@ -475,7 +496,10 @@ async fn document(state: Data<State>) -> HttpResponse {
 /// Figures for Prometheus.
 #[utoipa::path(
     tag = "server",
-    responses((status = 200, body = String, content_type = "application/openmetrics-text", description = "OpenMetrics."))
+    responses(
+        (status = 200, body = String, content_type = "application/openmetrics-text", description = "OpenMetrics."),
+        Refused
+    )
 )]
 #[get("/metrics")]
 async fn scrape(state: Data<State>) -> HttpResponse {
