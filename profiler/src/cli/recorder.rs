@@ -21,9 +21,10 @@ use super::host;
 use super::notice::{self, set_aside_notice};
 use super::pace::{POLL, POLL_IN_HASTE, Pace};
 use super::unwinding::{self, Ready, Unwinding, Worker};
+use super::upkeep::Retention;
 use super::waiting::Waiting;
 use super::window_queue::WindowQueue;
-use super::writer::{self, Retention};
+use super::writer;
 use crate::aggregate::Aggregate;
 use crate::process::{CLAIM_NOTICE, Identified, ProcRoot, ProcessTable};
 use crate::profile::{

@@ -11,7 +11,7 @@ use super::host;
 use super::recorder::{Recorder, RecorderOptions};
 use super::serve::{say_where, server_options};
 use super::stop::{Hangup, Stop};
-use super::writer::Retention;
+use super::upkeep::Retention;
 use crate::server::{self, Login, Recording, ServerOptions, Starting};
 use crate::symbolizer::WorkerCommand;
 

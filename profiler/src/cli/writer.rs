@@ -5,23 +5,21 @@
 //!
 //! Invariant: a window counts as stored only when the files at the path are, after its commit, those that it was written into.
 
-use std::collections::VecDeque;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 
+use super::name_again::{NameAgain, failed_to_name_again};
 use super::notice::{self, set_aside_notice};
+use super::upkeep::{Retention, Upkeep, count_set_aside, watch_log};
 use super::window_queue::{Ledger, WindowQueue, Work};
 use crate::profile::{Binary, LossCause, Window};
 use crate::server::SharedLive;
-use crate::store::{Gone, Keep, LOG_ALARM_BYTES, Left, Store, StoreError, Unnamed};
-use crate::symbolizer::{Answers, ChildCounts, FileFinder, NamesWorker, Request, Symbolizer};
-use crate::sys::clock::wall_now;
+use crate::store::{Gone, Left, Store, StoreError, Unnamed};
+use crate::symbolizer::{Answers, ChildCounts, NamesWorker, Request, Symbolizer};
 
-/// How often to look at the age and size of the database.
-const RETENTION_PERIOD: Duration = Duration::from_secs(60);
 /// How long to wait before a window that the store refused (disk full) is tried again.
 const RETRY: Duration = Duration::from_secs(2);
 /// How soon after a database was set aside the next one may be.
@@ -32,15 +30,6 @@ const FAILED_READS: u32 = 5;
 const LAST_NAMES: Duration = Duration::from_secs(30);
 /// How long a store that refuses windows may keep us from ending.
 const LAST_WINDOWS: Duration = Duration::from_secs(10);
-
-/// What to keep.
-#[derive(Clone, Copy, Debug)]
-pub struct Retention {
-    /// Oldest window.
-    pub age: Duration,
-    /// Largest database, in bytes.
-    pub bytes: u64,
-}
 
 /// Works until the queue is closed and empty, or the store goes on refusing for [`LAST_WINDOWS`] after that.
 ///
@@ -94,134 +83,6 @@ pub fn run(
         }
     }
     writer.finish()
-}
-
-/// Asking again about places that were stored without a name, when somebody wants it: one binary at a time, so that few files
-/// are open, and only while the symbolizer has nothing else to do.
-#[derive(Default)]
-struct NameAgain {
-    binaries: VecDeque<i64>,
-    finder: FileFinder,
-}
-
-/// Binaries looked at in one step: most have no file any more.
-const BINARIES_A_STEP: usize = 16;
-
-impl NameAgain {
-    fn step(&mut self, store: &Store, symbolizer: &Symbolizer, live: &SharedLive) {
-        if live.update(|live| std::mem::take(&mut live.name_again)) {
-            match store.unnamed_binaries(false) {
-                Ok(binaries) => self.binaries = binaries.into(),
-                Err(error) => failed_to_name_again(&error),
-            }
-        }
-        for _ in 0..BINARIES_A_STEP {
-            if symbolizer.waiting() > 0 {
-                return;
-            }
-            let Some(id) = self.binaries.pop_front() else { return };
-            let unnamed = match store.unnamed_of(id, false) {
-                Ok(unnamed) => unnamed,
-                Err(error) => {
-                    failed_to_name_again(&error);
-                    // What fails for one binary fails for all of them: asked for again by the next one who wants it.
-                    self.binaries.clear();
-                    return;
-                }
-            };
-            let Some(binary) = self.finder.find(&unnamed.binary).map(Arc::new) else { continue };
-            let request = |(location, offset)| Request {
-                location,
-                binary: Arc::clone(&binary),
-                offset,
-                weight: Request::AT_ONCE,
-            };
-            // What finds no room has its turn when somebody asks again.
-            let refused = symbolizer.request(unnamed.places.into_iter().map(request).collect());
-            tracing::debug!(path = binary.path, refused, "named again");
-        }
-    }
-}
-
-fn failed_to_name_again(error: &StoreError) {
-    tracing::warn!(error = error as &dyn std::error::Error, "failed to name again");
-}
-
-/// What the store does between windows: packing and rolling up, and forgetting now and then.
-struct Upkeep {
-    retention: Option<Retention>,
-    retained: Instant,
-    /// The last step left more to do.
-    more: bool,
-    /// Not before this, after a failure.
-    rest: Instant,
-}
-
-impl Upkeep {
-    fn new(retention: Option<Retention>) -> Self {
-        Self { retention, retained: Instant::now(), more: false, rest: Instant::now() }
-    }
-
-    /// How long to wait for windows and names.
-    fn patience(&self) -> Duration {
-        if self.more { Duration::ZERO } else { Duration::from_secs(1) }
-    }
-
-    fn step(&mut self, store: &mut Store, live: &SharedLive) {
-        self.more = false;
-        if Instant::now() < self.rest {
-            return;
-        }
-        let done = match self.retention {
-            Some(Retention { age, bytes }) if self.retained.elapsed() > RETENTION_PERIOD => {
-                self.retained = Instant::now();
-                let kept = store.retain(wall_now(), &Keep { age, bytes, ..Keep::default() });
-                kept.and_then(|_| drop_set_aside(store, live, bytes)).map(|()| true)
-            }
-            _ => store.tend().and_then(|more| if more { Ok(true) } else { store.rest().map(|()| false) }),
-        };
-        for row in store.take_set_aside() {
-            tracing::warn!("{row}");
-            live.update(|live| {
-                live.notices.retain(|notice| !notice.starts_with(DAMAGE_NOTICE));
-                live.notices.push(format!(
-                    "{DAMAGE_NOTICE}: {row}. Everything else is kept; `profiler db check` lists what is not"
-                ));
-            });
-        }
-        match done {
-            Ok(more) => self.more = more,
-            Err(error) => {
-                if error.is_damage() {
-                    live.update(|live| live.damage_met = true);
-                }
-                tracing::warn!(
-                    error = &error as &dyn std::error::Error,
-                    "failed to tidy the database up, trying again in a minute"
-                );
-                self.rest = Instant::now() + RETENTION_PERIOD;
-            }
-        }
-    }
-}
-
-/// Deletes the oldest databases that were set aside, where they and the one in use are larger than they may be, and counts the rest.
-fn drop_set_aside(store: &Store, live: &SharedLive, most: u64) -> Result<(), StoreError> {
-    for dropped in store.drop_set_aside(most)? {
-        tracing::warn!(
-            path = %dropped.path.display(),
-            bytes = dropped.bytes,
-            "deleted a database that was set aside: with it, more would be kept than --keep-size allows"
-        );
-    }
-    count_set_aside(store.path(), live);
-    Ok(())
-}
-
-fn count_set_aside(database: &Path, live: &SharedLive) {
-    let aside = crate::store::set_aside_beside(database);
-    let (count, bytes) = (aside.len() as u64, aside.iter().map(|aside| aside.bytes).sum());
-    live.update(|live| live.set_aside = (count, bytes));
 }
 
 fn symbolizer(queue: &Arc<WindowQueue>, names: &dyn Fn() -> NamesWorker) -> anyhow::Result<Symbolizer> {
@@ -602,24 +463,8 @@ fn tell_of_children(live: &SharedLive) {
 )]
 struct ChildrenEnd(String);
 
-/// Says so while the log grows because some reader will not let go of it, and when it is over.
-fn watch_log(store: &Store, live: &SharedLive) {
-    let bytes = store.log_bytes();
-    if bytes > LOG_ALARM_BYTES {
-        notice::give(live, LOG_NOTICE, &LongReader(bytes));
-    } else {
-        notice::take_back(live, LOG_NOTICE);
-    }
-}
-
-#[derive(Debug, thiserror::Error)]
-#[error("it has {} MiB because another program has been reading the database for long; end that program", .0 >> 20)]
-struct LongReader(u64);
-
 const STORE_NOTICE: &str = "windows are not being stored";
-const DAMAGE_NOTICE: &str = "the database is damaged in a place";
 const CHILDREN_NOTICE: &str = "the symbolizer's child keeps being ended";
-const LOG_NOTICE: &str = "the database's write-ahead log grows";
 
 #[cfg(test)]
 mod tests {
@@ -648,31 +493,5 @@ mod tests {
         let said = live.snapshot().unstored.unwrap();
         assert!(said.contains("was cut short while in use: up to 7 samples"), "{said}");
         assert_eq!((writer.gone, writer.must_set_aside()), (7, false));
-    }
-
-    /// A reader that never ends keeps the log from being emptied: people are told, and told no more once it has ended.
-    #[test]
-    fn a_long_reader_is_noticed_and_the_log_shrinks_after_it() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("x.db");
-        let (mut store, _) = Store::open(&path).unwrap();
-        let live = SharedLive::default();
-        let open = |path| Connection::open(path).unwrap();
-        let (reader, other) = (open(&path), open(&path));
-        reader.execute_batch("BEGIN; SELECT count(*) FROM window").unwrap();
-        // Stands for days of windows.
-        other
-            .execute_batch(
-                "CREATE TABLE bulk (x); INSERT INTO bulk VALUES (zeroblob(70000000)); DROP TABLE bulk; PRAGMA user_version",
-            )
-            .unwrap();
-        store.rest().unwrap();
-        watch_log(&store, &live);
-        let notices = live.snapshot().notices;
-        assert!(notices[0].starts_with(LOG_NOTICE) && notices[0].contains("end that program"), "{notices:?}");
-        reader.execute_batch("COMMIT").unwrap();
-        store.rest().unwrap();
-        watch_log(&store, &live);
-        assert_eq!((store.log_bytes(), live.snapshot().notices), (0, vec![]));
     }
 }
