@@ -488,6 +488,8 @@ describe("the other views", () => {
     const text = await person.page.locator(".quality-page").innerText();
     for (const title of ["Complete stacks", "Named functions", "Samples kept", "Time sampled", "Own cost"])
       expect(text).toContain(title);
+    // A host of its own has no ticks missed, or some.
+    if (real !== undefined) return;
     const missed = person.page
       .locator(".card", { hasText: "Time sampled" })
       .locator("tr", { hasText: "another eBPF program" });
