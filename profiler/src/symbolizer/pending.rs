@@ -143,6 +143,11 @@ impl Pending {
         });
     }
 
+    /// Ends the rest of a binary whose file is tried again: how long that takes is bounded by how seldom files are.
+    pub fn wake(&mut self, key: &BinaryKey) {
+        self.resting.remove(key);
+    }
+
     /// How long until some binary is awake; `None` when nothing waits.
     pub fn wait(&self, now: Instant) -> Option<Duration> {
         self.groups.iter().map(|(key, group)| self.left(key, group, now)).min()
@@ -216,6 +221,20 @@ mod tests {
         assert_eq!(pending.len(), 1);
         assert_eq!(locations(pending.next(Instant::now(), false)), [1]);
         assert!(pending.add(request(&a, 1, 5)), "answered or lost, it may be asked again");
+    }
+
+    /// A file that took 20 s and was set aside is not left alone for five minutes when it is to be tried again after one.
+    #[test]
+    fn a_binary_that_is_tried_again_does_not_rest() {
+        let a = binary(1);
+        let mut pending = Pending::default();
+        let now = Instant::now();
+        pending.took(&a, Duration::from_secs(20), now);
+        pending.add(request(&a, 1, 1));
+        let later = now + Duration::from_secs(60);
+        assert!(pending.next(later, false).is_none());
+        pending.wake(&a.key);
+        assert_eq!(locations(pending.next(later, false)), [1]);
     }
 
     /// A binary that took 20 ms is left alone for 2 s, and others are served meanwhile; in a hurry nobody rests.

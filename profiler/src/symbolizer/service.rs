@@ -236,7 +236,8 @@ impl<F: Fn(Answers)> Service<F> {
     /// Passes on which programs tell more than they did, and which files are tried again.
     fn hear(&mut self) {
         let now = Instant::now();
-        for (_, (_, binary)) in self.set_aside.extract_if(|_, (at, _)| *at <= now) {
+        for (key, (_, binary)) in self.set_aside.extract_if(|_, (at, _)| *at <= now) {
+            self.pending.wake(&key);
             (self.answers)(Answers { binary, status: NameStatus::default(), names: Vec::new(), tells_more: true });
         }
         let worker = &mut self.worker;
