@@ -66,7 +66,7 @@ test-powercut: build ## 20 power cuts of a virtual machine that samples itself (
 	@scripts/setup.sh powercut
 	@scripts/as-root.sh scripts/test-powercut.sh
 
-test-kernels: build setup-test ## the walk, the sampler and record on Debian's 6.1 and 6.12 kernels, with bpf_loop and by tail calls (qemu without KVM, about 10 minutes; KERNELS=6.1)
+test-kernels: build setup-test ## the walk, the sampler and record on Debian's 6.1 and 6.12 kernels, with bpf_loop and by tail calls (qemu without KVM, about 4 minutes and a build; KERNELS=6.1)
 	@scripts/setup.sh kernels
 	@scripts/test-kernels.sh
 

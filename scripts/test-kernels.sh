@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The tests of the walk and of the sampler, and `profiler record`, on Debian's kernels in QEMU, which needs no KVM: each with bpf_loop and with
 # the walk by tail calls that kernels before 5.17 use. KERNELS="6.1 6.12" says which (6.1-rt, 6.12-cloud, or a package's name work too);
-# a 5.15 is not in Debian 12's archive. About 10 minutes on an idle machine; each kernel has PATIENCE=900 seconds.
+# a 5.15 is not in Debian 12's archive. About 4 minutes on an idle machine; each kernel has PATIENCE=900 seconds.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 KERNELS=${KERNELS:-6.1 6.12}
