@@ -141,8 +141,11 @@ fn a_hangup_ends_nothing_and_a_stop_is_told_of() {
     let signal = |signal| rustix::process::kill_process(pid, signal).unwrap();
     signal(rustix::process::Signal::HUP);
     signal(rustix::process::Signal::HUP);
-    std::thread::sleep(Duration::from_millis(500));
+    let stored = |status: &serde_json::Value| status["database"]["windows"].as_u64().unwrap();
+    let before = stored(&daemon.json("/api/v1/status"));
+    daemon.wait_for_status(Duration::from_secs(20), |status| stored(status) > before);
     signal(rustix::process::Signal::STOP);
+    // The stop itself, not a wait for something.
     std::thread::sleep(Duration::from_secs(3));
     signal(rustix::process::Signal::CONT);
     let told = |status: &serde_json::Value| status["notices"].to_string().contains("was stopped (SIGSTOP) for");
