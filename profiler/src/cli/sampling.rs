@@ -19,10 +19,10 @@ use super::window_queue::WindowQueue;
 use crate::aggregate::Aggregate;
 use crate::process::{CLAIM_NOTICE, Identified, ProcessTable};
 use crate::profile::{
-    Binary, BinaryId, BootNanos, CpuTicks, LossCause, Losses, MissedTicks, ProcessWindow, RawSample, SampleEvent,
-    SideBand, WallNanos, Window,
+    Binary, BinaryId, BootNanos, CpuTicks, LossCause, Losses, ProcessWindow, RawSample, SampleEvent, SideBand,
+    WallNanos, Window,
 };
-use crate::sampler::Sampler;
+use crate::sampler::{Sampler, UnseenTicks};
 use crate::server::SharedLive;
 use crate::sys::clock::{boot_now, wall_now};
 use crate::sys::memory;
@@ -56,7 +56,7 @@ struct OpenWindow {
     /// Losses found in user space.
     losses: Losses,
     /// Ticks that were due and did not come, known when it ends.
-    missed: MissedTicks,
+    unseen: UnseenTicks,
     /// Samples per second and CPU.
     hz: u32,
 }
@@ -64,8 +64,8 @@ struct OpenWindow {
 impl OpenWindow {
     fn new(generation: u32, start: BootNanos, hz: u32) -> Self {
         let (aggregate, losses) = (Aggregate::default(), Losses::default());
-        let missed = MissedTicks::default();
-        Self { generation, start, wall_start: wall_at(start), aggregate, losses, missed, hz }
+        let unseen = UnseenTicks::default();
+        Self { generation, start, wall_start: wall_at(start), aggregate, losses, unseen, hz }
     }
 }
 
@@ -203,7 +203,7 @@ impl Sampling {
     fn next_window(&mut self, end: Option<BootNanos>) -> anyhow::Result<()> {
         self.sampler.next_generation()?;
         let now = boot_now();
-        self.open.missed = self.sampler.missed()?;
+        self.open.unseen = self.sampler.unseen()?;
         let next = OpenWindow::new(self.sampler.generation(), now, self.sampler.hz());
         self.closing = Some((std::mem::replace(&mut self.open, next), end.unwrap_or(now)));
         self.due = next_boundary(now, self.length);
@@ -269,7 +269,7 @@ impl Sampling {
 
     /// Stops the timers and stores everything that was taken.
     fn finish(mut self, queue: &WindowQueue) -> anyhow::Result<()> {
-        self.open.missed = self.sampler.missed()?;
+        self.open.unseen = self.sampler.unseen()?;
         self.sampler.stop()?;
         let end = boot_now();
         self.poll();
@@ -434,10 +434,10 @@ impl Sampling {
         let length = end.0 - start.0;
         let wall_end = WallNanos(wall_start.0.saturating_add(length as i64));
         let cpus = self.sampler.cpus();
-        let missed = window.missed;
+        let missed = window.unseen.missed;
         let busy = counted.ticks.saturating_sub(counted.idle);
         let idle = match self.event {
-            SampleEvent::CpuClock => counted.idle,
+            SampleEvent::CpuClock => counted.idle + window.unseen.idle,
             // An idle CPU has no cycles: what did not come and is not known to be missed was no work.
             SampleEvent::Cycles => {
                 let due = length / 1000 * u64::from(window.hz) * u64::from(cpus) / 1_000_000;

@@ -29,21 +29,30 @@ fn parse(list: &str) -> Option<BTreeSet<u32>> {
     Some(cpus)
 }
 
-/// How much each CPU has worked since boot, in clock ticks of 10 ms; empty when `/proc/stat` cannot be read.
-pub fn work() -> BTreeMap<u32, u64> {
-    parse_work(&fs::read_to_string("/proc/stat").unwrap_or_default())
+/// What a CPU did since boot, in clock ticks of 10 ms.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CpuTimes {
+    /// It worked.
+    pub work: u64,
+    /// It had nothing to run, and slept for most of that.
+    pub idle: u64,
+}
+
+/// The times of each CPU; empty when `/proc/stat` cannot be read.
+pub fn times() -> BTreeMap<u32, CpuTimes> {
+    parse_times(&fs::read_to_string("/proc/stat").unwrap_or_default())
 }
 
 /// Lines such as `cpu3 user nice system idle iowait irq softirq steal ..` (`man 5 proc_stat`).
-fn parse_work(stat: &str) -> BTreeMap<u32, u64> {
+fn parse_times(stat: &str) -> BTreeMap<u32, CpuTimes> {
     let line = |line: &str| {
         // The line of all CPUs together has a blank instead of a number.
         let (cpu, fields) = line.strip_prefix("cpu")?.split_once(' ')?;
         let cpu = cpu.parse().ok()?;
         let fields = fields.split_ascii_whitespace();
         let ticks: Vec<u64> = fields.map_while(|field| field.parse().ok()).collect();
-        let [user, nice, system, _idle, _iowait, irq, softirq, ..] = ticks[..] else { return None };
-        Some((cpu, user + nice + system + irq + softirq))
+        let [user, nice, system, idle, iowait, irq, softirq, ..] = ticks[..] else { return None };
+        Some((cpu, CpuTimes { work: user + nice + system + irq + softirq, idle: idle + iowait }))
     };
     stat.lines().filter_map(line).collect()
 }
@@ -60,13 +69,14 @@ mod tests {
         assert_eq!(parse("3").unwrap().into_iter().collect::<Vec<_>>(), [3]);
     }
 
-    /// Idle, waiting and stolen time is no work; the line of all CPUs together is none of them.
+    /// Idle and waiting time is no work, stolen time is neither; the line of all CPUs together is none of them.
     #[test]
     fn work_is_what_a_cpu_did_itself() {
         let stat =
             "cpu  9 9 9 9 9 9 9 9 0 0\ncpu0 1 2 4 1000 1000 8 16 1000 0 0\ncpu12 5 0 0 0 0 0 0 0 0 0\nintr 7 8 9\n";
-        assert_eq!(parse_work(stat), BTreeMap::from([(0, 31), (12, 5)]));
-        assert!(!work().is_empty());
+        let times = |work, idle| CpuTimes { work, idle };
+        assert_eq!(parse_times(stat), BTreeMap::from([(0, times(31, 2000)), (12, times(5, 0))]));
+        assert!(!super::times().is_empty());
     }
 
     /// Nonsense is refused instead of filling memory.

@@ -22,6 +22,7 @@ pub use drain::Drained;
 pub use error::SamplerError;
 pub use options::{Cgroup, DEFAULT_HZ, Frequency, SamplerOptions, Target, WalkLoop, choose_event};
 pub use run::{Polled, Sampler};
+pub use ticks::UnseenTicks;
 pub use unwind_maps::UnwindMaps;
 
 /// Whether the kernel's BTF has the fields that samples carry.

@@ -15,11 +15,11 @@ use super::drain::{Drained, KernelStackMap, StackBook};
 use super::load::{self, FIRST_GENERATION, Loaded, program};
 use super::options::{SamplerOptions, WalkLoop, frequency_limit};
 use super::sideband::Decoder;
-use super::ticks::{Reading, Throttling, TickBook};
+use super::ticks::{Reading, Throttling, TickBook, UnseenTicks};
 use super::unwind_maps::UnwindMaps;
 use super::wake::Wake;
 use super::{SamplerError, cpus};
-use crate::profile::{BootNanos, MissedTicks, SampleEvent, SideBand};
+use crate::profile::{BootNanos, SampleEvent, SideBand};
 use crate::sys::clock::monotonic_nanos;
 use crate::sys::perf::{RawRecord, SideBandRing};
 use crate::sys::sampling_event::{Counted, SamplingEvent};
@@ -165,29 +165,31 @@ impl Sampler {
         Ok(())
     }
 
-    /// The ticks missed since the last call, of the CPUs that are sampled now.
+    /// The ticks that were due since the last call and that our program has not seen, of the CPUs that are sampled now.
     ///
     /// # Errors
     /// The kernel refuses to say.
-    pub fn missed(&mut self) -> Result<MissedTicks, SamplerError> {
+    pub fn unseen(&mut self) -> Result<UnseenTicks, SamplerError> {
         // The events of a CPU that has just gone stand still, and nothing was due there.
         let online = cpus::online().map_err(SamplerError::load)?;
         let mut readings = Vec::with_capacity(self.cpus.len());
         for (cpu, events) in self.cpus.iter().filter(|(cpu, _)| online.contains(cpu)) {
             let times = events.timer.times().map_err(SamplerError::load)?;
-            readings
-                .push((*cpu, Reading { at: monotonic_nanos(), seen: 0, times, throttled: events.throttling.nanos }));
+            let throttled = events.throttling.nanos;
+            readings.push((*cpu, Reading { at: monotonic_nanos(), times, throttled, ..Reading::default() }));
         }
         // Read last: a tick that comes meanwhile is seen, and not missed.
         let ticks = self.ticks()?;
-        let mut missed = MissedTicks::default();
+        let times = cpus::times();
+        let mut unseen = UnseenTicks::default();
         for (cpu, reading) in readings {
             if let Some(events) = self.cpus.get_mut(&cpu) {
-                let seen = ticks.get(cpu as usize).copied().unwrap_or(0);
-                missed.merge(&events.book.missed_until(Reading { seen, ..reading }));
+                let (seen, seen_idle) = ticks.get(cpu as usize).copied().unwrap_or_default();
+                let idle = times.get(&cpu).map(|times| times.idle);
+                unseen.merge(&events.book.unseen_until(Reading { seen, seen_idle, idle, ..reading }));
             }
         }
-        Ok(missed)
+        Ok(unseen)
     }
 
     /// CPUs being sampled.
@@ -275,10 +277,10 @@ impl Sampler {
         Ok(values.iter().fold(Counters::default(), |sum, cpu| sum.zip(*cpu, |a, b| a + b)))
     }
 
-    /// Timer ticks of each CPU since the start.
-    fn ticks(&self) -> Result<Vec<u64>, SamplerError> {
+    /// Timer ticks of each CPU since the start, and how many of them hit the idle task.
+    fn ticks(&self) -> Result<Vec<(u64, u64)>, SamplerError> {
         let of = |generation: u32| self.loaded.counters.get(&generation, 0).map_err(SamplerError::load);
-        Ok(of(0)?.iter().zip(of(1)?.iter()).map(|(even, odd)| even.ticks + odd.ticks).collect())
+        Ok(of(0)?.iter().zip(of(1)?.iter()).map(|(even, odd)| (even.ticks + odd.ticks, even.idle + odd.idle)).collect())
     }
 
     /// Follows CPUs that come and go, and reopens events that have gone silent: the kernel switches an event off with its CPU
@@ -292,15 +294,15 @@ impl Sampler {
         let all_ticks = self.ticks()?;
         let mut dead: BTreeSet<u32> = self.cpus.keys().filter(|cpu| !online.contains(cpu)).copied().collect();
         // Read only when a CPU is silent, which in the life of a busy host is never.
-        let mut work = None;
+        let mut times = None;
         for (cpu, events) in &mut self.cpus {
-            let ticks = all_ticks.get(*cpu as usize).copied().unwrap_or(0);
+            let (ticks, _) = all_ticks.get(*cpu as usize).copied().unwrap_or_default();
             if ticks != events.ticks || self.options.event != SampleEvent::CpuClock {
                 (events.ticks, events.heard, events.worked) = (ticks, now, None);
                 continue;
             }
-            let work = work.get_or_insert_with(cpus::work);
-            let worked = work.get(cpu).copied().unwrap_or(0);
+            let times = times.get_or_insert_with(cpus::times);
+            let worked = times.get(cpu).map_or(0, |times| times.work);
             let since = *events.worked.get_or_insert(worked);
             let due = worked.saturating_sub(since) * u64::from(self.hz) / 100;
             if now.0.saturating_sub(events.heard.0) > SILENT_NANOS && due >= SILENT_TICKS {
@@ -356,12 +358,13 @@ impl Sampler {
         };
         let opened = SamplingEvent::open(counted, self.hz, cpu, side_band.as_fd());
         let timer = opened.map_err(|error| self.refused(cpu, error))?;
-        let ticks = self.ticks()?.get(cpu as usize).copied().unwrap_or(0);
+        let (ticks, seen_idle) = self.ticks()?.get(cpu as usize).copied().unwrap_or_default();
         let times = timer.times().map_err(SamplerError::load)?;
         let sample: &mut PerfEvent = program(&mut self.loaded.ebpf, self.loaded.walk_loop.program())?;
         let sample = sample.fd().map_err(SamplerError::load)?;
         timer.start(sample.as_fd()).map_err(|error| open_error(cpu, error))?;
-        let first = Reading { at: monotonic_nanos(), seen: ticks, times, throttled: 0 };
+        let idle = cpus::times().get(&cpu).map(|times| times.idle);
+        let first = Reading { at: monotonic_nanos(), seen: ticks, seen_idle, idle, times, throttled: 0 };
         let book = TickBook::new(self.options.event, self.hz, first);
         let (decoder, throttling) = (Decoder::default(), Throttling::default());
         let events = CpuEvents { timer, side_band, decoder, book, throttling, ticks, heard: now, worked: None };

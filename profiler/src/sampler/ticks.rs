@@ -1,10 +1,12 @@
 //! Books of one CPU's ticks: which of those that were due the program has not seen, and why.
 //!
-//! Pure. In: a [`Reading`] now and then. Out: [`MissedTicks`] since the last one.
+//! Pure. In: a [`Reading`] now and then. Out: [`UnseenTicks`] since the last one.
 //! - The software clock's period is fixed and by the monotonic clock (`perf_swevent_hrtimer`), so the
 //!   ticks due are counted from the time alone, over the whole life of the event: readings that fall
 //!   between a tick and its program correct each other.
 //! - The newest period may still be on its way and is not due yet.
+//! - A virtual CPU that sleeps may have no timer interrupts at all. What did not come while the kernel
+//!   says that the CPU was idle was idle.
 //! - Cycles are due only while a CPU works: of them, what the kernel says itself is booked.
 
 use crate::profile::{MissCause, MissedTicks, SampleEvent};
@@ -17,11 +19,36 @@ pub struct Reading {
     pub at: u64,
     /// Runs of our program on this CPU.
     pub seen: u64,
+    /// Those of them that hit the idle task.
+    pub seen_idle: u64,
+    /// How long the CPU was idle by the kernel's own books, in clock ticks of 10 ms; `None` where it
+    /// does not say.
+    pub idle: Option<u64>,
     /// What the kernel says.
     pub times: EventTimes,
     /// Nanoseconds for which the kernel had throttled the event.
     pub throttled: u64,
 }
+
+/// Ticks that were due and that our program has not seen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct UnseenTicks {
+    /// Nothing was running: the CPU slept through them.
+    pub idle: u64,
+    /// Nobody knows what was running.
+    pub missed: MissedTicks,
+}
+
+impl UnseenTicks {
+    /// Adds those of another CPU.
+    pub fn merge(&mut self, other: &Self) {
+        self.idle += other.idle;
+        self.missed.merge(&other.missed);
+    }
+}
+
+/// Nanoseconds of a clock tick of the kernel's books (`USER_HZ`).
+const CLOCK_TICK: u64 = 10_000_000;
 
 /// One CPU's books.
 #[derive(Clone, Debug)]
@@ -31,7 +58,7 @@ pub struct TickBook {
     period: u64,
     first: Reading,
     last: Reading,
-    /// Missed ticks booked since `first`.
+    /// Ticks booked as unseen since `first`.
     booked: u64,
     /// What [`MissCause::ProgramBusy`] counts from: `fired` and `seen` of one instant.
     base: (Option<u64>, u64),
@@ -44,16 +71,16 @@ impl TickBook {
         Self { event, period, first, last: first, booked: 0, base: (first.times.fired, first.seen) }
     }
 
-    /// The ticks missed since the last call.
-    pub fn missed_until(&mut self, now: Reading) -> MissedTicks {
+    /// The ticks that were due and not seen since the last call.
+    pub fn unseen_until(&mut self, now: Reading) -> UnseenTicks {
         let before = std::mem::replace(&mut self.last, now);
         match self.event {
             SampleEvent::CpuClock => self.clock(&before, &now),
-            SampleEvent::Cycles => self.cycles(&before, &now),
+            SampleEvent::Cycles => UnseenTicks { idle: 0, missed: self.cycles(&before, &now) },
         }
     }
 
-    fn clock(&mut self, before: &Reading, now: &Reading) -> MissedTicks {
+    fn clock(&mut self, before: &Reading, now: &Reading) -> UnseenTicks {
         let throttled = now.throttled.saturating_sub(before.throttled);
         let busy = self.skipped(now, throttled > 0);
         let due = (now.at.saturating_sub(self.first.at) / self.period).saturating_sub(1);
@@ -70,9 +97,19 @@ impl TickBook {
         book(MissCause::ProgramBusy, busy);
         book(MissCause::Throttled, throttled.div_ceil(self.period));
         book(MissCause::NotScheduled, off_cpu(before, now) / self.period);
+        let idle = rest.min(self.slept(before, now));
+        rest -= idle;
         let cause = if now.times.fired.is_some() { MissCause::TimerLate } else { MissCause::Unknown };
-        book(cause, u64::MAX);
-        missed
+        missed.add(cause, rest);
+        UnseenTicks { idle, missed }
+    }
+
+    /// Ticks that an idle CPU had none of: those that its idle time would have, without those that came.
+    fn slept(&self, before: &Reading, now: &Reading) -> u64 {
+        let (Some(idle), Some(idle_before)) = (now.idle, before.idle) else { return 0 };
+        // The kernel's clock tick that is under way counts when it is over.
+        let nanos = (idle.saturating_sub(idle_before) + 1).saturating_mul(CLOCK_TICK);
+        (nanos / self.period).saturating_sub(now.seen_idle.saturating_sub(before.seen_idle))
     }
 
     /// Firings of the timer that the program has not seen, since they were last counted. Throttling
@@ -143,7 +180,7 @@ mod tests {
 
     fn at(ticks: u64, seen: u64, fired: Option<u64>) -> Reading {
         let at = ticks * PERIOD + PERIOD / 2;
-        Reading { at, seen, times: EventTimes { enabled: at, running: at, fired }, throttled: 0 }
+        Reading { at, seen, times: EventTimes { enabled: at, running: at, fired }, ..Reading::default() }
     }
 
     fn book(event: SampleEvent, fired: Option<u64>) -> TickBook {
@@ -161,7 +198,7 @@ mod tests {
     fn ticks_that_came_are_not_missed() {
         let mut book = book(SampleEvent::CpuClock, Some(0));
         for (ticks, seen, fired) in [(100, 100, 100), (200, 199, 200 - 1), (300, 300, 299), (400, 400, 400)] {
-            assert_eq!(book.missed_until(at(ticks, seen, Some(fired))), MissedTicks::default(), "{ticks}");
+            assert_eq!(book.unseen_until(at(ticks, seen, Some(fired))).missed, MissedTicks::default(), "{ticks}");
         }
     }
 
@@ -169,19 +206,31 @@ mod tests {
     #[test]
     fn firings_without_a_run_are_another_programs() {
         let mut book = book(SampleEvent::CpuClock, Some(0));
-        assert_eq!(book.missed_until(at(100, 60, Some(100))), missed(&[(MissCause::ProgramBusy, 40)]));
-        assert_eq!(book.missed_until(at(200, 160, Some(200))), MissedTicks::default());
-        assert_eq!(book.missed_until(at(300, 159 + 100, Some(300))), missed(&[(MissCause::ProgramBusy, 1)]));
+        assert_eq!(book.unseen_until(at(100, 60, Some(100))).missed, missed(&[(MissCause::ProgramBusy, 40)]));
+        assert_eq!(book.unseen_until(at(200, 160, Some(200))).missed, MissedTicks::default());
+        assert_eq!(book.unseen_until(at(300, 159 + 100, Some(300))).missed, missed(&[(MissCause::ProgramBusy, 1)]));
     }
 
     /// The timer did not fire: it was late. Without a count of firings nobody can say.
     #[test]
     fn a_timer_that_does_not_fire_is_late_or_unknown() {
         let mut counted = book(SampleEvent::CpuClock, Some(0));
-        assert_eq!(counted.missed_until(at(100, 70, Some(70))), missed(&[(MissCause::TimerLate, 29)]));
-        assert_eq!(counted.missed_until(at(200, 170, Some(170))), missed(&[(MissCause::TimerLate, 0)]));
+        assert_eq!(counted.unseen_until(at(100, 70, Some(70))).missed, missed(&[(MissCause::TimerLate, 29)]));
+        assert_eq!(counted.unseen_until(at(200, 170, Some(170))).missed, missed(&[(MissCause::TimerLate, 0)]));
         let mut uncounted = book(SampleEvent::CpuClock, None);
-        assert_eq!(uncounted.missed_until(at(100, 70, None)), missed(&[(MissCause::Unknown, 29)]));
+        assert_eq!(uncounted.unseen_until(at(100, 70, None)).missed, missed(&[(MissCause::Unknown, 29)]));
+    }
+
+    /// A CPU that sleeps has no ticks, and they are idle; what did not come while it worked is missed all the same.
+    #[test]
+    fn ticks_that_an_idle_cpu_slept_through_are_idle() {
+        let reading =
+            |ticks, seen, seen_idle, idle| Reading { seen_idle, idle: Some(idle), ..at(ticks, seen, Some(seen)) };
+        let mut book = TickBook::new(SampleEvent::CpuClock, HZ, reading(0, 0, 0, 0));
+        let unseen = |idle, late| UnseenTicks { idle, missed: missed(&[(MissCause::TimerLate, late)]) };
+        assert_eq!(book.unseen_until(reading(101, 3, 1, 98)), unseen(97, 0), "it slept");
+        assert_eq!(book.unseen_until(reading(201, 53, 1, 98)), unseen(1, 49), "it worked, or would have");
+        assert_eq!(book.unseen_until(reading(301, 103, 21, 148)), unseen(31, 19), "both: 50 idle, of which 20 came");
     }
 
     /// Throttled ticks are not put down to another program although both timers part then, and what
@@ -190,9 +239,9 @@ mod tests {
     fn throttling_is_its_own_cause() {
         let mut book = book(SampleEvent::CpuClock, Some(0));
         let throttled = Reading { throttled: 20 * PERIOD, ..at(100, 80, Some(10)) };
-        assert_eq!(book.missed_until(throttled), missed(&[(MissCause::Throttled, 19)]));
+        assert_eq!(book.unseen_until(throttled).missed, missed(&[(MissCause::Throttled, 19)]));
         let after = Reading { throttled: 20 * PERIOD, ..at(200, 175, Some(110)) };
-        assert_eq!(book.missed_until(after), missed(&[(MissCause::ProgramBusy, 5), (MissCause::TimerLate, 0)]));
+        assert_eq!(book.unseen_until(after).missed, missed(&[(MissCause::ProgramBusy, 5), (MissCause::TimerLate, 0)]));
     }
 
     /// An event that did not run for half of the time.
@@ -201,13 +250,13 @@ mod tests {
         let mut clock = book(SampleEvent::CpuClock, Some(0));
         let mut half = at(100, 50, Some(50));
         half.times.running /= 2;
-        assert_eq!(clock.missed_until(half), missed(&[(MissCause::NotScheduled, 49)]));
+        assert_eq!(clock.unseen_until(half).missed, missed(&[(MissCause::NotScheduled, 49)]));
         let mut cycles = book(SampleEvent::Cycles, None);
         let mut shared = at(100, 20, None);
         shared.times.running /= 2;
-        assert_eq!(cycles.missed_until(shared), missed(&[(MissCause::NotScheduled, 20)]), "as many as came");
+        assert_eq!(cycles.unseen_until(shared).missed, missed(&[(MissCause::NotScheduled, 20)]), "as many as came");
         let idle = Reading { at: 300 * PERIOD, ..shared };
-        assert_eq!(cycles.missed_until(idle), MissedTicks::default(), "an idle CPU has no cycles");
+        assert_eq!(cycles.unseen_until(idle).missed, MissedTicks::default(), "an idle CPU has no cycles");
     }
 
     /// Stops that overlap a reading count when they end; an end without a beginning is nothing.
