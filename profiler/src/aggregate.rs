@@ -9,6 +9,7 @@ use crate::profile::{BootNanos, Location, ProcessKey, Sample, StackCount, StackE
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct Row {
     process: ProcessKey,
+    revision: u32,
     tid: u32,
     thread: ThreadName,
     stack: Arc<[Location]>,
@@ -37,10 +38,10 @@ pub struct Aggregate {
 impl Aggregate {
     /// Counts a sample.
     pub fn add(&mut self, sample: Sample) {
-        let Sample { process, tid, thread, stack, end, weight, time } = sample;
+        let Sample { process, revision, tid, thread, stack, end, weight, time } = sample;
         self.samples += weight;
         let frames = stack.len() + ROW_FRAMES;
-        let row = self.rows.entry(Row { process, tid, thread, stack, end }).or_insert_with(|| {
+        let row = self.rows.entry(Row { process, revision, tid, thread, stack, end }).or_insert_with(|| {
             self.frames += frames;
             Times::default()
         });
@@ -62,11 +63,19 @@ impl Aggregate {
         self.samples
     }
 
-    /// Ends the window: its rows by process, in no order.
-    pub fn close(&mut self) -> HashMap<ProcessKey, Vec<StackCount>> {
-        let mut processes: HashMap<ProcessKey, Vec<StackCount>> = HashMap::new();
-        for (Row { process, tid, thread, stack, end }, Times { count, times }) in self.rows.drain() {
-            processes.entry(process).or_default().push(StackCount { tid, thread, stack, end, count, times });
+    /// Ends the window: its rows by process and number of its facts, in no order. `like` says which number stands for facts that are
+    /// equal: those become one.
+    pub fn close(&mut self, like: impl Fn(ProcessKey, u32) -> u32) -> HashMap<(ProcessKey, u32), Vec<StackCount>> {
+        let renamed: Vec<_> = self.rows.extract_if(|row, _| like(row.process, row.revision) != row.revision).collect();
+        for (row, Times { count, mut times }) in renamed {
+            let known = self.rows.entry(Row { revision: like(row.process, row.revision), ..row }).or_default();
+            known.count += count;
+            known.times.append(&mut times);
+        }
+        let mut processes: HashMap<(ProcessKey, u32), Vec<StackCount>> = HashMap::new();
+        for (Row { process, revision, tid, thread, stack, end }, Times { count, times }) in self.rows.drain() {
+            let stack = StackCount { tid, thread, stack, end, count, times };
+            processes.entry((process, revision)).or_default().push(stack);
         }
         (self.samples, self.frames, self.times) = (0, 0, 0);
         processes
@@ -86,6 +95,7 @@ mod tests {
         Sample {
             time: BootNanos(0),
             process: ProcessKey { pid: number(pid), start: StartTicks(0) },
+            revision: 0,
             tid: number(tid),
             thread: "main".into(),
             stack: stack.bytes().map(|b| Location { binary: BinaryId(0), offset: b.into() }).collect(),
@@ -99,15 +109,15 @@ mod tests {
         drawings.iter().for_each(|drawing| aggregate.add(sample(drawing)));
         assert_eq!(aggregate.samples(), drawings.len() as u64);
         let mut rows: Vec<_> = aggregate
-            .close()
+            .close(|_, revision| revision)
             .into_iter()
-            .flat_map(|(process, stacks)| stacks.into_iter().map(move |stack| (process.pid, stack)))
+            .flat_map(|((process, _), stacks)| stacks.into_iter().map(move |stack| (process.pid, stack)))
             .map(|(pid, row)| {
                 let stack = row.stack.iter().map(|location| location.offset as u8 as char).collect();
                 (pid, row.tid, stack, row.count)
             })
             .collect();
-        assert_eq!(aggregate.close().len(), 0, "a closed window starts empty");
+        assert_eq!(aggregate.close(|_, revision| revision).len(), 0, "a closed window starts empty");
         rows.sort();
         rows
     }
@@ -128,8 +138,26 @@ mod tests {
         assert_eq!(aggregate.frames(), 3 + ROW_FRAMES + 5);
         (0..2).for_each(|_| aggregate.add(sample("1/1 abcd")));
         assert_eq!(aggregate.frames(), 7 + 2 * ROW_FRAMES + 6);
-        aggregate.close();
+        aggregate.close(|_, revision| revision);
         assert_eq!(aggregate.frames(), 0);
+    }
+
+    /// What ran before an exec is another row than what ran after it; a name that was given back is the same one.
+    #[test]
+    fn samples_of_different_facts_are_different_rows_and_of_equal_ones_the_same() {
+        let mut aggregate = Aggregate::default();
+        for revision in [0, 1, 2, 0] {
+            aggregate.add(Sample { revision, ..sample("1/1 abc") });
+        }
+        let closed = aggregate.close(|_, revision| if revision == 2 { 0 } else { revision });
+        let mut rows: Vec<_> = closed
+            .iter()
+            .map(|((_, revision), rows)| {
+                (*revision, rows.iter().map(|row| (row.count, row.times.len())).collect::<Vec<_>>())
+            })
+            .collect();
+        rows.sort_unstable();
+        assert_eq!(rows, [(0, vec![(3, 3)]), (1, vec![(1, 1)])]);
     }
 
     proptest::proptest! {

@@ -409,11 +409,12 @@ impl Sampling {
         window.losses.add(LossCause::RingFull, counted.ring_full);
         let mut binaries: HashMap<BinaryId, Arc<Binary>> = HashMap::new();
         let mut processes = Vec::new();
-        for (process, stacks) in window.aggregate.close() {
+        let table = &self.table;
+        for ((process, revision), stacks) in window.aggregate.close(|key, revision| table.first_like(key, revision)) {
             for location in stacks.iter().flat_map(|stack| stack.stack.iter()) {
                 binaries.entry(location.binary).or_insert_with(|| self.table.binary(location.binary));
             }
-            processes.push(ProcessWindow { facts: self.table.facts(process), stacks });
+            processes.push(ProcessWindow { facts: self.table.facts(process, revision), stacks });
         }
         self.table.end_window(end);
         let (claims, [build_id_conflicts, files_not_verified]) = self.table.take_claims();

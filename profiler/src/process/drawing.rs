@@ -2,10 +2,12 @@
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+use std::sync::Arc;
+
 use tempfile::TempDir;
 
 use super::{ProcRoot, ProcessTable};
-use crate::profile::{BootNanos, RawSample, Sample, StackEnd, StartTicks};
+use crate::profile::{BootNanos, ProcessFacts, RawSample, Sample, StackEnd, StartTicks};
 use crate::profile::{InodeNumber, MappedFile, SideBand};
 
 /// A table over a `/proc` of our own making.
@@ -81,6 +83,11 @@ impl Host {
 
     pub fn end_window(&mut self, ms: u64) {
         self.table.end_window(BootNanos(ms * 1_000_000));
+    }
+
+    /// What was known of a sample's process at its time.
+    pub fn facts(&self, sample: &Sample) -> Arc<ProcessFacts> {
+        self.table.facts(sample.process, sample.revision)
     }
 
     /// `path+offset` of each location, root first, and the end.

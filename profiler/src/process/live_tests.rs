@@ -115,8 +115,8 @@ fn an_unknown_process_is_read_at_its_first_sample() {
     assert_eq!((binary.kind, binary.build_id), (BinaryKind::File, build_id(&running.path)));
     assert!(is_elf(&binary));
     let pid = running.pid();
-    let key = table.resolve(&sample_of(u64::MAX / 2_000_000, pid, 0, &[])).process;
-    let facts = table.facts(key);
+    let sample = table.resolve(&sample_of(u64::MAX / 2_000_000, pid, 0, &[]));
+    let facts = table.facts(sample.process, sample.revision);
     assert_eq!((facts.comm.as_str(), facts.exe.as_deref()), ("program", running.path.to_str()));
 }
 

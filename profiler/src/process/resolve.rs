@@ -22,6 +22,8 @@ use crate::profile::{
 const REREAD: u64 = 1_000_000_000;
 /// How long after it became another program a process may still be in execve(2): it reads files.
 const EXECUTING: u64 = 1_000_000_000;
+/// A process in a control group of version 1 is asked again for it after this long: no number tells of a move there.
+const REASK_CGROUP: u64 = 1_000_000_000;
 /// Most control groups remembered by id.
 const MAX_CGROUPS: usize = 4096;
 
@@ -29,6 +31,8 @@ const MAX_CGROUPS: usize = 4096;
 #[derive(Clone, Debug)]
 pub struct Identified {
     process: ProcessKey,
+    /// Number of the facts that were true of it.
+    revision: u32,
     thread: ThreadName,
     ppid: u32,
     user: u32,
@@ -47,7 +51,7 @@ impl Identified {
     /// Of a process of which nothing is known.
     fn nobody(raw: &RawSample, thread: ThreadName) -> Self {
         let process = ProcessKey { pid: raw.pid, start: raw.start };
-        Self { process, thread, ppid: 0, user: NO_USER, space: Arc::default(), executing: false }
+        Self { process, revision: 0, thread, ppid: 0, user: NO_USER, space: Arc::default(), executing: false }
     }
 
     /// Host process id.
@@ -93,9 +97,9 @@ impl ProcessTable {
         let known = self.known(raw).and_then(|at| self.processes.get_mut(&raw.pid)?.get_mut(at));
         match known {
             Some(process) => {
-                let (key, ppid, user, space) =
-                    (process.key(raw.start), process.ppid, process.user, process.space.clone());
-                Identified { process: key, thread, ppid, user, space, executing: false }
+                let (process_key, revision) = (process.key(raw.start), process.revision_at(raw.time));
+                let (ppid, user, space) = (process.ppid, process.user, process.space_at(raw.time));
+                Identified { process: process_key, revision, thread, ppid, user, space, executing: false }
             }
             None => Identified::nobody(raw, thread),
         }
@@ -154,6 +158,7 @@ impl ProcessTable {
         Some(Sample {
             time: raw.time,
             process: who.process,
+            revision: who.revision,
             tid: raw.tid,
             thread: who.thread.clone(),
             stack: resolved.stack,
@@ -195,18 +200,22 @@ impl ProcessTable {
             self.reread(process, raw.time);
         }
         let key = process.key(raw.start);
-        self.follow_cgroup(process, raw);
-        // Any thread's name is better than none.
-        if raw.tid == raw.pid || process.facts.comm == NAMELESS {
-            process.rename(&thread);
+        if process.is_now(raw.time) {
+            let mut kept = self.follow_cgroup(process, raw);
+            // Any thread's name is better than none.
+            if raw.tid == raw.pid || process.facts.comm == NAMELESS {
+                kept &= process.rename(&thread, raw.time, &self.process_budget);
+            }
+            self.counts.facts_merged += u64::from(!kept);
         }
         let executing = process.executed.is_some_and(|at| raw.time.0.wrapping_sub(at.0) < EXECUTING);
-        let (ppid, user, space) = (process.ppid, process.user, process.space.clone());
+        let (ppid, user, space) = (process.ppid, process.user, process.space_at(raw.time));
+        let revision = process.revision_at(raw.time);
         if leaf.and_then(|leaf| space.ranges.find(leaf)).is_some_and(|range| range.backing.is_anonymous()) {
             // While it lives: a stack that waits for files or unwind rows may be placed when nothing can be asked of it any more.
             self.binaries.jit(key, user, raw.time);
         }
-        let who = Identified { process: key, thread, ppid, user, space, executing };
+        let who = Identified { process: key, revision, thread, ppid, user, space, executing };
         self.processes.insert(raw.pid, all);
         who
     }
@@ -224,37 +233,51 @@ impl ProcessTable {
         true
     }
 
-    /// Learns the control group, if the sample shows another one than we know. The kernel's id tells of moves in the unified
-    /// hierarchy; on hosts that use v1, a process is asked once after its fork.
-    fn follow_cgroup(&mut self, process: &mut Tracked, raw: &RawSample) {
-        let first = process.cgroup_id == 0;
+    /// Learns the control group, if the sample shows another one than we know. The kernel's id tells of moves in the unified hierarchy;
+    /// on hosts that use v1, a process is asked at its first sample after a fork or an exec, and again while it is sampled. Says no as
+    /// [`Tracked::change_facts`] does.
+    fn follow_cgroup(&mut self, process: &mut Tracked, raw: &RawSample) -> bool {
         let moved = raw.cgroup_id != 0 && raw.cgroup_id != process.cgroup_id;
-        let assumed = std::mem::take(&mut process.cgroup_assumed);
-        if !moved && (process.cgroup.unified || !assumed) {
-            return;
+        if !moved {
+            if process.cgroup.unified {
+                process.cgroup_assumed = false;
+                self.confirm_cgroup(process);
+                return true;
+            }
+            let asked_at = process.cgroup_asked_at;
+            let due = asked_at == BootNanos(0) || raw.time.0 >= asked_at.0.saturating_add(REASK_CGROUP);
+            if !due || !self.reading.is_left_for(process.user) {
+                return true;
+            }
         }
-        let was_read = first && !assumed;
+        process.cgroup_unconfirmed = false;
         if raw.cgroup_id != 0 {
             process.cgroup_id = raw.cgroup_id;
         }
-        if !was_read {
-            if let Some(known) = self.cgroups.get(&raw.cgroup_id) {
-                process.set_cgroup(known.clone());
-                return;
-            }
-            let read = self.proc.process(raw.pid).ok().and_then(|dir| {
-                let cgroup = dir.cgroup()?;
-                // Read first, then make sure that it was this process.
-                process.start.admits(dir.stat()?.start).then_some(cgroup)
-            });
-            let Some(cgroup) = read else { return };
-            process.set_cgroup(Arc::new(cgroup));
+        if let Some(known) = self.cgroups.get(&raw.cgroup_id).filter(|_| moved) {
+            return process.set_cgroup(known.clone(), raw.time, &self.process_budget);
         }
-        if process.cgroup.unified && raw.cgroup_id != 0 {
+        process.cgroup_asked_at = raw.time;
+        let begin = Instant::now();
+        let read = self.proc.process(raw.pid).ok().and_then(|dir| {
+            let cgroup = dir.cgroup()?;
+            // Read first, then make sure that it was this process.
+            process.start.admits(dir.stat()?.start).then_some(cgroup)
+        });
+        self.reading.spend(process.user, begin);
+        let Some(cgroup) = read else { return true };
+        process.cgroup_unconfirmed = cgroup.unified && raw.cgroup_id != 0;
+        process.set_cgroup(Arc::new(cgroup), raw.time, &self.process_budget)
+    }
+
+    /// Remembers what an id stands for, once a process has been seen with it before and after its path was read: it may have been moved
+    /// between the one and the other.
+    fn confirm_cgroup(&mut self, process: &mut Tracked) {
+        if std::mem::take(&mut process.cgroup_unconfirmed) {
             if self.cgroups.len() >= MAX_CGROUPS {
                 self.cgroups.clear();
             }
-            self.cgroups.insert(raw.cgroup_id, process.cgroup.clone());
+            self.cgroups.insert(process.cgroup_id, process.cgroup.clone());
         }
     }
 

@@ -64,7 +64,7 @@ pub struct ProcessTable {
     /// Ranges and backings.
     mappings_budget: Budget,
     /// Processes beside their mappings.
-    process_budget: Budget,
+    pub(super) process_budget: Budget,
     /// Processes of the first look at `/proc` that have not been read yet.
     unread: VecDeque<u32>,
     pub(super) reading: ReadingTime,
@@ -87,6 +87,8 @@ pub struct TableCounts {
     pub mappings_refused: u64,
     /// Processes refused because there were too many.
     pub processes_refused: u64,
+    /// Changes of name, executable or control group that samples from before have too, as there was no room to keep what was before.
+    pub facts_merged: u64,
     /// Processes that were there at the start and have not been read yet.
     pub processes_unread: usize,
     /// Files that are being opened.
@@ -227,20 +229,25 @@ impl ProcessTable {
             SideBand::Exit { .. } | SideBand::Comm { .. } | SideBand::Lost { .. } => {}
         }
         match event {
-            SideBand::Exec { time, pid, comm } => self.change(pid, time, |process| {
-                process.space = Arc::default();
-                process.executed = Some(time);
-                // It may be a program that runs as another user.
-                process.user_stale = true;
-                process.exe_follows = true;
-                process.set_exe(None);
-                process.rename(&printable(comm.as_bytes(), MAX_COMM));
-                process.stale = false;
-                process.left = None;
-            }),
+            SideBand::Exec { time, pid, comm } => {
+                let comm = printable(comm.as_bytes(), MAX_COMM);
+                self.change_facts(pid, time, |process, budget| {
+                    process.space = Arc::default();
+                    process.executed = Some(time);
+                    // It may be a program that runs as another user.
+                    process.user_stale = true;
+                    process.exe_follows = true;
+                    process.stale = false;
+                    process.left = None;
+                    // A container's runtime moves a process into its group before it executes the container's program.
+                    process.cgroup_asked_at = BootNanos(0);
+                    process.change_facts(time, budget, |facts| (facts.comm, facts.exe) = (comm, None))
+                });
+            }
             SideBand::Comm { time, pid, tid, comm } => {
                 if pid == tid {
-                    self.change(pid, time, |process| process.rename(&printable(comm.as_bytes(), MAX_COMM)));
+                    let comm = printable(comm.as_bytes(), MAX_COMM);
+                    self.change_facts(pid, time, |process, budget| process.rename(&comm, time, budget));
                 }
             }
             SideBand::Fork { time, pid, ppid, .. } => {
@@ -277,11 +284,22 @@ impl ProcessTable {
         }
     }
 
-    /// What is known of a process; little more than its identity once it is long gone.
+    /// What was known of a process at the time of samples with this number of its facts; little more than its identity once it is
+    /// long gone.
     #[must_use]
-    pub fn facts(&self, key: ProcessKey) -> Arc<ProcessFacts> {
-        let process = self.processes.get(&key.pid).and_then(|all| all.iter().find(|process| process.facts.key == key));
-        process.map_or_else(|| Arc::new(blank_facts(key)), |process| process.facts.clone())
+    pub fn facts(&self, key: ProcessKey, revision: u32) -> Arc<ProcessFacts> {
+        let process = self.of_key(key);
+        process.map_or_else(|| Arc::new(blank_facts(key)), |process| process.facts_of(revision).clone())
+    }
+
+    /// The lowest number of facts of a process that equal those of `revision`.
+    #[must_use]
+    pub fn first_like(&self, key: ProcessKey, revision: u32) -> u32 {
+        self.of_key(key).map_or(0, |process| process.first_like(revision))
+    }
+
+    fn of_key(&self, key: ProcessKey) -> Option<&Tracked> {
+        self.processes.get(&key.pid)?.iter().find(|process| process.facts.key == key)
     }
 
     /// The binary of a location.
@@ -324,8 +342,10 @@ impl ProcessTable {
             let grace = if process.sampled { GRACE } else { GRACE_UNSAMPLED };
             process.left.is_some_and(|left| left.max(process.seen).0.saturating_add(grace) < now.0)
         };
+        let before = BootNanos(now.0.saturating_sub(GRACE_UNSAMPLED));
         self.processes.retain(|_, all| {
             all.retain(|process| !is_over(process));
+            all.iter_mut().for_each(|process| process.drop_past(before));
             !all.is_empty()
         });
         self.counts.processes = self.processes.values().map(Vec::len).sum();
@@ -393,6 +413,13 @@ impl ProcessTable {
         }
     }
 
+    /// The same for what may change its facts; `change` says whether there was room for what they were.
+    fn change_facts(&mut self, pid: u32, time: BootNanos, change: impl FnOnce(&mut Tracked, &Budget) -> bool) {
+        let (budget, mut merged) = (self.process_budget.clone(), false);
+        self.change(pid, time, |process| merged = !change(process, &budget));
+        self.counts.facts_merged += u64::from(merged);
+    }
+
     fn fork(&mut self, pid: u32, ppid: u32, time: BootNanos) {
         if let Some(process) = self.newest(pid) {
             // `/proc` was read after this record was made: what is known is this process, or one after it.
@@ -403,7 +430,11 @@ impl ProcessTable {
         }
         let child = match self.newest(ppid) {
             Some(parent) => parent.fork(pid, ppid, time),
-            None => Tracked { ppid, ..Tracked::unknown(pid, Start::Forked(time), time) },
+            None => {
+                let mut child = Tracked::unknown(pid, Start::Forked(time), time);
+                child.ppid = ppid;
+                child
+            }
         };
         if self.has_room_for(&child) {
             self.insert(child);
@@ -510,17 +541,31 @@ impl ProcessTable {
         process.stale = false;
         process.read_at = now;
         process.asked_at = now;
-        let facts = Arc::make_mut(&mut process.facts);
-        facts.key.start = stat.start;
-        facts.comm = printable(&stat.comm, MAX_COMM);
-        if let Some(cgroup) = dir.cgroup() {
-            process.set_cgroup(Arc::new(cgroup));
+        if process.facts.key.start != stat.start {
+            Arc::make_mut(&mut process.facts).key.start = stat.start;
         }
+        let mut kept = true;
+        if let Some(cgroup) = dir.cgroup() {
+            process.cgroup_asked_at = now;
+            kept = process.set_cgroup(Arc::new(cgroup), now, &self.process_budget);
+        }
+        let comm = printable(&stat.comm, MAX_COMM);
         if stat.kernel_thread {
+            kept &= process.rename(&comm, now, &self.process_budget);
+            self.counts.facts_merged += u64::from(!kept);
             return;
         }
         let exe = dir.exe();
-        process.set_exe(exe.map(|exe| printable(exe.strip_suffix(b" (deleted)").unwrap_or(&exe), MAX_PATH)));
+        let exe = exe.map(|exe| printable(exe.strip_suffix(b" (deleted)").unwrap_or(&exe), MAX_PATH));
+        // Only records that were lost can have told of another program.
+        if process.facts.exe.is_some() && process.facts.exe != exe {
+            let budget = &self.process_budget;
+            kept &= process.change_facts(now, budget, |facts| (facts.comm, facts.exe) = (comm, exe));
+        } else {
+            kept &= process.rename(&comm, now, &self.process_budget);
+            process.set_exe(exe);
+        }
+        self.counts.facts_merged += u64::from(!kept);
         process.settle(&self.process_budget);
         let deadline = Instant::now() + ONE_PROCESS;
         let Some((lines, all)) = dir.executable_maps(MAX_RANGES, deadline) else { return };

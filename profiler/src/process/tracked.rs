@@ -80,6 +80,17 @@ impl AddressSpace {
     }
 }
 
+/// Facts that were true of a process until a time.
+#[derive(Clone, Debug)]
+struct Past {
+    until: BootNanos,
+    revision: u32,
+    facts: Arc<ProcessFacts>,
+}
+
+/// Most past facts of one process that are kept for windows that are not closed yet. What changes beyond it changes in the newest.
+pub(super) const MAX_PAST: usize = 64;
+
 /// A process.
 #[derive(Clone, Debug)]
 pub(super) struct Tracked {
@@ -93,14 +104,24 @@ pub(super) struct Tracked {
     pub user: u32,
     /// `user` may be another one: it has become another program, perhaps of another user, or nobody has asked yet.
     pub user_stale: bool,
-    /// What people see of it.
+    /// What people see of it, as it is now.
     pub facts: Arc<ProcessFacts>,
+    /// Number of `facts`: samples name the facts of their time by it.
+    revision: u32,
+    /// A sample has named `facts`, so that a change must not touch them.
+    facts_sampled: bool,
+    /// What it was before, oldest first: a program that has called exec since, another control group.
+    past: Vec<Past>,
     /// Id of the cgroup that `facts` tell of; 0 when no sample has shown it yet.
     pub cgroup_id: u64,
     /// Its control group.
     pub cgroup: Arc<Cgroup>,
     /// Whether the control group is only assumed: its parent's at the fork, or the root.
     pub cgroup_assumed: bool,
+    /// When the control group was last asked for; 0 to ask at the next sample.
+    pub cgroup_asked_at: BootNanos,
+    /// `cgroup` was read after `cgroup_id` was seen: it is that group's if the id is the same at another sample.
+    pub cgroup_unconfirmed: bool,
     /// When it last became another program, if that was seen.
     pub executed: Option<BootNanos>,
     /// The next file it maps is its executable.
@@ -132,9 +153,14 @@ impl Tracked {
             user: NO_USER,
             user_stale: true,
             facts: Arc::new(blank_facts(ProcessKey { pid, start: ticks })),
+            revision: 0,
+            facts_sampled: false,
+            past: Vec::new(),
             cgroup_id: 0,
             cgroup: Arc::new(Cgroup::root()),
             cgroup_assumed: true,
+            cgroup_asked_at: BootNanos(0),
+            cgroup_unconfirmed: false,
             executed: None,
             exe_follows: false,
             stale: true,
@@ -149,10 +175,8 @@ impl Tracked {
 
     /// Bytes that it takes beside its mappings: both allocations with their headers and the texts.
     pub fn bytes(&self) -> usize {
-        let facts = &self.facts;
-        let texts = [facts.exe.as_deref(), facts.container.as_ref().map(|_| "0123456789"), facts.unit.as_deref()];
-        let texts: usize = texts.into_iter().flatten().map(str::len).sum();
-        size_of::<Self>() + size_of::<ProcessFacts>() + facts.comm.len() + facts.cgroup.len() + texts + 100
+        let past: usize = self.past.iter().map(|past| size_of::<Past>() + bytes_of(&past.facts)).sum();
+        size_of::<Self>() + bytes_of(&self.facts) + past + 100
     }
 
     /// Charges its user for what it takes now; without room its executable's path is not kept.
@@ -213,31 +237,117 @@ impl Tracked {
         self.facts.key
     }
 
-    /// Gives it another name.
-    pub fn rename(&mut self, comm: &str) {
-        if self.facts.comm != comm {
-            Arc::make_mut(&mut self.facts).comm = comm.to_owned();
+    /// Changes what is true of it from a time on: samples from before keep the facts of their time. Says no when there is no room for
+    /// those: they get the new facts too.
+    pub fn change_facts(&mut self, time: BootNanos, budget: &Budget, change: impl FnOnce(&mut ProcessFacts)) -> bool {
+        let mut kept = true;
+        if self.facts_sampled {
+            let bytes = size_of::<Past>() + bytes_of(&self.facts);
+            kept = self.past.len() < MAX_PAST && budget.has_room(self.user, bytes);
+            if kept {
+                self.past.push(Past { until: time, revision: self.revision, facts: Arc::clone(&self.facts) });
+                self.revision += 1;
+                self.facts_sampled = false;
+            }
+        }
+        change(Arc::make_mut(&mut self.facts));
+        self.resize_charge();
+        kept
+    }
+
+    /// The number of the facts of a sample's time.
+    pub fn revision_at(&mut self, time: BootNanos) -> u32 {
+        if let Some(past) = self.past.iter().find(|past| time < past.until) {
+            return past.revision;
+        }
+        self.facts_sampled = true;
+        self.revision
+    }
+
+    /// The facts of a number.
+    pub fn facts_of(&self, revision: u32) -> &Arc<ProcessFacts> {
+        let past = self.past.iter().find(|past| past.revision == revision);
+        past.map_or(&self.facts, |past| &past.facts)
+    }
+
+    /// The lowest number of facts that equal those of this one: a name that was given back is the same name.
+    pub fn first_like(&self, revision: u32) -> u32 {
+        let facts = self.facts_of(revision);
+        self.past.iter().find(|past| past.facts == *facts).map_or(revision, |past| past.revision)
+    }
+
+    /// Whether what is true of it now was true at a time: nothing has changed since.
+    pub fn is_now(&self, time: BootNanos) -> bool {
+        self.past.last().is_none_or(|past| past.until <= time) && self.executed.is_none_or(|executed| executed <= time)
+    }
+
+    /// What was mapped at a time; nothing is known of it when it has become another program since.
+    pub fn space_at(&self, time: BootNanos) -> Arc<AddressSpace> {
+        if self.executed.is_some_and(|executed| time < executed) { Arc::default() } else { self.space.clone() }
+    }
+
+    /// Drops facts of before a time.
+    pub fn drop_past(&mut self, before: BootNanos) {
+        if self.past.first().is_some_and(|past| past.until < before) {
+            self.past.retain(|past| past.until >= before);
+            self.resize_charge();
         }
     }
 
-    /// Notes its executable.
+    fn resize_charge(&mut self) {
+        let bytes = self.bytes();
+        if let Some(charge) = &mut self.charge {
+            charge.resize(bytes);
+        }
+    }
+
+    /// Gives it another name from a time on. Any name is better than none, for samples from before too. Says no as
+    /// [`Self::change_facts`] does.
+    pub fn rename(&mut self, comm: &str, time: BootNanos, budget: &Budget) -> bool {
+        if self.facts.comm == comm {
+            return true;
+        }
+        if self.facts.comm == NAMELESS {
+            Arc::make_mut(&mut self.facts).comm = comm.to_owned();
+            return true;
+        }
+        self.change_facts(time, budget, |facts| facts.comm = comm.to_owned())
+    }
+
+    /// Notes its executable, which was not known.
     pub fn set_exe(&mut self, exe: Option<String>) {
         if self.facts.exe != exe {
             Arc::make_mut(&mut self.facts).exe = exe;
         }
     }
 
-    /// Notes its control group.
-    pub fn set_cgroup(&mut self, cgroup: Arc<Cgroup>) {
-        self.cgroup_assumed = false;
+    /// Notes its control group, as it is from a time on; one that was only assumed was never true. Says no as
+    /// [`Self::change_facts`] does.
+    pub fn set_cgroup(&mut self, cgroup: Arc<Cgroup>, time: BootNanos, budget: &Budget) -> bool {
+        let assumed = std::mem::take(&mut self.cgroup_assumed);
+        let mut kept = true;
         if self.facts.cgroup != cgroup.path {
-            let facts = Arc::make_mut(&mut self.facts);
-            facts.cgroup.clone_from(&cgroup.path);
-            facts.container.clone_from(&cgroup.container);
-            facts.unit.clone_from(&cgroup.unit);
+            let set = |facts: &mut ProcessFacts| {
+                facts.cgroup.clone_from(&cgroup.path);
+                facts.container.clone_from(&cgroup.container);
+                facts.unit.clone_from(&cgroup.unit);
+            };
+            if assumed {
+                set(Arc::make_mut(&mut self.facts));
+            } else {
+                kept = self.change_facts(time, budget, set);
+            }
         }
         self.cgroup = cgroup;
+        kept
     }
+}
+
+/// Bytes that facts take with their texts.
+fn bytes_of(facts: &ProcessFacts) -> usize {
+    let texts = [facts.exe.as_deref(), facts.container.as_ref().map(|id| id.0.as_str()), facts.unit.as_deref()];
+    let texts: usize = texts.into_iter().flatten().map(str::len).sum();
+    size_of::<ProcessFacts>() + facts.comm.len() + facts.cgroup.len() + texts
 }
 
 /// Facts of a process of which only the identity is known.

@@ -77,6 +77,8 @@ pub struct Sample {
     pub time: BootNanos,
     /// Whose.
     pub process: ProcessKey,
+    /// Number of the facts that were true of the process then: it has another name after an exec.
+    pub revision: u32,
     /// Host thread id.
     pub tid: u32,
     /// Name of the thread.

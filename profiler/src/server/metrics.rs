@@ -167,6 +167,11 @@ fn encode_table(to: &mut DescriptorEncoder<'_>, table: &TableCounts, waiting_byt
             table.processes_refused,
         ),
         (
+            "process_facts_merged",
+            "Changes of a process's name, program or control group that count for earlier samples too: too many in one window or of one user",
+            table.facts_merged,
+        ),
+        (
             "binaries_refused",
             "Binaries that were not remembered: too many of one user or in all",
             table.binaries.refused,

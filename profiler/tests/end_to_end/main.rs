@@ -18,6 +18,7 @@ mod memory_code;
 mod missed;
 mod names_again;
 mod privileges;
+mod process_facts;
 mod python;
 mod record;
 mod run;

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::super::drawing::{Host, sample, sample_of};
 use super::*;
-use crate::profile::{ContainerId, RawSample, StackEnd, StartTicks};
+use crate::profile::{ContainerId, RawSample, Sample, StackEnd, StartTicks};
 
 /// A process that lived between two readings of the buffers is known from side-band records alone.
 #[test]
@@ -21,7 +21,7 @@ fn a_short_life_is_known_from_its_records() {
     );
     let resolved = host.table.resolve(&sample(19, 100, &[0x8010, 0x1021]));
     assert_eq!(host.describe(&resolved), "/bin/short+0x20 /lib/libc.so+0x10 complete");
-    let facts = host.table.facts(resolved.process);
+    let facts = host.facts(&resolved);
     assert_eq!((facts.comm.as_str(), facts.exe.as_deref()), ("short", Some("/bin/short")));
     assert_eq!(facts.key, resolved.process);
 }
@@ -45,8 +45,8 @@ fn a_fork_shares_until_one_changes() {
     };
     assert_eq!(of(100), "/bin/shell+0x10 /lib/child.so+0x4 complete");
     assert_eq!(of(50), "/bin/shell+0x10 /lib/parent.so+0x4 complete");
-    let child = host.table.resolve(&sample(16, 100, &[])).process;
-    assert_eq!(host.table.facts(child).comm, "shell", "named as its parent until it is renamed");
+    let child = host.table.resolve(&sample(16, 100, &[]));
+    assert_eq!(host.facts(&child).comm, "shell", "named as its parent until it is renamed");
 }
 
 /// After an exec nothing of the old program is left, neither mappings nor name nor executable.
@@ -64,7 +64,7 @@ fn an_exec_clears_what_was_mapped() {
     );
     let resolved = host.table.resolve(&sample(15, 50, &[0x1004, 0x5011]));
     assert_eq!(host.describe(&resolved), "/bin/new+0x10 [anon]+0x1004 complete");
-    let facts = host.table.facts(resolved.process);
+    let facts = host.facts(&resolved);
     assert_eq!((facts.comm.as_str(), facts.exe.as_deref()), ("new", Some("/bin/new")));
 }
 
@@ -95,7 +95,7 @@ fn a_pid_that_comes_back_is_another_process() {
     assert_eq!(host.describe(&late), "/bin/first+0x2 complete");
     assert_eq!(late.process, first.process);
     assert_eq!(second.process.start, StartTicks(299));
-    assert_eq!(host.table.facts(first.process).comm, "first");
+    assert_eq!(host.facts(&first).comm, "first");
 }
 
 /// A sample may come without a start time, or of a process whose records were all lost: it keeps its leaf, and says why
@@ -105,8 +105,8 @@ fn an_unknown_process_keeps_its_leaf() {
     let mut host = Host::default();
     let resolved = host.table.resolve(&sample_of(5, 4_100_000, 0, &[0x1000, 0x2000]));
     assert_eq!(host.describe(&resolved), "[anon]+0x1000 no_mappings");
-    assert_eq!(host.table.facts(resolved.process).comm, "test");
-    let unseen = host.table.facts(ProcessKey { pid: 9, start: StartTicks(1) });
+    assert_eq!(host.facts(&resolved).comm, "test");
+    let unseen = host.table.facts(ProcessKey { pid: 9, start: StartTicks(1) }, 0);
     assert_eq!(unseen.comm, "?");
 }
 
@@ -165,7 +165,7 @@ fn names_are_made_safe_to_show() {
     host.table.apply(SideBand::Exec { time: BootNanos(1), pid: 50, comm });
     let resolved = host.table.resolve(&RawSample { thread: "\u{7}bell".into(), tid: 50, ..sample(2, 50, &[]) });
     assert_eq!(&*resolved.thread, "\u{fffd}bell");
-    let facts = host.table.facts(resolved.process);
+    let facts = host.facts(&resolved);
     assert_eq!(facts.comm, "\u{fffd}bell");
 }
 
@@ -187,7 +187,7 @@ fn the_scan_reads_what_runs() {
     );
     let resolved = host.table.resolve(&sample_of(10_001, 70, 500, &[0x40_0010]));
     assert_eq!(host.describe(&resolved), "/usr/bin/daemon+0x1010 complete");
-    let facts = host.table.facts(resolved.process);
+    let facts = host.facts(&resolved);
     assert_eq!((facts.comm.as_str(), facts.unit.as_deref()), ("daemon", Some("daemon.service")));
 }
 
@@ -209,7 +209,8 @@ fn lost_records_are_made_up_for() {
     assert_eq!(host.table.counts().processes, 1);
 }
 
-/// The control group is read again when the kernel's id changes, and known at once for the next process in it.
+/// The control group is read again when the kernel's id changes, samples from before the move keep theirs, and an id that has been
+/// seen before and after the reading is known at once for the next process in it.
 #[test]
 fn control_groups_are_followed_and_shared() {
     let id = "c".repeat(64);
@@ -217,15 +218,89 @@ fn control_groups_are_followed_and_shared() {
     let mut host = Host::with_proc(&[(70, stat, "", "0::/before\n")]);
     host.table.scan_all(BootNanos(0));
     let at = |time, pid, cgroup_id| RawSample { cgroup_id, ..sample_of(time, pid, 500, &[]) };
-    let process = host.table.resolve(&at(6000, 70, 7)).process;
-    assert_eq!(host.table.facts(process).cgroup, "/before");
+    let before = host.table.resolve(&at(6000, 70, 7));
+    assert_eq!(host.facts(&before).cgroup, "/before");
     host.write_cgroup(70, &format!("0::/docker/{id}\n"));
-    host.table.resolve(&at(6001, 70, 8));
-    assert_eq!(host.table.facts(process).container, Some(ContainerId(id.clone())));
-    // Too short-lived to be read, but the kernel gave its samples the same id.
+    let after = host.table.resolve(&at(6001, 70, 8));
+    assert_eq!(host.facts(&before).cgroup, "/before");
+    assert_eq!(host.facts(&after).container, Some(ContainerId(id.clone())));
+    // It may have been moved after the sample and before the reading.
     host.draw("6002 fork 90 <- 1");
-    let child = host.table.resolve(&RawSample { cgroup_id: 8, ..sample(6003, 90, &[]) }).process;
-    assert_eq!(host.table.facts(child).container, Some(ContainerId(id)));
+    let child = host.table.resolve(&RawSample { cgroup_id: 8, ..sample(6003, 90, &[]) });
+    assert_eq!(host.facts(&child).container, None);
+    host.table.resolve(&at(6004, 70, 8));
+    // Too short-lived to be read, but the kernel gave its samples the same id.
+    host.draw("6005 fork 91 <- 1");
+    let child = host.table.resolve(&RawSample { cgroup_id: 8, ..sample(6006, 91, &[]) });
+    assert_eq!(host.facts(&child).container, Some(ContainerId(id)));
+}
+
+/// On a host with control groups of version 1 no id tells of a move: a runtime forks, moves the child and executes; others move a
+/// process that runs on.
+#[test]
+fn control_groups_of_version_1_are_asked_for_again() {
+    let (first, second) = ("a".repeat(64), "b".repeat(64));
+    let stat = "70 (a) S 1 70 70 0 -1 4194560 0 0 0 0 0 0 0 0 20 0 1 0 500 0 0";
+    let mut host = Host::with_proc(&[(70, stat, "", "4:memory:/runtime\n0::/\n")]);
+    let at = |time| RawSample { cgroup_id: 1, ..sample_of(time, 70, 500, &[]) };
+    host.draw("5500 fork 70 <- 1");
+    let runtime = host.table.resolve(&at(6000));
+    host.write_cgroup(70, &format!("4:memory:/docker/{first}\n0::/\n"));
+    host.draw("6100 exec 70 program");
+    let contained = host.table.resolve(&at(6200));
+    host.write_cgroup(70, &format!("4:memory:/docker/{second}\n0::/\n"));
+    let unasked = host.table.resolve(&at(6300));
+    let moved = host.table.resolve(&at(7300));
+    assert_eq!(host.facts(&runtime).cgroup, "/runtime");
+    assert_eq!(host.facts(&contained).container, Some(ContainerId(first)));
+    assert_eq!(host.facts(&unasked), host.facts(&contained));
+    assert_eq!(host.facts(&moved).container, Some(ContainerId(second)));
+}
+
+/// Samples from before an exec stand under the old program, those after it under the new one, whose executable is known later; so do
+/// names that a program gives itself. What was before is dropped when no window needs it.
+#[test]
+fn samples_keep_the_facts_of_their_time() {
+    let mut host = Host::default();
+    host.draw(
+        "
+        10 exec 50 old
+        11 mmap 50 0x1000-0x2000 /bin/old
+        ",
+    );
+    let old = host.table.resolve(&sample(12, 50, &[0x1001]));
+    host.draw("20 exec 50 new");
+    let entering = host.table.resolve(&sample(21, 50, &[]));
+    host.draw("22 mmap 50 0x5000-0x6000 /bin/new");
+    let new = host.table.resolve(&sample(23, 50, &[0x5001]));
+    let late = host.table.resolve(&sample(13, 50, &[0x1001]));
+    host.table.apply(SideBand::Comm { time: BootNanos(30_000_000), pid: 50, tid: 50, comm: "self".to_owned() });
+    let renamed = host.table.resolve(&sample(31, 50, &[0x5001]));
+    let told = |sample: &Sample| {
+        let facts = host.facts(sample);
+        format!("{} {}", facts.comm, facts.exe.as_deref().unwrap_or("-"))
+    };
+    let all = [&old, &entering, &new, &late, &renamed].map(told);
+    assert_eq!(all, ["old /bin/old", "new /bin/new", "new /bin/new", "old /bin/old", "self /bin/new"]);
+    assert_eq!(host.describe(&late), "[anon]+0x1001 no_mappings", "by the mappings of the old program, which are gone");
+    host.end_window(40_000);
+    assert_eq!(host.facts(&old), host.facts(&renamed));
+}
+
+/// A program that renames itself without end keeps a bounded number of names in a window, and the rest is counted.
+#[test]
+fn names_without_end_are_bounded_and_counted() {
+    let mut host = Host::default();
+    host.draw("10 exec 50 many");
+    let name = |host: &mut Host, ms: u64| {
+        let (time, comm) = (BootNanos(ms * 1_000_000), format!("name {ms}"));
+        host.table.apply(SideBand::Comm { time, pid: 50, tid: 50, comm });
+        host.table.resolve(&sample(ms, 50, &[]))
+    };
+    let first = name(&mut host, 11);
+    let last = (12..1000).map(|ms| name(&mut host, ms)).last().expect("many");
+    assert_eq!((&*host.facts(&first).comm, &*host.facts(&last).comm), ("name 11", "name 999"));
+    assert!(host.table.counts().facts_merged > 900 && last.revision <= 64, "{:?} {last:?}", host.table.counts());
 }
 
 proptest! {
@@ -251,7 +326,7 @@ proptest! {
                     let sample = host.table.resolve(&raw);
                     prop_assert_eq!(sample.process.pid, pid);
                     prop_assert!(!sample.stack.is_empty() && sample.stack.len() <= user.len());
-                    prop_assert_eq!(host.table.facts(sample.process).key, sample.process);
+                    prop_assert_eq!(host.facts(&sample).key, sample.process);
                 }
             }
             let held: usize = host.table.processes.values().map(Vec::len).sum();
