@@ -31,6 +31,8 @@ pub struct Scrape {
     pub connections: usize,
     /// Questions to the database that wait for their turn.
     pub waiting: usize,
+    /// What answers keep for later questions: the readers' own, and their sums of roll-ups.
+    pub kept: [BudgetCounts; 2],
     /// Requests and connections that were refused.
     pub refused: [u64; Cause::ALL.len()],
     /// When.
@@ -114,6 +116,11 @@ impl Collector for Scrape {
         one(to, "profiler_http_connections", help, None, &ConstGauge::new(self.connections as u64))?;
         let help = "Questions that wait for their turn";
         one(to, "profiler_http_questions_waiting", help, None, &ConstGauge::new(self.waiting as u64))?;
+        let budgets = [
+            ("query_cache", "names and stacks that questions keep for later ones", self.kept[0]),
+            ("query_sums", "sums of roll-ups that questions keep for later ones", self.kept[1]),
+        ];
+        encode_budgets(to, budgets)?;
         let help = "Requests and connections that the HTTP server refused";
         let refused = Cause::ALL.into_iter().map(Cause::name).zip(self.refused);
         family(to, "profiler_http_refused", help, "cause", refused)?;
@@ -147,12 +154,7 @@ fn encode_table(to: &mut DescriptorEncoder<'_>, table: &TableCounts, waiting_byt
         ("processes", "processes beside their mappings", table.process_memory),
         ("binaries", "binaries that are remembered", table.binaries),
     ];
-    for (name, what, BudgetCounts { used, limit, .. }) in budgets {
-        let help = format!("Memory of {what}");
-        one(to, &format!("profiler_{name}_memory"), &help, Some(&Unit::Bytes), &ConstGauge::new(used as u64))?;
-        let help = format!("Memory that {what} may take");
-        one(to, &format!("profiler_{name}_memory_limit"), &help, Some(&Unit::Bytes), &ConstGauge::new(limit as u64))?;
-    }
+    encode_budgets(to, budgets)?;
     let help = "Memory of samples that wait for files, unwind rows or /proc";
     one(to, "profiler_samples_waiting", help, Some(&Unit::Bytes), &ConstGauge::new(waiting_bytes as u64))?;
     let counters = [
@@ -244,6 +246,20 @@ fn one(
     metric.encode(to.encode_descriptor(name, help, unit, metric.metric_type())?)
 }
 
+/// Memory in use and its limit, of each by name and what it is.
+fn encode_budgets<const N: usize>(
+    to: &mut DescriptorEncoder<'_>,
+    budgets: [(&str, &str, BudgetCounts); N],
+) -> std::fmt::Result {
+    for (name, what, BudgetCounts { used, limit, .. }) in budgets {
+        let help = format!("Memory of {what}");
+        one(to, &format!("profiler_{name}_memory"), &help, Some(&Unit::Bytes), &ConstGauge::new(used as u64))?;
+        let help = format!("Memory that {what} may take");
+        one(to, &format!("profiler_{name}_memory_limit"), &help, Some(&Unit::Bytes), &ConstGauge::new(limit as u64))?;
+    }
+    Ok(())
+}
+
 fn family<'a>(
     to: &mut DescriptorEncoder<'_>,
     name: &str,
@@ -270,7 +286,11 @@ mod tests {
         let children = Cost { cpu: Duration::from_millis(250), rss_bytes: 8 << 20 };
         let refused = std::array::from_fn(|nth| nth as u64);
         let now = WallNanos::from_millis(10_000);
-        Scrape { live, own, children, database_bytes: 8192, connections: 5, waiting: 2, refused, now }.encode()
+        let kept = [
+            BudgetCounts { used: 7, limit: 70, ..Default::default() },
+            BudgetCounts { used: 8, limit: 80, ..Default::default() },
+        ];
+        Scrape { live, own, children, database_bytes: 8192, connections: 5, waiting: 2, kept, refused, now }.encode()
     }
 
     /// The text as scrapers read it: names, units, every cause and end, at zero too.

@@ -17,6 +17,7 @@ use super::connections::PeerKey;
 use super::error::Failure;
 use super::recording::Recording;
 use super::turns::{Shares, Turn, Turns};
+use crate::process::BudgetCounts;
 use crate::profile::Demangle;
 use crate::query::QueryError;
 use crate::store::{KeptSums, Reader, StoreError};
@@ -32,6 +33,10 @@ const IDLE: Duration = Duration::from_secs(5);
 /// After so long, what questions have kept for later ones goes too.
 const LONG_IDLE: Duration = Duration::from_secs(60);
 
+/// Bytes that readers keep together between questions, beside the sums that they share: as much as one of them may keep. A reader that
+/// comes back with more than the others leave forgets all of it.
+const KEPT_BYTES: usize = 80 << 20;
+
 /// Readers of one database.
 #[derive(Debug)]
 pub struct Readers {
@@ -45,6 +50,8 @@ pub struct Readers {
     deadline: Duration,
     /// Who is told of damage.
     recording: OnceLock<Recording>,
+    /// Bytes that readers keep together between questions.
+    kept_bytes: usize,
 }
 
 impl Readers {
@@ -53,7 +60,7 @@ impl Readers {
     pub fn new(database: PathBuf, shares: Shares, deadline: Duration) -> Self {
         let turns = Turns::new(shares);
         let (idle, sums, recording) = (Mutex::default(), Arc::default(), OnceLock::new());
-        Self { database, idle, sums, turns, asked: AtomicUsize::new(0), deadline, recording }
+        Self { database, idle, sums, turns, asked: AtomicUsize::new(0), deadline, recording, kept_bytes: KEPT_BYTES }
     }
 
     /// Has damage that a question meets reported to the pipeline that writes the database.
@@ -69,6 +76,28 @@ impl Readers {
         let reader = self.open()?;
         self.idle().push(reader);
         Ok(())
+    }
+
+    /// Bytes that readers without a question keep, these and `others`, and those of the sums that they share.
+    #[must_use]
+    pub fn kept_with(&self, others: &Self) -> [BudgetCounts; 2] {
+        let both = [self, others];
+        let readers = |of: &Self| of.idle().iter().map(Reader::kept_bytes).sum::<usize>();
+        let counts = |used, limit: usize| BudgetCounts { used, limit: limit * both.len(), ..BudgetCounts::default() };
+        [
+            counts(both.into_iter().map(readers).sum(), self.kept_bytes),
+            counts(both.into_iter().map(|of| of.sums.bytes()).sum(), KeptSums::MAX_BYTES),
+        ]
+    }
+
+    /// Takes a reader back when its question has ended.
+    fn put_back(&self, mut reader: Reader) {
+        let mut idle = self.idle();
+        let others: usize = idle.iter().map(Reader::kept_bytes).sum();
+        if others + reader.kept_bytes() > self.kept_bytes {
+            reader.forget();
+        }
+        idle.push(reader);
     }
 
     /// Questions that wait for their turn.
@@ -134,7 +163,7 @@ impl Readers {
         drop(ended);
         match answer {
             // It did what it was told, and what it has read makes the next question quick.
-            Err(Failure::Query(QueryError::Store(StoreError::Interrupted))) => self.idle().push(reader),
+            Err(Failure::Query(QueryError::Store(StoreError::Interrupted))) => self.put_back(reader),
             // After a database error the connection is not trusted again.
             Err(Failure::Query(QueryError::Store(ref error))) => {
                 // Only what SQLite itself calls damage: a row that we do not understand may be our own fault.
@@ -143,7 +172,7 @@ impl Readers {
                     live.update(|live| live.damage_met = true);
                 }
             }
-            _ => self.idle().push(reader),
+            _ => self.put_back(reader),
         }
         answer
     }
@@ -157,6 +186,7 @@ impl Readers {
             }
             if all {
                 self.sums.forget();
+                self.idle().iter_mut().for_each(Reader::forget);
             }
             // It cannot fail.
             let _ = web::block(memory::give_back).await;
@@ -229,6 +259,7 @@ mod tests {
 
     use super::*;
     use crate::store::Store;
+    use crate::store::drawing::window;
 
     /// A database, and readers of it with room for `at_once` and `waiting` and a deadline of `ms`.
     fn readers(at_once: usize, waiting: usize, ms: u64) -> (tempfile::TempDir, Arc<Readers>) {
@@ -313,6 +344,25 @@ mod tests {
         stop.store(true, Ordering::Relaxed);
         until_true(|| readers.turns.running() == 0).await;
         readers.ask(|_| Ok(())).await.unwrap();
+    }
+
+    /// What a reader keeps is counted, and all of it is forgotten when readers keep too much together.
+    #[actix_web::test]
+    async fn readers_keep_so_much_together_and_no_more() {
+        for (limit, keeps) in [(KEPT_BYTES, true), (0, false)] {
+            let (folder, readers) = readers(2, 0, 10_000);
+            let mut readers = Arc::into_inner(readers).unwrap();
+            readers.kept_bytes = limit;
+            let readers = Arc::new(readers);
+            let (mut store, _) = Store::open(&folder.path().join("test.db")).unwrap();
+            store.write_window(&window(0, "web/7  main;serve x5")).unwrap();
+            readers.open_one().unwrap();
+            let [empty, _] = readers.kept_with(&readers);
+            let text = |reader: &mut Reader| Ok(reader.snapshot().unwrap().text(1).unwrap());
+            assert!(!readers.ask(text).await.unwrap().is_empty());
+            let [kept, _] = readers.kept_with(&readers);
+            assert_eq!((kept.used > empty.used, kept.limit), (keeps, 2 * limit));
+        }
     }
 
     /// A question that panics is an internal error, and neither its turn nor the server is lost.

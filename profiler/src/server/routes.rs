@@ -513,6 +513,7 @@ async fn scrape(state: Data<State>) -> HttpResponse {
         database_bytes,
         connections: state.connections.open(),
         waiting: state.readers.waiting() + state.status_readers.waiting(),
+        kept: state.readers.kept_with(&state.status_readers),
         refused: Cause::ALL.map(|cause| state.refusals.total(cause)),
         now: (state.clock)(),
     };

@@ -118,6 +118,12 @@ impl FunctionTree {
         page.and_then(|page| page.functions.get((id.0 % NODES) as usize)).copied().unwrap_or(UNKNOWN)
     }
 
+    /// Bytes held, about: a page has as many nodes as any, and a child's number stands in the table besides.
+    pub(super) fn bytes(&self) -> usize {
+        let page = NODES as usize * (size_of::<StackNode>() + size_of::<FunctionId>());
+        self.loaded * page + self.len() * (size_of::<(FunctionId, CachedFrame)>() + 2 * size_of::<u32>())
+    }
+
     /// Nodes of the tree of frames: all [`FunctionId`]s are below.
     pub(super) fn len(&self) -> usize {
         self.parents.len()

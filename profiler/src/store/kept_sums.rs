@@ -4,29 +4,44 @@
 //! samples by process name and stack) is a fifth of what the hour holds, and needs no unpacking.
 //!
 //! Invariant: what is found is what reading the row would give. A roll-up only ever grows: its number, its windows and its samples say
-//! which state of it is meant, and the question says what was made of it. Bounded in bytes; what was not used longest goes first.
+//! which state of it is meant, and the question says what was made of it. One state of a row is kept, the last that was asked about: the
+//! others are not asked about again. Bounded in bytes; what was not used longest goes first.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::profile::StackEnd;
 
-/// Most bytes kept: the hours of a day of a busy host with 64 CPUs under four selectors, or of a month without one.
-const MAX_BYTES: usize = 64 << 20;
 /// Larger ones are not kept: they would push everything else out.
-const MAX_ROW_BYTES: usize = MAX_BYTES / 8;
+const MAX_ROW_BYTES: usize = KeptSums::MAX_BYTES / 8;
+
+/// What was asked of which row.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Asked {
+    /// Device and inode of the database.
+    file: (u64, u64),
+    /// Row of `rollup`.
+    row: i64,
+    /// Selector and label.
+    question: Arc<str>,
+}
+
+/// How far a row has grown: windows, samples stored.
+type State = (u64, u64);
 
 /// Which sums.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct SumsKey {
-    /// Device and inode of the database.
-    pub(super) file: (u64, u64),
-    /// Row of `rollup`, and how far it has grown.
-    pub(super) row: i64,
-    pub(super) windows: u64,
-    pub(super) stored: u64,
-    /// What was asked: selector and label.
-    pub(super) question: Arc<str>,
+    asked: Asked,
+    state: State,
+}
+
+impl SumsKey {
+    /// Those that `question` (selector and label) makes of a row of `rollup`, in the file of this device and inode, that has so many
+    /// windows and samples.
+    pub(super) fn new(file: (u64, u64), row: i64, (windows, stored): (u64, u64), question: &Arc<str>) -> Self {
+        Self { asked: Asked { file, row, question: Arc::clone(question) }, state: (windows, stored) }
+    }
 }
 
 /// What a question makes of a roll-up.
@@ -56,12 +71,13 @@ pub(crate) struct TopSums {
 impl RowSums {
     fn bytes(&self) -> usize {
         let stacks: usize = self.tops.iter().map(|top| size_of_val(&top.stacks[..])).sum();
-        stacks + self.tops.len() * size_of::<TopSums>() + size_of::<(SumsKey, Kept)>() * 2
+        stacks + self.tops.len() * size_of::<TopSums>() + size_of::<(Asked, Kept)>() * 2
     }
 }
 
 #[derive(Debug)]
 struct Kept {
+    state: State,
     sums: Arc<RowSums>,
     /// When it was used last.
     used: u64,
@@ -69,7 +85,7 @@ struct Kept {
 
 #[derive(Debug, Default)]
 struct Inner {
-    kept: HashMap<SumsKey, Kept>,
+    kept: HashMap<Asked, Kept>,
     bytes: usize,
     uses: u64,
 }
@@ -79,9 +95,18 @@ struct Inner {
 pub struct KeptSums(Mutex<Inner>);
 
 impl KeptSums {
+    /// Most bytes kept: the hours of a day of a busy host with 64 CPUs under four selectors, or of a month without one.
+    pub const MAX_BYTES: usize = 64 << 20;
+
     /// Forgets all.
     pub fn forget(&self) {
         *self.inner() = Inner::default();
+    }
+
+    /// Bytes that are kept.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.inner().bytes
     }
 
     /// What is kept under this key.
@@ -89,7 +114,7 @@ impl KeptSums {
         let mut inner = self.inner();
         inner.uses += 1;
         let now = inner.uses;
-        let kept = inner.kept.get_mut(key)?;
+        let kept = inner.kept.get_mut(&key.asked).filter(|kept| kept.state == key.state)?;
         kept.used = now;
         Some(Arc::clone(&kept.sums))
     }
@@ -102,12 +127,12 @@ impl KeptSums {
         }
         let mut inner = self.inner();
         inner.uses += 1;
-        let kept = Kept { sums: Arc::clone(sums), used: inner.uses };
-        if let Some(before) = inner.kept.insert(key, kept) {
+        let kept = Kept { state: key.state, sums: Arc::clone(sums), used: inner.uses };
+        if let Some(before) = inner.kept.insert(key.asked, kept) {
             inner.bytes -= before.sums.bytes();
         }
         inner.bytes += bytes;
-        if inner.bytes > MAX_BYTES {
+        if inner.bytes > KeptSums::MAX_BYTES {
             inner.shrink();
         }
     }
@@ -124,7 +149,7 @@ impl Inner {
             self.kept.iter().map(|(key, kept)| (kept.used, kept.sums.bytes(), key.clone())).collect();
         oldest.sort_unstable_by_key(|(used, ..)| *used);
         for (_, bytes, key) in oldest {
-            if self.bytes <= MAX_BYTES / 4 * 3 {
+            if self.bytes <= KeptSums::MAX_BYTES / 4 * 3 {
                 break;
             }
             self.kept.remove(&key);
@@ -138,7 +163,7 @@ mod tests {
     use super::*;
 
     fn key(row: i64, question: &str) -> SumsKey {
-        SumsKey { file: (1, 2), row, windows: 30, stored: 7, question: question.into() }
+        SumsKey::new((1, 2), row, (30, 7), &question.into())
     }
 
     fn sums(stacks: u32) -> Arc<RowSums> {
@@ -152,15 +177,24 @@ mod tests {
         let kept = KeptSums::default();
         kept.keep(key(1, "a"), &sums(3));
         assert_eq!(kept.find(&key(1, "a")), Some(sums(3)));
-        let grown = SumsKey { windows: 31, ..key(1, "a") };
+        let grown = SumsKey { state: (31, 7), ..key(1, "a") };
         for other in [key(2, "a"), key(1, "b"), grown] {
             assert_eq!(kept.find(&other), None);
         }
         kept.keep(key(1, "a"), &sums(4));
-        assert_eq!((kept.find(&key(1, "a")), kept.inner().kept.len()), (Some(sums(4)), 1));
-        assert_eq!(kept.inner().bytes, sums(4).bytes());
+        assert_eq!((kept.find(&key(1, "a")), kept.bytes()), (Some(sums(4)), sums(4).bytes()));
         kept.forget();
         assert_eq!(kept.find(&key(1, "a")), None);
+    }
+
+    /// A row that grows with every window takes no more room than it has.
+    #[test]
+    fn one_state_of_a_row_is_kept() {
+        let kept = KeptSums::default();
+        let grown = |windows| SumsKey { state: (windows, 7 * windows), ..key(1, "a") };
+        (1..100).for_each(|windows| kept.keep(grown(windows), &sums(3)));
+        assert_eq!(kept.bytes(), sums(3).bytes());
+        assert_eq!((kept.find(&grown(99)), kept.find(&grown(98))), (Some(sums(3)), None));
     }
 
     /// However much is kept, bytes are bounded; what is used stays, what is huge does not come in.
@@ -172,7 +206,7 @@ mod tests {
         for row in 0..400 {
             kept.keep(key(row, ""), &sums(50_000));
             assert!(kept.find(&key(0, "")).is_some());
-            assert!(kept.inner().bytes <= MAX_BYTES);
+            assert!(kept.inner().bytes <= KeptSums::MAX_BYTES);
         }
         assert!(kept.find(&key(399, "")).is_some() && kept.find(&key(1, "")).is_none());
         let inner = kept.inner();

@@ -104,6 +104,11 @@ impl NameCache {
         Ok(everything)
     }
 
+    /// Bytes held, about.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// Where the frames at a location are, outer function first, at least one; and whether it has its answer.
     pub(super) fn at(&mut self, conn: &Connection, location: u32) -> Result<(Range<u32>, bool), StoreError> {
         if let Some(span) = self.loaded(location) {

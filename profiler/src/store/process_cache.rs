@@ -42,6 +42,11 @@ pub(super) struct ProcessCache {
 }
 
 impl ProcessCache {
+    /// Bytes held, about.
+    pub(super) fn bytes(&self) -> usize {
+        self.pages.len() * PAGE as usize * size_of::<Option<ProcessRow>>() + self.text_bytes
+    }
+
     /// The process `id`, from the cache or the table.
     pub(super) fn row(&mut self, conn: &Connection, id: u32) -> Result<ProcessRow, StoreError> {
         let (page, slot) = (id / PAGE, (id % PAGE) as usize);

@@ -93,6 +93,18 @@ impl Reader {
         self.demangle = demangle;
     }
 
+    /// Bytes that it keeps from one question to the next, about, beside the sums that readers share.
+    #[must_use]
+    pub fn kept_bytes(&self) -> usize {
+        let Caches { tree, names, processes, .. } = &self.caches;
+        tree.bytes() + names.bytes() + processes.bytes()
+    }
+
+    /// Forgets them; the next question reads them again.
+    pub fn forget(&mut self) {
+        self.caches = Caches { sums: Arc::clone(&self.caches.sums), file: self.file, ..Caches::default() };
+    }
+
     /// Whether what SQLite called damage was a read that failed.
     #[must_use]
     pub fn is_failed_read(&self) -> bool {
@@ -123,7 +135,7 @@ impl Reader {
             self.file = file;
             (self.conn, self.frozen) = connect(&self.path)?;
             *self.handle.lock().unwrap_or_else(PoisonError::into_inner) = self.conn.get_interrupt_handle();
-            self.caches = Caches { sums: Arc::clone(&self.caches.sums), file, ..Caches::default() };
+            self.forget();
         }
         let Self { conn, caches, demangle, stop, .. } = self;
         Snapshot::new(conn.transaction()?, caches, *demangle, stop)

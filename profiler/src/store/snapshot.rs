@@ -186,7 +186,7 @@ impl<'a> Snapshot<'a> {
         // Windows are small, and will be packed soon.
         let Place::Rollup(row) = piece.place else { return Err(None) };
         let Numbers { windows, stored, .. } = piece.numbers;
-        let key = SumsKey { file: self.caches.file, row, windows, stored, question: Arc::clone(question) };
+        let key = SumsKey::new(self.caches.file, row, (windows, stored), question);
         self.caches.sums.find(&key).ok_or(Some(key))
     }
 
