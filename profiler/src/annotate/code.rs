@@ -39,7 +39,10 @@ impl Annotator {
         let offsets: Vec<u64> = busiest.iter().map(|place| place.at).collect();
         let (place, key) = (self.open(&code.binary)?, &code.binary.key);
         let of_child = match &place {
-            Place::File(opened) => self.worker.code_of(&opened.file, &offsets, deadline),
+            Place::File(opened) => {
+                let user = key.identity().map(|file| file.owner.user());
+                self.worker.code_of(&opened.file, user, &offsets, deadline)
+            }
             Place::Kernel => {
                 let still = self.still(&place, &code.binary, function, &offsets, deadline)?;
                 self.worker.kernel_code(&still, deadline)

@@ -246,7 +246,8 @@ impl Unwinding {
                 let same = binary.key.identity().filter(|file| !file.owner.is_passing());
                 let kept_as = same.zip(binary.build_id.or_else(|| stand_in(&found)));
                 let kept_as = kept_as.map(|(file, id)| CacheKey { id, file });
-                Some(Request { binary: id, file, len: found.len(), kept_as })
+                let user = binary.key.identity().map(|file| file.owner.user());
+                Some(Request { binary: id, file, user, len: found.len(), kept_as })
             },
             now,
         )?;
@@ -352,8 +353,8 @@ impl Default for Worker {
 }
 
 impl Compile for Worker {
-    fn compile(&mut self, file: &File) -> Result<Vec<u8>, NotCompiled> {
-        self.0.unwind_rows(file).map_err(|error| match error {
+    fn compile(&mut self, file: &File, user: Option<u32>) -> Result<Vec<u8>, NotCompiled> {
+        self.0.unwind_rows(file, user).map_err(|error| match error {
             RowsError::Refused(code) => NotCompiled::Missing(Missing::from_code(code)),
             RowsError::SetAside => NotCompiled::Missing(Missing::Failed),
             RowsError::Interrupted => NotCompiled::Interrupted,

@@ -40,6 +40,7 @@ pub use build_id::build_id_of;
 pub use claims::CLAIM_NOTICE;
 pub use memory::{KernelMemory, ProgramMemory};
 pub use open_file::{open_exactly, open_file_in_root};
+pub use owner::owner_of;
 pub use proc_dir::ProcRoot;
 pub use resolve::Identified;
 pub use same_file::{SameFile, open_same};

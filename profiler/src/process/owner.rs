@@ -25,7 +25,7 @@ const MAX_TABLE: u64 = 16 << 20;
 ///
 /// # Errors
 /// The file system does not say.
-pub(super) fn owner_of(file: &File, stat: &Stat) -> io::Result<Owner> {
+pub fn owner_of(file: &File, stat: &Stat) -> io::Result<Owner> {
     let kind = rustix::fs::fstatfs(file)?.f_type;
     let without_setuid = rustix::fs::fstatvfs(file)?.f_flag.contains(StatVfsMountFlags::NOSUID);
     let doubtful = kind == FUSE || kind == OVERLAY || without_setuid;

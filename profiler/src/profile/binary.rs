@@ -129,6 +129,24 @@ impl Owner {
         })
     }
 
+    /// The user that work on such a file is charged to, and that shares a child process with no other. Those who own what lies on mounts
+    /// that users may have made are one user, nobody's: such a file system may call root the owner.
+    #[must_use]
+    pub fn user(self) -> u32 {
+        match self {
+            Self::System => 0,
+            Self::User(uid) | Self::Group { uid, .. } | Self::Everybody(uid) => uid,
+            Self::Mount { .. } => u32::MAX,
+        }
+    }
+
+    /// Whether a file of this class may name what is in a file of that one: who can write it can write that one too, or is root.
+    #[must_use]
+    pub fn may_name(self, named: Self) -> bool {
+        let alone = matches!(self, Self::User(uid) if !named.is_passing() && uid == named.user());
+        self == Self::System || self == named || alone
+    }
+
     /// Whether a reboot, or another user's mount, can give it to another file: what is found out about such a file is not kept on disk.
     #[must_use]
     pub fn is_passing(self) -> bool {
@@ -250,3 +268,44 @@ pub struct Binary {
 /// Index of a [`Binary`] in the process room's table; valid for one run of the profiler.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct BinaryId(pub u32);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A file names what its writers can write, and root's file everything. Root's of a mount that a user may have made is not root's.
+    #[test]
+    fn a_file_names_what_its_writers_own() {
+        let mount = |uid| Owner::Mount { dev: 9, uid };
+        let of_group = Owner::Group { uid: 1000, gid: 50 };
+        let may = [
+            (Owner::System, Owner::User(1000)),
+            (Owner::System, mount(0)),
+            (Owner::User(1000), Owner::User(1000)),
+            (Owner::User(1000), of_group),
+            (Owner::User(1000), Owner::Everybody(1000)),
+            (of_group, of_group),
+            (mount(0), mount(0)),
+        ];
+        let may_not = [
+            (mount(0), Owner::System),
+            (mount(0), Owner::Mount { dev: 8, uid: 0 }),
+            (mount(1000), Owner::User(1000)),
+            (Owner::User(1000), mount(1000)),
+            (Owner::User(1001), Owner::User(1000)),
+            (of_group, Owner::User(1000)),
+            (Owner::Everybody(0), Owner::System),
+        ];
+        assert!(may.iter().all(|(file, named)| file.may_name(*named)));
+        let may = may_not.into_iter().find(|(file, named)| file.may_name(*named));
+        assert_eq!(may, None);
+    }
+
+    /// Work on a mount that a user may have made is charged to nobody else, and least of all to root.
+    #[test]
+    fn what_a_mount_claims_is_charged_to_no_user() {
+        let user = |uid| Owner::Mount { dev: 9, uid }.user();
+        assert_eq!((user(0), user(1000)), (u32::MAX, u32::MAX));
+        assert_eq!((Owner::System.user(), Owner::Everybody(7).user()), (0, 7));
+    }
+}

@@ -5,16 +5,16 @@
 //!    the same);
 //! 2. the name in `.gnu_debuglink`: beside the file, in `.debug/` beside it, below `/usr/lib/debug`.
 //!
-//! A file found is used only when it has the same build id (of a binary without one, the checksum that its link tells), and belongs to root or to the owner of the file it is about: otherwise
-//! one user could name another's frames. (`info gdb`, "Separate Debug Files".)
+//! A file found is used only when it has the same build id (of a binary without one, the checksum that its link tells), and nobody can have written it but root or who can write
+//! the file it is about ([`Owner::may_name`]): otherwise one user could name another's frames. (`info gdb`, "Separate Debug Files".)
 
 use std::fs::File;
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use super::contents::Facts;
-use crate::process::{build_id_of, open_file_in_root};
-use crate::profile::BuildId;
+use crate::process::{build_id_of, open_file_in_root, owner_of};
+use crate::profile::{BuildId, Owner};
 
 const DEBUG: &str = "/usr/lib/debug";
 /// Largest file whose checksum is made, each time that names are asked for: a quarter of a second.
@@ -25,7 +25,7 @@ pub(super) fn debug_file(
     root: Option<&File>,
     path: &str,
     build_id: Option<BuildId>,
-    owner: u32,
+    owner: Owner,
     facts: &Facts,
 ) -> Option<File> {
     let folder = Path::new(path).parent()?;
@@ -47,7 +47,7 @@ pub(super) fn debug_file(
 
 /// Opens the file that has what several debug files have in common: by its path, which may begin in the debug file's folder, or by
 /// its build id.
-pub(super) fn shared_file(root: Option<&File>, facts: &Facts, owner: u32) -> Option<File> {
+pub(super) fn shared_file(root: Option<&File>, facts: &Facts, owner: Owner) -> Option<File> {
     let (path, build_id) = facts.shared.as_ref()?;
     let build_id = BuildId::new(build_id)?;
     let candidates = [Path::new(DEBUG).join(path.trim_start_matches("../")), by_build_id(&build_id)];
@@ -58,13 +58,13 @@ pub(super) fn shared_file(root: Option<&File>, facts: &Facts, owner: u32) -> Opt
 
 /// Opens the package of a file's split debug information: beside it, with its name and `.dwp`. Its units are found by numbers that the
 /// file has of them, so it needs no build id.
-pub(super) fn package(root: Option<&File>, path: &str, owner: u32) -> Option<File> {
+pub(super) fn package(root: Option<&File>, path: &str, owner: Owner) -> Option<File> {
     open_theirs(root, Path::new(&format!("{path}.dwp")), owner)
 }
 
 /// Opens files of split debug information: where they were compiled to, else beside the file. The number of their unit tells whether they
 /// are the right ones.
-pub(super) fn unit_files(root: Option<&File>, path: &str, owner: u32, files: &[(String, String)]) -> Vec<File> {
+pub(super) fn unit_files(root: Option<&File>, path: &str, owner: Owner, files: &[(String, String)]) -> Vec<File> {
     let beside = Path::new(path).parent().unwrap_or(Path::new("/"));
     let open = |(folder, file): &(String, String)| {
         let compiled = Path::new("/").join(folder).join(file);
@@ -80,7 +80,7 @@ fn by_build_id(build_id: &BuildId) -> PathBuf {
     Path::new(DEBUG).join(".build-id").join(first).join(format!("{rest}.debug"))
 }
 
-fn open(root: Option<&File>, path: &Path, build_id: &BuildId, owner: u32) -> Option<File> {
+fn open(root: Option<&File>, path: &Path, build_id: &BuildId, owner: Owner) -> Option<File> {
     open_theirs(root, path, owner).filter(|file| build_id_of(file) == Some(*build_id))
 }
 
@@ -99,22 +99,22 @@ fn checksum_of(file: &File) -> Option<u32> {
     }
 }
 
-/// What belongs to root or to the owner.
-fn open_theirs(root: Option<&File>, path: &Path, owner: u32) -> Option<File> {
+/// What root alone can write, or who can write the file that it is about.
+fn open_theirs(root: Option<&File>, path: &Path, owner: Owner) -> Option<File> {
     let file = match root {
         Some(root) => open_file_in_root(root, path),
         None => open_file_in_root(File::open("/").ok()?, path),
     };
     let file = file.ok()?;
-    let theirs = file.metadata().ok()?.uid();
-    (theirs == 0 || theirs == owner).then_some(file)
+    let theirs = owner_of(&file, &rustix::fs::fstat(&file).ok()?).ok()?;
+    theirs.may_name(owner).then_some(file)
 }
 
 #[cfg(test)]
 mod tests {
     #![expect(clippy::unwrap_used, reason = "tests")]
 
-    use std::os::unix::fs::symlink;
+    use std::os::unix::fs::{MetadataExt, symlink};
     use std::process::Command;
 
     use super::*;
@@ -139,7 +139,8 @@ mod tests {
         let facts = Facts { link: Some("app.debug".to_owned()), ..Facts::default() };
         let found = || {
             let root = File::open(dir.path()).unwrap();
-            debug_file(Some(&root), "/opt/app", Some(build_id), 0, &facts).map(|file| file.metadata().unwrap().ino())
+            debug_file(Some(&root), "/opt/app", Some(build_id), Owner::System, &facts)
+                .map(|file| file.metadata().unwrap().ino())
         };
         assert_eq!(found(), None);
         let by_id = by_build_id(&build_id);
@@ -164,7 +165,8 @@ mod tests {
         let app = File::open(dir.path().join("app")).unwrap();
         assert_eq!(build_id_of(&app), None);
         let facts = crate::symbolizer::contents::Contents::of(&app).unwrap().facts;
-        let found = || debug_file(Some(&File::open(dir.path()).unwrap()), "/app", None, 0, &facts).is_some();
+        let found =
+            || debug_file(Some(&File::open(dir.path()).unwrap()), "/app", None, Owner::System, &facts).is_some();
         assert!(found());
         let mut bytes = std::fs::read(dir.path().join("app.debug")).unwrap();
         *bytes.last_mut().unwrap() ^= 1;
@@ -181,18 +183,18 @@ mod tests {
         let found =
             |owner| debug_file(Some(&File::open(dir.path()).unwrap()), "/opt/app", Some(build_id), owner, &facts);
         std::fs::copy("/bin/true", &place).unwrap();
-        assert!(found(0).is_none(), "another build");
+        assert!(found(Owner::System).is_none(), "another build");
         symlink(dir.path().join("app.debug"), dir.path().join("link")).unwrap();
         std::fs::rename(dir.path().join("link"), &place).unwrap();
-        assert!(found(0).is_none(), "a link to the outside");
+        assert!(found(Owner::System).is_none(), "a link to the outside");
         std::fs::remove_file(&place).unwrap();
         rustix::fs::mknodat(rustix::fs::CWD, &place, rustix::fs::FileType::Fifo, rustix::fs::Mode::RUSR, 0).unwrap();
-        assert!(found(0).is_none(), "a FIFO");
+        assert!(found(Owner::System).is_none(), "a FIFO");
         std::fs::remove_file(&place).unwrap();
         std::fs::copy(dir.path().join("app.debug"), &place).unwrap();
-        assert!(found(0).is_some());
+        assert!(found(Owner::System).is_some());
         std::os::unix::fs::chown(&place, Some(1234), None).unwrap();
-        assert!(found(0).is_none(), "somebody else's");
-        assert!(found(1234).is_some(), "the same user's");
+        assert!(found(Owner::System).is_none(), "somebody else's");
+        assert!(found(Owner::User(1234)).is_some(), "the same user's");
     }
 }

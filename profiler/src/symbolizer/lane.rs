@@ -55,6 +55,11 @@ impl FileContent {
         Self { dev: 1, inode, len: 1, mtime: (0, 0), owner }
     }
 
+    /// The same, as a file that a user has who was found out to own it ([`Owner::user`]): the file system may claim any.
+    pub fn owned_by(self, user: Option<u32>) -> Self {
+        Self { owner: user.unwrap_or(self.owner), ..self }
+    }
+
     /// Its owner.
     pub fn owner(&self) -> u32 {
         self.owner

@@ -22,7 +22,9 @@ use super::own_programs::{mark, own_tags};
 use super::silent::Stamp;
 use super::wire::{Kind, MAX_OFFSETS, Reply};
 use super::worker::MAX_FILE;
-use crate::profile::{Binary, BinaryKey, BuildId, FileIdentity, FoundSource, NameSource, Symbolized, UnknownReason};
+use crate::profile::{
+    Binary, BinaryKey, BuildId, FileIdentity, FoundSource, NameSource, Owner, Symbolized, UnknownReason,
+};
 use crate::sys::time_share::ROOT;
 use crate::sys::timeout_pool::TimeoutPool;
 
@@ -57,6 +59,18 @@ impl<'a> Mapped<'a> {
     pub(super) fn of(binary: &'a Binary, file: &'a File) -> Self {
         let (path, root, identity) = (&binary.path, binary.root.as_deref(), binary.key.identity());
         Self { file, path, build_id: binary.build_id, identity, root, debug: None }
+    }
+
+    /// Its content, if that is not too large.
+    fn content(&self) -> Option<FileContent> {
+        let content = FileContent::of(self.file).filter(|content| content.size() <= MAX_FILE)?;
+        Some(content.owned_by(self.identity.map(|identity| identity.owner.user())))
+    }
+
+    /// Who can have written it; where that was not found out, as its file system says.
+    fn owner(&self, content: &FileContent) -> Owner {
+        let said = if content.owner() == 0 { Owner::System } else { Owner::User(content.owner()) };
+        self.identity.map_or(said, |identity| identity.owner)
     }
 
     /// The root for another thread.
@@ -116,14 +130,14 @@ impl NamesWorker {
     /// Whether a file's debug information is not here and may come from a server soon; it is asked for.
     pub fn is_coming(&mut self, mapped: &Mapped<'_>) -> bool {
         let (Some(debuginfod), Some(build_id)) = (self.debuginfod.clone(), mapped.build_id) else { return false };
-        let Some(content) = FileContent::of(mapped.file).filter(|content| content.size() <= MAX_FILE) else {
+        let Some(content) = mapped.content() else {
             return false;
         };
         if self.lane.distrust(&content).is_some() {
             return false;
         }
         let Ok(facts) = self.facts(mapped.file, &content, None) else { return false };
-        let (path, root, owner) = (mapped.path.to_owned(), mapped.root_again(), content.owner());
+        let (path, root, owner) = (mapped.path.to_owned(), mapped.root_again(), mapped.owner(&content));
         let here_too = self.allows(NameSource::DebugFile);
         let here = move || {
             debuginfod.file(&build_id).is_some()
@@ -131,7 +145,7 @@ impl NamesWorker {
                 || facts.debug_info
                 || !debuginfod.ask(&build_id)
         };
-        matches!(self.opener.run(owner, here), Ok(false))
+        matches!(self.opener.run(content.owner(), here), Ok(false))
     }
 
     /// Keeps names in a folder for the next start, if there is one; goes without where that cannot be.
@@ -173,7 +187,7 @@ impl NamesWorker {
     ) -> Option<Vec<Symbolized>> {
         self.found.clear();
         self.again_at = None;
-        let Some(content) = FileContent::of(mapped.file).filter(|content| content.size() <= MAX_FILE) else {
+        let Some(content) = mapped.content() else {
             return Some(vec![Symbolized::Unknown(UnknownReason::FileRefused); offsets.len()]);
         };
         let file = mapped.identity.filter(|file| mapped.debug.is_none() && !file.owner.is_passing());
@@ -280,14 +294,20 @@ impl NamesWorker {
         self.again_at
     }
 
-    /// The code of the functions that cover these offsets of a file, at most [`MAX_OFFSETS`] of them. Blocks until it is there or the
+    /// The code of the functions that cover these offsets of a file of this user (`None`: as its file system says), at most [`MAX_OFFSETS`] of them. Blocks until it is there or the
     /// deadline has come.
     ///
     /// # Errors
     /// Why there is none.
-    pub fn code_of(&mut self, file: &File, offsets: &[u64], deadline: Instant) -> Result<CodeBytes, UnknownReason> {
+    pub fn code_of(
+        &mut self,
+        file: &File,
+        user: Option<u32>,
+        offsets: &[u64],
+        deadline: Instant,
+    ) -> Result<CodeBytes, UnknownReason> {
         let content = FileContent::of(file).filter(|content| content.size() <= MAX_FILE);
-        let content = content.ok_or(UnknownReason::FileRefused)?;
+        let content = content.ok_or(UnknownReason::FileRefused)?.owned_by(user);
         let offsets = first(offsets);
         while self.lane.distrust(&content) != Some(Trust::Nothing) {
             match self.lane.ask(Kind::Code, Some(&content), &[file.as_fd()], offsets, Some(deadline)) {
@@ -335,7 +355,7 @@ impl NamesWorker {
             return nothing;
         }
         let facts = self.facts(mapped.file, content, deadline)?;
-        let owner = content.owner();
+        let (owner, user) = (mapped.owner(content), content.owner());
         let with_memory = |file: File| {
             let len = FileContent::of(&file)?.size();
             let memory = (len <= MAX_FILE).then(|| fixed_memfd(len).ok()).flatten()?;
@@ -347,7 +367,7 @@ impl NamesWorker {
         let allowed = self.lane.command.sources;
         if facts.debug_info && facts.split && allowed.has(NameSource::Dwo) {
             let find = move || package(root.as_ref(), &path, owner);
-            let found = self.opener.run(owner, find).ok().flatten().and_then(with_memory);
+            let found = self.opener.run(user, find).ok().flatten().and_then(with_memory);
             if let Some(found) = found {
                 self.found = found::of_file((mapped.path, &main), None, None, path_of(&found[0]));
                 return all(Kind::ElfWithPackage, found.into());
@@ -361,7 +381,7 @@ impl NamesWorker {
             let covered = units.covered.max(1) as usize;
             let (path, root) = (mapped.path.to_owned(), mapped.root_again());
             let find = move || unit_files(root.as_ref(), &path, owner, &units.files);
-            let files = self.opener.run(owner, find).unwrap_or_default();
+            let files = self.opener.run(user, find).unwrap_or_default();
             self.found = found::of_file((mapped.path, &main), None, None, files.first().and_then(path_of));
             let kind = if files.is_empty() { Kind::Elf } else { Kind::ElfWithUnits };
             return Ok(Elsewhere { kind, files, covered });
@@ -375,18 +395,19 @@ impl NamesWorker {
         };
         let found = match mapped.debug {
             Some(debug) => debug.try_clone().ok().map(|file| (file, false)),
-            None => self.opener.run(owner, find).ok().flatten(),
+            None => self.opener.run(user, find).ok().flatten(),
         };
         let downloaded = found.as_ref().is_some_and(|(_, downloaded)| *downloaded);
         if self.debuginfod.is_some() && mapped.debug.is_none() && !downloaded {
             self.found.push(FoundSource { source: NameSource::Debuginfod, found: None });
         }
         let Some([debug, memory]) = found.and_then(|(file, _)| with_memory(file)) else { return nothing };
-        let trusted = FileContent::of(&debug).filter(|content| self.lane.distrust(content).is_none());
+        let debug_content = FileContent::of(&debug).map(|debug| debug.owned_by(Some(user)));
+        let trusted = debug_content.filter(|content| self.lane.distrust(content).is_none());
         let Some(debug_content) = trusted else { return nothing };
         let facts = self.facts(&debug, &debug_content, deadline)?;
         let (root, theirs) = (mapped.root_again(), Arc::clone(&facts));
-        let shared = self.opener.run(owner, move || shared_file(root.as_ref(), &theirs, owner)).ok().flatten();
+        let shared = self.opener.run(user, move || shared_file(root.as_ref(), &theirs, owner)).ok().flatten();
         let shared = shared.and_then(with_memory);
         let path = path_of(&debug).unwrap_or_default();
         let shared_path = shared.as_ref().and_then(|[shared, _]| path_of(shared));

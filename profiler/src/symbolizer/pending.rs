@@ -57,6 +57,7 @@ impl Rest {
 pub(super) fn owner(binary: &Binary) -> u32 {
     match (&binary.key, &binary.file) {
         (BinaryKey::Jit { user, .. }, _) => *user,
+        (key, Some(_)) if let Some(identity) = key.identity() => identity.owner.user(),
         (_, Some(file)) => owner_of(file),
         // Answered without a file: at once.
         (_, None) => ROOT,

@@ -48,14 +48,14 @@ impl RowsWorker {
         Self { lane: Lane::new(command) }
     }
 
-    /// The rows of a file, as its compiler wrote them. Blocks until they are there, a child is to blame, or something else ended two
+    /// The rows of a file of this user (what its file system says, where that is not known), as its compiler wrote them. Blocks until they are there, a child is to blame, or something else ended two
     /// children; after more of those in a row, it waits before it starts another, for 15 s at most. To be called on a thread that has the
     /// time.
     ///
     /// # Errors
     /// See [`RowsError`].
-    pub fn unwind_rows(&mut self, file: &File) -> Result<Vec<u8>, RowsError> {
-        let content = FileContent::of(file).ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
+    pub fn unwind_rows(&mut self, file: &File, user: Option<u32>) -> Result<Vec<u8>, RowsError> {
+        let content = FileContent::of(file).ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?.owned_by(user);
         if let Some(at) = self.lane.not_before() {
             thread::sleep(at.saturating_duration_since(Instant::now()));
         }
@@ -105,7 +105,7 @@ mod tests {
     }
 
     fn ask(worker: &mut RowsWorker, bytes: &[u8]) -> Result<Vec<u8>, RowsError> {
-        worker.unwind_rows(&file_of(bytes))
+        worker.unwind_rows(&file_of(bytes), None)
     }
 
     /// The compiler of the tests copies the file: what comes back is what it wrote, from one child after the other.
@@ -128,11 +128,11 @@ mod tests {
         assert!(matches!(ask(&mut worker, b"REFUS"), Err(RowsError::Refused(77))));
         let bad = file_of(b"ABORT");
         for _ in 0..2 {
-            assert!(matches!(worker.unwind_rows(&bad), Err(RowsError::SetAside)));
+            assert!(matches!(worker.unwind_rows(&bad, None), Err(RowsError::SetAside)));
         }
         let hang = file_of(b"HANG!");
         for _ in 0..10 {
-            assert!(matches!(worker.unwind_rows(&hang), Err(RowsError::SetAside)));
+            assert!(matches!(worker.unwind_rows(&hang, None), Err(RowsError::SetAside)));
         }
         assert_eq!(worker.lane.files(), (1, 1), "one set aside, one postponed");
         assert_eq!(ask(&mut worker, b"fine").unwrap(), b"fine");

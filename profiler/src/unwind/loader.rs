@@ -38,6 +38,8 @@ pub struct Request {
     pub binary: BinaryId,
     /// The open file.
     pub file: Arc<File>,
+    /// The user who owns it, where that was found out; else whom its file system names.
+    pub user: Option<u32>,
     /// Its length.
     pub len: u64,
     /// By it its image is kept on disk; `None` where it is not to be kept.
@@ -70,7 +72,7 @@ pub trait Compile: Send + 'static {
     ///
     /// # Errors
     /// Why there are none.
-    fn compile(&mut self, file: &File) -> Result<Vec<u8>, NotCompiled>;
+    fn compile(&mut self, file: &File, user: Option<u32>) -> Result<Vec<u8>, NotCompiled>;
     /// Nothing has been asked for a while: memory can be given back.
     fn idle(&mut self);
 }
@@ -190,7 +192,7 @@ impl Loader {
 
     /// Asks for an image; `false` when too many wait already, in all or of the file's owner.
     pub fn ask(&self, request: Request) -> bool {
-        let owner = owner_of(&request.file);
+        let owner = request.user.unwrap_or_else(|| owner_of(&request.file));
         let mut state = self.shared.lock();
         let room = state.has_room_for(owner);
         if room {
@@ -222,7 +224,7 @@ fn get(request: &Request, compile: &mut impl Compile, cache: Option<&Cache>) -> 
     if let Some(image) = kept.and_then(|(cache, key)| cache.get(key)) {
         return Ok(image);
     }
-    let encoded = compile.compile(&request.file)?;
+    let encoded = compile.compile(&request.file, request.user)?;
     let image = Image::decode(&encoded).map_err(|_| NotCompiled::Missing(Missing::Failed))?;
     if let Some((cache, key)) = kept
         && let Err(error) = cache.put(key, &encoded)
@@ -248,7 +250,7 @@ mod tests {
     }
 
     impl Compile for Told {
-        fn compile(&mut self, file: &File) -> Result<Vec<u8>, NotCompiled> {
+        fn compile(&mut self, file: &File, _user: Option<u32>) -> Result<Vec<u8>, NotCompiled> {
             self.asked.send(file.metadata().unwrap().len()).unwrap();
             self.answers.recv().unwrap()
         }
@@ -260,7 +262,7 @@ mod tests {
         let file = tempfile::tempfile().unwrap();
         file.set_len(len).unwrap();
         rustix::fs::fchown(&file, Some(rustix::fs::Uid::from_raw(user)), None).unwrap();
-        Request { binary: BinaryId(len as u32), file: Arc::new(file), len, kept_as: None }
+        Request { binary: BinaryId(len as u32), file: Arc::new(file), user: None, len, kept_as: None }
     }
 
     /// A file whose child is ended by something else is tried again, after the others, until there is an answer.

@@ -45,7 +45,7 @@ fn ask(worker: &mut NamesWorker, file: &File, offsets: &[u64]) -> Vec<Symbolized
 /// Whether the child cuts code out of a file, and that it says so in time, of executable bytes only, within its limits.
 fn code(worker: &mut NamesWorker, file: &File, offsets: &[u64]) -> bool {
     let begin = Instant::now();
-    let found = worker.code_of(file, offsets, begin + LONGEST);
+    let found = worker.code_of(file, None, offsets, begin + LONGEST);
     assert!(begin.elapsed() < LONGEST, "{:?}", begin.elapsed());
     found.is_ok_and(|code| {
         assert!(code.pieces.len() <= offsets.len());
