@@ -2,7 +2,8 @@
 """A soak: `profiler run` at 997 Hz and 1 s windows beside exec storms, mapping storms, JIT churn and HTTP questions.
 
 Fails when memory (PSS of the profiler and its children), descriptors or threads grow: the median of the second half after the warm-up is
-beyond that of the first half by more than the room given below; when /healthz is not 200 for anything but
+beyond that of the first half by more than the room given below. What answers keep for later questions is counted by itself: new names
+come all the time, so it grows until it is full, and has to stay below its limit. Fails also when /healthz is not 200 for anything but
 windows that are late, or for long; when a window's books do not balance
 (taken = stored + lost, by SQL, in each window). Medians, and no rates: a busy machine changes no verdict. Root; bounded in time.
 
@@ -16,6 +17,7 @@ SHARE = 1.10 if SECONDS >= 300 else 1.30
 # So long /healthz may say that windows are late: others' load is not our fault, and passes. Anything else it says is a fault at once.
 LATE = 10
 ROOM = {"memory KiB": 8 << 10, "descriptors": 32, "threads": 4}
+KEPT = "kept for questions KiB"
 
 
 def jit():
@@ -84,6 +86,13 @@ def measure(pid):
     return {"memory KiB": memory, "descriptors": descriptors, "threads": threads}
 
 
+def kept(metrics):
+    """KiB that answers keep for later ones, and the most that they may."""
+    found = {name: int(value) for name, value in re.findall(r"^profiler_query_(\w+_bytes) (\d+)", metrics, re.M)}
+    used = [value for name, value in found.items() if not name.endswith("_limit_bytes")]
+    return sum(used) >> 10, (sum(found.values()) - sum(used)) >> 10
+
+
 def ask(url):
     try:
         with urllib.request.urlopen(url, timeout=30) as answer:
@@ -128,7 +137,7 @@ def main():
             while ask(f"{base}/healthz") != 200 and time.monotonic() < deadline:
                 time.sleep(0.2)
             begin, told, ill, longest = time.monotonic(), 0, None, 0.0
-            print(f"soak of {SECONDS} seconds\n{'second':>8} {'memory MiB':>11} {'descriptors':>12} {'threads':>8}", flush=True)
+            print(f"soak of {SECONDS} seconds\n{'second':>8} {'memory MiB':>11} {'kept MiB':>9} {'descriptors':>12} {'threads':>8}", flush=True)
             while (second := time.monotonic() - begin) < SECONDS:
                 if sampled.poll() is not None:
                     faults.append(f"the profiler ended with {sampled.returncode}")
@@ -145,9 +154,14 @@ def main():
                 answer = ask(f"{base}/api/v1/{question}")
                 answers[answer] = answers.get(answer, 0) + 1
                 row = measure(sampled.pid)
+                with urllib.request.urlopen(f"{base}/metrics", timeout=30) as metrics:
+                    row[KEPT], limit = kept(metrics.read().decode())
+                row["memory KiB"] -= row[KEPT]
+                if row[KEPT] > limit:
+                    faults.append(f"answers keep {row[KEPT]} KiB of {limit}")
                 rows.append((second, row))
                 if second >= told:
-                    print(f"{second:8.0f} {row['memory KiB'] / 1024:11.1f} {row['descriptors']:12} {row['threads']:8}", flush=True)
+                    print(f"{second:8.0f} {row['memory KiB'] / 1024:11.1f} {row[KEPT] / 1024:9.1f} {row['descriptors']:12} {row['threads']:8}", flush=True)
                     told += max(SECONDS / 20, 2)
                 time.sleep(0.5)
         finally:
