@@ -31,11 +31,18 @@ export function timeline(from: number, to: number, share: number, empty: boolean
     missed_cause: [],
     incomplete: [],
   };
+  const gaps: Timeline["gaps"] = [];
+  const began_ms: number[] = [];
   for (let i = 0; i < count; i++) {
     const at = (first + i * step) / step;
     const gap = empty || (at % 360 > 200 && at % 360 < 216);
     const used = 0.35 + 0.25 * Math.sin(at / 31) + 0.15 * Math.sin(at / 7.3) + 0.12 * Math.sin(at * 12.9898);
     const busy = Math.min(0.98, Math.max(0.02, used)) * 2;
+    const start = first + i * step;
+    const before = gaps.at(-1);
+    if (gap && before?.to_ms === start) before.to_ms += step;
+    else if (gap) gaps.push({ from_ms: start, to_ms: start + step });
+    else if (before?.to_ms === start) began_ms.push(start);
     buckets.busy_cores.push(gap ? null : busy * share);
     buckets.utilisation.push(gap ? null : busy / 2);
     buckets.samples.push(gap ? 0 : Math.round((busy * share * 97 * step) / 1000));
@@ -45,7 +52,7 @@ export function timeline(from: number, to: number, share: number, empty: boolean
     buckets.missed_cause.push(gap || missed === 0 ? null : "program_busy");
     buckets.incomplete.push(gap ? 0 : Math.round(busy * share * 97 * step * 0.00002 * (10 + 8 * Math.sin(at / 50))));
   }
-  return { from_ms: first, to_ms: first + count * step, step_ms: step, buckets, groups: null };
+  return { from_ms: first, to_ms: first + count * step, step_ms: step, buckets, gaps, began_ms, cpus: 2, groups: null };
 }
 
 /** The timeline with its samples shared out among the processes. */

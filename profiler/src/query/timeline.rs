@@ -1,4 +1,9 @@
-//! Samples over time in equal buckets.
+//! Samples over time in equal buckets, and the time that was not recorded.
+//!
+//! A window counts in the bucket that it starts in, as it belongs to the range that it starts in: the buckets of a part of the
+//! chart add up to the flame graph of that part. Two exceptions keep the chart true:
+//! - A window longer than a bucket (a stall of the collector made it) is spread evenly over the buckets that it covers.
+//! - A bucket that no window starts in, but that one overlaps, is recorded: it has that window's rates, and no samples.
 
 use super::labels::Label;
 use super::merge::nanos_at;
@@ -16,9 +21,17 @@ pub struct Timeline {
     pub step: i64,
     /// The buckets; the last one reaches the end of the range.
     pub buckets: Vec<Bucket>,
+    /// Time of the range that no window covers, in order.
+    pub gaps: Vec<TimeRange>,
+    /// Ends of gaps with something recorded before them: recording went on there.
+    pub resumed: Vec<WallNanos>,
+    /// End of the newest window of the history; `None` without windows.
+    pub known_until: Option<WallNanos>,
+    /// The most CPUs of a window.
+    pub cpus: u32,
 }
 
-/// One bucket of a [`Timeline`]: the windows of the range that start in it.
+/// One bucket of a [`Timeline`].
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Bucket {
     /// Samples that pass the selector.
@@ -58,31 +71,56 @@ pub fn timeline(
     max_points: usize,
 ) -> Result<Timeline, QueryError> {
     let mut snapshot = reader.snapshot()?;
-    let (grid, pieces) = lay_out(&snapshot, range, max_points)?;
-    let mut sums = vec![Sum::default(); grid.buckets];
+    let Layout { grid, before, pieces } = lay_out(&snapshot, range, max_points)?;
+    let span = snapshot.sums()?.1;
+    let (gaps, resumed) = gaps(range, before.iter().chain(&pieces), span);
+    let cpus = before.iter().chain(&pieces).map(|piece| piece.numbers.cpus).max().unwrap_or(0);
+    // What counts in a bucket, and what only overlaps it.
+    let mut counted = vec![Sum::default(); grid.buckets];
+    let mut beside = vec![Sum::default(); grid.buckets];
     let mut sieve = Sieve::new(selector);
-    for piece in pieces {
-        let Numbers { length, busy, idle, stored, incomplete, .. } = piece.numbers;
-        let sum = &mut sums[grid.bucket(piece.start)];
-        sum.length += u128::from(length);
-        sum.busy += u128::from(busy);
-        sum.idle += u128::from(idle);
-        sum.lost = sum.lost.saturating_add(piece.numbers.losses.total());
-        sum.missed.merge(&piece.numbers.missed);
-        if sieve.is_open() {
-            sum.add(stored, incomplete, piece.hz);
+    for (piece, counts) in before.iter().map(|piece| (piece, false)).chain(pieces.iter().map(|piece| (piece, true))) {
+        let (counts, overlaps) = grid.shares(piece, counts);
+        if counts.is_empty() && overlaps.is_empty() {
             continue;
         }
         snapshot.check()?;
-        for group in snapshot.groups(&piece)? {
-            if sieve.passes(&mut snapshot, &group)? {
-                let incomplete = if group.key.end.is_complete() { 0 } else { group.samples };
-                sum.add(group.samples, incomplete, piece.hz);
+        let sum = Sum::of(&mut snapshot, &mut sieve, piece)?;
+        for (sums, shares) in [(&mut counted, counts), (&mut beside, overlaps)] {
+            for share in shares {
+                sums[share.bucket].add(&sum, share);
             }
         }
     }
-    let buckets = sums.into_iter().map(Sum::bucket).collect();
-    Ok(Timeline { start: WallNanos(grid.start), step: grid.step, buckets })
+    let buckets = counted.into_iter().zip(beside).map(|(counted, beside)| counted.bucket(beside)).collect();
+    let known_until = span.map(|span| span.to);
+    Ok(Timeline { start: WallNanos(grid.start), step: grid.step, buckets, gaps, resumed, known_until, cpus })
+}
+
+/// A pause between two windows that is no gap: closing one window and opening the next takes milliseconds.
+const PAUSE: i64 = SECOND;
+
+/// What of `range` no piece covers, and where it was covered again; `pieces` by their start, `span` that of the whole history.
+fn gaps<'a>(
+    range: TimeRange,
+    pieces: impl Iterator<Item = &'a Piece>,
+    span: Option<TimeRange>,
+) -> (Vec<TimeRange>, Vec<WallNanos>) {
+    let (mut gaps, mut resumed) = (Vec::new(), Vec::new());
+    let mut covered = range.from.0;
+    for piece in pieces {
+        if piece.start > covered.saturating_add(PAUSE) {
+            gaps.push(TimeRange { from: WallNanos(covered), to: WallNanos(piece.start) });
+            if span.is_some_and(|span| span.from.0 < piece.start) {
+                resumed.push(WallNanos(piece.start));
+            }
+        }
+        covered = covered.max(piece.numbers.wall_end);
+    }
+    if range.to.0 > covered.saturating_add(PAUSE) {
+        gaps.push(TimeRange { from: WallNanos(covered), to: range.to });
+    }
+    (gaps, resumed)
 }
 
 /// Samples over time by the values of a label: as many columns as a [`Timeline`] of the same question has buckets.
@@ -110,19 +148,27 @@ pub fn series(
 ) -> Result<Series, QueryError> {
     let label = Label::parse(label)?;
     let mut snapshot = reader.snapshot()?;
-    let (grid, pieces) = lay_out(&snapshot, range, max_points)?;
+    let Layout { grid, pieces, .. } = lay_out(&snapshot, range, max_points)?;
     let mut sieve = Sieve::new(selector);
     let mut cells = RowMap::<(u32, u32), u64>::default();
     let mut totals = RowMap::<u32, u64>::default();
     for piece in pieces {
         snapshot.check()?;
+        // Summed up first: the same rounding as the whole's, as far as one value goes.
+        let mut values = RowMap::<u32, u64>::default();
         for group in snapshot.groups(&piece)? {
             if sieve.passes(&mut snapshot, &group)? {
-                let row = label.of(&mut snapshot, &group)?;
-                let bucket = grid.bucket(piece.start) as u32;
-                for sum in [cells.entry((row, bucket)).or_default(), totals.entry(row).or_default()] {
-                    *sum = sum.saturating_add(group.samples);
-                }
+                let sum = values.entry(label.of(&mut snapshot, &group)?).or_default();
+                *sum = sum.saturating_add(group.samples);
+            }
+        }
+        let (shares, _) = grid.shares(&piece, true);
+        for (row, samples) in values {
+            let total = totals.entry(row).or_default();
+            *total = total.saturating_add(samples);
+            for share in &shares {
+                let cell = cells.entry((row, share.bucket as u32)).or_default();
+                *cell = cell.saturating_add(share.of(samples));
             }
         }
         if cells.len() > MAX_CELLS {
@@ -150,12 +196,52 @@ pub fn series(
 /// Most (value, bucket) pairs of one question: 48 MiB.
 const MAX_CELLS: usize = 2 << 20;
 
-/// The buckets, and the pieces that fall into them: none longer than a bucket where there is something finer.
-fn lay_out(snapshot: &Snapshot<'_>, range: TimeRange, max_points: usize) -> Result<(Grid, Vec<Piece>), QueryError> {
+/// The buckets, and what lies in them.
+struct Layout {
+    grid: Grid,
+    /// Windows and roll-ups that start before the range and end in it.
+    before: Vec<Piece>,
+    /// Those of the range: none longer than a bucket where there is something finer.
+    pieces: Vec<Piece>,
+}
+
+/// A window is at most this long: `--window` goes up to an hour.
+const LONGEST_WINDOW: i64 = 3_600 * SECOND;
+
+fn lay_out(snapshot: &Snapshot<'_>, range: TimeRange, max_points: usize) -> Result<Layout, QueryError> {
     let finest = Grid::new(range, 0, max_points);
     let pieces = snapshot.pieces(range, finest.step)?;
     let mut spans: Vec<u64> = pieces.iter().map(|piece| piece.span.max(0).cast_unsigned()).collect();
-    Ok((Grid::new(range, median(&mut spans), max_points), pieces))
+    let grid = Grid::new(range, median(&mut spans), max_points);
+    let earlier = TimeRange { from: WallNanos(range.from.0.saturating_sub(LONGEST_WINDOW)), to: range.from };
+    let mut before = snapshot.pieces(earlier, finest.step)?;
+    before.retain(|piece| piece.numbers.wall_end > grid.start);
+    Ok(Layout { grid, before, pieces })
+}
+
+/// The share of a piece that belongs to one bucket: `from..to` of `whole` nanoseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Share {
+    bucket: usize,
+    from: u128,
+    to: u128,
+    whole: u128,
+}
+
+impl Share {
+    const fn all(bucket: usize) -> Self {
+        Self { bucket, from: 0, to: 1, whole: 1 }
+    }
+
+    /// Its part of a number. The parts of shares that make up the whole add up to the number, exactly.
+    fn of(&self, n: u64) -> u64 {
+        self.of_wide(n.into()) as u64
+    }
+
+    fn of_wide(&self, n: u128) -> u128 {
+        // Numbers are CPU time of a piece at most: far below 2^64 x 2^64.
+        n.saturating_mul(self.to) / self.whole - n.saturating_mul(self.from) / self.whole
+    }
 }
 
 /// What the windows of a bucket come to.
@@ -174,23 +260,66 @@ struct Sum {
 }
 
 impl Sum {
-    fn add(&mut self, samples: u64, incomplete: u64, hz: u32) {
-        self.samples = self.samples.saturating_add(samples);
-        self.incomplete = self.incomplete.saturating_add(incomplete);
-        self.cpu += u128::from(samples) * u128::from(nanos_at(hz));
+    /// Of one piece, what passes.
+    fn of(snapshot: &mut Snapshot<'_>, sieve: &mut Sieve<'_>, piece: &Piece) -> Result<Self, QueryError> {
+        let Numbers { length, busy, idle, stored, incomplete, missed, .. } = piece.numbers;
+        let mut sum = Self {
+            length: length.into(),
+            busy: busy.into(),
+            idle: idle.into(),
+            lost: piece.numbers.losses.total(),
+            missed,
+            ..Self::default()
+        };
+        if sieve.is_open() {
+            (sum.samples, sum.incomplete) = (stored, incomplete);
+        } else {
+            for group in snapshot.groups(piece)? {
+                if sieve.passes(snapshot, &group)? {
+                    sum.samples = sum.samples.saturating_add(group.samples);
+                    let incomplete = if group.key.end.is_complete() { 0 } else { group.samples };
+                    sum.incomplete = sum.incomplete.saturating_add(incomplete);
+                }
+            }
+        }
+        sum.cpu = u128::from(sum.samples) * u128::from(nanos_at(piece.hz));
+        Ok(sum)
     }
 
-    fn bucket(self) -> Bucket {
+    fn add(&mut self, other: &Self, share: Share) {
+        for (sum, n) in [
+            (&mut self.samples, other.samples),
+            (&mut self.incomplete, other.incomplete),
+            (&mut self.lost, other.lost),
+        ] {
+            *sum = sum.saturating_add(share.of(n));
+        }
+        for (sum, n) in [
+            (&mut self.cpu, other.cpu),
+            (&mut self.length, other.length),
+            (&mut self.busy, other.busy),
+            (&mut self.idle, other.idle),
+        ] {
+            *sum += share.of_wide(n);
+        }
+        for (cause, ticks) in other.missed.iter() {
+            self.missed.add(cause, share.of(ticks));
+        }
+    }
+
+    /// Counts are this one's; rates are those of the windows beside it where this one has no time.
+    fn bucket(self, beside: Self) -> Bucket {
         let ratio = |a: u128, b: u128| (b > 0).then(|| a as f64 / b as f64);
-        let missed = u128::from(self.missed.total());
+        let rates = if self.length > 0 { self } else { beside };
+        let missed = u128::from(rates.missed.total());
         Bucket {
             samples: self.samples,
             incomplete: self.incomplete,
-            busy_cores: ratio(self.cpu, self.length),
-            utilisation: ratio(self.busy, self.busy + self.idle),
+            busy_cores: ratio(rates.cpu, rates.length),
+            utilisation: ratio(rates.busy, rates.busy + rates.idle),
             lost: self.lost,
-            missed: self.missed,
-            missed_share: ratio(missed, self.busy + self.idle + missed),
+            missed: rates.missed,
+            missed_share: ratio(missed, rates.busy + rates.idle + missed),
         }
     }
 }
@@ -223,6 +352,34 @@ impl Grid {
         }
     }
 
+    /// The buckets in which a piece counts, if it `counts` at all, and those that it only overlaps.
+    fn shares(&self, piece: &Piece, counts: bool) -> (Vec<Share>, Vec<Share>) {
+        let own = counts.then(|| self.bucket(piece.start));
+        let mut overlaps = self.spread(piece.start, piece.numbers.wall_end);
+        // Half a bucket more is still one: windows are closed by a timer that is never quite exact.
+        if counts && piece.span > self.step.saturating_add(self.step / 2) && !overlaps.is_empty() {
+            return (overlaps, Vec::new());
+        }
+        overlaps.retain(|share| Some(share.bucket) != own);
+        (own.map(Share::all).into_iter().collect(), overlaps)
+    }
+
+    /// `start..end` by buckets, the shares of those that there are.
+    fn spread(&self, start: i64, end: i64) -> Vec<Share> {
+        let edge = |bucket: usize| i128::from(self.start) + bucket as i128 * i128::from(self.step);
+        let end = i128::from(end).min(edge(self.buckets));
+        let start = i128::from(start.max(self.start));
+        if start >= end {
+            return Vec::new();
+        }
+        let at = |instant: i128| (instant.clamp(start, end) - start).unsigned_abs();
+        let first = self.bucket(start as i64);
+        (first..self.buckets)
+            .take_while(|bucket| edge(*bucket) < end)
+            .map(|bucket| Share { bucket, from: at(edge(bucket)), to: at(edge(bucket + 1)), whole: at(end) })
+            .collect()
+    }
+
     /// The bucket of an instant of the range.
     fn bucket(&self, at: i64) -> usize {
         let nth = (i128::from(at) - i128::from(self.start)) / i128::from(self.step);
@@ -250,7 +407,7 @@ mod tests {
     use crate::profile::LossCause;
     use crate::query::parse_selector;
     use crate::store::Store;
-    use crate::store::drawing::{EPOCH, window};
+    use crate::store::drawing::{EPOCH, SECONDS, window};
 
     fn range(from: i64, to: i64) -> TimeRange {
         TimeRange { from: WallNanos((EPOCH + from) * SECOND), to: WallNanos((EPOCH + to) * SECOND) }
@@ -277,6 +434,87 @@ mod tests {
             let end = grid.start + grid.step * grid.buckets as i64;
             assert!((0..grid.step).contains(&(end - range(from, to).to.0)));
         }
+    }
+
+    /// Writes a drawn window of `seconds`, `at` seconds after the epoch.
+    fn write(store: &mut Store, at: i64, seconds: i64, drawing: &str) {
+        let mut window = window(at.cast_unsigned() / SECONDS, drawing);
+        let shift = at - at / SECONDS.cast_signed() * SECONDS.cast_signed();
+        window.wall_start.0 += shift * SECOND;
+        window.start.0 += (shift * SECOND).cast_unsigned();
+        window.wall_end.0 = window.wall_start.0 + seconds * SECOND;
+        window.end.0 = window.start.0 + (seconds * SECOND).cast_unsigned();
+        store.write_window(&window).unwrap();
+    }
+
+    /// The history of these windows (start and length in seconds), 100 samples a second each, asked about.
+    fn asked(windows: &[(i64, i64)], about: TimeRange) -> Timeline {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.db");
+        let (mut store, _) = Store::open(&path).unwrap();
+        for (at, seconds) in windows {
+            write(&mut store, *at, *seconds, &format!("web/7  main x{}", seconds * 100));
+        }
+        timeline(&mut Reader::open(&path).unwrap(), about, &Selector::default(), 600).unwrap()
+    }
+
+    fn columns(timeline: &Timeline) -> Vec<(u64, Option<f64>)> {
+        timeline.buckets.iter().map(|bucket| (bucket.samples, bucket.busy_cores)).collect()
+    }
+
+    /// A range that begins inside the history: the window before it reaches into its first bucket, which is recorded and counts none
+    /// of that window's samples, for these are not the range's. There is no gap, and nothing began.
+    #[test]
+    fn a_bucket_that_an_earlier_window_overlaps_is_recorded() {
+        let found = asked(&[(3, 10), (13, 10), (23, 10)], range(8, 33));
+        assert_eq!(columns(&found), [(0, Some(1.0)), (1000, Some(1.0)), (1000, Some(1.0)), (0, Some(1.0))]);
+        assert_eq!((found.gaps, found.resumed), (vec![], vec![]));
+        assert_eq!(found.cpus, 2);
+    }
+
+    /// A stalled collector closes one window after 35 s: each bucket under it has its share, and all of them every sample.
+    #[test]
+    fn a_long_window_is_spread_over_the_buckets_it_covers() {
+        let found = asked(&[(0, 10), (10, 35), (45, 10), (55, 10)], range(0, 60));
+        let expected = [1000, 1000, 1000, 1000, 1500, 1000].map(|samples| (samples, Some(1.0)));
+        assert_eq!(columns(&found), expected);
+        assert_eq!((found.gaps, found.resumed), (vec![], vec![]));
+    }
+
+    /// What lies beyond the range of a window that begins in it still counts, in the range's last buckets.
+    #[test]
+    fn every_sample_of_a_window_over_the_end_counts() {
+        let found = asked(&[(0, 10), (10, 1000)], range(0, 40));
+        let samples: u64 = found.buckets.iter().map(|bucket| bucket.samples).sum();
+        assert_eq!(samples, 101_000, "{:?}", columns(&found));
+    }
+
+    /// Gaps are where no window was open, to the second; recording went on after one that something was recorded before.
+    #[test]
+    fn gaps_lie_between_the_end_of_a_window_and_the_start_of_the_next() {
+        let found = asked(&[(10, 10), (20, 10), (47, 10)], range(0, 80));
+        let at = |second: i64| WallNanos((EPOCH + second) * SECOND);
+        let gap = |from, to| TimeRange { from: at(from), to: at(to) };
+        assert_eq!(found.gaps, [gap(0, 10), gap(30, 47), gap(57, 80)]);
+        assert_eq!(found.resumed, [at(47)], "the oldest window may have had others before it");
+        assert_eq!(found.known_until, Some(at(57)));
+        let recorded: Vec<bool> = found.buckets.iter().map(|bucket| bucket.busy_cores.is_some()).collect();
+        assert_eq!(recorded, [false, true, true, false, true, true, false, false]);
+    }
+
+    /// The values of a label add up to the whole in each bucket, spread windows too.
+    #[test]
+    fn series_are_spread_as_the_whole_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.db");
+        let (mut store, _) = Store::open(&path).unwrap();
+        write(&mut store, 0, 10, "web/7  main x10");
+        write(&mut store, 10, 10, "web/7  main x10");
+        write(&mut store, 20, 40, "web/7  main x40\ndb/8  main x80");
+        let mut reader = Reader::open(&path).unwrap();
+        let found = series(&mut reader, range(0, 60), &Selector::default(), 600, "comm", 1).unwrap();
+        assert_eq!(found.values, [("db".to_owned(), vec![0, 0, 20, 20, 20, 20])]);
+        assert_eq!(found.others, [10, 10, 10, 10, 10, 10]);
     }
 
     /// Samples, cores, utilisation and losses of each bucket; nothing recorded is `None`, not zero.
@@ -323,6 +561,17 @@ mod tests {
             prop_assert!((1..=MAX_POINTS).contains(&grid.buckets));
             prop_assert!(grid.step > 0 && grid.start <= range.from.0);
             prop_assert!(grid.bucket(at.clamp(range.from.0, range.to.0)) < grid.buckets);
+        }
+
+        /// Whatever part of a chart a window covers, its shares are disjoint and make up every number exactly.
+        #[test]
+        fn shares_add_up(from in 0..100_i64, length in 1..100_i64, start in -50..150_i64, window in 1..200_i64, n in any::<u64>()) {
+            let grid = Grid::new(range(from, from + length), 0, 600);
+            let shares = grid.spread((EPOCH + start) * SECOND, (EPOCH + start + window) * SECOND);
+            prop_assert!(shares.windows(2).all(|two| two[0].to == two[1].from && two[0].bucket + 1 == two[1].bucket));
+            if !shares.is_empty() {
+                prop_assert_eq!(shares.iter().map(|share| share.of(n)).sum::<u64>(), n);
+            }
         }
     }
 }

@@ -54,11 +54,19 @@ fn timeline() {
         missed_share: Some(0.0105),
     };
     let buckets = vec![recorded, query::Bucket::default()];
-    let timeline = query::Timeline { start: at(0), step: 10_000_000_000, buckets };
-    check("timeline.json", &from_query::timeline(&timeline, None));
+    let timeline = query::Timeline {
+        start: at(0),
+        step: 10_000_000_000,
+        buckets,
+        gaps: vec![TimeRange { from: at(10), to: at(20) }],
+        resumed: vec![at(0)],
+        known_until: Some(at(10)),
+        cpus: 4,
+    };
+    check("timeline.json", &from_query::timeline(&timeline, None, None, at(30)));
     let values = vec![("web".to_owned(), vec![600, 0]), (String::new(), vec![300, 0])];
     let series = query::Series { values, others: vec![70, 0], hidden_values: 3 };
-    check("timeline_groups.json", &from_query::timeline(&timeline, Some(("comm".into(), series))));
+    check("timeline_groups.json", &from_query::timeline(&timeline, Some(("comm".into(), series)), Some(at(0)), at(30)));
 }
 
 /// Two sides, one of them without some nodes; what is more, less, and no more than noise.

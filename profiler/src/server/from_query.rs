@@ -8,13 +8,31 @@ use crate::annotate;
 use crate::profile::{CallTree, Frame, LossCause, MissedTicks, TimeRange, WallNanos};
 use crate::query;
 
-/// The timeline's buckets as columns, and the series of a label's values.
+/// The timeline's buckets as columns, and the series of a label's values; `since` is when the sampler that is running started.
 #[must_use]
-pub fn timeline(timeline: &query::Timeline, groups: Option<(String, query::Series)>) -> api::Timeline {
+pub fn timeline(
+    timeline: &query::Timeline,
+    groups: Option<(String, query::Series)>,
+    since: Option<WallNanos>,
+    now: WallNanos,
+) -> api::Timeline {
     let length = timeline.step.saturating_mul(i64::try_from(timeline.buckets.len()).unwrap_or(i64::MAX));
+    let end = WallNanos(timeline.start.0.saturating_add(length));
+    // While something records, what comes after the newest window is not there yet; the future never is.
+    let known = if since.is_some() { timeline.known_until.or(since) } else { None };
+    let known = known.map_or(now, |known| WallNanos(known.0.min(now.0)));
+    let gap = |gap: &TimeRange| {
+        let to = WallNanos(gap.to.0.min(known.0));
+        (gap.from.0 < to.0).then(|| api::Gap { from_ms: gap.from.as_millis(), to_ms: to.as_millis() })
+    };
+    let mut began = timeline.resumed.clone();
+    // The first window of this sampler may be one of them already.
+    let new = |since: &WallNanos| began.iter().all(|at| at.0.abs_diff(since.0) > timeline.step.unsigned_abs());
+    began.extend(since.filter(|since| (timeline.start.0..end.0).contains(&since.0)).filter(new));
+    began.sort_unstable();
     api::Timeline {
         from_ms: timeline.start.as_millis(),
-        to_ms: WallNanos(timeline.start.0.saturating_add(length)).as_millis(),
+        to_ms: end.as_millis(),
         step_ms: timeline.step / 1_000_000,
         buckets: api::TimelineBuckets {
             samples: timeline.buckets.iter().map(|bucket| bucket.samples).collect(),
@@ -25,6 +43,9 @@ pub fn timeline(timeline: &query::Timeline, groups: Option<(String, query::Serie
             missed_cause: timeline.buckets.iter().map(|bucket| worst(&bucket.missed)).collect(),
             incomplete: timeline.buckets.iter().map(|bucket| bucket.incomplete).collect(),
         },
+        gaps: timeline.gaps.iter().filter_map(gap).collect(),
+        began_ms: began.into_iter().map(WallNanos::as_millis).collect(),
+        cpus: timeline.cpus,
         groups: groups.map(|(label, series)| {
             let (values, samples) = series.values.into_iter().unzip();
             let query::Series { others, hidden_values, .. } = series;

@@ -258,6 +258,8 @@ async fn timeline(state: Data<State>, params: Query<TimelineParams>) -> Result<H
         return Err(Failure::BadParameter(format!("series goes from 1 to {}", TIMELINE_SERIES.most)));
     }
     let question = Question::parse(RangeParams { from, to, filter, limit, demangle: None }, &TIMELINE_POINTS, &state)?;
+    let since = state.recording.live().map(|live| live.snapshot().since);
+    let now = (state.clock)();
     let ask = move |reader: &mut _| {
         let Question { range, selector, limit, .. } = question;
         let timeline = query::timeline(reader, range, &selector, limit)?;
@@ -268,7 +270,7 @@ async fn timeline(state: Data<State>, params: Query<TimelineParams>) -> Result<H
             }
             None => None,
         };
-        to_json(&from_query::timeline(&timeline, groups))
+        to_json(&from_query::timeline(&timeline, groups, since, now))
     };
     Ok(json(StatusCode::OK, state.readers.ask(ask).await?))
 }

@@ -133,7 +133,15 @@ function treeOf(table: FrameTable, nodes: Parameters<typeof callTree>[1]): CallT
 }
 
 export function checkTimeline(answer: Timeline): Timeline {
-  fields(answer, "timeline", { from_ms: "number", to_ms: "number", step_ms: "number", buckets: "object" });
+  fields(answer, "timeline", {
+    from_ms: "number",
+    to_ms: "number",
+    step_ms: "number",
+    buckets: "object",
+    gaps: "array",
+    began_ms: "array",
+    cpus: "number",
+  });
   columns(answer.buckets, "buckets", [
     "samples",
     "busy_cores",

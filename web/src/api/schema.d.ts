@@ -601,6 +601,19 @@ export interface components {
              */
             total: number;
         };
+        /** @description Time that was not recorded. */
+        Gap: {
+            /**
+             * Format: int64
+             * @description Its start.
+             */
+            from_ms: number;
+            /**
+             * Format: int64
+             * @description Its end.
+             */
+            to_ms: number;
+        };
         /** @description `GET /healthz`: status 200 when all is well, else 503. */
         Health: {
             /** @description Why it is failing, and what to do. */
@@ -898,13 +911,22 @@ export interface components {
         };
         /** @description `GET /api/v1/timeline`. */
         Timeline: {
+            /** @description When recording began, or went on after a gap. */
+            began_ms: number[];
             /** @description One entry a bucket. */
             buckets: components["schemas"]["TimelineBuckets"];
+            /**
+             * Format: int32
+             * @description The most CPUs that were online.
+             */
+            cpus: number;
             /**
              * Format: int64
              * @description Start of the first bucket.
              */
             from_ms: number;
+            /** @description Time that was not recorded. While this host is recording, what is not stored yet is not among it. */
+            gaps: components["schemas"]["Gap"][];
             groups?: components["schemas"]["TimelineGroups"] | null;
             /**
              * Format: int64
@@ -917,7 +939,10 @@ export interface components {
              */
             to_ms: number;
         };
-        /** @description Columns of [`Timeline`]; bucket `i` starts at `from_ms + i * step_ms`. */
+        /**
+         * @description Columns of [`Timeline`]; bucket `i` starts at `from_ms + i * step_ms`. A window counts in the bucket it starts in; one longer than
+         *     a bucket is spread over those it covers. A bucket that a window only overlaps has its rates, and no samples.
+         */
         TimelineBuckets: {
             /** @description CPU cores kept busy by what passes the filter; null where nothing was recorded. */
             busy_cores: (number | null)[];

@@ -2,7 +2,7 @@
  * A timeline split by the largest values of a label: bands on top of each other that add up to the whole. Pure.
  *
  * The server counts samples; a band's cores are its share of the bucket's samples. What the listed values do not have is the
- * last band, "others".
+ * last band, "others". A bucket with cores and no samples (a window that began before the range reaches into it) has no bands.
  */
 
 export interface Band {
@@ -20,9 +20,10 @@ export function bandsOf(
   groups: { values: readonly string[]; samples: readonly (readonly number[])[]; others: readonly number[] },
 ): Band[] {
   const coresOf = (samples: readonly number[]): (number | null)[] =>
-    whole.busy_cores.map((cores, i) =>
-      cores === null || whole.samples[i] === 0 ? cores : (cores * (samples[i] ?? 0)) / whole.samples[i],
-    );
+    whole.busy_cores.map((cores, i) => {
+      if (cores === null || cores === 0) return cores;
+      return whole.samples[i] === 0 ? null : (cores * (samples[i] ?? 0)) / whole.samples[i];
+    });
   const bands: Band[] = groups.values.map((value, i) => ({ value, cores: coresOf(groups.samples[i] ?? []) }));
   if (groups.others.some((n) => n > 0)) bands.push({ value: null, cores: coresOf(groups.others) });
   return bands;

@@ -8,7 +8,7 @@
 
 import uPlot from "uplot";
 import { formatClock, formatDate } from "../model/units";
-import { beginnings, type ChartData, isGap, missedMark } from "./timeline-marks";
+import { type ChartData, cutCores, missedMark } from "./timeline-marks";
 
 export interface ChartColors {
   busy: string;
@@ -208,25 +208,16 @@ export class TimelineChart {
   /** Stripes where nothing was recorded. */
   private drawGaps(u: uPlot, color: string): void {
     if (this.data === null) return;
-    const { from_ms, step_ms, buckets } = this.data.timeline;
+    const { gaps, from_ms, to_ms } = this.data.timeline;
     const { ctx, bbox } = u;
     ctx.save();
     ctx.beginPath();
-    let any = false;
-    for (let i = 0; i < buckets.busy_cores.length; ) {
-      if (!isGap(this.data, i)) {
-        i++;
-        continue;
-      }
-      let end = i;
-      while (end < buckets.busy_cores.length && buckets.busy_cores[end] === null) end++;
-      const left = u.valToPos(from_ms + i * step_ms, "x", true);
-      const right = u.valToPos(from_ms + end * step_ms, "x", true);
+    for (const gap of gaps) {
+      const left = u.valToPos(Math.max(gap.from_ms, from_ms), "x", true);
+      const right = u.valToPos(Math.min(gap.to_ms, to_ms), "x", true);
       ctx.rect(left, bbox.top, right - left, bbox.height);
-      any = true;
-      i = end;
     }
-    if (any) {
+    if (gaps.length > 0) {
       ctx.clip();
       ctx.strokeStyle = color;
       ctx.lineWidth = devicePixelRatio;
@@ -281,7 +272,7 @@ export class TimelineChart {
     ctx.strokeStyle = color;
     ctx.fillStyle = color;
     ctx.lineWidth = devicePixelRatio;
-    for (const at of beginnings(this.data)) {
+    for (const at of this.data.timeline.began_ms) {
       const x = Math.round(u.valToPos(at, "x", true));
       ctx.setLineDash([3 * devicePixelRatio, 3 * devicePixelRatio]);
       ctx.beginPath();
@@ -401,9 +392,7 @@ const steps: uPlot.Series.PathBuilder = uPlot.paths.stepped?.({ align: 1 }) ?? (
 function columnsOf({ timeline: { from_ms, step_ms, buckets }, edges }: ChartData): uPlot.AlignedData {
   const times = buckets.samples.flatMap((_, i) => [from_ms + i * step_ms, from_ms + (i + 1) * step_ms - 1]);
   const closed = (column: (number | null)[]) => column.flatMap((value) => [value, value]);
-  const cut = buckets.busy_cores.map((cores, i) =>
-    cores === null || buckets.samples[i] === 0 ? cores : (cores * buckets.incomplete[i]) / buckets.samples[i],
-  );
+  const cut = buckets.samples.map((_, i) => cutCores(buckets, i));
   const stacked = edges === null ? [buckets.busy_cores] : [...edges].reverse();
   return [times, closed(buckets.utilisation), ...stacked.map(closed), closed(cut)];
 }

@@ -6,19 +6,10 @@ export interface ChartData {
   timeline: Timeline;
   /** Top of the cores axis. */
   coresMax: number;
-  /** Up to when there can be data (ms): a bucket after it is not a gap, only not there yet. */
-  knownUntil: number;
   /** Upper edges of the bands, lowest first; null: not stacked. */
   edges: (number | null)[][] | null;
   /** Whether the last band is what is left over. */
   leftOver: boolean;
-  /** When recording began (ms), as far as it is known. */
-  began: number | null;
-}
-
-/** Whether bucket `i` was not recorded, and not only is not there yet. */
-export function isGap({ timeline: { from_ms, step_ms, buckets }, knownUntil }: ChartData, i: number): boolean {
-  return buckets.busy_cores[i] === null && from_ms + i * step_ms < knownUntil;
 }
 
 /** Share of a bucket's ticks from which it is marked as missed: a virtual CPU's timer comes late now and then. */
@@ -40,23 +31,22 @@ export interface ChartMarks {
 }
 
 export function marksOf(data: ChartData): ChartMarks {
-  const { incomplete, lost, busy_cores } = data.timeline.buckets;
+  const { buckets, gaps, began_ms } = data.timeline;
   return {
-    cut: incomplete.some((n) => n > 0),
-    lost: lost.some((n) => n > 0),
-    missed: lost.some((_, i) => missedMark(data, i) > 0),
-    gap: busy_cores.some((_, i) => isGap(data, i)),
-    began: beginnings(data).length > 0,
+    cut: buckets.incomplete.some((n) => n > 0),
+    lost: buckets.lost.some((n) => n > 0),
+    missed: buckets.lost.some((_, i) => missedMark(data, i) > 0),
+    gap: gaps.length > 0,
+    began: began_ms.length > 0,
   };
 }
 
-/** When recording began, and each first bucket after a gap. */
-export function beginnings({ timeline: { from_ms, to_ms, step_ms, buckets }, began }: ChartData): number[] {
-  const found = buckets.busy_cores.flatMap((cores, i) =>
-    i > 0 && cores !== null && buckets.busy_cores[i - 1] === null ? [from_ms + i * step_ms] : [],
-  );
-  // The first bucket of this recording is one of them already, unless it began within a bucket that others fill.
-  const near = began === null || found.some((at) => Math.abs(at - began) <= 2 * step_ms);
-  if (!near && began > from_ms && began < to_ms) found.push(began);
-  return found;
+/**
+ * Cores of bucket `i` whose stacks are cut short. A bucket may have cores and no samples: of a window that began before the range
+ * and reaches into it; nothing is known of its stacks here.
+ */
+export function cutCores({ busy_cores, samples, incomplete }: Timeline["buckets"], i: number): number | null {
+  const cores = busy_cores[i];
+  if (cores === null) return null;
+  return samples[i] === 0 ? 0 : (cores * incomplete[i]) / samples[i];
 }

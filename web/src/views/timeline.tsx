@@ -20,7 +20,7 @@ import {
 } from "../model/units";
 import { baselineSpan } from "../state/baseline";
 import { bands } from "../state/stack";
-import { announcement, navigate, questions, shown, status, timeline, view } from "../state/store";
+import { announcement, navigate, questions, shown, timeline, view } from "../state/store";
 import { isDark, theme } from "../state/theme";
 import { LABEL_NAMES } from "./facets";
 import { CloseIcon, ZoomInIcon, ZoomOutIcon } from "./icons";
@@ -63,15 +63,12 @@ function bandColors(theme: FlameTheme): string[] {
 const chartData = computed<ChartData | null>(() => {
   const answer = timeline.value;
   if (answer === null) return null;
-  const { recording, database } = status.value ?? { recording: null, database: null };
   const stacked = bands.value;
   return {
     timeline: answer,
     coresMax: coresMax(answer),
-    knownUntil: recording === null ? Number.POSITIVE_INFINITY : (database?.newest_ms ?? 0),
     edges: stacked === null ? null : edgesOf(stacked),
     leftOver: stacked?.at(-1)?.value === null,
-    began: recording?.since_ms ?? null,
   };
 });
 
@@ -158,7 +155,7 @@ export function Timeline() {
  * what makes the busiest bucket fill the height.
  */
 function coresMax(answer: Answer): number {
-  const cpus = status.value?.recording?.cpus ?? 0;
+  const { cpus } = answer;
   const busiest = answer.buckets.busy_cores.reduce<number>((most, cores) => Math.max(most, cores ?? 0), 0);
   if (shown.filter.value === "" && busiest <= cpus) return cpus;
   return Math.max(busiest * 1.1, 0.01);

@@ -14,8 +14,23 @@ pub struct Timeline {
     pub step_ms: i64,
     /// One entry a bucket.
     pub buckets: TimelineBuckets,
+    /// Time that was not recorded. While this host is recording, what is not stored yet is not among it.
+    pub gaps: Vec<Gap>,
+    /// When recording began, or went on after a gap.
+    pub began_ms: Vec<i64>,
+    /// The most CPUs that were online.
+    pub cpus: u32,
     /// Samples by the values of the label asked for with `by`; null without.
     pub groups: Option<TimelineGroups>,
+}
+
+/// Time that was not recorded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Gap {
+    /// Its start.
+    pub from_ms: i64,
+    /// Its end.
+    pub to_ms: i64,
 }
 
 /// A timeline grouped by a label.
@@ -33,7 +48,8 @@ pub struct TimelineGroups {
     pub hidden_values: u64,
 }
 
-/// Columns of [`Timeline`]; bucket `i` starts at `from_ms + i * step_ms`.
+/// Columns of [`Timeline`]; bucket `i` starts at `from_ms + i * step_ms`. A window counts in the bucket it starts in; one longer than
+/// a bucket is spread over those it covers. A bucket that a window only overlaps has its rates, and no samples.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, ToSchema)]
 pub struct TimelineBuckets {
     /// Samples that pass the filter.
