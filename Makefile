@@ -38,6 +38,7 @@ test: test-unit test-kernel test-web test-readme ## every test (needs root: real
 test-unit: setup-test web ## tests that need no privileges
 	cargo test --locked --workspace --lib --bins && cargo test --locked -p profiler --test api --test cli --test one_opener --example bench_store
 	cd web && npm test
+	@scripts/test-figures.sh
 
 fuzz-rows: setup ## many more hostile files against the compiler of unwind rows (about 5 minutes)
 	PROPTEST_CASES=20000 cargo test --release --locked -p profiler --lib unwind::hostile_tests

@@ -145,7 +145,7 @@ def main():
                 health = ask(f"{base}/healthz")
                 if health == 200:
                     ill = None
-                elif "no window was stored" not in str(health):
+                elif "no window was" not in str(health):
                     faults.append(f"/healthz at second {second:.0f}: {health}")
                 else:
                     ill = ill or second

@@ -7,13 +7,19 @@ import type {
   FlameGraph,
   HeatMap,
   LabelValues,
+  Quality,
   Source,
   Timeline,
   Top,
 } from "../src/api/contract";
 import { decodeDiff } from "../src/api/decode";
+import { FrameKind } from "../src/model/call-tree";
 import { findPath } from "../src/model/focus-path";
+import { parseSearch } from "../src/model/search";
+import { topRows } from "../src/model/top-rows";
+import { SORT_COLUMNS } from "../src/state/view";
 import { cutDiffBelow } from "../src/testing/cut";
+import { withKinds } from "../src/testing/synthetic";
 
 const STEP_MS = 10_000;
 
@@ -208,10 +214,14 @@ export function processes({ nodes, frames, strings }: FlameGraph): LabelValues {
   const values = nodes.depth.flatMap((depth, i) =>
     depth === 1 ? [{ value: strings[frames.name[nodes.frame[i]]], samples: nodes.total[i] }] : [],
   );
-  return { label: "comm", values };
+  return { label: "comm", values, hidden_values: 0, samples: values.reduce((sum, { samples }) => sum + samples, 0) };
 }
 
-export function top({ nodes, frames, strings, samples, nanos_per_sample }: FlameGraph, limit = 1_000): Top {
+export function top(
+  { nodes, frames, strings, samples, nanos_per_sample }: FlameGraph,
+  limit = 1_000,
+  query = new URLSearchParams(),
+): Top {
   const sums = new Map<number, { self: number; total: number }>();
   const open: number[] = [];
   nodes.depth.forEach((depth, i) => {
@@ -224,7 +234,7 @@ export function top({ nodes, frames, strings, samples, nanos_per_sample }: Flame
     open.push(frame);
   });
   const text = (index: number) => (index < 0 ? null : strings[index]);
-  const rows = [...sums]
+  const all = [...sums]
     .filter(([frame]) => frames.kind[frame] > 1)
     .sort(([, a], [, b]) => b.self - a.self)
     .map(([frame, sum]) => ({
@@ -235,7 +245,39 @@ export function top({ nodes, frames, strings, samples, nanos_per_sample }: Flame
       line: frames.line[frame] || null,
       ...sum,
     }));
-  return { samples, nanos_per_sample, rows: rows.slice(0, limit), hidden_rows: Math.max(0, rows.length - limit) };
+  const sort = SORT_COLUMNS.find((column) => column === query.get("sort")) ?? "self";
+  const rows = topRows(all, parseSearch(query.get("search") ?? ""), {
+    by: sort,
+    ascending: query.get("order") === "asc",
+  });
+  const hidden_rows = Math.max(0, rows.length - limit);
+  return {
+    samples,
+    nanos_per_sample,
+    rows: rows.slice(0, limit),
+    hidden_rows,
+    unmatched_rows: all.length - rows.length,
+  };
+}
+
+/** Stacks cut short and names missing, as the profile has them. */
+export function quality(shown: FlameGraph): Quality {
+  const { samples, incomplete, kinds } = withKinds(shown);
+  const unnamed = kinds[FrameKind.Unknown];
+  const binary = "/opt/vendor/libcodec.so.4";
+  return {
+    samples,
+    complete: samples - incomplete,
+    incomplete: [{ cause: "frame_pointer_lost", comm: "app", binary, samples: incomplete, remedy: null }].filter(
+      (row) => row.samples > 0,
+    ),
+    hidden_rows: 0,
+    kinds,
+    unnamed: [{ reason: "no_symbols", binary, samples: unnamed }].filter((row) => row.samples > 0),
+    hidden_unnamed: 0,
+    missed_share: 0.01,
+    ticks_missed: { program_busy: 1_940 },
+  };
 }
 
 /** Sixty lines with the function's samples on a few of them; the text of every third file is missing. */
@@ -314,7 +356,7 @@ export function binaries(shown: FlameGraph): Binaries {
         named: 9,
         inlined_frames: 0,
         sources: sources({ dynsym: "/opt/vendor/libcodec.so.4", symtab: null, debug_file: null, debuginfod: null }),
-        reason: "stripped: only what it exports has a name",
+        reason: "no_symbols",
         remedy: "apt install libcodec4-dbgsym",
       },
       {

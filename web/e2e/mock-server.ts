@@ -8,14 +8,14 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo } from "node:net";
 import { extname, join, normalize } from "node:path";
 import { gzipSync } from "node:zlib";
-import type { FlameGraph, Problem, Status, Symbolizing } from "../src/api/contract";
+import type { FlameGraph, LabelValues, Problem, Status, Symbolizing } from "../src/api/contract";
 import { decodeFlameGraph } from "../src/api/decode";
 import { findPath } from "../src/model/focus-path";
 import { parseFunction } from "../src/model/function";
 import { parseSelector } from "../src/model/selector";
 import { parseInstant, resolveInstant } from "../src/model/time-range";
 import { cutAround, cutBelow } from "../src/testing/cut";
-import { syntheticFlameGraph } from "../src/testing/synthetic";
+import { syntheticFlameGraph, withKinds } from "../src/testing/synthetic";
 import {
   binaries,
   diff,
@@ -25,6 +25,7 @@ import {
   heatMap,
   only,
   processes,
+  quality,
   type Sides,
   source,
   svg,
@@ -152,7 +153,9 @@ function answer(
     context.state.waiting || to <= context.startedMs - 7 * 86_400_000 || matchers.some((m) => m.label === "pid");
   // Before the last half hour one process was not there yet, so that there is something to compare.
   const whole = to < now - 1_800_000 ? without(context.profile, "nginx") : context.profile;
-  const shown = empty ? only(whole, "no such process") : comm === null ? whole : only(whole, comm);
+  const part = empty ? only(whole, "no such process") : comm === null ? whole : only(whole, comm);
+  // The profile itself as it is: its answer is packed.
+  const shown = part === context.profile ? part : withKinds(part);
   switch (path) {
     case "timeline":
       json(grouped(timeline(from, to, shown.samples / context.profile.samples, empty), shown, query));
@@ -187,13 +190,16 @@ function answer(
       }
       break;
     case "top":
-      json(top(shown));
+      json(top(shown, 1_000, query));
       break;
     case "source":
       json(source(shown, query));
       break;
     case "disassembly":
       json(disassembly(shown, query));
+      break;
+    case "quality":
+      json(quality(shown));
       break;
     case "binaries":
       json(binaries(shown));
@@ -209,7 +215,7 @@ function answer(
       break;
     case "labels/container/values":
     case "labels/thread/values":
-      json({ values: [] });
+      json({ label: path.split("/")[1], values: [], hidden_values: 0, samples: 0 } satisfies LabelValues);
       break;
     case "labels/unit/values":
       json({
@@ -218,7 +224,9 @@ function answer(
           { value: "db.service", samples: shown.samples * 0.75 },
           { value: "", samples: shown.samples * 0.25 },
         ],
-      });
+        hidden_values: 0,
+        samples: shown.samples,
+      } satisfies LabelValues);
       break;
     case "export/folded":
       response.setHeader("content-disposition", 'attachment; filename="profile.folded"');
@@ -247,8 +255,11 @@ function status({ startedMs, state, profile }: Context): Status {
           since_ms: state.waiting ? Date.now() - 3_000 : startedMs - 3_600_000,
           window_ms: 10_000,
           lag_ms: 900,
+          late: null,
           cpu_ms: 4_200,
           rss_bytes: 61_000_000,
+          children_cpu_ms: 1_900,
+          children_rss_bytes: 23_000_000,
           ticks_missed: { program_busy: 1_940, throttled: 0, not_scheduled: 0, timer_late: 12, unknown: 0 },
           names: ["dwarf", "symtab"],
           unwind: {

@@ -139,9 +139,14 @@ impl Asker {
         self.time(|asker| {
             turn += 1;
             match turn % 3 {
-                0 => drop(query::top(&mut asker.reader, range, &selector, query::TopOrder::Self_, 200)?),
+                0 => drop(query::top(
+                    &mut asker.reader,
+                    range.into(),
+                    &selector,
+                    &query::TopRows { max_rows: 200, ..query::TopRows::default() },
+                )?),
                 1 => drop(query::timeline(&mut asker.reader, range, &selector, 600)?),
-                _ => drop(query::label_values(&mut asker.reader, range, &selector, "comm")?),
+                _ => drop(query::label_values(&mut asker.reader, range.into(), &selector, "comm", 200)?),
             }
             Ok(())
         })

@@ -48,7 +48,7 @@ fn table(rows: &[NamedBinary], mut out: impl Write) -> io::Result<()> {
         writeln!(out, "{share:5.1} %{:11}  {:width$}  {}", row.frames, path(row), from.join(" "))?;
         if let Some(reason) = row.reason {
             let remedy = row.remedy.as_ref().map_or(String::new(), |remedy| format!(": {remedy}"));
-            writeln!(out, "{:20}{reason}{}", "", printable(remedy.as_bytes(), 4096))?;
+            writeln!(out, "{:20}{}{}", "", reason.describe(), printable(remedy.as_bytes(), 4096))?;
         }
     }
     Ok(())
@@ -59,7 +59,7 @@ mod tests {
     #![expect(clippy::unwrap_used, reason = "tests")]
 
     use super::*;
-    use crate::profile::{FoundSource, NameSource};
+    use crate::profile::{FoundSource, NameSource, Reason, UnknownReason};
 
     /// The share, where names came from, and below it why the rest has none and what helps; nothing that moves the cursor.
     #[test]
@@ -84,7 +84,7 @@ mod tests {
             program: Some("/usr/bin/node".into()),
             named: 2,
             sources: Vec::new(),
-            reason: Some("memory without a file (JIT code)"),
+            reason: Some(Reason::Unnamed(Some(UnknownReason::NoFile))),
             remedy: Some("node --perf-basic-prof".into()),
             ..full.clone()
         };

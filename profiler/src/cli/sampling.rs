@@ -449,6 +449,7 @@ impl Sampling {
         notice::missed_ticks(&self.live, &ticks);
         self.live.update(|live| {
             live.cpus = cpus;
+            live.closed_until = Some(wall_end);
             live.taken += counted.taken;
             live.unwind = unwind;
             live.table = Some(table);

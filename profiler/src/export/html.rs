@@ -7,7 +7,7 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
-use crate::profile::{CallTree, Frame};
+use crate::profile::{CallTree, Frame, Reason};
 
 const PAGE: &str = include_str!("page.html");
 const PLACE: &str = "@PROFILE@";
@@ -76,7 +76,9 @@ fn place(frame: &Frame) -> String {
         Some(line) => format!("{}:{line}", short(file)),
         None => short(file).to_owned(),
     });
-    let reason = frame.reason.map(str::to_owned);
+    // A note says it itself.
+    let reason = frame.reason.filter(|reason| matches!(reason, Reason::Unnamed(_)));
+    let reason = reason.map(|reason| reason.describe().to_owned());
     let parts = [frame.binary.as_deref().map(|path| short(path).to_owned()), source, reason];
     parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
 }

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use super::{NOT_ASKED, StackEnd, UnknownReason};
+
 /// What a frame is; decides its colour. The numbers are on the wire: never renumber.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(u8)]
@@ -26,6 +28,11 @@ pub enum FrameKind {
     Jit = 8,
 }
 
+impl FrameKind {
+    /// How many there are.
+    pub const COUNT: usize = 9;
+}
+
 /// Index into [`CallTree::frames`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct FrameId(pub u32);
@@ -43,8 +50,37 @@ pub struct Frame {
     pub file: Option<Arc<str>>,
     /// The line with the most samples, when known.
     pub line: Option<u32>,
-    /// For [`FrameKind::Unknown`]: why.
-    pub reason: Option<&'static str>,
+    /// Of [`FrameKind::Unknown`] and [`FrameKind::Note`]: why.
+    pub reason: Option<Reason>,
+}
+
+/// Why something of a stack is missing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Reason {
+    /// A frame has no name; `None` while nobody has asked for one.
+    Unnamed(Option<UnknownReason>),
+    /// The stack is cut short.
+    CutShort(StackEnd),
+}
+
+impl Reason {
+    /// Name in the API.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Unnamed(reason) => reason.map_or("not_asked", UnknownReason::name),
+            Self::CutShort(end) => end.name(),
+        }
+    }
+
+    /// What to tell people; of a stack that is cut short the note does (`query::note`).
+    #[must_use]
+    pub fn describe(self) -> &'static str {
+        match self {
+            Self::Unnamed(reason) => reason.map_or(NOT_ASKED, UnknownReason::describe),
+            Self::CutShort(end) => end.name(),
+        }
+    }
 }
 
 /// A node of the tree.

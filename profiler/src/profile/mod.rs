@@ -20,7 +20,7 @@ mod time;
 mod window;
 
 pub use binary::{Binary, BinaryId, BinaryKey, BinaryKind, BuildId, FileIdentity, Owner, UNRECORDED_PATH};
-pub use call_tree::{CallTree, Frame, FrameId, FrameKind, Node};
+pub use call_tree::{CallTree, Frame, FrameId, FrameKind, Node, Reason};
 pub use demangle::{Demangle, simple};
 pub use loss::{LossCause, Losses};
 pub use missed::{MissCause, MissedTicks};
@@ -31,6 +31,6 @@ pub use profiler_ebpf::StackEnd;
 pub use sample::{Location, RawSample, Sample, SampleEvent, ThreadName, Unfinished};
 pub use side_band::{InodeNumber, MappedFile, SideBand};
 pub use stack_samples::{CodeFile, CodePlace, FunctionNames, PlaceLine, StackSamples, ThreadLabels, ThreadStack};
-pub use symbol::{SourceLine, Symbol, Symbolized, UnknownReason};
+pub use symbol::{NOT_ASKED, SourceLine, Symbol, Symbolized, UnknownReason};
 pub use time::{BootNanos, TimeRange, WallNanos};
 pub use window::{CpuTicks, ProcessWindow, StackCount, Window};

@@ -82,6 +82,24 @@ impl UnknownReason {
         !matches!(self, Self::NotFound | Self::BadFile | Self::TooManyMappings)
     }
 
+    /// Name in the API.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::FileGone => "file_gone",
+            Self::FileRefused => "file_refused",
+            Self::NoSymbols => "no_symbols",
+            Self::NotFound => "not_found",
+            Self::BadFile => "bad_file",
+            Self::NoFile => "no_file",
+            Self::KernelHidden => "kernel_hidden",
+            Self::SymbolizerFailed => "symbolizer_failed",
+            Self::TooManyMappings => "too_many_mappings",
+            Self::SwitchedOff => "switched_off",
+            Self::NotVerified => "not_verified",
+        }
+    }
+
     /// What to tell people.
     #[must_use]
     pub fn describe(self) -> &'static str {
@@ -100,6 +118,9 @@ impl UnknownReason {
         }
     }
 }
+
+/// Why a place has no name while nobody has asked for one.
+pub const NOT_ASKED: &str = "no name was looked up yet: names come by themselves while the profiler runs";
 
 /// The answer for one location.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use super::merge::{Counts, merge};
 use super::name_remedy::name_remedy;
 use super::{QueryError, Selector};
-use crate::profile::{BinaryKind, FoundSource, NameStatus, TimeRange, UnknownReason};
+use crate::profile::{BinaryKind, FoundSource, NameStatus, Reason, TimeRange, UnknownReason};
 use crate::store::{Reader, RowMap, Snapshot, StackId};
 
 /// Stacks looked up between two questions whether to go on.
@@ -32,12 +32,12 @@ pub struct NamedBinary {
     /// What was looked for, and where it was found.
     pub sources: Vec<FoundSource>,
     /// Why most of the others have none.
-    pub reason: Option<&'static str>,
+    pub reason: Option<Reason>,
     /// A command that helps.
     pub remedy: Option<String>,
 }
 
-/// See above.
+/// The binaries of a range.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NamedBinaries {
     /// By falling frames without a name, then samples; at most as many as were asked for.
@@ -176,7 +176,7 @@ fn add(sum: &mut Sum, other: Sum, status: NameStatus, kind: BinaryKind) {
 
 fn row(Shown { path, build_id, program }: Shown, sum: Sum) -> NamedBinary {
     let most = sum.unknown.iter().max_by_key(|(reason, frames)| (**frames, **reason)).map(|(reason, _)| *reason);
-    let reason = most.map(|reason| reason.map_or("no name was looked up yet", UnknownReason::describe));
+    let reason = most.map(Reason::Unnamed);
     let remedy =
         most.flatten().and_then(|reason| name_remedy(reason, &path, program.as_deref(), sum.status.package.as_deref()));
     NamedBinary {
@@ -239,7 +239,7 @@ mod tests {
         assert_eq!((app_row.path.as_str(), app_row.build_id.as_deref()), ("/usr/bin/app", Some("617070")));
         // main 8, f 10, gone 2, inl 1.
         assert_eq!((app_row.samples_self, app_row.frames, app_row.named, app_row.inlined_frames), (3, 21, 9, 2));
-        assert_eq!(app_row.reason, Some(UnknownReason::NoSymbols.describe()));
+        assert_eq!(app_row.reason, Some(Reason::Unnamed(Some(UnknownReason::NoSymbols))));
         assert_eq!(app_row.remedy.as_deref(), Some("apt install app1-dbgsym"));
         assert_eq!(app_row.sources, found(Some("/usr/bin/app")).sources, "a look that saw nothing changes nothing");
         assert_eq!((kernel.path.as_str(), kernel.frames, kernel.named), ("[kernel]", 5, 5));

@@ -7,9 +7,9 @@ use super::lazy::Whole;
 use super::merge::{Counts, merge_by};
 use super::one_function::OneFunction;
 use super::path_hash::{PathHash, find};
-use super::tree::{Labels, Placed, Scale, Shown};
+use super::tree::{Labels, Placed, Scale, Shown, Tree};
 use super::{QueryError, Selector};
-use crate::profile::{CallTree, Frame, Node, TimeRange};
+use crate::profile::{CallTree, Frame, FrameKind, Node, TimeRange};
 use crate::store::{CachedFrame, Reader, RowMap, Snapshot};
 
 /// A merged profile.
@@ -21,7 +21,12 @@ pub struct Merged {
     pub nanos_per_sample: u64,
     /// Of the function that was asked for by [`Shape::around`].
     pub around: Option<Around>,
+    /// All samples by the kind of the frame they ended in, whatever the limit and the view.
+    pub kinds: Kinds,
 }
+
+/// Samples by the kind of the frame they ended in, indexed by [`FrameKind`]; their sum is the samples.
+pub type Kinds = [u64; FrameKind::COUNT];
 
 /// All samples of a function, those of nodes that were cut off too.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -93,6 +98,7 @@ pub fn flame_graph_from(
 pub(super) fn draw(snapshot: &mut Snapshot<'_>, counts: &Counts, shape: &Shape) -> Result<Merged, QueryError> {
     let mut labels = Labels::new();
     let tree = grow(snapshot, &mut labels, [counts])?;
+    let kinds = kinds(snapshot, &labels, &tree);
     let size = tree.len();
     let cut = || {
         let totals = tree.totals();
@@ -123,7 +129,17 @@ pub(super) fn draw(snapshot: &mut Snapshot<'_>, counts: &Counts, shape: &Shape) 
     let node =
         |(node, frame): (&Placed<1>, _)| Node { depth: node.depth, frame, total: node.total[0], self_: node.selves[0] };
     let tree = CallTree { nodes: nodes.map(node).collect(), frames, incomplete: counts.incomplete, hidden_nodes };
-    Ok(Merged { tree, nanos_per_sample: counts.nanos_per_sample(), around })
+    Ok(Merged { tree, nanos_per_sample: counts.nanos_per_sample(), around, kinds })
+}
+
+/// The samples of a whole tree by the kind of the frame they ended in.
+pub(super) fn kinds(snapshot: &Snapshot<'_>, labels: &Labels, tree: &Tree<1>) -> Kinds {
+    let mut kinds = Kinds::default();
+    for (shown, [samples]) in tree.shown.iter().zip(&tree.selves) {
+        let sum = &mut kinds[frame_of(snapshot, labels, *shown).kind as usize];
+        *sum = sum.saturating_add(*samples);
+    }
+    kinds
 }
 
 impl Shape {
@@ -152,7 +168,7 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
-    use crate::profile::{SourceLine, Symbol, Symbolized, UnknownReason, WallNanos};
+    use crate::profile::{Reason, SourceLine, Symbol, Symbolized, UnknownReason, WallNanos};
     use crate::query::parse_selector;
     use crate::store::Store;
     use crate::store::drawing::{drawn_name, name_all, window};
@@ -347,6 +363,29 @@ mod tests {
         );
     }
 
+    /// The kinds are those of all samples, also where the answer is cut to a few nodes or seen from elsewhere.
+    #[test]
+    fn kinds_are_counted_before_the_cut() {
+        let (_folder, mut store, mut reader) = database(&["web/7  main;serve;k:read x5
+             web/7  main x3
+             web/7  !serve x2
+             idle/9  x1"]);
+        let unnamed = store.write_window(&window(1, "web/7  main;lost x4\nweb/7  main;k:none x6")).unwrap();
+        let known = unnamed.into_iter().filter(|at| !["lost", "none"].contains(&drawn_name(at.place).as_str()));
+        name_all(&mut store, &known.collect::<Vec<_>>());
+        let mut of = |view: View, max_nodes| {
+            let shape = Shape { view, max_nodes, ..Shape::default() };
+            flame_graph_from(&mut reader, ALL_TIME, &Selector::default(), &shape).unwrap()
+        };
+        let whole = of(View::TopDown, 1000);
+        // Root, process, user, kernel, inlined, unknown, note, remainder, JIT.
+        assert_eq!(whole.kinds, [0, 1, 5, 5, 0, 10, 0, 0, 0]);
+        let cut = of(View::TopDown, 3);
+        assert!(cut.tree.hidden_nodes > 0 && cut.tree.nodes.len() <= 3);
+        assert_eq!((cut.kinds, of(View::BottomUp, 1000).kinds), (whole.kinds, whole.kinds));
+        assert_eq!(whole.kinds.iter().sum::<u64>(), whole.tree.nodes[0].total);
+    }
+
     /// A location without a name keeps its place and says why; names that come later replace it, in an open reader too.
     #[test]
     fn unnamed_locations_say_why_until_they_are_named() {
@@ -355,19 +394,17 @@ mod tests {
         let reasons = |reader: &mut Reader| {
             let tree = graph(reader, "").tree;
             let frames = tree.frames.iter().skip(2);
-            frames.map(|frame| format!("{} {:?} {:?}", frame.name, frame.kind, frame.reason)).collect::<Vec<_>>()
+            let reason = |frame: &Frame| frame.reason.map(Reason::name);
+            frames.map(|frame| format!("{} {:?} {:?}", frame.name, frame.kind, reason(frame))).collect::<Vec<_>>()
         };
-        let first = r#"[app+0x6100000000000000] Unknown Some("no name was looked up yet")"#;
+        let first = r#"[app+0x6100000000000000] Unknown Some("not_asked")"#;
         assert_eq!(reasons(&mut reader)[0], first);
         let gone = Symbolized::Unknown(UnknownReason::FileGone);
         let names: Vec<_> = unnamed.iter().map(|unnamed| (unnamed.location, gone.clone())).collect();
         store.write_names(&names).unwrap();
         assert_eq!(
             reasons(&mut reader),
-            [
-                r#"[app+0x6100000000000000] Unknown Some("the file was gone before it could be opened")"#,
-                r#"[kernel+0x..000] Unknown Some("the file was gone before it could be opened")"#,
-            ]
+            [r#"[app+0x6100000000000000] Unknown Some("file_gone")"#, r#"[kernel+0x..000] Unknown Some("file_gone")"#,]
         );
         name_all(&mut store, &unnamed);
         assert_eq!(reasons(&mut reader), ["a User None", "b Kernel None"]);

@@ -45,14 +45,14 @@ pub(super) fn grow<const N: usize>(
         let process = *processes.entry((value, comm)).or_insert_with(|| tree.push(value, comm, [0; N]));
         // The notes of this top, by the file that the walk ended in: one more row for each below the process.
         let mut notes: HashMap<Option<Arc<str>>, u32> = HashMap::new();
-        let mut note_of = |tree: &mut Tree<N>, binary: Option<&Arc<str>>| match top
-            .end
-            .and_then(|end| note_in(end, binary.map(|path| &**path)))
-        {
-            Some(note) => *notes
-                .entry(binary.cloned())
-                .or_insert_with(|| tree.push(process, labels.get(&note, FrameKind::Note), [0; N])),
-            None => process,
+        let mut note_of = |tree: &mut Tree<N>, binary: Option<&Arc<str>>| {
+            let note = |end| Some((end, note_in(end, binary.map(|path| &**path))?));
+            match top.end.and_then(note) {
+                Some((end, note)) => {
+                    *notes.entry(binary.cloned()).or_insert_with(|| tree.push(process, labels.note(&note, end), [0; N]))
+                }
+                None => process,
+            }
         };
         for (side, counts) in counts.iter().enumerate() {
             counts.stacks(top).enumerate().try_for_each(|(nth, (stack, samples))| {

@@ -63,6 +63,14 @@ pub enum Within {
 }
 
 impl Within {
+    /// The range, or that of the heat map.
+    pub(super) const fn range(self) -> TimeRange {
+        match self {
+            Self::Range(range) => range,
+            Self::Box(grid, _) => grid.range,
+        }
+    }
+
     /// What they add up to, by the values of a label, if one is given.
     pub(super) fn counts(
         self,
@@ -214,7 +222,7 @@ mod tests {
 
     use super::*;
     use crate::profile::{BootNanos, WallNanos};
-    use crate::query::{FunctionIs, code, lines, parse_selector};
+    use crate::query::{FunctionIs, TopRows, code, label_values, lines, parse_selector, quality, top};
     use crate::store::drawing::{EPOCH, SECONDS, name_all, window};
     use crate::store::{Keep, Store};
 
@@ -260,6 +268,23 @@ mod tests {
         assert_eq!(lines(&mut reader, seconds.range, &all, &main).unwrap().unwrap().total, 2 * 124);
         let nothing = Within::Box(seconds, Area { columns: [19, 19], rows: [1, 1] });
         assert_eq!(lines(&mut reader, nothing, &all, &main).unwrap(), None);
+    }
+
+    /// Functions, values of labels and quality of a box are of its samples too: whatever stands beside its flame graph.
+    #[test]
+    fn what_stands_beside_a_box_has_the_samples_of_the_box() {
+        let (folder, _store) = database(2);
+        let mut reader = Reader::open(&folder.path().join("x.db")).unwrap();
+        let all = Selector::default();
+        let within = Within::Box(grid(0, 20, 20, 20), Area { columns: [0, 0], rows: [0, 7] });
+        let threads = label_values(&mut reader, within, &all, "thread", 1).unwrap();
+        assert_eq!(threads.values, [("main".to_owned(), 8)]);
+        assert_eq!((threads.hidden_values, threads.samples), (1, 12));
+        let wanted = TopRows { max_rows: 10, ..TopRows::default() };
+        let functions = top(&mut reader, within, &all, &wanted).unwrap();
+        let rows: Vec<_> = functions.rows.iter().map(|row| (&*row.frame.name, row.self_)).collect();
+        assert_eq!((functions.samples, rows), (12, vec![("main", 4), ("poll", 4), ("serve", 4)]));
+        assert_eq!(quality(&mut reader, within, &all, 10).unwrap().kinds.iter().sum::<u64>(), 12);
     }
 
     /// Every sample is in the cell of its time, whether its window is packed or not, and a box has what its cells have.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::heat_map::{Within, each_in_area};
 use super::sieve::Sieve;
 use super::{QueryError, Selector};
 use crate::profile::TimeRange;
@@ -70,35 +71,62 @@ impl Label {
     }
 }
 
-/// Values of a label in a range with their samples, by falling samples, then value; the empty value is "has none".
+/// Values of a label with their samples.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LabelValues {
+    /// By falling samples, then value; the empty value is "has none". At most as many as were asked for.
+    pub values: Vec<(String, u64)>,
+    /// Values left out.
+    pub hidden_values: u64,
+    /// Samples of all values, the ones left out too.
+    pub samples: u64,
+}
+
+/// Values of a label in a range, or a box of its heat map.
 ///
 /// # Errors
-/// [`QueryError::UnknownLabel`], [`QueryError::Store`].
+/// [`QueryError::UnknownLabel`], [`QueryError::Store`], [`QueryError::TooLarge`].
 pub fn label_values(
     reader: &mut Reader,
-    range: TimeRange,
+    within: Within,
     selector: &Selector,
     label: &str,
-) -> Result<Vec<(String, u64)>, QueryError> {
+    max_values: usize,
+) -> Result<LabelValues, QueryError> {
     let label = Label::parse(label)?;
     let mut snapshot = reader.snapshot()?;
-    let mut sieve = Sieve::new(selector);
     let mut rows = RowMap::<u32, u64>::default();
-    for piece in snapshot.pieces(range, i64::MAX)? {
-        snapshot.check()?;
-        for group in snapshot.groups(&piece)? {
-            if sieve.passes(&mut snapshot, &group)? {
-                let sum = rows.entry(label.of(&mut snapshot, &group)?).or_default();
-                *sum = sum.saturating_add(group.samples);
+    match within {
+        // Who has samples in a piece is known without its stacks.
+        Within::Range(range) => {
+            let mut sieve = Sieve::new(selector);
+            for piece in snapshot.pieces(range, i64::MAX)? {
+                snapshot.check()?;
+                for group in snapshot.groups(&piece)? {
+                    if sieve.passes(&mut snapshot, &group)? {
+                        let sum = rows.entry(label.of(&mut snapshot, &group)?).or_default();
+                        *sum = sum.saturating_add(group.samples);
+                    }
+                }
             }
         }
+        Within::Box(grid, area) => {
+            each_in_area(&mut snapshot, grid, area, selector, |snapshot, _, group, _, samples| {
+                let sum = rows.entry(label.of(snapshot, group)?).or_default();
+                *sum = sum.saturating_add(samples);
+                Ok(())
+            })?;
+        }
     }
+    let samples = rows.values().fold(0, |sum: u64, samples| sum.saturating_add(*samples));
     let mut values = Vec::with_capacity(rows.len());
     for (row, samples) in rows {
         values.push((label.text(&mut snapshot, row)?.as_ref().to_owned(), samples));
     }
     values.sort_unstable_by(|(a, n), (b, m)| m.cmp(n).then_with(|| a.cmp(b)));
-    Ok(values)
+    let hidden_values = values.len().saturating_sub(max_values) as u64;
+    values.truncate(max_values);
+    Ok(LabelValues { values, hidden_values, samples })
 }
 
 /// Samples of a range that pass, whoever they are of.

@@ -25,6 +25,7 @@ mod path_hash;
 mod places;
 mod quality;
 mod rows;
+mod search;
 mod selector;
 mod sieve;
 mod slice;
@@ -39,21 +40,22 @@ mod tree;
 
 pub use binaries::{NamedBinaries, NamedBinary, binaries};
 pub use diff::{By, Diff, DiffNode, Side, diff};
-pub use flame_graph::{Around, Merged, Shape, View, flame_graph, flame_graph_from};
+pub use flame_graph::{Around, Kinds, Merged, Shape, View, flame_graph, flame_graph_from};
 pub use heat_map::{Area, Grid, HeatMap, MAX_CELLS, Within, flame_graph_of_area, heat_map};
-pub use labels::{LABELS, label_values};
+pub use labels::{LABELS, LabelValues, label_values};
 pub use note::{note, note_in, remedy};
 pub use one_function::OneFunction;
 pub use path_hash::PathHash;
 pub use places::{Code, FunctionIs, Lines, Weight, code, lines};
-pub use quality::{Incomplete, Quality, quality};
+pub use quality::{Incomplete, Quality, Unnamed, quality};
 pub use rows::{Frames, Holder, Row, RowFrame, rows};
+pub use search::Search;
 pub use selector::{Selector, parse_selector};
 pub use slice::slice;
 pub use stack_samples::stack_samples;
 pub use time::{parse_range, parse_time};
 pub use timeline::{Bucket, Series, Timeline, series, timeline};
-pub use top::{Top, TopOrder, TopRow, top};
+pub use top::{Top, TopOrder, TopRow, TopRows, top};
 pub use totals::{Totals, newest_boot, totals};
 
 #[cfg(doc)]

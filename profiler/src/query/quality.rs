@@ -1,11 +1,15 @@
-//! How good the stacks of a range are: how many are whole, and in which files the others end, and why.
+//! How good the samples of a range are: how many stacks are whole, where and why the others end, and how many end in a function with
+//! a name. Counted over all samples, whatever an answer shows of them.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::merge::merge;
+use super::flame_graph::{Kinds, kinds};
+use super::grow::grow;
+use super::heat_map::Within;
+use super::tree::Labels;
 use super::{QueryError, Selector, remedy};
-use crate::profile::{CpuTicks, FrameKind, MissedTicks, StackEnd, TimeRange};
+use crate::profile::{CpuTicks, FrameKind, MissedTicks, Reason, StackEnd};
 use crate::store::{Reader, RowMap, Snapshot, StackId};
 
 /// Stacks looked up between two questions whether to go on.
@@ -26,7 +30,18 @@ pub struct Incomplete {
     pub remedy: Option<&'static str>,
 }
 
-/// See above.
+/// Samples that ended in a function without a name, of one file and one reason.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unnamed {
+    /// Why there is no name.
+    pub reason: Option<Reason>,
+    /// Path of the file.
+    pub binary: Option<Arc<str>>,
+    /// Samples.
+    pub samples: u64,
+}
+
+/// The quality of what a range, or a box of its heat map, and a selector come to.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Quality {
     /// All samples.
@@ -35,28 +50,34 @@ pub struct Quality {
     pub complete: u64,
     /// The others, by falling samples; at most as many rows as were asked for.
     pub incomplete: Vec<Incomplete>,
-    /// Rows left out.
+    /// Rows of `incomplete` left out.
     pub hidden_rows: u64,
+    /// All samples by the kind of the frame they ended in.
+    pub kinds: Kinds,
+    /// Those that ended in a function without a name, by falling samples; at most as many rows as were asked for.
+    pub unnamed: Vec<Unnamed>,
+    /// Rows of `unnamed` left out.
+    pub hidden_unnamed: u64,
     /// Ticks of the range that were due and not seen, whole host.
     pub missed: MissedTicks,
     /// Their share of all ticks due, 0 to 1.
     pub missed_share: f64,
 }
 
-/// The quality of what a range and a selector come to.
+/// The quality of what a range, or a box of its heat map, and a selector come to; missed ticks are those of the whole range.
 ///
 /// # Errors
 /// [`QueryError::Store`], [`QueryError::TooLarge`].
 pub fn quality(
     reader: &mut Reader,
-    range: TimeRange,
+    within: Within,
     selector: &Selector,
     max_rows: usize,
 ) -> Result<Quality, QueryError> {
     let mut snapshot = reader.snapshot()?;
-    let counts = merge(&mut snapshot, range, selector)?;
+    let counts = within.counts(&mut snapshot, selector, None)?;
     let mut ticks = CpuTicks::default();
-    for piece in snapshot.pieces(range, i64::MAX)? {
+    for piece in snapshot.pieces(within.range(), i64::MAX)? {
         ticks.busy = ticks.busy.saturating_add(piece.numbers.busy);
         ticks.idle = ticks.idle.saturating_add(piece.numbers.idle);
         ticks.missed.merge(&piece.numbers.missed);
@@ -99,7 +120,25 @@ pub fn quality(
     incomplete.truncate(max_rows);
     let complete = counts.samples.saturating_sub(counts.incomplete);
     let (missed, missed_share) = (ticks.missed, ticks.missed_share());
-    Ok(Quality { samples: counts.samples, complete, incomplete, hidden_rows, missed, missed_share })
+    let mut labels = Labels::new();
+    let tree = grow(&mut snapshot, &mut labels, [&counts])?;
+    let kinds = kinds(&snapshot, &labels, &tree);
+    let mut sums: HashMap<(Option<Reason>, Option<Arc<str>>), u64> = HashMap::new();
+    for (shown, [samples]) in tree.shown.iter().zip(&tree.selves).filter(|(_, [samples])| *samples > 0) {
+        let Ok(frame) = shown.get() else { continue };
+        let frame = snapshot.frame(frame);
+        if frame.kind == FrameKind::Unknown {
+            let sum = sums.entry((frame.reason, frame.binary.clone())).or_default();
+            *sum = sum.saturating_add(*samples);
+        }
+    }
+    let row = |((reason, binary), samples)| Unnamed { reason, binary, samples };
+    let mut unnamed: Vec<Unnamed> = sums.into_iter().map(row).collect();
+    unnamed.sort_by(|a, b| b.samples.cmp(&a.samples).then_with(|| (&a.binary, a.reason).cmp(&(&b.binary, b.reason))));
+    let hidden_unnamed = unnamed.len().saturating_sub(max_rows) as u64;
+    unnamed.truncate(max_rows);
+    let samples = counts.samples;
+    Ok(Quality { samples, complete, incomplete, hidden_rows, kinds, unnamed, hidden_unnamed, missed, missed_share })
 }
 
 /// The location of a stack's outermost frame; 0 of the empty stack.
@@ -117,4 +156,43 @@ fn outermost(snapshot: &mut Snapshot<'_>, known: &mut RowMap<u32, u32>, stack: u
     }
     known.extend(way.into_iter().map(|stack| (stack, location)));
     Ok(location)
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+    use crate::profile::{Symbolized, TimeRange, UnknownReason, WallNanos};
+    use crate::store::Store;
+    use crate::store::drawing::{drawn_name, name_all, window};
+
+    /// A function without a name counts where samples end in it, by reason and file, also where the limit leaves its row out; what
+    /// has names above it does not.
+    #[test]
+    fn samples_without_a_name_are_counted_by_file_and_reason() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.db");
+        let (mut store, _) = Store::open(&path).unwrap();
+        let unnamed =
+            store.write_window(&window(0, "web/7  main;gone x5\nweb/8  gone;leaf x3\nweb/9  main;k:new x2")).unwrap();
+        let (gone, others): (Vec<_>, Vec<_>) = unnamed.into_iter().partition(|at| drawn_name(at.place) == "gone");
+        let gone: Vec<_> = gone.iter().map(|at| (at.location, Symbolized::Unknown(UnknownReason::FileGone))).collect();
+        store.write_names(&gone).unwrap();
+        name_all(&mut store, &others.into_iter().filter(|at| drawn_name(at.place) != "new").collect::<Vec<_>>());
+        let ask = |rows| {
+            let range = TimeRange { from: WallNanos(0), to: WallNanos(i64::MAX) };
+            quality(&mut Reader::open(&path).unwrap(), range.into(), &Selector::default(), rows).unwrap()
+        };
+        let row = |reason, binary: &str, samples| Unnamed {
+            reason: Some(Reason::Unnamed(reason)),
+            binary: Some(binary.into()),
+            samples,
+        };
+        let all = ask(10);
+        assert_eq!(all.unnamed, [row(Some(UnknownReason::FileGone), "/usr/bin/app", 5), row(None, "[kernel]", 2)]);
+        assert_eq!((all.samples, all.kinds[FrameKind::Unknown as usize], all.hidden_unnamed), (10, 7, 0));
+        let one = ask(1);
+        assert_eq!((one.unnamed.len(), one.hidden_unnamed, one.kinds), (1, 1, all.kinds));
+    }
 }

@@ -21,9 +21,19 @@ const SECONDS_BELOW: i128 = 100_000_000_000;
 pub fn parse_range(from: &str, to: &str, now: WallNanos) -> Result<TimeRange, QueryError> {
     let range = TimeRange { from: parse_time(from, now)?, to: parse_time(to, now)? };
     if range.from >= range.to {
-        return Err(QueryError::BadTime(format!("the start {from:?} is not before the end {to:?}")));
+        let [from, to] = [(from, range.from), (to, range.to)].map(|(text, time)| written(text, time));
+        return Err(QueryError::BadTime(format!("the start {from} is not before the end {to}")));
     }
     Ok(range)
+}
+
+/// A point in time as it was given, and as people write it, where it was given as a number.
+fn written(text: &str, time: WallNanos) -> String {
+    let number = text.trim().bytes().all(|byte| byte.is_ascii_digit() || byte == b'-');
+    match jiff::Timestamp::from_nanosecond(time.0.into()) {
+        Ok(time) if number => format!("{text:?} ({time:.0})"),
+        _ => format!("{text:?}"),
+    }
 }
 
 /// Parses one point in time: see [`parse_range`].
@@ -174,7 +184,8 @@ mod tests {
         assert!(parse_range("now-1h", "now", NOW).is_ok());
         for (from, to) in [("now", "now"), ("now", "now-1h")] {
             let error = parse_range(from, to, NOW).unwrap_err().to_string();
-            assert_eq!(error, format!("bad time range: the start {from:?} is not before the end {to:?}"));
+            let start = format!("bad time range: the start {from:?}");
+            assert!(error.starts_with(&start) && error.contains(&format!("is not before the end {to:?}")), "{error}");
         }
     }
 

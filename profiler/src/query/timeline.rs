@@ -287,11 +287,9 @@ impl Sum {
     }
 
     fn add(&mut self, other: &Self, share: Share) {
-        for (sum, n) in [
-            (&mut self.samples, other.samples),
-            (&mut self.incomplete, other.incomplete),
-            (&mut self.lost, other.lost),
-        ] {
+        for (sum, n) in
+            [(&mut self.samples, other.samples), (&mut self.incomplete, other.incomplete), (&mut self.lost, other.lost)]
+        {
             *sum = sum.saturating_add(share.of(n));
         }
         for (sum, n) in [

@@ -2,10 +2,11 @@
 
 use super::busy_lines::BusyLines;
 use super::grow::{Ids, frame_of, grow, order};
-use super::merge::merge;
+use super::heat_map::Within;
+use super::search::Search;
 use super::tree::{Children, Labels, Shown, Tree};
 use super::{QueryError, Selector};
-use crate::profile::{Frame, FrameId, TimeRange};
+use crate::profile::{Frame, FrameId};
 use crate::store::{Reader, RowMap};
 
 /// One function of the top table.
@@ -19,55 +20,83 @@ pub struct TopRow {
     pub total: u64,
 }
 
-/// What the first rows of the table have most of.
+/// What the rows of the table are put in order by.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum TopOrder {
-    /// Samples that ended in the function.
+    /// Samples that ended in the function, then those with it on the stack.
     #[default]
     Self_,
-    /// Samples with it on the stack: what waits for others to do the work is first.
+    /// Samples with it on the stack, then those that ended in it: what waits for others to do the work.
     Total,
+    /// Name.
+    Name,
+    /// Path of the binary.
+    Binary,
 }
 
-/// Functions by falling self, then total, then name; or by total, then self.
+/// Which rows of the table are wanted.
+#[derive(Clone, Debug, Default)]
+pub struct TopRows {
+    /// Their order; equal ones by self, total and name.
+    pub order: TopOrder,
+    /// The least first; else the most first, and texts from Z to A.
+    pub ascending: bool,
+    /// Only functions that it fits.
+    pub search: Option<Search>,
+    /// Most rows.
+    pub max_rows: usize,
+}
+
+/// Functions with their samples.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Top {
-    /// Samples in all; the sum of every row's self, hidden ones included.
+    /// Samples in all; the sum of every function's self, with and without a row.
     pub samples: u64,
     /// CPU time one sample stands for.
     pub nanos_per_sample: u64,
     /// At most the number of rows asked for.
     pub rows: Vec<TopRow>,
-    /// Functions left out.
+    /// Functions that fit the search and that the limit left out.
     pub hidden_rows: u64,
+    /// Functions that do not fit the search.
+    pub unmatched_rows: u64,
 }
 
-/// The functions of a range.
+/// The functions of a range, or a box of its heat map.
 ///
 /// # Errors
 /// [`QueryError::Store`], [`QueryError::TooLarge`].
-pub fn top(
-    reader: &mut Reader,
-    range: TimeRange,
-    selector: &Selector,
-    by: TopOrder,
-    max_rows: usize,
-) -> Result<Top, QueryError> {
+pub fn top(reader: &mut Reader, within: Within, selector: &Selector, wanted: &TopRows) -> Result<Top, QueryError> {
+    let TopRows { order: by, ascending, search, max_rows } = wanted;
     let mut snapshot = reader.snapshot()?;
-    let counts = merge(&mut snapshot, range, selector)?;
+    let counts = within.counts(&mut snapshot, selector, None)?;
     let mut labels = Labels::new();
     let tree = grow(&mut snapshot, &mut labels, [&counts])?;
     let mut sums: Vec<Sum> = sums(&tree).into_iter().filter(|sum| sum.self_ > 0 || sum.shown.get().is_ok()).collect();
-    let hidden_rows = sums.len().saturating_sub(max_rows) as u64;
+    let all = sums.len();
+    if let Some(search) = search {
+        sums.retain(|sum| search.fits(frame_of(&snapshot, &labels, sum.shown)));
+    }
+    let unmatched_rows = (all - sums.len()) as u64;
+    let hidden_rows = sums.len().saturating_sub(*max_rows) as u64;
     let by_name = order(&snapshot, &labels);
-    let weight = |sum: &Sum| match by {
-        TopOrder::Self_ => (sum.self_, sum.total),
-        TopOrder::Total => (sum.total, sum.self_),
+    let text = |sum: &Sum| {
+        let frame = frame_of(&snapshot, &labels, sum.shown);
+        if *by == TopOrder::Name { Some(&*frame.name) } else { frame.binary.as_deref() }
     };
-    let before = |a: &Sum, b: &Sum| weight(b).cmp(&weight(a)).then_with(|| by_name(a.shown, b.shown));
-    if max_rows < sums.len() {
-        sums.select_nth_unstable_by(max_rows, before);
-        sums.truncate(max_rows);
+    let weight = |sum: &Sum| (sum.self_, sum.total);
+    let before = |a: &Sum, b: &Sum| {
+        let first = match by {
+            TopOrder::Self_ => a.self_.cmp(&b.self_),
+            TopOrder::Total => a.total.cmp(&b.total),
+            TopOrder::Name | TopOrder::Binary => text(a).cmp(&text(b)),
+        };
+        let first = if *ascending { first } else { first.reverse() };
+        first.then_with(|| weight(b).cmp(&weight(a))).then_with(|| by_name(a.shown, b.shown))
+    };
+    if *max_rows < sums.len() {
+        sums.select_nth_unstable_by(*max_rows, before);
+        sums.truncate(*max_rows);
     }
     sums.sort_unstable_by(before);
     drop(by_name);
@@ -78,7 +107,8 @@ pub fn top(
     }
     BusyLines::of(snapshot.loaded(), [&counts])?.give(&mut snapshot, &ids, &mut frames)?;
     let rows = frames.into_iter().zip(sums).map(|(frame, Sum { self_, total, .. })| TopRow { frame, self_, total });
-    Ok(Top { samples: counts.samples, nanos_per_sample: counts.nanos_per_sample(), rows: rows.collect(), hidden_rows })
+    let (samples, nanos_per_sample) = (counts.samples, counts.nanos_per_sample());
+    Ok(Top { samples, nanos_per_sample, rows: rows.collect(), hidden_rows, unmatched_rows })
 }
 
 /// What a frame's nodes come to.
@@ -123,8 +153,41 @@ fn sums(tree: &Tree<1>) -> Vec<Sum> {
 
 #[cfg(test)]
 mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
     use super::*;
-    use crate::store::CachedFrame;
+    use crate::profile::{TimeRange, WallNanos};
+    use crate::store::drawing::{name_all, window};
+    use crate::store::{CachedFrame, Store};
+
+    /// Search and order are those of all functions, before the limit: the one function of many that a person looks for is found, and
+    /// the least are the least of all.
+    #[test]
+    fn search_and_order_come_before_the_limit() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.db");
+        let (mut store, _) = Store::open(&path).unwrap();
+        let lines: Vec<_> = (1..=40).map(|n| format!("web/7  start;f{n} x{n}")).collect();
+        let unnamed = store.write_window(&window(0, &lines.join("\n"))).unwrap();
+        name_all(&mut store, &unnamed);
+        let mut reader = Reader::open(&path).unwrap();
+        let range = TimeRange { from: WallNanos(0), to: WallNanos(i64::MAX) };
+        let mut ask = |order, ascending, search: &str| {
+            let search = (!search.is_empty()).then(|| search.parse().unwrap());
+            let wanted = TopRows { order, ascending, search, max_rows: 2 };
+            let found = top(&mut reader, range.into(), &Selector::default(), &wanted).unwrap();
+            let rows: Vec<_> =
+                found.rows.iter().map(|row| (row.frame.name.to_string(), row.self_, row.total)).collect();
+            (rows, found.hidden_rows, found.unmatched_rows)
+        };
+        let row = |name: &str, self_, total| (name.to_owned(), self_, total);
+        assert_eq!(ask(TopOrder::Self_, false, "").0, [row("f40", 40, 40), row("f39", 39, 39)]);
+        assert_eq!(ask(TopOrder::Self_, false, "sta"), (vec![row("start", 0, 820)], 0, 40));
+        assert_eq!(ask(TopOrder::Self_, true, "/^f/"), (vec![row("f1", 1, 1), row("f2", 2, 2)], 38, 1));
+        assert_eq!(ask(TopOrder::Total, false, "").0[0], row("start", 0, 820));
+        assert_eq!(ask(TopOrder::Name, true, "").0, [row("f1", 1, 1), row("f10", 10, 10)]);
+        assert_eq!(ask(TopOrder::Name, false, "").0[0], row("start", 0, 820));
+    }
 
     /// `f` calls itself through `g`: its samples count once. Every sample has a row.
     #[test]

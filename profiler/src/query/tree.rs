@@ -7,7 +7,7 @@ use std::cmp::{Ordering, Reverse};
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::profile::{Frame, FrameKind};
+use crate::profile::{Frame, FrameKind, Reason, StackEnd};
 use crate::store::CachedFrame;
 
 /// What a node shows: a frame of the reader's, or a label of the tree's own.
@@ -51,7 +51,16 @@ impl Labels {
 
     /// The label of this name; the same one each time.
     pub(super) fn get(&mut self, name: &str, kind: FrameKind) -> Shown {
-        let frame = label(name, kind);
+        self.insert(label(name, kind))
+    }
+
+    /// The note of this wording.
+    pub(super) fn note(&mut self, note: &str, end: StackEnd) -> Shown {
+        self.insert(Frame { reason: Some(Reason::CutShort(end)), ..label(note, FrameKind::Note) })
+    }
+
+    fn insert(&mut self, frame: Frame) -> Shown {
+        let kind = frame.kind;
         let key = (kind, Arc::clone(&frame.name));
         *self.known.entry(key).or_insert_with(|| {
             self.list.push(frame);

@@ -15,7 +15,7 @@ use crate::annotate;
 use crate::export::drawing;
 use crate::profile::{
     Binary, BinaryKey, BinaryKind, BuildId, FoundSource, Frame, FrameId, FrameKind, LossCause, Losses, MissCause,
-    MissedTicks, NameSource, SourceLine, StackEnd, TimeRange, WallNanos,
+    MissedTicks, NameSource, Reason, SourceLine, StackEnd, TimeRange, UnknownReason, WallNanos,
 };
 use crate::query;
 use crate::unwind::UnwindCounts;
@@ -86,7 +86,7 @@ fn diff() {
         nodes: vec![
             node(0, 0, [100, 200], [0, 0], 0.0),
             node(1, 1, [100, 200], [10, 0], 0.0),
-            node(2, 2, [90, 100], [90, 100], -6.868_028),
+            node(2, 2, [90, 100], [90, 100], -6.777_390),
             node(2, 3, [0, 100], [0, 100], 8.660_254),
         ],
         frames: frames.map(|(name, kind)| drawing::frame(name, kind)).into(),
@@ -133,15 +133,17 @@ sh 0
             FrameKind::Kernel => frame.binary = Some("[kernel]".into()),
             FrameKind::Unknown => {
                 frame.binary = Some("/usr/lib/libpq.so.5".into());
-                frame.reason = Some("the file is stripped: install its debug symbols");
+                frame.reason = Some(Reason::Unnamed(Some(UnknownReason::NoSymbols)));
             }
+            FrameKind::Note => frame.reason = Some(Reason::CutShort(StackEnd::FramePointerLost)),
             _ => {}
         }
     }
     tree.incomplete = 10;
     tree.hidden_nodes = 4;
-    let merged =
-        query::Merged { tree, nanos_per_sample: 10_309_278, around: Some(query::Around { total: 50, self_: 40 }) };
+    let kinds = [0, 0, 41, 25, 10, 9, 0, 0, 6];
+    let around = Some(query::Around { total: 50, self_: 40 });
+    let merged = query::Merged { tree, nanos_per_sample: 10_309_278, around, kinds };
     check("flamegraph.json", &from_query::flame_graph(TimeRange { from: at(0), to: at(60) }, &merged));
 }
 
@@ -160,10 +162,8 @@ fn top() {
         query::TopRow { frame: full, self_: 40, total: 50 },
         query::TopRow { frame: drawing::frame("vfs_read", FrameKind::Kernel), self_: 25, total: 25 },
     ];
-    check(
-        "top.json",
-        &from_query::top(query::Top { samples: 100, nanos_per_sample: 10_309_278, rows, hidden_rows: 7 }),
-    );
+    let top = query::Top { samples: 100, nanos_per_sample: 10_309_278, rows, hidden_rows: 7, unmatched_rows: 30 };
+    check("top.json", &from_query::top(top));
 }
 
 /// A binary with everything, one without symbols, and memory without a file.
@@ -191,7 +191,7 @@ fn binaries() {
         named: 3,
         inlined_frames: 0,
         sources: vec![found(NameSource::Symtab, None)],
-        reason: Some("the file is stripped: install its debug symbols"),
+        reason: Some(Reason::Unnamed(Some(UnknownReason::NoSymbols))),
         remedy: Some("apt install libpq5-dbgsym".into()),
         ..full.clone()
     };
@@ -276,6 +276,38 @@ fn disassembly() {
     check("disassembly_nowhere.json", &from_query::no_disassembly(asked));
 }
 
+/// Stacks cut short, samples without a name, ticks missed.
+#[test]
+fn quality() {
+    let mut missed = MissedTicks::default();
+    missed.add(MissCause::TimerLate, 4);
+    let quality = query::Quality {
+        samples: 100,
+        complete: 90,
+        incomplete: vec![query::Incomplete {
+            end: StackEnd::NoUnwindRows,
+            binary: Some("/usr/lib/libpq.so.5".into()),
+            comm: "postgres".into(),
+            samples: 6,
+            remedy: query::remedy(StackEnd::NoUnwindRows),
+        }],
+        hidden_rows: 2,
+        kinds: [0, 1, 50, 25, 9, 15, 0, 0, 0],
+        unnamed: vec![
+            query::Unnamed {
+                reason: Some(Reason::Unnamed(Some(UnknownReason::NoSymbols))),
+                binary: Some("/usr/lib/libpq.so.5".into()),
+                samples: 9,
+            },
+            query::Unnamed { reason: Some(Reason::Unnamed(None)), binary: None, samples: 2 },
+        ],
+        hidden_unnamed: 1,
+        missed,
+        missed_share: 0.004,
+    };
+    check("quality.json", &from_query::quality(quality));
+}
+
 /// Asked to name again.
 #[test]
 fn symbolizing() {
@@ -292,7 +324,8 @@ fn labels() {
 #[test]
 fn label_values() {
     let values = vec![("web-1".to_owned(), 70), (String::new(), 30)];
-    check("label_values.json", &from_query::label_values("container".into(), values));
+    let found = query::LabelValues { values, hidden_values: 3, samples: 120 };
+    check("label_values.json", &from_query::label_values("container".into(), found));
 }
 
 fn status(recording: Option<api::Recording>, notices: Vec<String>) -> api::Status {
@@ -343,8 +376,9 @@ fn status_while_recording() {
         ..LiveStatus::default()
     };
     let own = Cost { cpu: Duration::from_millis(1_234), rss_bytes: 48 << 20 };
+    let children = Cost { cpu: Duration::from_millis(2_000), rss_bytes: 16 << 20 };
     let notice = "the database was damaged and set aside as profiler.db.damaged-1: send it to us, or delete it";
-    check("status.json", &status(Some(from_query::recording(&live, own, at(4))), vec![notice.into()]));
+    check("status.json", &status(Some(from_query::recording(&live, own, children, at(4))), vec![notice.into()]));
 }
 
 /// While only a database is served.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use super::api;
 use super::live::{Cost, LiveStatus};
 use crate::annotate;
-use crate::profile::{CallTree, Frame, LossCause, MissedTicks, TimeRange, WallNanos};
+use crate::profile::{CallTree, Frame, LossCause, MissedTicks, Reason, TimeRange, WallNanos};
 use crate::query;
 
 /// The timeline's buckets as columns, and the series of a label's values; `since` is when the sampler that is running started.
@@ -215,6 +215,7 @@ pub fn flame_graph(range: TimeRange, merged: &query::Merged) -> api::FlameGraph 
         nanos_per_sample: merged.nanos_per_sample,
         incomplete: *incomplete,
         hidden_nodes: *hidden_nodes,
+        kinds: merged.kinds.into(),
         around: merged.around.map(|of| api::FunctionSamples { total: of.total, self_: of.self_ }),
         frames: columns(frames, &mut strings),
         nodes: api::NodeColumns {
@@ -235,7 +236,7 @@ fn columns<'a>(frames: &'a [Frame], strings: &mut Strings<'a>) -> api::FrameColu
         columns.binary.push(strings.optional(frame.binary.as_deref()));
         columns.file.push(strings.optional(frame.file.as_deref()));
         columns.line.push(frame.line.unwrap_or(0));
-        columns.reason.push(strings.optional(frame.reason));
+        columns.reason.push(strings.optional(frame.reason.map(Reason::name)));
     }
     columns
 }
@@ -270,11 +271,19 @@ pub fn quality(quality: query::Quality) -> api::Quality {
         samples: row.samples,
         remedy: row.remedy.map(Into::into),
     };
+    let unnamed = |row: query::Unnamed| api::Unnamed {
+        reason: row.reason.unwrap_or(Reason::Unnamed(None)).name().to_owned(),
+        binary: row.binary.as_deref().map(Into::into),
+        samples: row.samples,
+    };
     api::Quality {
         samples: quality.samples,
         complete: quality.complete,
         incomplete: quality.incomplete.into_iter().map(row).collect(),
         hidden_rows: quality.hidden_rows,
+        kinds: quality.kinds.into(),
+        unnamed: quality.unnamed.into_iter().map(unnamed).collect(),
+        hidden_unnamed: quality.hidden_unnamed,
         missed_share: quality.missed_share,
         ticks_missed: by_cause(&quality.missed),
     }
@@ -296,7 +305,7 @@ pub fn binaries(binaries: query::NamedBinaries) -> api::Binaries {
             .into_iter()
             .map(|found| api::NameSource { source: found.source.name().to_owned(), found: found.found })
             .collect(),
-        reason: row.reason.map(Into::into),
+        reason: row.reason.map(|reason| reason.name().to_owned()),
         remedy: row.remedy,
     };
     api::Binaries { binaries: binaries.rows.into_iter().map(row).collect(), hidden_rows: binaries.hidden_rows }
@@ -319,14 +328,16 @@ pub fn top(top: query::Top) -> api::Top {
         nanos_per_sample: top.nanos_per_sample,
         rows: top.rows.into_iter().map(row).collect(),
         hidden_rows: top.hidden_rows,
+        unmatched_rows: top.unmatched_rows,
     }
 }
 
 /// The values of one label.
 #[must_use]
-pub fn label_values(label: String, values: Vec<(String, u64)>) -> api::LabelValues {
+pub fn label_values(label: String, found: query::LabelValues) -> api::LabelValues {
+    let query::LabelValues { values, hidden_values, samples } = found;
     let value = |(value, samples)| api::LabelValue { value, samples };
-    api::LabelValues { label, values: values.into_iter().map(value).collect() }
+    api::LabelValues { label, values: values.into_iter().map(value).collect(), hidden_values, samples }
 }
 
 /// The ledger. Every cause of loss is there, at zero too; of the ends only those that occurred.
@@ -347,7 +358,7 @@ pub fn totals(totals: &query::Totals) -> api::Totals {
 
 /// The sampler, live.
 #[must_use]
-pub fn recording(live: &LiveStatus, own: Cost, now: WallNanos) -> api::Recording {
+pub fn recording(live: &LiveStatus, own: Cost, children: Cost, now: WallNanos) -> api::Recording {
     let millis = |duration: std::time::Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     api::Recording {
         event: live.event.to_owned(),
@@ -357,8 +368,11 @@ pub fn recording(live: &LiveStatus, own: Cost, now: WallNanos) -> api::Recording
         since_ms: live.since.as_millis(),
         window_ms: millis(live.window),
         lag_ms: millis(live.lag(now)),
-        cpu_ms: millis(own.cpu),
-        rss_bytes: own.rss_bytes,
+        late: live.late(now).map(|late| late.name().to_owned()),
+        cpu_ms: millis(own.cpu + children.cpu),
+        rss_bytes: own.rss_bytes.saturating_add(children.rss_bytes),
+        children_cpu_ms: millis(children.cpu),
+        children_rss_bytes: children.rss_bytes,
         ticks_missed: by_cause(&live.ticks_missed),
         unwind: live.unwind.map(|unwind| api::UnwindTables {
             files: unwind.files,

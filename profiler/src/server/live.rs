@@ -31,6 +31,8 @@ pub struct LiveStatus {
     pub window: Duration,
     /// End of the newest window that is in the database; `None` before the first.
     pub stored_until: Option<WallNanos>,
+    /// End of the newest window that the sampling thread has closed; `None` before the first.
+    pub closed_until: Option<WallNanos>,
     /// Samples taken by the kernel side.
     pub taken: u64,
     /// Samples stored.
@@ -84,14 +86,49 @@ impl LiveStatus {
         if let Some(reason) = &self.unstored {
             return Some(reason.clone());
         }
-        let lag = self.lag(now);
-        (lag > self.window * 3).then(|| {
-            format!(
-                "no window was stored for {} s (a window is {} s): see the log for the reason, often a full disk",
-                lag.as_secs(),
-                self.window.as_secs_f64()
-            )
+        let (late, seconds, window) = (self.late(now)?, self.lag(now).as_secs(), self.window.as_secs_f64());
+        Some(match late {
+            Late::Sampling => format!(
+                "no window was closed for {seconds} s (a window is {window} s): the sampling thread gets too little processor \
+                 time, or reads about very many mappings at once; samples that find no room meanwhile are counted as lost"
+            ),
+            Late::Storing => format!(
+                "no window was stored for {seconds} s (a window is {window} s), though they are closed in time: the disk is slow, \
+                 or many new names are looked up; the log has the reason if writing failed"
+            ),
         })
+    }
+
+    /// What is late, if something is: no window was stored for more than three windows.
+    #[must_use]
+    pub fn late(&self, now: WallNanos) -> Option<Late> {
+        let most = self.window * 3;
+        let age = |until: Option<WallNanos>| {
+            let nanos = now.0.saturating_sub(until.unwrap_or(self.since).0);
+            Duration::from_nanos(u64::try_from(nanos).unwrap_or(0))
+        };
+        let late = if age(self.closed_until) > most { Late::Sampling } else { Late::Storing };
+        (self.lag(now) > most).then_some(late)
+    }
+}
+
+/// What keeps windows from being stored in time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Late {
+    /// The sampling thread closes none.
+    Sampling,
+    /// Closed ones wait for the writer.
+    Storing,
+}
+
+impl Late {
+    /// Name in the API.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Sampling => "sampling",
+            Self::Storing => "storing",
+        }
     }
 }
 
@@ -203,6 +240,21 @@ mod tests {
             LiveStatus { unstored, ..live(0, Some(99)) }.failing(WallNanos::from_millis(100_000)).as_deref(),
             Some("disk error")
         );
+    }
+
+    /// Being late says which part is: the thread that closes windows, or the one that stores them.
+    #[test]
+    fn what_is_late_is_named() {
+        let now = WallNanos::from_millis(164_000);
+        let late = |closed_s: i64| {
+            let closed_until = Some(WallNanos::from_millis(closed_s * 1000));
+            LiveStatus { closed_until, ..live(0, Some(100)) }
+        };
+        assert_eq!((late(160).late(now), late(100).late(now)), (Some(Late::Storing), Some(Late::Sampling)));
+        assert_eq!(live(0, Some(150)).late(now), None);
+        let said = late(160).failing(now).unwrap_or_default();
+        assert!(said.contains("64 s") && said.contains("closed in time") && !said.contains("full disk"), "{said}");
+        assert!(late(100).failing(now).unwrap_or_default().contains("the sampling thread"));
     }
 
     /// A wall clock that steps back is no lag.

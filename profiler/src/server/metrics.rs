@@ -103,6 +103,13 @@ impl Collector for Scrape {
         {
             encode_table(to, &table, live.waiting_bytes)?;
         }
+        let (own, children) = (self.own, self.children);
+        let help = "Processor time of this process and its children, those that have ended too";
+        let cpu = ConstCounter::new((own.cpu + children.cpu).as_secs_f64());
+        one(to, "profiler_own_cpu", help, Some(&Unit::Seconds), &cpu)?;
+        let help = "Resident memory of this process and its children";
+        let rss = ConstGauge::new(own.rss_bytes.saturating_add(children.rss_bytes));
+        one(to, "profiler_own_resident_memory", help, Some(&Unit::Bytes), &rss)?;
         if live.is_some() {
             let help = "Processor time of the symbolizer's process";
             let cpu = ConstCounter::new(self.children.cpu.as_secs_f64());

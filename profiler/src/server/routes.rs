@@ -9,7 +9,8 @@ use utoipa::{IntoResponses, OpenApi};
 use utoipa_actix_web::service_config::ServiceConfig;
 
 use super::api::{
-    self, AreaParams, DiffParams, FlameGraphParams, HeatMapParams, Problem, RangeParams, TimelineParams, TopParams,
+    self, AreaParams, CountParams, DiffParams, FlameGraphParams, HeatMapParams, Problem, RangeParams, TimelineParams,
+    TopParams,
 };
 use super::error::Failure;
 use super::live::Cost;
@@ -17,7 +18,7 @@ use super::metrics::{self, Scrape};
 use super::refusals::Cause;
 use super::{State, annotate, exports, from_query};
 use crate::profile::{Demangle, TimeRange};
-use crate::query::{self, Area, By, Grid, PathHash, Selector, Shape, View, Within};
+use crate::query::{self, Area, By, Grid, PathHash, Selector, Shape, TopOrder, TopRows, View, Within};
 use crate::store::Reader;
 
 /// A limit that an endpoint takes when none is asked for, and the most it gives.
@@ -248,6 +249,15 @@ pub fn within(
     Ok(Within::Box(grid, area(grid, edges)))
 }
 
+/// A question that counts samples of a range or of a box of its heat map.
+fn counted(params: CountParams, state: &State) -> Result<(Question, Within), Failure> {
+    let CountParams { from, to, filter, limit, demangle, columns, rows, column_from, column_to, row_from, row_to } =
+        params;
+    let question = Question::parse(RangeParams { from, to, filter, limit, demangle }, &TOP_ROWS, state)?;
+    let within = within(question.range, columns, rows, [column_from, column_to, row_from, row_to])?;
+    Ok((question, within))
+}
+
 /// Samples over time, in equal buckets; by the values of a label, if asked.
 #[utoipa::path(tag = "profiles", params(TimelineParams), responses((status = 200, body = api::Timeline, description = "One entry a bucket, as columns."), Problems))]
 #[get("/api/v1/timeline")]
@@ -356,32 +366,45 @@ async fn heatmap_flamegraph(state: Data<State>, params: Query<AreaParams>) -> Re
     Ok(json(StatusCode::OK, state.readers.ask(ask).await?))
 }
 
-/// Functions by falling self, or total.
+/// Functions by falling self, or in another order; those that fit a search, if one is given.
 #[utoipa::path(tag = "profiles", params(TopParams), responses((status = 200, body = api::Top, description = "The rows."), Problems))]
 #[get("/api/v1/top")]
 async fn top(state: Data<State>, params: Query<TopParams>) -> Result<HttpResponse, Failure> {
-    let TopParams { from, to, filter, limit, sort, demangle } = params.into_inner();
-    let order = match sort.as_deref().unwrap_or("self") {
-        "self" => query::TopOrder::Self_,
-        "total" => query::TopOrder::Total,
-        _ => return Err(Failure::BadParameter("sort is self or total".into())),
+    let params = params.into_inner();
+    let edges = [params.column_from, params.column_to, params.row_from, params.row_to];
+    let TopParams { from, to, filter, limit, sort, order, search, demangle, columns, rows, .. } = params;
+    let sort = match sort.as_deref().unwrap_or("self") {
+        "self" => TopOrder::Self_,
+        "total" => TopOrder::Total,
+        "name" => TopOrder::Name,
+        "binary" => TopOrder::Binary,
+        _ => return Err(Failure::BadParameter("sort is self, total, name or binary".into())),
     };
+    let ascending = match order.as_deref().unwrap_or("desc") {
+        "asc" => true,
+        "desc" => false,
+        _ => return Err(Failure::BadParameter("order is asc or desc".into())),
+    };
+    let search = search.filter(|text| !text.trim().is_empty()).map(|text| text.parse()).transpose();
+    let search = search.map_err(Failure::BadParameter)?;
     let question = Question::parse(RangeParams { from, to, filter, limit, demangle }, &TOP_ROWS, &state)?;
+    let within = within(question.range, columns, rows, edges)?;
+    let wanted = TopRows { order: sort, ascending, search, max_rows: question.limit };
     let ask = move |reader: &mut Reader| {
         reader.set_demangle(question.demangle);
-        let top = query::top(reader, question.range, &question.selector, order, question.limit)?;
+        let top = query::top(reader, within, &question.selector, &wanted)?;
         to_json(&from_query::top(top))
     };
     Ok(json(StatusCode::OK, state.readers.ask(ask).await?))
 }
 
-/// How good the stacks are: whole ones, and where, why and whose the others end, by falling samples.
-#[utoipa::path(tag = "profiles", params(RangeParams), responses((status = 200, body = api::Quality, description = "The quality."), Problems))]
+/// How good the samples are: whole stacks, and where, why and whose the others end; what ended in a function without a name.
+#[utoipa::path(tag = "profiles", params(CountParams), responses((status = 200, body = api::Quality, description = "The quality."), Problems))]
 #[get("/api/v1/quality")]
-async fn quality(state: Data<State>, params: Query<RangeParams>) -> Result<HttpResponse, Failure> {
-    let question = Question::parse(params.into_inner(), &TOP_ROWS, &state)?;
-    let ask = move |reader: &mut _| {
-        let quality = query::quality(reader, question.range, &question.selector, question.limit)?;
+async fn quality(state: Data<State>, params: Query<CountParams>) -> Result<HttpResponse, Failure> {
+    let (question, within) = counted(params.into_inner(), &state)?;
+    let ask = move |reader: &mut Reader| {
+        let quality = query::quality(reader, within, &question.selector, question.limit)?;
         to_json(&from_query::quality(quality))
     };
     Ok(json(StatusCode::OK, state.readers.ask(ask).await?))
@@ -429,7 +452,7 @@ async fn labels(_none: Query<NoParams>) -> Result<HttpResponse, Failure> {
 /// Values of a label in a range, by falling samples.
 #[utoipa::path(
     tag = "labels",
-    params(RangeParams, ("name" = String, Path, description = "The label, such as `comm`.")),
+    params(CountParams, ("name" = String, Path, description = "The label, such as `comm`.")),
     responses(
         (status = 200, body = api::LabelValues, description = "The values, the empty one for \"has none\"."),
         (status = 404, body = Problem, content_type = "application/problem+json", description = "`unknown_label`."),
@@ -440,16 +463,15 @@ async fn labels(_none: Query<NoParams>) -> Result<HttpResponse, Failure> {
 async fn label_values(
     state: Data<State>,
     name: Path<String>,
-    params: Query<RangeParams>,
+    params: Query<CountParams>,
 ) -> Result<HttpResponse, Failure> {
     let name = name.into_inner();
     if !query::LABELS.contains(&name.as_str()) {
         return Err(Failure::NoSuchLabel(name));
     }
-    let question = Question::parse(params.into_inner(), &TOP_ROWS, &state)?;
+    let (question, within) = counted(params.into_inner(), &state)?;
     let ask = move |reader: &mut _| {
-        let mut values = query::label_values(reader, question.range, &question.selector, &name)?;
-        values.truncate(question.limit);
+        let values = query::label_values(reader, within, &question.selector, &name, question.limit)?;
         to_json(&from_query::label_values(name, values))
     };
     Ok(json(StatusCode::OK, state.readers.ask(ask).await?))
@@ -471,7 +493,7 @@ async fn status(state: Data<State>, _none: Query<NoParams>) -> Result<HttpRespon
     let status = api::Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
-        recording: live.map(|live| from_query::recording(&live, Cost::own(), now)),
+        recording: live.map(|live| from_query::recording(&live, Cost::own(), Cost::children(), now)),
         database: api::Database {
             path: state.database.display().to_string(),
             bytes,

@@ -15,7 +15,7 @@ use rusqlite::{Connection, OptionalExtension};
 use super::StoreError;
 use super::kernel_text::{self, Told};
 use super::row_map::RowMap;
-use crate::profile::{BinaryKind, Demangle, Frame, FrameKind, UnknownReason, simple};
+use crate::profile::{BinaryKind, Demangle, Frame, FrameKind, Reason, UnknownReason, simple};
 
 /// Bytes held from one question to the next. A simulated day with 150,000 locations and 64,000 frames takes 16 MiB.
 const MAX_BYTES: usize = 24 << 20;
@@ -230,7 +230,7 @@ impl NameCache {
         }
         let binary = self.text(conn, path)?;
         let base = binary.rsplit('/').next().unwrap_or(&binary).trim_matches(['[', ']']);
-        let reason = UnknownReason::from_u8(state).map_or("no name was looked up yet", UnknownReason::describe);
+        let reason = Reason::Unnamed(UnknownReason::from_u8(state));
         self.bytes += size_of::<((u32, Place, u8), CachedFrame)>() * 2;
         let name = match place {
             Place::Offset(offset) | Place::Kernel(Told::Text(offset)) => format!("[{base}+{offset:#x}]"),

@@ -305,6 +305,13 @@ fn top_and_timeline_count_the_same_samples() {
         assert_eq!(first["rows"][0][column].as_u64(), most(column), "{column}: {first}");
     }
     assert!(most("total") > most("self"), "{top}");
+    // Searched and put in order before the limit: what a short list leaves out is found, and counted.
+    let least = server.get("/api/v1/top?limit=1&order=asc").json();
+    assert_eq!((&least["rows"][0]["self"], &least["hidden_rows"]), (&30.into(), &1.into()), "{least}");
+    let found = server.get("/api/v1/top?limit=1&search=main").json();
+    assert_eq!((&found["unmatched_rows"], &found["hidden_rows"]), (&1.into(), &0.into()), "{found}");
+    assert_eq!(server.get("/api/v1/top?search=/(/").problem(), "bad_parameter");
+    assert_eq!(server.get("/api/v1/top?order=up").problem(), "bad_parameter");
     let timeline = server.get("/api/v1/timeline?from=now-5m").json();
     let sum = |name: &str| -> u64 {
         timeline["buckets"][name].as_array().unwrap().iter().map(|value| value.as_u64().unwrap()).sum()
@@ -322,6 +329,16 @@ fn quality_accounts_for_every_sample() {
     assert_eq!((&quality["samples"], quality["complete"].as_u64()), (&100.into(), Some(100 - incomplete)), "{quality}");
     assert_eq!(incomplete, 2, "{quality}");
     assert!(rows.iter().all(|row| row["cause"].is_string() && row["comm"].is_string()), "{quality}");
+    let sum = |rows: &serde_json::Value| -> u64 {
+        rows.as_array().unwrap().iter().map(|row| row["samples"].as_u64().or(row.as_u64()).unwrap()).sum()
+    };
+    assert_eq!(
+        (sum(&quality["kinds"]), sum(&quality["unnamed"])),
+        (100, quality["kinds"][5].as_u64().unwrap()),
+        "{quality}"
+    );
+    let graph = server.get("/api/v1/flamegraph?limit=2").json();
+    assert_eq!(graph["kinds"], quality["kinds"], "a cut tree counts as the whole");
 }
 
 /// Values with their samples, busiest first; a label without values in any process has the empty one.
@@ -333,7 +350,12 @@ fn label_values_are_counted() {
     assert_eq!(comm["values"], expected);
     let container = server.get("/api/v1/labels/container/values").json();
     assert_eq!(container["values"], serde_json::json!([{"value": "", "samples": 100}]));
-    assert_eq!(server.get("/api/v1/labels/comm/values?limit=1").json()["values"].as_array().unwrap().len(), 1);
+    let one = server.get("/api/v1/labels/comm/values?limit=1").json();
+    let counts = (one["values"].as_array().unwrap().len(), &one["hidden_values"], &one["samples"]);
+    assert_eq!(counts, (1, &1.into(), &100.into()), "{one}");
+    // A box of a heat map: none of these samples has a time.
+    let boxed = server.get("/api/v1/labels/comm/values?columns=10&column_to=3").json();
+    assert_eq!((&boxed["values"], &boxed["samples"]), (&serde_json::json!([]), &0.into()), "{boxed}");
 }
 
 /// taken = stored + lost, and the database is described.

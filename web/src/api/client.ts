@@ -17,6 +17,7 @@ import type {
   Labels,
   LabelValues,
   Problem,
+  Quality,
   Source,
   Status,
   Symbolizing,
@@ -29,6 +30,7 @@ import {
   checkHeatMap,
   checkLabels,
   checkLabelValues,
+  checkQuality,
   checkSource,
   checkStatus,
   checkTimeline,
@@ -124,24 +126,58 @@ export const fetchHeatMap = async (
   // It has no names, and takes none.
   checkHeatMap(await ask<HeatMap>("heatmap", { ...scope, demangle: undefined, ...size }, signal));
 
+/** How the sides of a difference are made comparable: shares of their samples, or CPU time by recorded time. */
+export type DiffBy = "share" | "time";
+
 /** Both sides, cut down together: what one has, the other has too. `below`: as of a flame graph. */
 export const fetchDiff = async (
   base: Scope,
   scope: Scope,
+  by: DiffBy,
   below: string | null,
   signal: AbortSignal,
 ): Promise<DecodedDiff> => {
-  const sides = { ...scope, base_from: base.from, base_to: base.to, base_filter: base.filter, below: below ?? "" };
+  const sides = { ...scope, by, base_from: base.from, base_to: base.to, base_filter: base.filter, below: below ?? "" };
   // An empty filter is one; left out it would be the other side's.
   if (base.filter === "") sides.base_filter = "{}";
   return decodeDiff(await ask<Diff>("diff", sides, signal));
 };
 
-export const fetchTop = async (scope: Scope, sort: "self" | "total", rows: number, signal: AbortSignal): Promise<Top> =>
-  checkTop(await ask<Top>("top", { ...scope, sort, limit: rows }, signal));
+/** Which functions of all the table has, and in which order. */
+export interface TopRows {
+  sort: "self" | "total" | "name" | "binary";
+  ascending: boolean;
+  /** As in the search box (`model/search.ts`). */
+  search: string;
+}
 
-export const fetchLabelValues = async (label: string, scope: Scope, signal: AbortSignal): Promise<LabelValues> =>
-  checkLabelValues(await ask<LabelValues>(`labels/${encodeURIComponent(label)}/values`, scope, signal));
+export const fetchTop = async (
+  scope: Scope,
+  box: HeatBox | null,
+  { sort, ascending, search }: TopRows,
+  rows: number,
+  signal: AbortSignal,
+): Promise<Top> => {
+  const wanted = { sort, order: ascending ? "asc" : "desc", search, limit: rows };
+  return checkTop(await ask<Top>("top", { ...scope, ...boxParameters(box), ...wanted }, signal));
+};
+
+export const fetchLabelValues = async (
+  label: string,
+  scope: Scope,
+  box: HeatBox | null,
+  signal: AbortSignal,
+): Promise<LabelValues> => {
+  const path = `labels/${encodeURIComponent(label)}/values`;
+  return checkLabelValues(await ask<LabelValues>(path, { ...scope, ...boxParameters(box) }, signal));
+};
+
+/** How good the samples are. */
+export const fetchQuality = async (scope: Scope, box: HeatBox | null, signal: AbortSignal): Promise<Quality> =>
+  checkQuality(await ask<Quality>("quality", { ...scope, ...boxParameters(box), limit: QUALITY_ROWS }, signal));
+
+/** As many rows as the page lists. */
+export const QUALITY_ROWS = 40;
 
 export const fetchLabels = async (signal: AbortSignal): Promise<Labels> =>
   checkLabels(await ask<Labels>("labels", {}, signal));
@@ -182,9 +218,10 @@ export const symbolize = (signal: AbortSignal): Promise<Symbolizing> =>
 /** What can be downloaded. */
 export type Download = `export/${"folded" | "svg" | "html" | "pprof"}` | "flamegraph" | "top";
 
-/** Address of a download: an export, or an answer as it is. */
-export function downloadAddress(path: Download, scope: Scope): string {
-  return address(path, scope);
+/** Address of a download: an export, or an answer as it is; of a box of the heat map, if one is chosen. */
+export function downloadAddress(path: Download, scope: Scope, box: HeatBox | null): string {
+  const place = path === "flamegraph" && box !== null ? "heatmap/flamegraph" : path;
+  return address(place, { ...scope, ...boxParameters(box) });
 }
 
 type Parameters = Partial<Record<string, string | number>>;

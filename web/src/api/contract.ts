@@ -30,6 +30,7 @@ export type Source = Written<Schemas["Source"]>;
 export type SourceText = Written<Schemas["SourceText"]>;
 export type Disassembly = Written<Schemas["Disassembly"]>;
 export type Instruction = Written<Schemas["Instruction"]>;
+export type Quality = Written<Schemas["Quality"]>;
 export type Binaries = Written<Schemas["Binaries"]>;
 export type Binary = Written<Schemas["Binary"]>;
 export type Symbolizing = Written<Schemas["Symbolizing"]>;

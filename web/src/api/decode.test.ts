@@ -12,6 +12,7 @@ import type {
   HeatMap,
   LabelValues,
   Problem,
+  Quality,
   Source,
   Status,
   Timeline,
@@ -22,6 +23,7 @@ import {
   checkDisassembly,
   checkHeatMap,
   checkLabelValues,
+  checkQuality,
   checkSource,
   checkStatus,
   checkTimeline,
@@ -109,6 +111,7 @@ describe("the golden answers that the server's tests write", () => {
     disassembly: (answer: Disassembly) => checkDisassembly(answer),
     disassembly_missing: (answer: Disassembly) => checkDisassembly(answer),
     disassembly_nowhere: (answer: Disassembly) => checkDisassembly(answer),
+    quality: (answer: Quality) => checkQuality(answer),
     label_values: (answer: LabelValues) => checkLabelValues(answer),
   };
 
@@ -128,7 +131,9 @@ describe("the golden answers that the server's tests write", () => {
     expect(sums).toEqual(tree.total);
     expect(describeFrame(tree.frames, tree.frame[0]).kind).toBe(FrameKind.Root);
     const unknown = [...tree.frames.kind].indexOf(FrameKind.Unknown);
-    expect(describeFrame(tree.frames, unknown).reason).toMatch(/stripped/);
+    expect(describeFrame(tree.frames, unknown).reason).toBe("no_symbols");
+    const note = [...tree.frames.kind].indexOf(FrameKind.Note);
+    expect(describeFrame(tree.frames, note).reason).toBe("frame_pointer_lost");
   });
 
   /** The page shows title and detail to people. */

@@ -13,6 +13,7 @@ import type {
   HeatMap,
   Labels,
   LabelValues,
+  Quality,
   Source,
   Status,
   Timeline,
@@ -32,6 +33,8 @@ export interface DecodedFlameGraph {
   nanosPerSample: number;
   incomplete: number;
   hiddenNodes: number;
+  /** All samples by the kind of the frame they ended in, those of frames that were not sent too. */
+  kinds: readonly number[];
   /** All samples of the function that was asked for, those of frames that were not sent too; null without one. */
   around: { total: number; self: number } | null;
   tree: CallTree;
@@ -48,6 +51,7 @@ export function decodeFlameGraph(answer: FlameGraph): DecodedFlameGraph {
     nanos_per_sample: "number",
     incomplete: "number",
     hidden_nodes: "number",
+    kinds: "array",
   });
   columns(nodes, "nodes", ["depth", "frame", "total", "self"]);
   const around = answer.around ?? null;
@@ -60,6 +64,7 @@ export function decodeFlameGraph(answer: FlameGraph): DecodedFlameGraph {
     nanosPerSample: answer.nanos_per_sample,
     incomplete: answer.incomplete,
     hiddenNodes: answer.hidden_nodes,
+    kinds: answer.kinds,
     around,
     tree: treeOf(table, nodes),
   };
@@ -70,6 +75,10 @@ export interface DecodedSide {
   fromMs: number;
   toMs: number;
   samples: number;
+  /** CPU time of a sample. */
+  nanosPerSample: number;
+  /** Time of the range that was recorded. */
+  recordedMs: number;
   tree: CallTree;
 }
 
@@ -92,9 +101,15 @@ export function decodeDiff(answer: Diff): DecodedDiff {
   const table = frameTable(frames, strings);
   const { depth, frame } = nodes;
   const side = (about: Diff["before"], total: number[], self: number[]): DecodedSide => {
-    fields(about, "side", { from_ms: "number", to_ms: "number", samples: "number" });
-    const tree = treeOf(table, { depth, frame, total, self });
-    return { fromMs: about.from_ms, toMs: about.to_ms, samples: about.samples, tree };
+    fields(about, "side", {
+      from_ms: "number",
+      to_ms: "number",
+      samples: "number",
+      nanos_per_sample: "number",
+      recorded_ms: "number",
+    });
+    const { from_ms: fromMs, to_ms: toMs, samples, nanos_per_sample: nanosPerSample, recorded_ms: recordedMs } = about;
+    return { fromMs, toMs, samples, nanosPerSample, recordedMs, tree: treeOf(table, { depth, frame, total, self }) };
   };
   return {
     before: side(answer.before, nodes.total_before, nodes.self_before),
@@ -167,7 +182,13 @@ export function checkHeatMap(answer: HeatMap): HeatMap {
 }
 
 export function checkTop(answer: Top): Top {
-  return fields(answer, "top", { samples: "number", nanos_per_sample: "number", rows: "array", hidden_rows: "number" });
+  return fields(answer, "top", {
+    samples: "number",
+    nanos_per_sample: "number",
+    rows: "array",
+    hidden_rows: "number",
+    unmatched_rows: "number",
+  });
 }
 
 export function checkLabels(answer: Labels): Labels {
@@ -175,7 +196,24 @@ export function checkLabels(answer: Labels): Labels {
 }
 
 export function checkLabelValues(answer: LabelValues): LabelValues {
-  return fields(answer, "label values", { label: "string", values: "array" });
+  return fields(answer, "label values", {
+    label: "string",
+    values: "array",
+    hidden_values: "number",
+    samples: "number",
+  });
+}
+
+export function checkQuality(answer: Quality): Quality {
+  return fields(answer, "quality", {
+    samples: "number",
+    complete: "number",
+    incomplete: "array",
+    hidden_rows: "number",
+    kinds: "array",
+    unnamed: "array",
+    hidden_unnamed: "number",
+  });
 }
 
 export function checkSource(answer: Source): Source {

@@ -235,7 +235,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** How good the stacks are: whole ones, and where, why and whose the others end, by falling samples. */
+        /** How good the samples are: whole stacks, and where, why and whose the others end; what ended in a function without a name. */
         get: operations["quality"];
         put?: never;
         post?: never;
@@ -320,7 +320,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Functions by falling self, or total. */
+        /** Functions by falling self, or in another order; those that fit a search, if one is given. */
         get: operations["top"];
         put?: never;
         post?: never;
@@ -401,7 +401,7 @@ export interface components {
             path: string;
             /** @description Of memory without a file: the program that wrote the code; null of others. */
             program?: string | null;
-            /** @description Why most frames without a name have none; null when all have one. */
+            /** @description Why most frames without a name have none, as in [`Unnamed`]; null when all have one. */
             reason?: string | null;
             /** @description A command that helps; null where none is known. */
             remedy?: string | null;
@@ -554,6 +554,11 @@ export interface components {
              */
             incomplete: number;
             /**
+             * @description All samples by the kind of the frame they ended in (entry `i` of kind `i`, see [`FrameColumns::kind`]), whatever the limit and
+             *     the mode. Those of stacks cut short are `incomplete`.
+             */
+            kinds: number[];
+            /**
              * Format: int64
              * @description CPU time one sample stands for, in nanoseconds (mean over the range).
              */
@@ -585,7 +590,10 @@ export interface components {
             line: number[];
             /** @description Name, in `strings`. */
             name: number[];
-            /** @description Why there is no name, in `strings`, or -1. */
+            /**
+             * @description Why there is no name (a `reason` of `/api/v1/quality`), or of a note how the stack ended (a key of `totals.stacks` in
+             *     `/api/v1/status`), in `strings`, or -1.
+             */
             reason: number[];
         };
         /** @description A function's samples, as `/api/v1/top` has them. */
@@ -713,8 +721,18 @@ export interface components {
         };
         /** @description `GET /api/v1/labels/{name}/values`: values in the range, by falling samples. */
         LabelValues: {
+            /**
+             * Format: int64
+             * @description Values that the limit left out.
+             */
+            hidden_values: number;
             /** @description The label. */
             label: string;
+            /**
+             * Format: int64
+             * @description Samples of all values, the ones left out too.
+             */
+            samples: number;
             /** @description Its values. */
             values: components["schemas"]["LabelValue"][];
         };
@@ -770,11 +788,18 @@ export interface components {
             complete: number;
             /**
              * Format: int64
-             * @description Rows that the limit left out.
+             * @description Rows of `incomplete` that the limit left out.
              */
             hidden_rows: number;
+            /**
+             * Format: int64
+             * @description Rows of `unnamed` that the limit left out.
+             */
+            hidden_unnamed: number;
             /** @description The others, by falling samples. */
             incomplete: components["schemas"]["Incomplete"][];
+            /** @description All samples by the kind of the frame they ended in, as in `/api/v1/flamegraph`. */
+            kinds: number[];
             /**
              * Format: double
              * @description Share of all ticks due that the sampling program did not see, 0 to 1, whole host whatever the filter.
@@ -789,12 +814,24 @@ export interface components {
             ticks_missed: {
                 [key: string]: number;
             };
+            /** @description Those that ended in a function without a name, by falling samples. */
+            unnamed: components["schemas"]["Unnamed"][];
         };
         /** @description The sampler, live. */
         Recording: {
             /**
              * Format: int64
-             * @description Processor time used by this process so far.
+             * @description Of the processor time, the children's.
+             */
+            children_cpu_ms: number;
+            /**
+             * Format: int64
+             * @description Of the memory, the children's.
+             */
+            children_rss_bytes: number;
+            /**
+             * Format: int64
+             * @description Processor time used so far: by this process and by its children (which parse foreign files), those that have ended too.
              */
             cpu_ms: number;
             /**
@@ -819,11 +856,13 @@ export interface components {
              * @description Age of the end of the newest stored window.
              */
             lag_ms: number;
+            /** @description What is late, when that is older than three windows: `sampling` (no window is closed) or `storing` (closed ones wait); else null. */
+            late?: string | null;
             /** @description What names may come from: `--names`. */
             names: string[];
             /**
              * Format: int64
-             * @description Resident memory.
+             * @description Resident memory of them.
              */
             rss_bytes: number;
             /**
@@ -975,7 +1014,7 @@ export interface components {
             /** @description The values with the most samples, these first; the empty value is "has none". */
             values: string[];
         };
-        /** @description `GET /api/v1/top`: functions by falling self. */
+        /** @description `GET /api/v1/top`: functions with their samples. */
         Top: {
             /**
              * Format: int64
@@ -994,6 +1033,11 @@ export interface components {
              * @description Samples in all.
              */
             samples: number;
+            /**
+             * Format: int64
+             * @description Functions that do not fit the search.
+             */
+            unmatched_rows: number;
         };
         /** @description One function. */
         TopRow: {
@@ -1044,6 +1088,21 @@ export interface components {
              * @description Samples taken.
              */
             taken: number;
+        };
+        /** @description Samples that ended in a function without a name, of one reason, in one file. */
+        Unnamed: {
+            /** @description Path of the file; null without one. */
+            binary?: string | null;
+            /**
+             * @description Why: `not_asked` (nobody has looked yet), `file_gone`, `file_refused`, `no_symbols`, `not_found`, `bad_file`, `no_file`,
+             *     `kernel_hidden`, `symbolizer_failed`, `switched_off`, `too_many_mappings` or `not_verified`.
+             */
+            reason: string;
+            /**
+             * Format: int64
+             * @description Samples.
+             */
+            samples: number;
         };
         /** @description The unwind tables in kernel memory. */
         UnwindTables: {
@@ -2491,13 +2550,22 @@ export interface operations {
                 to?: string;
                 /** @description Label selector, such as `{comm="postgres", container=~"web-.*"}`. Default: everything. */
                 filter?: string;
-                /**
-                 * @description Flame graph: most nodes to send (default 100000). Timeline: most points (default 600). Top and label values: most
-                 *     rows (default 200).
-                 */
+                /** @description Most rows (default 200). */
                 limit?: number;
                 /** @description What is shown of names: `full` (default), `simple` (no parameters, no generic arguments), or `none` (the linker's). */
                 demangle?: string;
+                /** @description The heat map's columns, for the samples of a box of it alone. Default: all of the range. */
+                columns?: number;
+                /** @description The heat map's rows (default 50). */
+                rows?: number;
+                /** @description First column of the box, from 0 (default 0). */
+                column_from?: number;
+                /** @description Last column of the box (default the last). */
+                column_to?: number;
+                /** @description First row of the box, from 0 (default 0). */
+                row_from?: number;
+                /** @description Last row of the box (default the last). */
+                row_to?: number;
             };
             header?: never;
             path: {
@@ -2618,13 +2686,22 @@ export interface operations {
                 to?: string;
                 /** @description Label selector, such as `{comm="postgres", container=~"web-.*"}`. Default: everything. */
                 filter?: string;
-                /**
-                 * @description Flame graph: most nodes to send (default 100000). Timeline: most points (default 600). Top and label values: most
-                 *     rows (default 200).
-                 */
+                /** @description Most rows (default 200). */
                 limit?: number;
                 /** @description What is shown of names: `full` (default), `simple` (no parameters, no generic arguments), or `none` (the linker's). */
                 demangle?: string;
+                /** @description The heat map's columns, for the samples of a box of it alone. Default: all of the range. */
+                columns?: number;
+                /** @description The heat map's rows (default 50). */
+                rows?: number;
+                /** @description First column of the box, from 0 (default 0). */
+                column_from?: number;
+                /** @description Last column of the box (default the last). */
+                column_to?: number;
+                /** @description First row of the box, from 0 (default 0). */
+                row_from?: number;
+                /** @description Last row of the box (default the last). */
+                row_to?: number;
             };
             header?: never;
             path?: never;
@@ -3186,10 +3263,29 @@ export interface operations {
                 filter?: string;
                 /** @description Most rows (default 200). */
                 limit?: number;
-                /** @description What the first rows have most of: `self` (default) or `total`. */
+                /** @description What the rows are put in order by: `self` (default), `total`, `name` or `binary`. */
                 sort?: string;
+                /** @description `desc` (default: the most first) or `asc`. */
+                order?: string;
+                /**
+                 * @description Only functions that fit: `text` in the name (any case), `"text"` the whole name, `/text/` a regular expression (`/text/i`: any
+                 *     case), or `kind:`, `binary:`, `package:`, `file:` and a value. What does not fit is counted in `unmatched_rows`.
+                 */
+                search?: string;
                 /** @description What is shown of names: `full` (default), `simple` (no parameters, no generic arguments), or `none` (the linker's). */
                 demangle?: string;
+                /** @description The heat map's columns, for the samples of a box of it alone. Default: all of the range. */
+                columns?: number;
+                /** @description The heat map's rows (default 50). */
+                rows?: number;
+                /** @description First column of the box, from 0 (default 0). */
+                column_from?: number;
+                /** @description Last column of the box (default the last). */
+                column_to?: number;
+                /** @description First row of the box, from 0 (default 0). */
+                row_from?: number;
+                /** @description Last row of the box (default the last). */
+                row_to?: number;
             };
             header?: never;
             path?: never;

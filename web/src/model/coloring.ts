@@ -30,7 +30,15 @@ export interface Coloring {
   legend: LegendEntry[];
 }
 
-export function colorFrames(tree: CallTree, mode: ColorMode): Coloring {
+/** What the server counted over all samples: a tree that was cut has the small frames' kinds no more. */
+export interface Counted {
+  /** Samples by the kind of the frame they ended in. */
+  kinds: readonly number[];
+  /** Samples with a stack cut short. */
+  incomplete: number;
+}
+
+export function colorFrames(tree: CallTree, mode: ColorMode, counted: Counted | null = null): Coloring {
   const { strings, name, kind, binary } = tree.frames;
   const self = new Float64Array(name.length);
   const used = new Uint8Array(name.length);
@@ -45,7 +53,7 @@ export function colorFrames(tree: CallTree, mode: ColorMode): Coloring {
   const inks = new Uint8Array(name.length);
   if (mode === "kind") {
     for (let f = 0; f < inks.length; f++) inks[f] = kindInk(kind[f], shades[f]);
-    return { inks, legend: kindLegend(kind, self, used) };
+    return { inks, legend: kindLegend(kind, self, used, counted) };
   }
   const keyOf = (f: number): string => {
     const text = strings[name[f]];
@@ -66,7 +74,10 @@ export function colorFrames(tree: CallTree, mode: ColorMode): Coloring {
       inks[f] = categoryInk(textHash(keys[f]) % CATEGORIES, (textHash(keys[f]) >>> 4) % SHADES);
     else inks[f] = categoryInk(categories.get(keys[f]) ?? CATEGORIES, shades[f]);
   }
-  return { inks, legend: categories === null || mode === "name" ? [] : categoryLegend(mode, categories, weights) };
+  if (categories === null || mode === "name") return { inks, legend: [] };
+  // What was too small to send belongs to some of these: without it the others would seem to be all.
+  const small = kindLegend(kind, self, used, null).filter((entry) => entry.label === KIND_NAMES[FrameKind.Remainder]);
+  return { inks, legend: [...categoryLegend(mode, categories, weights), ...small] };
 }
 
 /** The heaviest keys get a category each. */
@@ -83,7 +94,7 @@ function assign(weights: ReadonlyMap<string, number>): Map<string, number> {
   return assigned;
 }
 
-function kindLegend(kind: Uint8Array, self: Float64Array, used: Uint8Array): LegendEntry[] {
+function kindLegend(kind: Uint8Array, self: Float64Array, used: Uint8Array, counted: Counted | null): LegendEntry[] {
   const sums = new Float64Array(KIND_COUNT);
   const present = new Uint8Array(KIND_COUNT);
   for (let f = 0; f < kind.length; f++) {
@@ -91,6 +102,12 @@ function kindLegend(kind: Uint8Array, self: Float64Array, used: Uint8Array): Leg
     sums[kind[f]] += self[f];
     present[kind[f]] = 1;
   }
+  counted?.kinds.forEach((samples, k) => {
+    // Only the page knows what was not sent.
+    if (k === FrameKind.Remainder || k >= KIND_COUNT) return;
+    sums[k] = k === FrameKind.Note ? counted.incomplete : samples;
+    if (sums[k] > 0) present[k] = 1;
+  });
   return LEGEND_ORDER.filter((k) => present[k] === 1).map((k) => ({
     label: KIND_NAMES[k],
     ink: kindInk(k),

@@ -1,10 +1,11 @@
 /**
  * Two profiles as one tree: what takes more than before, what less, and what is only noise.
  *
- * Paths are matched by function. A node's width is what both sides have of it together, each as a share of its own side, so
- * that what vanished and what is new are both in sight. A profile is a sample: a node with `a` of `A` samples and `b` of `B`
- * differs by more than chance when the two-proportion z of `(a/A - b/B)` is at least `NOISE_Z`; with counts as they are
- * (absolute) the z is that of two Poisson counts. Both sides come cut down together: "smaller frames" are the same on both.
+ * Paths are matched by function. Sides are compared as shares of their own samples, or absolutely: as CPU time by recorded time,
+ * which is cores kept busy, so that a side recorded for half its span is not half as busy. A node's width is what both sides have
+ * of it together, so that what vanished and what is new are both in sight. A profile is a sample: each difference has a z, in
+ * standard errors, by the server's formulas (`profiler/src/query/diff.rs`; a test holds both to the same answers): the page tidies
+ * trees, and what is merged has no z on the wire. Both sides come cut down together: "smaller frames" are the same on both.
  */
 
 import type { CallTree } from "./call-tree";
@@ -15,6 +16,15 @@ import { TreeBuilder } from "./tree-builder";
 /** Of two equal profiles, about one frame in 400 seems to differ at 3. */
 export const NOISE_Z = 3;
 
+/** A side: its whole, and what makes cores of its samples. */
+export interface Side {
+  samples: number;
+  /** CPU time of a sample. */
+  nanosPerSample: number;
+  /** Time of the span that was recorded. */
+  recordedMs: number;
+}
+
 export interface NodeDiff {
   before: number;
   after: number;
@@ -22,7 +32,9 @@ export interface NodeDiff {
   afterSelf: number;
   allBefore: number;
   allAfter: number;
-  /** Change of the share of all (or of the count, when absolute: relative to `allBefore`). */
+  /** What a sample of each side is in cores, when they are compared absolutely; null when by share. */
+  coresOf: readonly [number, number] | null;
+  /** Of the share of all, or of the cores kept busy. */
   change: number;
   verdict: "more" | "less" | "noise";
 }
@@ -34,22 +46,29 @@ export interface Diff {
   after: Float64Array;
   beforeSelf: Float64Array;
   afterSelf: Float64Array;
+  sides: readonly [Side, Side];
   absolute: boolean;
 }
 
-export function diffTrees(before: CallTree, after: CallTree, absolute: boolean): Diff {
+/** What a sample of each side is worth. */
+function units(sides: readonly [Side, Side], absolute: boolean): [number, number] {
+  const unit = ({ samples, nanosPerSample, recordedMs }: Side) =>
+    absolute ? nanosPerSample / Math.max(recordedMs * 1e6, 1) : 1 / Math.max(samples, 1);
+  return [unit(sides[0]), unit(sides[1])];
+}
+
+export function diffTrees(before: CallTree, after: CallTree, sides: readonly [Side, Side], absolute: boolean): Diff {
   const { frames, mapA, mapB } = mergeFrames(before.frames, after.frames);
   const builder = new TreeBuilder(frames, mapA[before.frame[0]]);
-  const sides = [before, after].map((tree, side) => {
+  const merged = [before, after].map((tree, side) => {
     const map = side === 0 ? mapA : mapB;
     const places = new Uint32Array(tree.size);
     for (let i = 1; i < tree.size; i++) places[i] = builder.child(places[tree.parent[i]], map[tree.frame[i]]);
     return places;
   });
-  // Both sides weigh the same, unless counts are to be taken as they are.
-  const scales = absolute ? [1, 1] : [share(before.total[0]), share(after.total[0])];
+  const scales = units(sides, absolute);
   [before, after].forEach((tree, side) => {
-    for (let i = 0; i < tree.size; i++) builder.add(sides[side][i], tree.self[i] * scales[side]);
+    for (let i = 0; i < tree.size; i++) builder.add(merged[side][i], tree.self[i] * scales[side]);
   });
   const { tree, from } = builder.ordered();
   const to = new Uint32Array(tree.size);
@@ -63,61 +82,60 @@ export function diffTrees(before: CallTree, after: CallTree, absolute: boolean):
     after: column(),
     beforeSelf: column(),
     afterSelf: column(),
+    sides,
     absolute,
   };
   for (let i = 0; i < before.size; i++) {
-    diff.before[to[sides[0][i]]] += before.total[i];
-    diff.beforeSelf[to[sides[0][i]]] += before.self[i];
+    diff.before[to[merged[0][i]]] += before.total[i];
+    diff.beforeSelf[to[merged[0][i]]] += before.self[i];
   }
   for (let i = 0; i < after.size; i++) {
-    diff.after[to[sides[1][i]]] += after.total[i];
-    diff.afterSelf[to[sides[1][i]]] += after.self[i];
+    diff.after[to[merged[1][i]]] += after.total[i];
+    diff.afterSelf[to[merged[1][i]]] += after.self[i];
   }
   return diff;
 }
 
-function share(samples: number): number {
-  return samples > 0 ? 1 / samples : 0;
+/** The change between two counts, and whether it is more than chance. */
+function compared({ sides, absolute }: Diff, before: number, after: number): Pick<NodeDiff, "change" | "verdict"> {
+  const [s, t] = units(sides, absolute);
+  const change = after * t - before * s;
+  const z = zOf([before, after], sides, absolute);
+  return { change, verdict: Math.abs(z) < NOISE_Z ? "noise" : change > 0 ? "more" : "less" };
 }
 
 export function nodeDiff(diff: Diff, node: number): NodeDiff {
   const [before, after] = [diff.before[node], diff.after[node]];
-  const [allBefore, allAfter] = [diff.before[0], diff.after[0]];
-  const whole = diff.absolute ? Math.max(allBefore, 1) : 0;
-  const change = diff.absolute ? (after - before) / whole : after * share(allAfter) - before * share(allBefore);
-  const z = diff.absolute ? poissonZ(before, after) : proportionZ(before, allBefore, after, allAfter);
-  const verdict = Math.abs(z) < NOISE_Z ? "noise" : change > 0 ? "more" : "less";
   return {
     before,
     after,
     beforeSelf: diff.beforeSelf[node],
     afterSelf: diff.afterSelf[node],
-    allBefore,
-    allAfter,
-    change,
-    verdict,
+    allBefore: diff.sides[0].samples,
+    allAfter: diff.sides[1].samples,
+    coresOf: diff.absolute ? units(diff.sides, true) : null,
+    ...compared(diff, before, after),
   };
 }
 
-/** Two-proportion z with the pooled share; 0 when a side is empty or both shares are all or nothing. */
-export function proportionZ(a: number, allA: number, b: number, allB: number): number {
-  if (allA === 0 || allB === 0) return 0;
-  const pooled = (a + b) / (allA + allB);
-  const spread = Math.sqrt(pooled * (1 - pooled) * (1 / allA + 1 / allB));
-  return spread > 0 ? (b / allB - a / allA) / spread : 0;
+/** How sure a difference is, in standard errors: of two binomial shares, pooled, or of two Poisson rates. */
+export function zOf([a, b]: readonly [number, number], sides: readonly [Side, Side], absolute: boolean): number {
+  const [s, t] = units(sides, absolute);
+  if (!absolute && sides.some((side) => side.samples === 0)) return 0;
+  const pooled = (a + b) / Math.max(sides[0].samples + sides[1].samples, 1);
+  const error = Math.sqrt(absolute ? a * s * s + b * t * t : pooled * (1 - pooled) * (s + t));
+  return error > 0 ? (b * t - a * s) / error : 0;
 }
 
-/** Difference of two Poisson counts over its standard deviation. */
-export function poissonZ(a: number, b: number): number {
-  return a + b > 0 ? (b - a) / Math.sqrt(a + b) : 0;
-}
-
-/** Ink of each node: the stronger, the more its share of all changed; full strength at a change of 10 % of all. */
+/** Ink of each node: the stronger, the more of all changed; full strength at a change of 10 % of the larger side. */
 export function diffInks(diff: Diff): Uint8Array {
   const inks = new Uint8Array(diff.tree.size);
+  const [s, t] = units(diff.sides, diff.absolute);
+  const all = Math.max(diff.sides[0].samples * s, diff.sides[1].samples * t);
   for (let i = 0; i < inks.length; i++) {
-    const { change, verdict } = nodeDiff(diff, i);
-    const strength = 1 + Math.min(DIFF_STEPS - 1, Math.floor(Math.sqrt(Math.abs(change) / 0.1) * (DIFF_STEPS - 1)));
+    const { change, verdict } = compared(diff, diff.before[i], diff.after[i]);
+    const part = all > 0 ? Math.abs(change) / all : 0;
+    const strength = 1 + Math.min(DIFF_STEPS - 1, Math.floor(Math.sqrt(part / 0.1) * (DIFF_STEPS - 1)));
     inks[i] = diffInk(verdict === "more" ? strength : verdict === "less" ? -strength : 0);
   }
   return inks;
@@ -141,16 +159,10 @@ export function functionDiffs(diff: Diff): FunctionDiff[] {
     before[tree.frame[i]] += diff.beforeSelf[i];
     after[tree.frame[i]] += diff.afterSelf[i];
   }
-  const [allBefore, allAfter] = [diff.before[0], diff.after[0]];
   const rows: FunctionDiff[] = [];
   for (let f = 0; f < before.length; f++) {
     if (before[f] === 0 && after[f] === 0) continue;
-    const change = diff.absolute
-      ? (after[f] - before[f]) / Math.max(allBefore, 1)
-      : after[f] * share(allAfter) - before[f] * share(allBefore);
-    const z = diff.absolute ? poissonZ(before[f], after[f]) : proportionZ(before[f], allBefore, after[f], allAfter);
-    const verdict = Math.abs(z) < NOISE_Z ? "noise" : change > 0 ? "more" : "less";
-    rows.push({ frame: f, before: before[f], after: after[f], change, verdict });
+    rows.push({ frame: f, before: before[f], after: after[f], ...compared(diff, before[f], after[f]) });
   }
   return rows.sort((x, y) => Math.abs(y.change) - Math.abs(x.change));
 }

@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
-import { ENDS, LOSSES, MISSES, remedyForNameless, remedyForNote } from "./remedies";
+import { ENDS, LOSSES, MISSES, REASONS, remedyForEnd } from "./remedies";
 
 const rust = (path: string) => readFileSync(new URL(`../../../${path}`, import.meta.url), "utf8");
 const quoted = (text: string, from: RegExp) => [...text.matchAll(from)].map((found) => found[1]);
@@ -17,11 +17,27 @@ test("every cause, end, note and reason of the server has words and a remedy", (
   expect(ends).toContain("frame_pointer_lost");
   const counters = ["taken", "idle"];
   expect(ends.filter((name) => ENDS[name] === undefined && !counters.includes(name))).toEqual([]);
-  const named = quoted(rust("profiler/src/query/note.rs"), /StackEnd::\w+ => "(\[[^"]+\])"/g);
-  expect(named.length).toBeGreaterThan(8);
-  expect(named.filter((note) => remedyForNote(note) === "")).toEqual([]);
-  const reasons = quoted(rust("profiler/src/profile/symbol.rs"), /Self::\w+ => "([^"]+ [^"]+)"/g);
-  expect(reasons.length).toBeGreaterThan(6);
-  expect(reasons.filter((reason) => remedyForNameless(reason) === "")).toEqual([]);
+  const notes = quoted(rust("profiler/src/query/note.rs"), /StackEnd::\w+ => "(\[[^"]+\])"/g);
+  expect(notes.length).toBeGreaterThan(8);
+  const symbol = rust("profiler/src/profile/symbol.rs");
+  const codes = quoted(symbol, /Self::\w+ => "([a-z_]+)"/g);
+  const words = quoted(symbol, /Self::\w+ => "([^"]+ [^"]+)"/g);
+  expect(codes.length).toBeGreaterThan(10);
+  expect(Object.keys(REASONS).sort()).toEqual([...codes, "not_asked"].sort());
+  // One wording, wherever it is read.
+  const notAsked = quoted(symbol, /NOT_ASKED: &str = "([^"]+)"/g);
+  expect(
+    Object.values(REASONS)
+      .map(({ what }) => what)
+      .sort(),
+  ).toEqual([...words, ...notAsked].sort());
+  expect(Object.values(REASONS).every(({ how }) => how !== "")).toBe(true);
   expect(Object.keys(ENDS)).toContain("complete");
+});
+
+/** V8 compiles its built-in functions without them: advice to build it otherwise would be wrong. */
+test("what cannot be helped is not advised", () => {
+  expect(remedyForEnd("no_unwind_rows", "/usr/bin/node").command).toBeUndefined();
+  expect(remedyForEnd("no_unwind_rows", "/usr/bin/node").how).toContain("nothing can be done");
+  expect(remedyForEnd("no_unwind_rows", "/usr/lib/libx.so").command).toBe("-fasynchronous-unwind-tables");
 });

@@ -1,4 +1,7 @@
-/** What causes, reasons and notes mean, and what can be done about each. The names are the server's. Pure. */
+/**
+ * What the server's codes mean (causes of loss, causes of missed ticks, ends of walks, reasons for a missing name), and what can be
+ * done about each. The codes are the server's; so are the words of the reasons, which a test reads there. Pure.
+ */
 
 export interface Remedy {
   what: string;
@@ -111,39 +114,65 @@ export const ENDS: Readonly<Record<string, Remedy>> = {
   stack_not_rising: { what: "unwind rows do not fit the stack", how: "Please report the file." },
 };
 
-/** Remedy for a note in the graph, such as `[stack cut short: caller keeps no frame pointer]`. */
-export function remedyForNote(note: string): string {
-  const text = note.replace(/^\[(stack cut short|no user stack|truncated)[: ]*/, "").replace(/\]$/, "");
-  const known = Object.values(ENDS).find(({ what }) => sameWords(what, text));
-  if (known === undefined) return note.startsWith("[truncated") ? ENDS.truncated_at_max_depth.how : "";
-  return known.command === undefined ? known.how : `${known.how} ${known.command}`;
-}
+/** By why a function has no name. */
+export const REASONS: Readonly<Record<string, Remedy>> = {
+  not_asked: {
+    what: "no name was looked up yet: names come by themselves while the profiler runs",
+    how: "Nothing to be done; of a served database, profiler symbolize looks them up.",
+  },
+  file_gone: {
+    what: "the file was gone before it could be opened",
+    how: "It was deleted or replaced; restart the program to sample the new file.",
+  },
+  file_refused: {
+    what: "the file may not be read by the profiler",
+    how: "Let the profiler read it: run it as root, or with CAP_DAC_READ_SEARCH and CAP_SYS_PTRACE.",
+  },
+  no_symbols: {
+    what: "the file is stripped: install its debug symbols",
+    how: "Build it with symbols, or install the package that has them; the list of binaries below has the command.",
+  },
+  not_found: {
+    what: "no symbol of the file covers this address",
+    how: "Padding, thunks or hand-written assembly; the address stands in the name.",
+  },
+  bad_file: { what: "the file is not a readable ELF file", how: "The file is damaged or of another kind." },
+  no_file: {
+    what: "memory without a file (JIT code)",
+    how: "Let the runtime write /tmp/perf-PID.map (node --perf-basic-prof, python -X perf).",
+  },
+  kernel_hidden: {
+    what: "kernel.kptr_restrict hides kernel symbols",
+    how: "Show them to root, and run the profiler as root.",
+    command: "sysctl kernel.kptr_restrict=1",
+  },
+  symbolizer_failed: {
+    what: "the symbolizer failed on this file",
+    how: "It is tried again after 1, 10 and 60 minutes. Please report the file if it stays so; its samples are counted all the same.",
+  },
+  too_many_mappings: {
+    what: "too many mappings of this user",
+    how: "The user's programs map more files than a user's share of memory holds; these have no names, other users' have.",
+  },
+  switched_off: {
+    what: "what would name it is switched off (--names)",
+    how: "Start the profiler without that part of --names, then look for names again.",
+    command: "profiler symbolize",
+  },
+  not_verified: {
+    what: "not verified: the process was gone before its file could be opened",
+    how: "A short process; the next one that lives longer gives the file its names.",
+  },
+};
 
-function sameWords(a: string, b: string): boolean {
-  const plain = (text: string) => text.replace(/\b(the|a|an|were|was)\b /g, "").trim();
-  return plain(a).includes(plain(b)) || plain(b).includes(plain(a));
-}
+/** Programs of V8, whose built-in functions were compiled without unwind rows. */
+const V8: readonly string[] = ["node", "chrome", "chromium", "electron"];
 
-/** Remedies for a missing name, by a part of the server's reason. */
-const NAMELESS: readonly (readonly [string, string])[] = [
-  ["stripped", "Install its debug symbols (Debian: the package with -dbgsym), or build it with symbols."],
-  ["was gone", "It was deleted or replaced before it could be opened; restart the program to sample the new file."],
-  ["may not be read", "Let the profiler read it: run it as root, or with CAP_DAC_READ_SEARCH and CAP_SYS_PTRACE."],
-  ["no symbol", "Padding, thunks or hand-written assembly; the address stands in the name."],
-  ["not a readable ELF", "The file is damaged or of another kind."],
-  ["without a file", "JIT code: let the runtime write /tmp/perf-PID.map (node --perf-basic-prof, python -X perf)."],
-  ["kptr_restrict", "sysctl kernel.kptr_restrict=1, with the profiler running as root."],
-  [
-    "too many mappings of this user",
-    "The user's programs map more files than a user's share of memory holds; these have no names, other users' have.",
-  ],
-  [
-    "symbolizer failed",
-    "The file made the symbolizer stop, or did not answer; it is tried again after 1, 10 and 60 minutes. Please report it if it stays so. Its samples are counted all the same.",
-  ],
-  ["switched off", "Start the profiler without that part of --names, then run: profiler symbolize."],
-];
-
-export function remedyForNameless(reason: string): string {
-  return NAMELESS.find(([part]) => reason.includes(part))?.[1] ?? "";
+/** What can be done about stacks that end so in a file. */
+export function remedyForEnd(end: string, binary: string | null): Remedy {
+  const known = ENDS[end] ?? { what: end, how: "" };
+  if (end === "no_unwind_rows" && binary !== null && V8.includes(binary.slice(binary.lastIndexOf("/") + 1))) {
+    return { what: known.what, how: "Built-in functions of V8 have none in any build: nothing can be done." };
+  }
+  return known;
 }

@@ -20,6 +20,9 @@ test("bands add up to the whole, gaps stay gaps", () => {
 
 /** Which values those cores belong to is not known: they are nobody's, not everybody's. */
 test("a bucket with cores and no samples has no bands", () => {
-  const [band] = bandsOf({ samples: [0, 10], busy_cores: [1, 1] }, { values: ["a"], samples: [[0, 10]], others: [0, 0] });
+  const [band] = bandsOf(
+    { samples: [0, 10], busy_cores: [1, 1] },
+    { values: ["a"], samples: [[0, 10]], others: [0, 0] },
+  );
   expect(band.cores).toEqual([null, 1]);
 });

@@ -1,7 +1,6 @@
 import { expect, test } from "vitest";
 import { nodeByNames, profileFromText } from "../testing/profile-from-text";
 import { nodeName } from "./call-tree";
-import { cutShort, unnamed } from "./quality";
 import { carryOver, firstOpen, revealed, visibleRows } from "./tree-rows";
 
 const { tree } = profileFromText(`
@@ -25,15 +24,4 @@ test("what is open stays open in the next answer", () => {
   const next = profileFromText("db[p]  db[p]  web[p]\nscan   scan   main\n              hash");
   const open = carryOver(tree, firstOpen(tree), next.tree);
   expect(visibleRows(next.tree, open).map((i) => nodeName(next.tree, i))).toEqual(["all", "db", "web", "main", "hash"]);
-});
-
-/** Every incomplete sample is under one reason, every unnamed one too. */
-test("shortfalls are added up by reason", () => {
-  const poor = profileFromText(`
-    web[p]  web[p]  web[p]
-    cut[n]  cut[n]  main
-    f       [?]     [?]
-  `);
-  expect(cutShort(poor.tree)).toEqual([{ reason: "cut", binary: null, samples: 2 }]);
-  expect(unnamed(poor.tree)).toEqual([{ reason: "no name is known", binary: null, samples: 2 }]);
 });

@@ -5,9 +5,11 @@ import {
   baseName,
   formatBytes,
   formatCores,
+  formatCoresChange,
   formatCount,
   formatInterval,
   formatNanos,
+  formatPoints,
   formatSamples,
   formatShare,
   formatSpan,
@@ -80,4 +82,17 @@ test("names are shortened from the front", () => {
       "std::rt::lang_start",
     ].map(shortName),
   ).toEqual(["main", "Vec::push", "Display::fmt", "ptr::drop_in_place", "rt::lang_start"]);
+});
+
+/** A box of a heat map is shorter than a second; a change that rounding made is none. */
+test("short spans have milliseconds, and nothing is no change", () => {
+  const at = new Date(2026, 10, 30, 2, 23, 12).getTime();
+  expect(formatInterval(at + 200, at + 400)).toBe("02:23:12.200 – 02:23:12.400");
+  expect(formatInterval(at, at + 5_000)).toBe("02:23:12 – 02:23:17");
+  expect([formatPoints(1e-9), formatPoints(-1e-17), formatPoints(0.02)]).toEqual(["±0 %", "±0 %", "+2.00 %"]);
+  expect([formatCoresChange(0.24), formatCoresChange(-1.5), formatCoresChange(0)]).toEqual([
+    "+0.24 cores",
+    "−1.50 cores",
+    "±0 cores",
+  ]);
 });

@@ -23,6 +23,8 @@ export function formatShare(part: number, whole: number): string {
 
 /** A change of a share, signed: `+1.24 %`, of all. */
 export function formatPoints(change: number): string {
+  // Less than is ever written is what rounding makes of nothing.
+  if (Math.abs(change) < 1e-6) return "±0 %";
   const size = formatShare(Math.abs(change), 1);
   return change > 0 ? `+${size}` : change < 0 ? `−${size}` : "±0 %";
 }
@@ -95,11 +97,20 @@ export function formatMoment(ms: number): string {
   return `${formatDate(ms)} ${formatClock(ms)}`;
 }
 
-/** `14:03:22 – 14:04:02`, with dates where they differ. */
+/** A change of cores kept busy, signed: `+0.24 cores`. */
+export function formatCoresChange(change: number): string {
+  if (Math.abs(change) < 1e-6) return "±0 cores";
+  return `${change > 0 ? "+" : "−"}${formatCores(Math.abs(change))} cores`;
+}
+
+/** `14:03:22 – 14:04:02`, with dates where they differ, and milliseconds where the span is short. */
 export function formatInterval(from: number, to: number): string {
+  const millis = (ms: number) =>
+    to - from < 10_000 && (from % 1_000 !== 0 || to % 1_000 !== 0) ? `.${formatMillis(ms)}` : "";
+  const [start, end] = [from, to].map((ms) => `${formatClock(ms)}${millis(ms)}`);
   return formatDate(from) === formatDate(to)
-    ? `${formatClock(from)} – ${formatClock(to)}`
-    : `${formatMoment(from)} – ${formatMoment(to)}`;
+    ? `${start} – ${end}`
+    : `${formatDate(from)} ${start} – ${formatDate(to)} ${end}`;
 }
 
 /** The last part of a path. */

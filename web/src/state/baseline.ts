@@ -1,9 +1,13 @@
 /** What the shown profile is compared with. Apart from `diff.ts`: the question is asked before anything is drawn. */
 
 import { computed } from "@preact/signals";
-import type { Scope } from "../api/client";
+import type { DiffBy, Scope } from "../api/client";
 import { resolveInstant } from "../model/time-range";
 import { scope, shown, timeline } from "./store";
+import type { Baseline } from "./view";
+
+/** What is compared: absolute is CPU time by recorded time. */
+export const diffBy = ({ absolute }: Baseline): DiffBy => (absolute ? "time" : "share");
 
 /** In ms; the span before the shown one unless a person chose. */
 export const baselineSpan = computed(() => {

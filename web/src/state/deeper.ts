@@ -4,13 +4,13 @@
  */
 
 import { effect } from "@preact/signals";
-import { fetchDiff, fetchFlameGraph, type Scope, type Shape } from "../api/client";
+import { type DiffBy, fetchDiff, fetchFlameGraph, type Scope, type Shape } from "../api/client";
 import type { DecodedDiff, DecodedFlameGraph } from "../api/decode";
 import type { CallTree } from "../model/call-tree";
 import { hasHidden, joinCuts } from "../model/deeper";
 import { findPath, pathHash } from "../model/focus-path";
 import { changesNothing, nodeBehind } from "../model/tidy";
-import { baselineScope } from "./baseline";
+import { baselineScope, diffBy } from "./baseline";
 import type { Question } from "./question";
 import { flame, questions, scope, shown, view } from "./store";
 
@@ -74,6 +74,7 @@ export function deepenedDiff(
   answer: DecodedDiff,
   base: Scope,
   about: Scope,
+  by: DiffBy,
   signal: AbortSignal,
 ): Promise<DecodedDiff> {
   const { before, after } = answer;
@@ -81,6 +82,7 @@ export function deepenedDiff(
     const more = await fetchDiff(
       { ...base, from: before.fromMs, to: before.toMs },
       { ...about, from: after.fromMs, to: after.toMs },
+      by,
       below,
       signal,
     );
@@ -106,7 +108,7 @@ export function deepenOnZoom(): void {
       const { answer } = questions.diff.state.value;
       return answer === null || shown.tab.value !== "diff" ? null : { answer, tree: answer.after.tree };
     },
-    (answer, signal) => deepenedDiff(answer, baselineScope.peek(), scope.peek(), signal),
+    (answer, signal) => deepenedDiff(answer, baselineScope.peek(), scope.peek(), diffBy(view.peek().baseline), signal),
   );
 }
 

@@ -26,7 +26,8 @@ export const diff = computed<Diff | null>(() => {
   if (answer === null) return null;
   const tidy = shown.tidy.value;
   const baseline = shown.baseline.value;
-  return diffTrees(tidyTree(answer.before.tree, tidy), tidyTree(answer.after.tree, tidy), baseline.absolute);
+  const { before, after } = answer;
+  return diffTrees(tidyTree(before.tree, tidy), tidyTree(after.tree, tidy), [before, after], baseline.absolute);
 });
 
 export const changes = computed(() => (diff.value === null ? [] : functionDiffs(diff.value)));

@@ -19,7 +19,11 @@ export const tree = computed<CallTree | null>(() => {
 });
 
 const NO_COLORS: Coloring = { inks: new Uint8Array(0), legend: [] };
-export const coloring = computed(() => (tree.value === null ? NO_COLORS : colorFrames(tree.value, shown.color.value)));
+/** Where frames are hidden or folded, samples end elsewhere: the legend is of what is drawn then, and says what was not sent. */
+const counted = computed(() => (changesNothing(shown.tidy.value) ? flame.value : null));
+export const coloring = computed(() =>
+  tree.value === null ? NO_COLORS : colorFrames(tree.value, shown.color.value, counted.value),
+);
 
 /** The zoomed node; `missing` when the address names one that this tree has not. */
 export const focus = computed<{ node: number; missing: boolean }>(() => {

@@ -19,10 +19,12 @@ export interface Asked<T> {
   key: string;
   failure: Failure | null;
   loading: boolean;
+  /** Whether `answer` is to another question than the one asked last. */
+  stale: boolean;
 }
 
 export class Question<T> {
-  readonly state = signal<Asked<T>>({ answer: null, key: "", failure: null, loading: false });
+  readonly state = signal<Asked<T>>({ answer: null, key: "", failure: null, loading: false, stale: false });
   private running: { key: string; abort: AbortController; done: Promise<void> } | null = null;
 
   /**
@@ -33,7 +35,8 @@ export class Question<T> {
     if (this.running?.key === key) return this.running.done;
     this.running?.abort.abort();
     const abort = new AbortController();
-    this.state.value = { ...this.state.value, loading: true };
+    const { answer, key: answered } = this.state.value;
+    this.state.value = { ...this.state.value, loading: true, stale: answer !== null && answered !== key };
     const done = this.settle(key, abort, fetcher(abort.signal));
     this.running = { key, abort, done };
     return done;
@@ -42,7 +45,7 @@ export class Question<T> {
   private async settle(key: string, abort: AbortController, answering: Promise<T>): Promise<void> {
     let next: Asked<T>;
     try {
-      next = { answer: await answering, key, failure: null, loading: false };
+      next = { answer: await answering, key, failure: null, loading: false, stale: false };
     } catch (error) {
       next = { ...this.state.value, failure: failureOf(error), loading: false };
     }

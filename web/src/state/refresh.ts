@@ -12,19 +12,23 @@ import {
   fetchHeatMap,
   fetchLabels,
   fetchLabelValues,
+  fetchQuality,
   fetchSource,
   fetchStatus,
   fetchTimeline,
   fetchTop,
   type Scope,
+  type TopRows,
 } from "../api/client";
 import { formatFunction } from "../model/function";
+import type { HeatBox } from "../model/heat-cells";
 import { gridSize } from "../model/heat-cells";
+import { parseSearch } from "../model/search";
 import { withoutLabel } from "../model/selector";
 import { MOST_BANDS } from "../model/stack";
 import { presetFor, resolveInstant } from "../model/time-range";
 import { askAroundFunction, withFunction } from "./around";
-import { baselineScope } from "./baseline";
+import { baselineScope, diffBy } from "./baseline";
 import { codeFunction } from "./code";
 import { deepened, deepenedDiff, deepenOnZoom } from "./deeper";
 import { connection, everyQuestion, facetQuestion, navigate, questions, scope, shown, view } from "./store";
@@ -39,10 +43,13 @@ const FIRST_RETRY_MS = 1_000;
 const LAST_RETRY_MS = 30_000;
 const TIMELINE_POINTS = 600;
 const TOP_ROWS = 1_000;
+/** Between two letters of a search. */
+const TYPING_MS = 200;
 
 let timer: ReturnType<typeof setTimeout> | undefined;
 let failedInARow = 0;
 let round = 0;
+let lastSearch = "";
 const openedWithoutRange = !/[?&](from|to|brush)=/.test(location.search);
 let placed = false;
 
@@ -61,7 +68,7 @@ export function startRefreshing(): void {
       shown.box.value,
       shown.group.value,
       keyOf(scope.value),
-      tab === "table" && topOrder(shown.sort.value),
+      tab === "table" && topKey(topRows(shown)),
       tab === "heatmap",
       tab === "quality",
       tab === "source" ? codeFunction.value : null,
@@ -99,8 +106,10 @@ export function firstAnswer(): Promise<void> {
 /** The values of a label, for completions; a facet that is open has them already. */
 export function askForValues(label: string): void {
   const about = withoutMatcher(scope.peek(), label);
+  const { box } = view.peek();
   const question = facetQuestion(label);
-  if (!question.has(keyOf(about))) void question.ask(keyOf(about), (signal) => fetchLabelValues(label, about, signal));
+  const key = boxKey(about, box);
+  if (!question.has(key)) void question.ask(key, (signal) => fetchLabelValues(label, about, box, signal));
 }
 
 function withoutMatcher(about: Scope, label: string): Scope {
@@ -127,7 +136,7 @@ async function refresh(why: "changed" | "tick"): Promise<void> {
   const by = now.by === null ? null : { label: now.by, series: MOST_BANDS };
   // The graph first: it takes the server longest, and is what the page is opened for.
   const asked: Promise<void>[] = [
-    unless(!narrowAgain, questions.flame, `${keyOf(narrow)} ${JSON.stringify(now.box)} ${now.group}`, (signal) =>
+    unless(!narrowAgain, questions.flame, `${boxKey(narrow, now.box)} ${now.group}`, (signal) =>
       fetchFlameGraph(narrow, now, {}, signal)
         .then((answer) => deepened(answer, narrow, now, signal))
         .then((answer) => withFunction(answer, narrow, now, signal)),
@@ -140,13 +149,21 @@ async function refresh(why: "changed" | "tick"): Promise<void> {
   ];
   for (const label of now.facets) {
     const about = withoutMatcher(narrow, label);
-    const ask = (signal: AbortSignal) => fetchLabelValues(label, about, signal);
-    asked.push(unless(!narrowAgain, facetQuestion(label), keyOf(about), ask));
+    const ask = (signal: AbortSignal) => fetchLabelValues(label, about, now.box, signal);
+    asked.push(unless(!narrowAgain, facetQuestion(label), boxKey(about, now.box), ask));
   }
   if (now.tab === "table") {
-    const sort = topOrder(now.sort);
-    const key = `${keyOf(narrow)} ${sort}`;
-    asked.push(unless(!narrowAgain, questions.top, key, (signal) => fetchTop(narrow, sort, TOP_ROWS, signal)));
+    const wanted = topRows(shown);
+    const key = `${boxKey(narrow, now.box)} ${topKey(wanted)}`;
+    // A word is typed letter by letter: asked about when the typing pauses.
+    const typing = wanted.search !== lastSearch;
+    lastSearch = wanted.search;
+    asked.push(
+      unless(!narrowAgain, questions.top, key, async (signal) => {
+        if (typing) await pause(TYPING_MS, signal);
+        return fetchTop(narrow, now.box, wanted, TOP_ROWS, signal);
+      }),
+    );
   }
   if (now.tab === "heatmap") {
     asked.push(
@@ -157,14 +174,18 @@ async function refresh(why: "changed" | "tick"): Promise<void> {
   }
   const code = now.tab === "source" ? codeFunction.peek() : null;
   if (code !== null) {
-    const key = `${keyOf(narrow)} ${JSON.stringify(now.box)} ${formatFunction(code)}`;
+    const key = `${boxKey(narrow, now.box)} ${formatFunction(code)}`;
     asked.push(
       unless(!narrowAgain, questions.source, key, (signal) => fetchSource(code, narrow, now.box, signal)),
       unless(!narrowAgain, questions.disassembly, key, (signal) => fetchDisassembly(code, narrow, now.box, signal)),
     );
   }
   if (now.tab === "quality") {
-    asked.push(unless(!narrowAgain, questions.binaries, keyOf(narrow), (signal) => fetchBinaries(narrow, signal)));
+    const key = boxKey(narrow, now.box);
+    asked.push(
+      unless(!narrowAgain, questions.quality, key, (signal) => fetchQuality(narrow, now.box, signal)),
+      unless(!narrowAgain, questions.binaries, keyOf(narrow), (signal) => fetchBinaries(narrow, signal)),
+    );
   }
   if (now.tab === "diff") {
     const base = baselineScope.peek();
@@ -172,7 +193,9 @@ async function refresh(why: "changed" | "tick"): Promise<void> {
     const key = `${keyOf(narrow)} ${JSON.stringify(now.baseline)}`;
     asked.push(
       unless(!narrowAgain, questions.diff, key, (signal) =>
-        fetchDiff(base, narrow, null, signal).then((answer) => deepenedDiff(answer, base, narrow, signal)),
+        fetchDiff(base, narrow, diffBy(now.baseline), null, signal).then((answer) =>
+          deepenedDiff(answer, base, narrow, diffBy(now.baseline), signal),
+        ),
       ),
     );
   }
@@ -182,9 +205,24 @@ async function refresh(why: "changed" | "tick"): Promise<void> {
   schedule();
 }
 
-/** Which functions the table has where there are more than it can have: those with the most of what it is sorted by. */
-function topOrder(sort: ViewState["sort"]): "self" | "total" {
-  return sort.by === "total" ? "total" : "self";
+/** Which rows the table has: a search that is not valid yet finds what the one before did not leave out. */
+function topRows(of: { sort: { value: ViewState["sort"] }; search: { value: string } }): TopRows {
+  const { by, ascending } = of.sort.value;
+  const search = of.search.value;
+  return { sort: by, ascending, search: parseSearch(search).kind === "bad" ? "" : search };
+}
+
+const topKey = ({ sort, ascending, search }: TopRows): string => `${sort} ${ascending} ${search}`;
+
+/** Resolves after a while, or rejects when it is given up. */
+function pause(ms: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(resolve, ms);
+    signal.addEventListener("abort", () => {
+      clearTimeout(timer);
+      reject(signal.reason);
+    });
+  });
 }
 
 /** Asks, unless `keep` is set and the answer in hand is to the same key. */
@@ -203,6 +241,10 @@ function unless<T>(
 function spanOf(about: Scope): number {
   const now = Date.now();
   return resolveInstant(about.to, now) - resolveInstant(about.from, now);
+}
+
+function boxKey(about: Scope, box: HeatBox | null): string {
+  return `${keyOf(about)} ${JSON.stringify(box)}`;
 }
 
 function keyOf(about: Scope): string {

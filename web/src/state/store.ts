@@ -13,6 +13,7 @@ import type {
   HeatMap,
   Labels,
   LabelValues,
+  Quality,
   Source,
   Status,
   Timeline,
@@ -23,11 +24,14 @@ import { type FunctionId, parseFunction } from "../model/function";
 import { resolveInstant } from "../model/time-range";
 import { Address } from "./address";
 import { type Failure, Question } from "./question";
-import { DEFAULT_VIEW, readView, type ViewState, writeView } from "./view";
+import { DEFAULT_VIEW, readView, unreadParts, type ViewState, writeView } from "./view";
 
 // What is shown.
 
 export const view = signal<ViewState>(readView(location.search));
+
+/** Parts of the address that the page was opened with and could not read; empty once a person has seen it. */
+export const unread = signal<readonly string[]>(unreadParts(location.search));
 
 /** Its parts: who looks at one is not woken by the others. */
 export const shown = Object.fromEntries(
@@ -90,6 +94,7 @@ export const questions = {
   source: new Question<Source>(),
   disassembly: new Question<Disassembly>(),
   binaries: new Question<Binaries>(),
+  quality: new Question<Quality>(),
 };
 
 /** Values of each label whose facet is open. */
@@ -122,6 +127,12 @@ export const scope = computed<Scope>(() => {
   const about = names === "full" ? { filter } : { filter, demangle: names };
   return { ...(shown.brush.value ?? { from: shown.from.value, to: shown.to.value }), ...about };
 });
+
+/** The ms that the flame graph in hand is of; as asked while there is none. A link with these shows the same samples again. */
+export function answeredMillis(now: number): { from: number; to: number } {
+  const { answer, stale } = questions.flame.state.peek();
+  return answer === null || stale ? scopeMillis(now) : { from: answer.fromMs, to: answer.toMs };
+}
 
 /** The same in ms, as answered, or as asked while nothing is answered. */
 export function scopeMillis(now: number): { from: number; to: number } {

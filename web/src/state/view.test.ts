@@ -10,6 +10,7 @@ import {
   readView,
   SORT_COLUMNS,
   TABS,
+  unreadParts,
   type ViewState,
   writeView,
 } from "./view";
@@ -110,5 +111,18 @@ describe("the view in the address", () => {
     expect(isLive(DEFAULT_VIEW)).toBe(true);
     expect(isLive({ ...DEFAULT_VIEW, to: 5 })).toBe(false);
     expect(isLive({ ...DEFAULT_VIEW, live: false })).toBe(false);
+  });
+});
+
+describe("parts of an address that cannot be read", () => {
+  /** Typed and cut addresses are told of; what the page itself writes, and what is not its own, is not. */
+  test.each([
+    ["?from=banana&to=-5", ["from=banana", "to=-5"]],
+    ["?from=1763800000000&to=1763700000000", ["to=1763700000000"]],
+    ["?tab=flames&box=1x1&utm_source=mail", ["tab=flames", "box=1x1"]],
+    ["?from=now-1h&to=now&tab=flame&sort=-self&facets=comm", []],
+    ["?from=now-5m&filter=x&search=%2F&facets=&live=0", []],
+  ])("%s", (query, parts) => {
+    expect(unreadParts(query)).toEqual(parts);
   });
 });

@@ -136,6 +136,40 @@ export function readView(query: string): ViewState {
   };
 }
 
+/** Texts that mean a default, which `writeView` leaves out. */
+const SAID_DEFAULTS: Readonly<Record<string, string>> = {
+  from: "now-1h",
+  to: "now",
+  live: "1",
+  tab: "flame",
+  sort: "-self",
+  color: "kind",
+  names: "full",
+  code: "both",
+  diff: "share",
+};
+const PARTS: readonly string[] = [
+  ...Object.keys(SAID_DEFAULTS),
+  ...["filter", "brush", "box", "search", "zoom", "root", "tidy", "hide", "fold", "fn", "line", "group", "by"],
+  ...["facets", "base", "basefilter"],
+];
+
+/** Parts of an address that name something of this page and say nothing that it can read, such as `from=banana`. */
+export function unreadParts(query: string): string[] {
+  const { from, to } = readView(query);
+  const backwards = typeof from === "number" && typeof to === "number" && from >= to;
+  return [...new URLSearchParams(query)].flatMap(([name, value]) => {
+    const known = PARTS.includes(name) && value !== "" && SAID_DEFAULTS[name] !== value;
+    const read = writeView(readView(`?${new URLSearchParams({ [name]: value })}`)) !== "" || isSaidInFull(name, value);
+    return known && (!read || (backwards && name === "to")) ? [`${name}=${value}`] : [];
+  });
+}
+
+/** Whether it says the default in the form that an address of everything has. */
+function isSaidInFull(name: string, value: string): boolean {
+  return name === "facets" && value === DEFAULT_VIEW.facets.join();
+}
+
 function readSpan(text: string | null): { from: number; to: number } | null {
   const span = /^(\d{1,15})-(\d{1,15})$/.exec(text ?? "");
   if (span === null || Number(span[1]) >= Number(span[2])) return null;

@@ -15,6 +15,7 @@
 import type { FlameGraph } from "../api/contract";
 import { type DecodedFlameGraph, decodeFlameGraph } from "../api/decode";
 import { type CallTree, FrameKind, nodeName } from "../model/call-tree";
+import { withKinds } from "./synthetic";
 
 const KINDS: Record<string, FrameKind> = {
   p: FrameKind.Process,
@@ -47,6 +48,7 @@ export function flameGraphFromStacks(stacks: readonly (readonly string[])[]): Fl
     nanos_per_sample: 10_000_000,
     incomplete: 0,
     hidden_nodes: 0,
+    kinds: [],
     around: null,
     strings: [],
     frames: { name: [], kind: [], binary: [], file: [], line: [], reason: [] },
@@ -98,7 +100,7 @@ export function flameGraphFromStacks(stacks: readonly (readonly string[])[]): Fl
   };
   emit(root, 0);
   answer.samples = root.total;
-  return answer;
+  return withKinds(answer);
 }
 
 /** The profile, decoded. */

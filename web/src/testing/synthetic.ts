@@ -3,7 +3,7 @@
  */
 
 import type { FlameGraph } from "../api/contract";
-import { FrameKind } from "../model/call-tree";
+import { FrameKind, KIND_COUNT } from "../model/call-tree";
 
 /** Numbers in [0, 1) by xorshift32. */
 export function randomNumbers(seed: number): () => number {
@@ -111,16 +111,27 @@ export function syntheticFlameGraph(options: {
   // Every sample is of some process.
   columns.total[0] -= columns.self[0];
   columns.self[0] = 0;
-  return {
+  return withKinds({
     from_ms: 0,
     to_ms: 0,
     samples: columns.total[0],
     nanos_per_sample: Math.round(1e9 / 97),
     incomplete,
     hidden_nodes: 0,
+    kinds: [],
     around: null,
     strings,
     frames,
     nodes: columns,
-  };
+  });
+}
+
+/** The answer with its samples by the kind of the frame they ended in. */
+export function withKinds(answer: FlameGraph): FlameGraph {
+  const { frames, nodes } = answer;
+  const kinds = new Array<number>(KIND_COUNT).fill(0);
+  nodes.frame.forEach((frame, i) => {
+    kinds[frames.kind[frame]] += nodes.self[i];
+  });
+  return { ...answer, kinds };
 }

@@ -82,10 +82,11 @@ const WITH_SEARCH: readonly Tab[] = ["flame", "tree", "table", "sandwich", "diff
 
 function Panel() {
   const tab = shown.tab.value;
-  const asked = tab === "table" ? questions.top.state.value : questions.flame.state.value;
+  const asked = tab === "table" ? questions.top : tab === "diff" ? questions.diff : questions.flame;
+  const { loading, stale } = asked.state.value;
   const empty = emptyState(tab);
   return (
-    <section class="panel" aria-busy={asked.loading}>
+    <section class={stale && tab !== "quality" ? "panel old" : "panel"} aria-busy={loading}>
       <div class="panel-bar">
         <Tabs />
         {WITH_SEARCH.includes(tab) && <SearchBox />}

@@ -3,6 +3,7 @@
 import { useSignal } from "@preact/signals";
 import { AnsweredError, symbolize } from "../api/client";
 import type { Binary } from "../api/contract";
+import { REASONS } from "../model/remedies";
 import { baseName, formatCount, formatShare } from "../model/units";
 import { retryNow } from "../state/refresh";
 import { flame, questions, status } from "../state/store";
@@ -84,10 +85,16 @@ function Row({ row, samples }: { row: Binary; samples: number }) {
         </ul>
       </td>
       <td>
-        {reason} {remedy !== null && <CopyButton text={remedy} />}
+        {reason !== null && missingText(reason, frames, named)} {remedy !== null && <CopyButton text={remedy} />}
       </td>
     </tr>
   );
+}
+
+/** Few frames of a well named file that nobody has asked about yet are no finding about the file. */
+function missingText(reason: string, frames: number, named: number): string {
+  const what = REASONS[reason]?.what ?? reason;
+  return reason === "not_asked" && named > 0 ? `${formatCount(frames - named)} frames: ${what}` : what;
 }
 
 /** In the field's words. */

@@ -5,7 +5,17 @@ import { FrameKind, KIND_NAMES } from "../model/call-tree";
 import { diffInk, kindInk } from "../model/color";
 import { NOISE_Z, type NodeDiff } from "../model/diff";
 import { isCode } from "../model/function";
-import { baseName, formatCount, formatNanos, formatPoints, formatShare } from "../model/units";
+import { REASONS } from "../model/remedies";
+import {
+  baseName,
+  formatCores,
+  formatCoresChange,
+  formatCount,
+  formatNanos,
+  formatPoints,
+  formatSamples,
+  formatShare,
+} from "../model/units";
 import { askForBuildIds, buildIds } from "../state/build-ids";
 import { currentPane, type FrameFacts, factsOf } from "../state/pane";
 import { scope } from "../state/store";
@@ -16,8 +26,8 @@ import { openFrameMenu } from "./frame-menu";
 /** One line for screen readers. */
 export function spoken(facts: FrameFacts): string {
   if (facts.diff !== null) {
-    const { before, allBefore, after, allAfter, verdict } = facts.diff;
-    return `${facts.name}, before ${formatShare(before, allBefore)}, now ${formatShare(after, allAfter)}, ${VERDICTS[verdict]}`;
+    const { diff } = facts;
+    return `${facts.name}, before ${amountBefore(diff)}, now ${amountAfter(diff)}, ${VERDICTS[diff.verdict]}`;
   }
   const self = facts.self > 0 ? `, itself ${formatShare(facts.self, facts.all)}` : "";
   return `${facts.name}, ${KIND_NAMES[facts.kind]}, ${formatShare(facts.total, facts.all)}${self}`;
@@ -78,7 +88,7 @@ function Numbers({ facts }: { facts: FrameFacts }) {
         </>
       )}{" "}
       <span class="quiet">
-        {formatNanos(total * nanosPerSample)}, {formatCount(total)} samples
+        {formatNanos(total * nanosPerSample)}, {formatSamples(total)}
       </span>
       , self <b>{formatShare(self, all)}</b> <span class="quiet">{formatNanos(self * nanosPerSample)}</span>
     </span>
@@ -92,23 +102,35 @@ const VERDICTS: Record<NodeDiff["verdict"], string> = {
 };
 
 function DiffNumbers({ diff }: { diff: NodeDiff }) {
-  const { before, allBefore, after, allAfter, change, verdict } = diff;
+  const { before, after, verdict } = diff;
   return (
     <span class="numbers">
-      before <b>{formatShare(before, allBefore)}</b> <span class="quiet">({formatCount(before)})</span>, now{" "}
-      <b>{formatShare(after, allAfter)}</b> <span class="quiet">({formatCount(after)})</span>:{" "}
-      <b>{formatPoints(change)}</b> {VERDICTS[verdict]}
+      before <b>{amountBefore(diff)}</b> <span class="quiet">({formatCount(before)})</span>, now{" "}
+      <b>{amountAfter(diff)}</b> <span class="quiet">({formatCount(after)})</span>: <b>{changeOf(diff)}</b>{" "}
+      {VERDICTS[verdict]}
     </span>
   );
 }
+
+const amountBefore = ({ before, allBefore, coresOf }: NodeDiff): string =>
+  coresOf === null ? formatShare(before, allBefore) : `${formatCores(before * coresOf[0])} cores`;
+const amountAfter = ({ after, allAfter, coresOf }: NodeDiff): string =>
+  coresOf === null ? formatShare(after, allAfter) : `${formatCores(after * coresOf[1])} cores`;
+const changeOf = ({ change, coresOf }: NodeDiff): string =>
+  coresOf === null ? formatPoints(change) : formatCoresChange(change);
 
 /** As many digits of a build id as tell builds apart. */
 const SHORT_ID = 10;
 
 function whereText(facts: FrameFacts, digits: number): string {
-  return [facts.source, facts.binary, buildText(facts, digits), facts.reason]
+  return [facts.source, facts.binary, buildText(facts, digits), reasonText(facts)]
     .filter((part) => part !== null)
     .join(" · ");
+}
+
+/** Why a name is missing; a note says itself why a stack is cut short. */
+function reasonText({ kind, reason }: FrameFacts): string | null {
+  return reason === null || kind === FrameKind.Note ? null : (REASONS[reason]?.what ?? reason);
 }
 
 function buildText({ binary }: FrameFacts, digits: number): string | null {
@@ -130,7 +152,7 @@ export function Tooltip({ facts }: { facts: FrameFacts }) {
         {build !== null && ` · ${build}`}
       </p>
       {facts.source !== null && <p class="quiet">{facts.source}</p>}
-      {facts.reason !== null && <p class="quiet">{facts.reason}</p>}
+      {reasonText(facts) !== null && <p class="quiet">{reasonText(facts)}</p>}
       {facts.kind === FrameKind.Remainder && (
         <p class="quiet">Stands for frames too small to send: a click zooms in, and sends as many again from there.</p>
       )}
@@ -168,12 +190,12 @@ function SampleTable({ facts: { total, self, all, inView, nanosPerSample } }: { 
 }
 
 function DiffTable({ diff }: { diff: NodeDiff }) {
-  const row = (label: string, samples: number, self: number, all: number) => (
+  const row = (label: string, amount: string, samples: number, self: string) => (
     <tr>
       <th scope="row">{label}</th>
-      <td>{formatShare(samples, all)}</td>
+      <td>{amount}</td>
       <td class="quiet">{formatCount(samples)}</td>
-      <td class="quiet">{formatShare(self, all)}</td>
+      <td class="quiet">{self}</td>
     </tr>
   );
   const step = diff.verdict === "more" ? 3 : diff.verdict === "less" ? -3 : 0;
@@ -183,19 +205,19 @@ function DiffTable({ diff }: { diff: NodeDiff }) {
         <thead>
           <tr>
             <td />
-            <th scope="col">of all</th>
+            <th scope="col">{diff.coresOf === null ? "of all" : "CPU"}</th>
             <th scope="col">samples</th>
             <th scope="col">self</th>
           </tr>
         </thead>
         <tbody>
-          {row("before", diff.before, diff.beforeSelf, diff.allBefore)}
-          {row("now", diff.after, diff.afterSelf, diff.allAfter)}
+          {row("before", amountBefore(diff), diff.before, amountBefore({ ...diff, before: diff.beforeSelf }))}
+          {row("now", amountAfter(diff), diff.after, amountAfter({ ...diff, after: diff.afterSelf }))}
         </tbody>
       </table>
       <p>
-        <span class="swatch" style={{ background: theme.value.inks[diffInk(step)].fill }} />{" "}
-        <b>{formatPoints(diff.change)}</b> {VERDICTS[diff.verdict]}
+        <span class="swatch" style={{ background: theme.value.inks[diffInk(step)].fill }} /> <b>{changeOf(diff)}</b>{" "}
+        {VERDICTS[diff.verdict]}
         {diff.verdict === "noise" && ` (less than ${NOISE_Z} standard deviations)`}
       </p>
     </>

@@ -1,10 +1,21 @@
 /** What changed between two ranges or two filters: what is compared, the merged graph, the functions that changed most. */
 
 import { useSignal } from "@preact/signals";
+import type { DecodedSide } from "../api/decode";
 import { diffInk } from "../model/color";
 import { formatFunction, functionOf } from "../model/function";
+import { recordedInPart } from "../model/late";
 import { fromLocalInput, toLocalInput } from "../model/time-range";
-import { baseName, formatInterval, formatPoints, formatSamples, formatShare } from "../model/units";
+import {
+  baseName,
+  formatCores,
+  formatCoresChange,
+  formatInterval,
+  formatPoints,
+  formatSamples,
+  formatShare,
+  formatSpan,
+} from "../model/units";
 import { baselineScope } from "../state/baseline";
 import { changes, compareHalves, diff, diffPane } from "../state/diff";
 import { flame, navigate, questions, shown, timeline, view } from "../state/store";
@@ -79,10 +90,12 @@ function Sides() {
       <p>
         <b>Before</b> {base === null ? "…" : formatInterval(base.fromMs, base.toMs)}{" "}
         <span class="quiet">{base !== null && formatSamples(base.samples)}</span>
+        <InPart side={base} />
       </p>
       <p>
         <b>Now</b> {now === null ? "…" : formatInterval(now.fromMs, now.toMs)}{" "}
         <span class="quiet">{now !== null && formatSamples(now.samples)}</span>
+        <InPart side={now} />
       </p>
       <span class="gap" />
       <button
@@ -115,7 +128,7 @@ function Sides() {
         </button>
       ))}
       <BaselineForm set={set} />
-      <label class="choice inline" title="Compare counts as they are, not shares of each side">
+      <label class="choice inline" title="Compare CPU time by recorded time (cores kept busy), not shares of each side">
         <input
           type="checkbox"
           checked={baseline.absolute}
@@ -124,6 +137,17 @@ function Sides() {
         absolute
       </label>
     </div>
+  );
+}
+
+/** Warns of a side that was not recorded all the time: what ran meanwhile is in neither its shares nor its cores. */
+function InPart({ side }: { side: DecodedSide | null }) {
+  if (side === null || !recordedInPart(side)) return null;
+  const span = side.toMs - side.fromMs;
+  return (
+    <span class="in-part" title="What ran in the rest of the span is in neither its shares nor its cores">
+      recorded in part: {formatSpan(side.recordedMs)} of {formatSpan(span)}
+    </span>
   );
 }
 
@@ -180,11 +204,18 @@ const SHOWN = 60;
 function Changes() {
   const compared = diff.value;
   if (compared === null) return null;
+  const { absolute, sides } = compared;
+  const amount = (samples: number, side: 0 | 1): string => {
+    const { samples: all, nanosPerSample, recordedMs } = sides[side];
+    return absolute
+      ? `${formatCores((samples * nanosPerSample) / Math.max(recordedMs * 1e6, 1))} cores`
+      : formatShare(samples, all);
+  };
   const rows = changes.value.filter((row) => row.verdict !== "noise").slice(0, SHOWN);
   return (
     <section class="changes" aria-label="Functions that changed most">
       <h2>
-        Self time that changed most <span class="quiet">in % of all</span>
+        Self time that changed most <span class="quiet">{absolute ? "in cores" : "in % of all"}</span>
       </h2>
       {rows.length === 0 && <p class="quiet">No function changed by more than chance.</p>}
       <ul>
@@ -196,11 +227,11 @@ function Changes() {
               <button
                 type="button"
                 class="change"
-                title={`${chosen.name}: before ${formatShare(row.before, compared.before[0])}, now ${formatShare(row.after, compared.after[0])}${chosen.binary === null ? "" : `, ${baseName(chosen.binary)}`}`}
+                title={`${chosen.name}: before ${amount(row.before, 0)}, now ${amount(row.after, 1)}${chosen.binary === null ? "" : `, ${baseName(chosen.binary)}`}`}
                 onClick={() => navigate({ search: `"${chosen.name}"`, fn: formatFunction(chosen) })}
               >
                 <span class="delta" style={{ background: ink.fill, color: ink.text }}>
-                  {formatPoints(row.change)}
+                  {absolute ? formatCoresChange(row.change) : formatPoints(row.change)}
                 </span>
                 <span class="name">{chosen.name}</span>
               </button>

@@ -69,18 +69,17 @@ export function Facets() {
 function Count({ label }: { label: string }) {
   const answer = facetQuestions.value.get(label)?.state.value.answer;
   return answer === undefined || answer === null ? null : (
-    <span class="quiet">{formatCount(answer.values.length)}</span>
+    <span class="quiet">{formatCount(answer.values.length + answer.hidden_values)}</span>
   );
 }
 
 function Values({ label }: { label: string }) {
   const all = useSignal(false);
   const search = useSignal("");
-  const answer = facetQuestions.value.get(label)?.state.value.answer ?? null;
+  const { answer, stale } = facetQuestions.value.get(label)?.state.value ?? { answer: null, stale: false };
   if (answer === null) return <p class="quiet">…</p>;
-  const { values } = answer;
+  const { values, hidden_values: hidden, samples: sum } = answer;
   if (values.length === 0) return <p class="quiet">None in this range.</p>;
-  const sum = values.reduce((total, v) => total + v.samples, 0);
   const { included, excluded } = chosenValues(shown.filter.value, label);
   // What is chosen stays in sight even when the range has none of it.
   const absent = [...included, ...excluded].filter((value) => !values.some((v) => v.value === value));
@@ -105,7 +104,7 @@ function Values({ label }: { label: string }) {
         />
       )}
       {found.length === 0 && <p class="quiet">None has this in its name.</p>}
-      <ul>
+      <ul class={stale ? "stale" : ""}>
         {first.map(({ value, samples }) => {
           const state = included.includes(value) ? "included" : excluded.includes(value) ? "excluded" : "";
           const text = value === "" ? (NONE[label] ?? "(none)") : label === "exe" ? fileName(value, values) : value;
@@ -146,6 +145,9 @@ function Values({ label }: { label: string }) {
         >
           {all.value ? `Show the first ${FIRST}` : `Show ${formatCount(found.length - FIRST)} more`}
         </button>
+      )}
+      {hidden > 0 && (all.value || wanted !== "") && (
+        <p class="quiet">{formatCount(hidden)} more have fewer samples and are not listed: name them in the filter.</p>
       )}
     </>
   );

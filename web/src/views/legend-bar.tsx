@@ -33,6 +33,12 @@ function GroupBy() {
   );
 }
 
+/** Neither is where samples end. */
+const LEGEND_VERBS: Readonly<Record<string, string>> = {
+  "cut short": "have a stack that is",
+  "too small to send": "end in frames that are",
+};
+
 const MODE_LABELS: Record<ColorMode, string> = { kind: "kind", package: "package", binary: "binary", name: "function" };
 
 export function LegendBar() {
@@ -62,7 +68,7 @@ export function LegendBar() {
               type="button"
               aria-pressed={entry.search !== null && entry.search === search}
               disabled={entry.search === null}
-              title={`${formatShare(entry.self, all)} of the samples ${entry.label === "cut short" ? "have a stack that is" : "ended in"} ${entry.label}. Click to highlight, Alt+click to hide`}
+              title={`${formatShare(entry.self, all)} of the samples ${LEGEND_VERBS[entry.label] ?? "ended in"} ${entry.label}. Click to highlight, Alt+click to hide`}
               onClick={(event) => {
                 const rule = entry.search;
                 if (rule === null) return;

@@ -4,7 +4,8 @@ import { useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
 import { linkCommand } from "../model/link-command";
 import { retryNow } from "../state/refresh";
-import { connection, loginProblem, status } from "../state/store";
+import { connection, loginProblem, status, unread, view } from "../state/store";
+import { writeView } from "../state/view";
 import { CopyButton } from "./copy-button";
 import { WarningIcon } from "./icons";
 
@@ -15,6 +16,22 @@ export function Notices() {
     <div class="notices">
       {connection.value.lost && <Lost retryAt={connection.value.retryAt} />}
       {loginProblem.value !== null && <LoggedOut detail={loginProblem.value.detail} />}
+      {unread.value.length > 0 && (
+        <p class="notice" role="status">
+          <WarningIcon /> The address has parts that cannot be read, and the page goes without them:{" "}
+          <code>{unread.value.join(" ").slice(0, 200)}</code>
+          <button
+            type="button"
+            class="link"
+            onClick={() => {
+              unread.value = [];
+              window.history.replaceState(null, "", writeView(view.peek()) || location.pathname);
+            }}
+          >
+            Remove them
+          </button>
+        </p>
+      )}
       {notices.map((notice) => (
         <p class="notice" key={notice} role="status">
           <WarningIcon /> {notice}

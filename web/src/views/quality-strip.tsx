@@ -1,17 +1,17 @@
 /** How far the numbers can be trusted, and what keeps them: samples, complete stacks, losses, database, version. */
 
 import { formatBytes, formatCount, formatMoment, formatNanos, formatShare } from "../model/units";
-import { flame, navigate, shown, status, timeline } from "../state/store";
+import { flame, navigate, questions, shown, status, timeline } from "../state/store";
 
 export function QualityStrip() {
   const answer = flame.value;
   const now = status.value;
   return (
-    <footer class="quality">
+    <footer class={questions.flame.state.value.stale ? "quality stale" : "quality"}>
       {answer !== null && (
         <>
           <span>
-            <b>{formatCount(answer.samples)}</b> samples in view{" "}
+            <b>{formatCount(answer.samples)}</b> {answer.samples === 1 ? "sample" : "samples"} in view{" "}
             <span class="quiet">({formatNanos(answer.samples * answer.nanosPerSample)} CPU)</span>
           </span>
           {answer.samples > 0 && (

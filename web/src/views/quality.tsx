@@ -1,27 +1,25 @@
 /** How far the numbers can be trusted, and what would make them better: losses, cut stacks, missing names, own cost. */
 
-import { useComputed } from "@preact/signals";
 import type { ComponentChildren } from "preact";
-import type { Recording } from "../api/contract";
-import { cutShort, type Shortfall, unnamed } from "../model/quality";
-import { ENDS, LOSSES, MISSES, type Remedy, remedyForNameless, remedyForNote } from "../model/remedies";
+import type { Quality as Answer, Recording } from "../api/contract";
+import { FrameKind } from "../model/call-tree";
+import { ENDS, LOSSES, MISSES, REASONS, type Remedy, remedyForEnd } from "../model/remedies";
 import { baseName, formatBytes, formatCount, formatMoment, formatNanos, formatShare, formatSpan } from "../model/units";
-import { flame, status, timeline } from "../state/store";
+import { questions, status, timeline } from "../state/store";
 import { Binaries } from "./binaries";
 import { CopyButton } from "./copy-button";
 
-const SHOWN = 40;
-
 export function Quality() {
-  const answer = flame.value;
+  const { answer, stale } = questions.quality.state.value;
   const now = status.value;
   return (
     // biome-ignore lint/a11y/noNoninteractiveTabindex: an area that scrolls must be reachable by keyboard
-    <section class="quality-page" aria-label="Quality" tabIndex={0}>
+    <section class={stale ? "quality-page stale" : "quality-page"} aria-label="Quality" tabIndex={0}>
+      {answer === null && <p class="quiet">Loading …</p>}
       {answer !== null && answer.samples > 0 && (
         <>
-          <CutShort />
-          <Unnamed />
+          <CutShort answer={answer} />
+          <Unnamed answer={answer} />
           <Binaries />
         </>
       )}
@@ -56,30 +54,37 @@ export function Card(props: {
   );
 }
 
-function CutShort() {
-  const rows = useComputed(() => (flame.value === null ? [] : cutShort(flame.value.tree)));
-  const { samples, incomplete } = flame.value ?? { samples: 0, incomplete: 0 };
+function CutShort({ answer }: { answer: Answer }) {
+  const { samples, complete, incomplete, hidden_rows } = answer;
+  const rows = incomplete.map(({ cause, comm, binary, samples }) => ({
+    key: `${cause} ${comm} ${binary}`,
+    remedy: remedyForEnd(cause, binary),
+    where: comm,
+    binary,
+    samples,
+  }));
   return (
     <Card
       title="Complete stacks"
-      figure={formatShare(samples - incomplete, samples)}
-      good={incomplete <= samples * 0.02}
+      figure={formatShare(complete, samples)}
+      good={complete >= samples * 0.98}
       about="Samples in view whose user stack was walked to the thread's first function. The others stand below a note in the graph, never dropped."
     >
-      <Shortfalls
-        rows={rows.value}
-        all={samples}
-        remedy={remedyForNote}
-        head="Where the walk ended, and at whose caller"
-      />
+      <Shortfalls rows={rows} all={samples} hidden={hidden_rows} head="Where the walk ended, and at whose caller" />
     </Card>
   );
 }
 
-function Unnamed() {
-  const rows = useComputed(() => (flame.value === null ? [] : unnamed(flame.value.tree)));
-  const samples = flame.value?.samples ?? 0;
-  const missing = rows.value.reduce((sum, row) => sum + row.samples, 0);
+function Unnamed({ answer }: { answer: Answer }) {
+  const { samples, kinds, unnamed, hidden_unnamed } = answer;
+  const missing = kinds[FrameKind.Unknown] ?? 0;
+  const rows = unnamed.map(({ reason, binary, samples }) => ({
+    key: `${reason} ${binary}`,
+    remedy: REASONS[reason] ?? { what: reason, how: "" },
+    where: "",
+    binary,
+    samples,
+  }));
   return (
     <Card
       title="Named functions"
@@ -87,25 +92,28 @@ function Unnamed() {
       good={missing <= samples * 0.02}
       about="Samples in view that ended in a function whose name is known. The others are shown by file and address."
     >
-      <Shortfalls
-        rows={rows.value}
-        all={samples}
-        remedy={remedyForNameless}
-        head="Why there is no name, and in which file"
-      />
+      <Shortfalls rows={rows} all={samples} hidden={hidden_unnamed} head="Why there is no name, and in which file" />
     </Card>
   );
 }
 
-function Shortfalls(props: { rows: Shortfall[]; all: number; remedy: (reason: string) => string; head: string }) {
-  const { rows, all } = props;
+interface Shortfall {
+  key: string;
+  remedy: Remedy;
+  /** Whose, where that is known. */
+  where: string;
+  binary: string | null;
+  samples: number;
+}
+
+function Shortfalls({ rows, all, hidden, head }: { rows: Shortfall[]; all: number; hidden: number; head: string }) {
   if (rows.length === 0) return <p>None. Nothing to be done.</p>;
   return (
     <div class="scroll-x">
       <table class="facts">
         <thead>
           <tr>
-            <th scope="col">{props.head}</th>
+            <th scope="col">{head}</th>
             <th scope="col">File</th>
             <th scope="col" class="number">
               Samples
@@ -114,19 +122,27 @@ function Shortfalls(props: { rows: Shortfall[]; all: number; remedy: (reason: st
           </tr>
         </thead>
         <tbody>
-          {rows.slice(0, SHOWN).map((row) => (
-            <tr key={`${row.reason} ${row.binary}`}>
-              <th scope="row">{row.reason.replace(/^\[(stack cut short: )?|\]$/g, "")}</th>
+          {rows.map((row, i) => (
+            <tr key={row.key}>
+              <th scope="row">
+                {row.remedy.what} {row.where !== "" && <span class="quiet">{row.where}</span>}
+              </th>
               <td title={row.binary ?? ""}>{row.binary === null ? "–" : baseName(row.binary)}</td>
               <td class="number">
                 {formatShare(row.samples, all)} <span class="quiet">{formatCount(row.samples)}</span>
               </td>
-              <td>{props.remedy(row.reason)}</td>
+              <td>
+                {rows.findIndex((one) => one.remedy.how === row.remedy.how) === i ? (
+                  <Help how={row.remedy.how} command={row.remedy.command} />
+                ) : (
+                  <span class="quiet">as above</span>
+                )}
+              </td>
             </tr>
           ))}
         </tbody>
       </table>
-      {rows.length > SHOWN && <p class="quiet">and {formatCount(rows.length - SHOWN)} more with fewer samples</p>}
+      {hidden > 0 && <p class="quiet">and {formatCount(hidden)} more with fewer samples</p>}
     </div>
   );
 }
@@ -251,13 +267,19 @@ function Own() {
       title="Own cost"
       figure={`${formatShare(share, 1)} of one core`}
       good={share < 0.01 * Math.max(recording.cpus, 1)}
-      about="What the profiler itself takes of this host."
+      about="What the profiler itself takes of this host, with its children, which read foreign files."
     >
       <table class="facts">
         <tbody>
-          <Fact name="processor time" value={`${formatNanos(recording.cpu_ms * 1e6)} in ${formatSpan(ran)}`} />
+          <Fact
+            name="processor time"
+            value={`${formatNanos(recording.cpu_ms * 1e6)} in ${formatSpan(ran)}, ${formatNanos(recording.children_cpu_ms * 1e6)} of it by children`}
+          />
           <Fact name="share of the host" value={formatShare(share / Math.max(recording.cpus, 1), 1)} />
-          <Fact name="resident memory" value={formatBytes(recording.rss_bytes)} />
+          <Fact
+            name="resident memory"
+            value={`${formatBytes(recording.rss_bytes)}, ${formatBytes(recording.children_rss_bytes)} of it in children`}
+          />
           <Fact name="sampling" value={`${recording.event} at ${rate(recording)} on ${recording.cpus} CPUs`} />
           <Fact name="windows of" value={formatSpan(recording.window_ms)} />
           <Fact name="newest window" value={`${formatSpan(recording.lag_ms)} old`} />

@@ -5,6 +5,7 @@ import { useEffect, useRef } from "preact/hooks";
 import type { Timeline as Answer } from "../api/contract";
 import { brushAfter } from "../model/brush-keys";
 import { CATEGORIES, categoryInk, type FlameTheme } from "../model/color";
+import { hullOf } from "../model/heat-cells";
 import { MISSES } from "../model/remedies";
 import { edgesOf, MOST_BANDS } from "../model/stack";
 import { PRESETS, resolveInstant } from "../model/time-range";
@@ -72,6 +73,13 @@ const chartData = computed<ChartData | null>(() => {
   };
 });
 
+/** From the first to the last moment of the heat map's box: what is shown is of some of that time. */
+const boxHull = computed(() => {
+  const [from, to, box] = [shown.from.value, shown.to.value, shown.box.value];
+  if (box === null || typeof from !== "number" || typeof to !== "number") return null;
+  return hullOf({ fromMs: from, toMs: to, columns: box.columns, rows: box.rows }, box);
+});
+
 /**
  * Mounts when what was rendered is on the screen: to load and to make the chart takes longer than a frame (its library asks for the
  * language's numbers and time zone as soon as it is loaded), and the graph below must not wait for it, to be shown or to take input.
@@ -113,7 +121,7 @@ export function Timeline() {
       if (chartData.value !== null) chart.update(chartData.value, chartColors.value);
     });
     const stopBrush = effect(() => {
-      chart.showBrush(shown.brush.value);
+      chart.showBrush(shown.brush.value ?? boxHull.value);
       chart.showBase(shown.tab.value === "diff" ? baselineSpan.value : null);
     });
     const watcher = new ResizeObserver(() => chart.resize());
@@ -125,9 +133,9 @@ export function Timeline() {
       chart.destroy();
     };
   });
-  const { answer, failure } = questions.timeline.state.value;
+  const { answer, failure, stale } = questions.timeline.state.value;
   return (
-    <section class="timeline" aria-label="Timeline">
+    <section class={stale ? "timeline stale" : "timeline"} aria-label="Timeline">
       <div class="timeline-head">
         <Key />
         <ReadOut answer={answer} bucket={bucket.value} />
@@ -288,7 +296,7 @@ function ReadOut({ answer, bucket }: { answer: Answer | null; bucket: number }) 
           {used !== null && `, host ${formatShare(used, 1)}`}
           {missed > 0 && `, ${formatShare(missed, 1)} of ticks missed`}
           {missed > 0 && cause !== null && <span class="quiet"> ({MISSES[cause]?.what ?? cause})</span>},{" "}
-          {formatSamples(buckets.samples[bucket])}
+          {buckets.samples[bucket] === 0 && busy > 0 ? "counted before" : formatSamples(buckets.samples[bucket])}
           {incomplete > 0 && `, ${formatShare(incomplete, buckets.samples[bucket])} cut short`}
         </>
       )}
@@ -301,6 +309,19 @@ function Selection() {
   const brush = shown.brush.value;
   const tab = shown.tab.value;
   const comparing = tab === "diff";
+  const box = boxHull.value;
+  if (brush === null && box !== null) {
+    return (
+      <p class="selection">
+        <span>
+          <span class="quiet">Box of the heat map</span> {formatInterval(box.from, box.to)}
+        </span>
+        <button type="button" class="button small" title="Show the whole range" onClick={() => navigate({ box: null })}>
+          <CloseIcon /> Reset
+        </button>
+      </p>
+    );
+  }
   if (brush === null) {
     return (
       <p class="selection">

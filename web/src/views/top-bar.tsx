@@ -1,16 +1,17 @@
 /** Who and what: product, host, what is sampled; then when: range, live; then downloads, theme, help. */
 
 import { useSignal } from "@preact/signals";
-import { downloadAddress } from "../api/client";
+import { behindMs } from "../model/late";
 import { fromLocalInput, PRESETS, toLocalInput } from "../model/time-range";
-import { formatMoment } from "../model/units";
+import { formatMoment, formatSpan } from "../model/units";
 import { everything, isHistory, shownPreset, showPreset } from "../state/range";
-import { navigate, scope, scopeMillis, shown, status, view } from "../state/store";
+import { navigate, scopeMillis, shown, status, view } from "../state/store";
 import { nextTheme, themeChoice } from "../state/theme";
 import { DEFAULT_VIEW, isLive } from "../state/view";
+import { DownloadMenu } from "./download-menu";
 import { FilterBar } from "./filter-bar";
 import { openHelp } from "./help";
-import { BrandIcon, CalendarIcon, DownloadIcon, HelpIcon, MoonIcon, SunIcon, SystemIcon } from "./icons";
+import { BrandIcon, CalendarIcon, HelpIcon, MoonIcon, SunIcon, SystemIcon } from "./icons";
 import { Menu } from "./menu";
 import { ViewsMenu } from "./views-menu";
 
@@ -159,10 +160,11 @@ function LiveSwitch() {
   const live = isLive({ live: shown.live.value, from: shown.from.value, to: shown.to.value });
   const fixed = typeof shown.to.value === "number";
   const over = isHistory();
+  const behind = live ? behindMs(status.value?.recording ?? null) : 0;
   return (
     <button
       type="button"
-      class="button live"
+      class={behind > 0 ? "button live behind" : "button live"}
       role="switch"
       aria-checked={live}
       disabled={over}
@@ -172,13 +174,15 @@ function LiveSwitch() {
           : fixed
             ? "Follow the present (l)"
             : live
-              ? "Stop following (l)"
+              ? behind > 0
+                ? `The newest samples are ${formatSpan(behind)} old. Stop following (l)`
+                : "Stop following (l)"
               : "Follow the present (l)"
       }
       onClick={toggleLive}
     >
       <span class="dot" />
-      Live
+      Live{behind > 0 && <span class="quiet"> {formatSpan(behind)} behind</span>}
     </button>
   );
 }
@@ -190,30 +194,6 @@ export function toggleLive(): void {
   if (typeof now.to === "number") navigate({ from: DEFAULT_VIEW.from, to: "now", brush: null, live: true });
   else navigate({ live: !now.live });
 }
-
-function DownloadMenu() {
-  const about = scope.value;
-  return (
-    <Menu label="Download" closesOnClick face={<DownloadIcon />} class="icon-menu">
-      <p class="menu-title">What is shown, as a file</p>
-      {DOWNLOADS.map(({ path, file, name, what }) => (
-        <a key={path} href={downloadAddress(path, about)} download={file}>
-          {name}
-          <span class="quiet">{what}</span>
-        </a>
-      ))}
-    </Menu>
-  );
-}
-
-const DOWNLOADS = [
-  { path: "export/folded", file: "profile.folded", name: "Folded stacks", what: "text, one stack a line" },
-  { path: "export/svg", file: "profile.svg", name: "Flame graph", what: "SVG, opens anywhere" },
-  { path: "export/html", file: "profile.html", name: "Page", what: "HTML, stands alone, zoom and search" },
-  { path: "export/pprof", file: "profile.pb.gz", name: "pprof", what: "for go tool pprof and others" },
-  { path: "flamegraph", file: "flamegraph.json", name: "Call tree", what: "JSON, in columns" },
-  { path: "top", file: "top.json", name: "Functions", what: "JSON, self and total" },
-] as const;
 
 function ThemeButton() {
   const choice = themeChoice.value;

@@ -2,14 +2,15 @@
 
 import { useComputed } from "@preact/signals";
 import { useRef } from "preact/hooks";
+import type { Top } from "../api/contract";
 import { kindInk } from "../model/color";
-import { type FunctionId, formatFunction, functionOf, functionRows, isCode } from "../model/function";
+import { type FunctionId, formatFunction, functionOf, isCode } from "../model/function";
 import { neighbours } from "../model/sandwich";
 import { type TopColumn, topRows } from "../model/top-rows";
 import { baseName, formatCount, formatNanos, formatSamples, formatShare } from "../model/units";
-import { chooseFunction, searchQuery, tree } from "../state/flame";
+import { chooseFunction, searchQuery } from "../state/flame";
 import { cut, missing } from "../state/sandwich";
-import { chosenFunction, flame, navigate, questions, shown, view } from "../state/store";
+import { chosenFunction, navigate, questions, shown, view } from "../state/store";
 import { theme } from "../state/theme";
 import { reveal, useSight } from "./virtual-rows";
 
@@ -25,15 +26,8 @@ const COLUMNS: readonly { by: TopColumn; label: string; class: string }[] = [
 
 export function TopTable() {
   const scroller = useRef<HTMLElement>(null);
-  // Of a box of the heat map there is a tree only, which is as exact.
-  const answered = useComputed(() => {
-    const at = tree.value;
-    if (shown.box.value !== null && at !== null) {
-      const rows = functionRows(at);
-      return { rows, samples: at.total[0], nanos_per_sample: flame.value?.nanosPerSample ?? 0, hidden_rows: 0 };
-    }
-    return questions.top.state.value.answer;
-  });
+  // Searched and put in order by the server, among all functions; here until its next answer comes.
+  const answered = useComputed(() => questions.top.state.value.answer);
   const rows = useComputed(() => topRows(answered.value?.rows ?? [], searchQuery.value, shown.sort.value));
   const sight = useSight(scroller, rows.value.length, ROW);
   const answer = answered.value;
@@ -56,7 +50,7 @@ export function TopTable() {
     <div class="table-and-side">
       <div class="table-part">
         <section
-          class="table-scroller"
+          class={questions.top.state.value.stale ? "table-scroller stale" : "table-scroller"}
           ref={scroller}
           // biome-ignore lint/a11y/noNoninteractiveTabindex: an area that scrolls must be reachable by keyboard
           tabIndex={0}
@@ -110,18 +104,23 @@ export function TopTable() {
           </table>
         </section>
         <div class="details">
-          <span class="quiet">
-            {rows.value.length === answer.rows.length
-              ? `${formatCount(answer.rows.length)} functions`
-              : `${formatCount(rows.value.length)} of ${formatCount(answer.rows.length)} functions match`}
-            {answer.hidden_rows > 0 &&
-              `; ${formatCount(answer.hidden_rows)} with less ${shown.sort.value.by === "total" ? "total" : "self"} time are left out`}
-          </span>
+          <span class="quiet">{tableSize(answer, rows.value.length)}</span>
         </div>
       </div>
       {fn !== null && <Beside />}
     </div>
   );
+}
+
+/** How many functions there are, how many fit the search, and how many of these have a row. */
+function tableSize({ rows, hidden_rows, unmatched_rows }: Top, shown: number): string {
+  const matching = rows.length + hidden_rows;
+  const all = matching + unmatched_rows;
+  const count =
+    unmatched_rows > 0
+      ? `${formatCount(matching)} of ${formatCount(all)} functions match`
+      : `${formatCount(all)} functions`;
+  return hidden_rows > 0 ? `${count}; the first ${formatCount(shown)} are listed` : count;
 }
 
 function Figure({ part, all, nanos }: { part: number; all: number; nanos: number }) {

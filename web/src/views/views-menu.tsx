@@ -1,10 +1,10 @@
 /** The link to what is shown, the views saved by name, the last ones looked at. */
 
 import { useSignal } from "@preact/signals";
-import { type Instant, resolveInstant } from "../model/time-range";
+import { resolveInstant } from "../model/time-range";
 import { describeView, forgetView, recentViews, savedViews, saveView } from "../state/saved";
-import { navigate, view } from "../state/store";
-import { readView, writeView } from "../state/view";
+import { answeredMillis, navigate, view } from "../state/store";
+import { readView, type ViewState, writeView } from "../state/view";
 import { copy } from "./frame-actions";
 import { CloseIcon, LinkIcon } from "./icons";
 import { Menu } from "./menu";
@@ -16,15 +16,20 @@ export function ViewsMenu() {
     const said = `Copied ${what}`;
     copied.value = (await copy(link, said)) ? `${said}.` : `The browser did not let the page copy. ${link}`;
   };
-  const fixed = (instant: Instant) => resolveInstant(instant, Date.now());
+  /** The times that are on the screen, not those of the click: a range that moves has gone on since it was answered. */
+  const fixed = (now: ViewState): ViewState => {
+    if (typeof now.from === "number" && typeof now.to === "number") return now;
+    return now.brush === null
+      ? { ...now, ...answeredMillis(Date.now()) }
+      : { ...now, from: resolveInstant(now.from, Date.now()), to: resolveInstant(now.to, Date.now()) };
+  };
   return (
     <Menu label="Share, saved and recent views" face={<LinkIcon />} class="icon-menu views">
       <p class="menu-title">Link to what is shown</p>
       <button
         type="button"
         onClick={() => {
-          const now = view.peek();
-          void share(writeView({ ...now, from: fixed(now.from), to: fixed(now.to) }), "the link");
+          void share(writeView(fixed(view.peek())), "the link");
         }}
       >
         Copy the link<span class="quiet">with these times, whenever it is opened</span>

@@ -12,12 +12,30 @@ pub struct Quality {
     pub complete: u64,
     /// The others, by falling samples.
     pub incomplete: Vec<Incomplete>,
-    /// Rows that the limit left out.
+    /// Rows of `incomplete` that the limit left out.
     pub hidden_rows: u64,
+    /// All samples by the kind of the frame they ended in, as in `/api/v1/flamegraph`.
+    pub kinds: Vec<u64>,
+    /// Those that ended in a function without a name, by falling samples.
+    pub unnamed: Vec<Unnamed>,
+    /// Rows of `unnamed` that the limit left out.
+    pub hidden_unnamed: u64,
     /// Share of all ticks due that the sampling program did not see, 0 to 1, whole host whatever the filter.
     pub missed_share: f64,
     /// These ticks by cause.
     pub ticks_missed: std::collections::BTreeMap<String, u64>,
+}
+
+/// Samples that ended in a function without a name, of one reason, in one file.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+pub struct Unnamed {
+    /// Why: `not_asked` (nobody has looked yet), `file_gone`, `file_refused`, `no_symbols`, `not_found`, `bad_file`, `no_file`,
+    /// `kernel_hidden`, `symbolizer_failed`, `switched_off`, `too_many_mappings` or `not_verified`.
+    pub reason: String,
+    /// Path of the file; null without one.
+    pub binary: Option<String>,
+    /// Samples.
+    pub samples: u64,
 }
 
 /// `GET /api/v1/binaries`: how well each binary is named, and what helps.
@@ -48,7 +66,7 @@ pub struct Binary {
     pub inlined_frames: u64,
     /// What was looked for when its names were last asked for; empty when nobody could look.
     pub sources: Vec<NameSource>,
-    /// Why most frames without a name have none; null when all have one.
+    /// Why most frames without a name have none, as in [`Unnamed`]; null when all have one.
     pub reason: Option<String>,
     /// A command that helps; null where none is known.
     pub remedy: Option<String>,

@@ -100,10 +100,61 @@ pub struct TopParams {
     /// Most rows (default 200).
     #[param(minimum = 1)]
     pub limit: Option<u32>,
-    /// What the first rows have most of: `self` (default) or `total`.
+    /// What the rows are put in order by: `self` (default), `total`, `name` or `binary`.
     pub sort: Option<String>,
+    /// `desc` (default: the most first) or `asc`.
+    pub order: Option<String>,
+    /// Only functions that fit: `text` in the name (any case), `"text"` the whole name, `/text/` a regular expression (`/text/i`: any
+    /// case), or `kind:`, `binary:`, `package:`, `file:` and a value. What does not fit is counted in `unmatched_rows`.
+    pub search: Option<String>,
     /// What is shown of names: `full` (default), `simple` (no parameters, no generic arguments), or `none` (the linker's).
     pub demangle: Option<String>,
+    /// The heat map's columns, for the samples of a box of it alone. Default: all of the range.
+    #[param(minimum = 1)]
+    pub columns: Option<u32>,
+    /// The heat map's rows (default 50).
+    #[param(minimum = 1)]
+    pub rows: Option<u32>,
+    /// First column of the box, from 0 (default 0).
+    pub column_from: Option<u32>,
+    /// Last column of the box (default the last).
+    pub column_to: Option<u32>,
+    /// First row of the box, from 0 (default 0).
+    pub row_from: Option<u32>,
+    /// Last row of the box (default the last).
+    pub row_to: Option<u32>,
+}
+
+/// Query parameters of the questions that count samples of a range, or of a box of its heat map.
+#[derive(Clone, Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct CountParams {
+    /// Start: `now-1h`, RFC 3339, or Unix time in s or ms. Default `now-1h`.
+    pub from: Option<String>,
+    /// End, in the same forms. Default `now`.
+    pub to: Option<String>,
+    /// Label selector, such as `{comm="postgres", container=~"web-.*"}`. Default: everything.
+    pub filter: Option<String>,
+    /// Most rows (default 200).
+    #[param(minimum = 1)]
+    pub limit: Option<u32>,
+    /// What is shown of names: `full` (default), `simple` (no parameters, no generic arguments), or `none` (the linker's).
+    pub demangle: Option<String>,
+    /// The heat map's columns, for the samples of a box of it alone. Default: all of the range.
+    #[param(minimum = 1)]
+    pub columns: Option<u32>,
+    /// The heat map's rows (default 50).
+    #[param(minimum = 1)]
+    pub rows: Option<u32>,
+    /// First column of the box, from 0 (default 0).
+    pub column_from: Option<u32>,
+    /// Last column of the box (default the last).
+    pub column_to: Option<u32>,
+    /// First row of the box, from 0 (default 0).
+    pub row_from: Option<u32>,
+    /// Last row of the box (default the last).
+    pub row_to: Option<u32>,
 }
 
 /// Query parameters of `GET /api/v1/timeline`.

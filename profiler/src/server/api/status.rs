@@ -37,10 +37,16 @@ pub struct Recording {
     pub window_ms: u64,
     /// Age of the end of the newest stored window.
     pub lag_ms: u64,
-    /// Processor time used by this process so far.
+    /// What is late, when that is older than three windows: `sampling` (no window is closed) or `storing` (closed ones wait); else null.
+    pub late: Option<String>,
+    /// Processor time used so far: by this process and by its children (which parse foreign files), those that have ended too.
     pub cpu_ms: u64,
-    /// Resident memory.
+    /// Resident memory of them.
     pub rss_bytes: u64,
+    /// Of the processor time, the children's.
+    pub children_cpu_ms: u64,
+    /// Of the memory, the children's.
+    pub children_rss_bytes: u64,
     /// Ticks that were due and that the sampling program did not see, by cause, since the start.
     pub ticks_missed: std::collections::BTreeMap<String, u64>,
     /// The unwind tables; null when stacks are walked by frame pointers only.

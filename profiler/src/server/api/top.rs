@@ -3,7 +3,7 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
-/// `GET /api/v1/top`: functions by falling self.
+/// `GET /api/v1/top`: functions with their samples.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, ToSchema)]
 pub struct Top {
     /// Samples in all.
@@ -14,6 +14,8 @@ pub struct Top {
     pub rows: Vec<TopRow>,
     /// Functions that the limit left out.
     pub hidden_rows: u64,
+    /// Functions that do not fit the search.
+    pub unmatched_rows: u64,
 }
 
 /// One function.
@@ -50,6 +52,10 @@ pub struct LabelValues {
     pub label: String,
     /// Its values.
     pub values: Vec<LabelValue>,
+    /// Values that the limit left out.
+    pub hidden_values: u64,
+    /// Samples of all values, the ones left out too.
+    pub samples: u64,
 }
 
 /// One value.

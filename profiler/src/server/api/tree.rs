@@ -18,6 +18,9 @@ pub struct FlameGraph {
     pub incomplete: u64,
     /// Nodes folded into "remainder" frames because of the limit.
     pub hidden_nodes: u64,
+    /// All samples by the kind of the frame they ended in (entry `i` of kind `i`, see [`FrameColumns::kind`]), whatever the limit and
+    /// the mode. Those of stacks cut short are `incomplete`.
+    pub kinds: Vec<u64>,
     /// All samples of the function that was asked for with `around`; null without.
     pub around: Option<FunctionSamples>,
     /// Strings that the frames point into.
@@ -51,7 +54,8 @@ pub struct FrameColumns {
     pub file: Vec<i64>,
     /// Source line, or 0.
     pub line: Vec<u32>,
-    /// Why there is no name, in `strings`, or -1.
+    /// Why there is no name (a `reason` of `/api/v1/quality`), or of a note how the stack ended (a key of `totals.stacks` in
+    /// `/api/v1/status`), in `strings`, or -1.
     pub reason: Vec<i64>,
 }
 
