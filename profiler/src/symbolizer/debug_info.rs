@@ -8,6 +8,7 @@
 //! Invariant: memory is that of the largest unit, of tables of ranges and abbreviations, of packed sections and of the answers, whatever the file
 //! says; time is the caller's to limit.
 
+mod closures;
 mod functions;
 mod line_program;
 mod lines;

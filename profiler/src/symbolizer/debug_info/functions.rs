@@ -2,6 +2,7 @@
 
 use gimli::{Abbreviation, AttributeValue, EntriesRaw, Range, RangeListsOffset, Result, UnitOffset, UnitRef};
 
+use super::closures::{CALL, Class};
 use super::units::{Unit, Units};
 use super::{Reader, is_left_out};
 use crate::profile::Symbol;
@@ -238,5 +239,19 @@ fn name_at(units: &Units<'_>, unit: &Unit<'_>, inside: UnitOffset, steps: usize)
     let reference = unit.reference();
     let mut entries = reference.entries_raw(Some(inside)).ok()?;
     let abbreviation = entries.read_abbreviation().ok()??;
-    Entry::read(reference, &mut entries, abbreviation).ok()?.name(units, unit, steps)
+    let entry = Entry::read(reference, &mut entries, abbreviation).ok()?;
+    let name = entry.name(units, unit, steps)?;
+    if &*name.name != CALL || entry.source_name.is_none() {
+        return Some(name);
+    }
+    let of = |at| name_at(units, unit, at, steps.checked_sub(1)?);
+    let class = match units.class_of(unit, inside) {
+        Some(Class::Named(class)) => of(class).map(|class| class.name.to_string()),
+        Some(Class::Lambda(function, number)) => {
+            let function = function.and_then(of).map(|function| format!("{}::", function.name));
+            Some(format!("{}{{lambda#{number}}}", function.unwrap_or_default()))
+        }
+        None => None,
+    };
+    Some(class.map_or(name, |class| Symbol { name: format!("{class}::{CALL}").into(), ..Symbol::default() }))
 }

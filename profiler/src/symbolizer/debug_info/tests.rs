@@ -159,3 +159,39 @@ fn functions_that_were_left_out_name_nothing() {
     assert!(names.iter().any(|name| name == "kept") && names.iter().any(|name| name == "begin"), "{names:?}");
     assert!(names.iter().all(|name| name != "left_out"), "{names:?}");
 }
+
+/// The call of a lambda names the function that it stands in and which of its lambdas it is; that of a class its class.
+#[test]
+fn a_lambda_names_its_function() {
+    let dir = tempfile::tempdir().unwrap();
+    let source = "static volatile int sink;
+#define INLINED __attribute__((always_inline))
+struct Less { INLINED int operator()(int n) const { for (int i = 0; i < n; i++) sink += i; return sink; } };
+namespace pool { struct Worker { int run(int n); }; }
+template <class F> INLINED inline int call(F f, int n) { return f(n) + 1; }
+int pool::Worker::run(int n) {
+    auto first = [](int m) INLINED { for (int i = 0; i < m; i++) sink += i * 3; return sink + 0; };
+    auto second = [n](int m) INLINED { for (int i = 0; i < m; i++) sink += i * n; return sink + 1; };
+    struct Local { INLINED int operator()(int m) const { for (int i = 0; i < m; i++) sink += i * 5; return sink + 2; } };
+    return call(first, n) + call(second, n) + Less()(n) + Local()(n);
+}
+static auto lone = [](int m) __attribute__((noinline)) { for (int i = 0; i < m; i++) sink += i * 7; return sink + 3; };
+int main(int c, char **) { pool::Worker w; return w.run(c) + lone(c); }
+";
+    std::fs::write(dir.path().join("lambdas.cc"), source).unwrap();
+    for version in ["-gdwarf-4", "-gdwarf-5"] {
+        sh(dir.path(), &format!("g++ -O1 {version} -o program lambdas.cc"));
+        let path = dir.path().join("program");
+        let names: std::collections::BTreeSet<String> =
+            ours(&path, &text(&path)).into_iter().flatten().map(|(name, ..)| name).collect();
+        let wanted = [
+            "Less::operator()(int) const",
+            "Local::operator()",
+            "pool::Worker::run(int)::{lambda#1}::operator()",
+            "pool::Worker::run(int)::{lambda#2}::operator()",
+            "{lambda#1}::operator()",
+        ];
+        assert!(wanted.iter().all(|name| names.contains(*name)), "{version}: {names:#?}");
+        assert!(!names.contains("operator()"), "{version}: {names:#?}");
+    }
+}

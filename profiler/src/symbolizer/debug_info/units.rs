@@ -11,6 +11,7 @@ use gimli::{
     IncompleteLineProgram, Range, Reader as _, SectionId, UnitHeader, UnitOffset, UnitRef, UnitType,
 };
 
+use super::closures::{Class, members};
 use super::lines::sequences;
 use super::sections::Sections;
 use super::texts::Texts;
@@ -37,6 +38,8 @@ pub(super) struct Units<'s> {
     spans: Vec<(u64, u64)>,
     remembered: RefCell<HashMap<u64, Rc<Remembered>>>,
     origins: RefCell<HashMap<u64, Option<Symbol>>>,
+    /// The members of classes, by where their unit begins.
+    members: RefCell<HashMap<u64, Rc<HashMap<UnitOffset, Class>>>>,
 }
 
 /// A unit that an entry of another led to.
@@ -79,6 +82,7 @@ impl<'s> Units<'s> {
             spans: Vec::new(),
             remembered: RefCell::default(),
             origins: RefCell::default(),
+            members: RefCell::default(),
         };
         let (mut begin, mut window) = (0, Window::default());
         while let Some(len) = units.length(SectionId::DebugInfo, begin, &mut window) {
@@ -279,6 +283,21 @@ impl<'s> Units<'s> {
         }
         origins.insert(at, found.clone());
         found
+    }
+
+    /// The class that a function is a member of. Its unit is gone through once.
+    pub fn class_of(&self, unit: &Unit<'_>, member: UnitOffset) -> Option<Class> {
+        let known = self.members.borrow().get(&unit.span.start).cloned();
+        let members = known.unwrap_or_else(|| {
+            let found = Rc::new(members(unit));
+            let mut members = self.members.borrow_mut();
+            if members.len() >= MAX_REMEMBERED {
+                members.clear();
+            }
+            members.insert(unit.span.start, Rc::clone(&found));
+            found
+        });
+        members.get(&member).copied()
     }
 
     /// The unit that an entry lies in.
