@@ -41,7 +41,8 @@ pub fn pprof(windows: &[Window], out: impl Write) -> io::Result<()> {
     let mut binaries = HashMap::<BinaryId, u32>::new();
     for (id, binary) in &first.binaries {
         let (kind, path) = (binary.kind, binary.path.as_str().into());
-        binaries.insert(*id, number(&mut found.binaries, CodeFile { kind, path, build_id: binary.build_id }));
+        binaries
+            .insert(*id, number(&mut found.binaries, CodeFile { kind, path, build_id: binary.build_id, code: None }));
     }
     let (mut functions, mut places) = (HashMap::<FunctionNames, u32>::new(), HashMap::<Location, u32>::new());
     let mut nodes = HashMap::<(u32, u32), u32>::new();
@@ -53,7 +54,8 @@ pub fn pprof(windows: &[Window], out: impl Write) -> io::Result<()> {
                 let line = |symbol: &Symbol| {
                     let (file, line) =
                         symbol.source.as_ref().map_or((None, 0), |at| (Some(at.file.clone()), at.line.unwrap_or(0)));
-                    let names = FunctionNames { name: symbol.name.clone(), linker_name: symbol.name.clone(), file };
+                    let (name, linker_name) = (symbol.name.clone(), symbol.name.clone());
+                    let names = FunctionNames { name, linker_name, file, declared: 0 };
                     let function =
                         *functions.entry(names).or_insert_with_key(|names| number(&mut found.functions, names.clone()));
                     PlaceLine { function, line, kind: FrameKind::User }

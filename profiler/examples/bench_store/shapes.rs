@@ -76,7 +76,7 @@ fn binary(n: u32) -> Binary {
         Some(id) if kind == BinaryKind::File => BinaryKey::BuildId(kind, id),
         _ => BinaryKey::Kernel { boot_id: crate::host::BOOT.into() },
     };
-    Binary { key, kind, path, build_id: id, file: None, refused: false, root: None }
+    Binary { key, kind, path, build_id: id, code: None, file: None, refused: false, root: None }
 }
 
 /// Path of a program.
@@ -95,6 +95,7 @@ pub fn name(place: Location) -> Symbolized {
             file: format!("/usr/src/service-{binary}/module_{}.rs", function % 40).into(),
             line: Some((offset % 997) as u32 + 1),
         }),
+        declared: Some((function % 997) as u32 + 1),
         inlined,
     };
     let function = offset / 256;

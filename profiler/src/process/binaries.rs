@@ -178,6 +178,7 @@ impl Binaries {
             kind: BinaryKind::Kernel,
             path: "[kernel]".to_owned(),
             build_id: build_id_note(&notes),
+            code: None,
             file: None,
             root: None,
             refused: false,
@@ -187,6 +188,7 @@ impl Binaries {
             kind: BinaryKind::Anonymous,
             path: ANONYMOUS_PATH.to_owned(),
             build_id: None,
+            code: None,
             file: None,
             root: None,
             refused: false,
@@ -201,11 +203,11 @@ impl Binaries {
             Some(id) => BinaryKey::BuildId(BinaryKind::Vdso, id),
             None => BinaryKey::Inode { path: path.clone(), dev: 0, inode: 0, mtime: 0, identity: None },
         };
-        let vdso = Binary { key, kind: BinaryKind::Vdso, path, build_id, file, root: None, refused: false };
+        let vdso = Binary { key, kind: BinaryKind::Vdso, path, build_id, code: None, file, root: None, refused: false };
         let path = UNRECORDED_PATH.to_owned();
         let key = BinaryKey::Inode { path: path.clone(), dev: 0, inode: 0, mtime: 0, identity: None };
         let kind = BinaryKind::File;
-        let unrecorded = Binary { key, kind, path, build_id: None, file: None, root: None, refused: false };
+        let unrecorded = Binary { key, kind, path, build_id: None, code: None, file: None, root: None, refused: false };
         for (id, binary) in [(KERNEL, kernel), (ANONYMOUS, anonymous), (VDSO, vdso), (UNRECORDED, unrecorded)] {
             assert_eq!(self.add(binary, None, 0, BootNanos(0)), id, "special binaries have constant ids");
         }
@@ -439,7 +441,7 @@ impl Binaries {
             _ => mapped.build_id,
         };
         let kind = BinaryKind::File;
-        let Some(Found { opened, identity, certain, .. }) = found else {
+        let Some(Found { opened, identity, code, certain, .. }) = found else {
             let key = match build_id {
                 Some(build_id) => BinaryKey::Claimed { build_id, path: path.clone(), inode: mapped.inode },
                 None => {
@@ -452,8 +454,9 @@ impl Binaries {
             let system = build_id.and_then(|id| self.of_the_system(id)).and_then(|id| self.entries.get(&id));
             let (file, root) =
                 system.map_or((None, None), |entry| (entry.binary.file.clone(), entry.binary.root.clone()));
+            let code = system.and_then(|entry| entry.binary.code);
             self.claims.not_verified += u64::from(build_id.is_some());
-            let binary = Binary { key, kind, path, build_id, file, root, refused };
+            let binary = Binary { key, kind, path, build_id, code, file, root, refused };
             return Some(self.add(binary, None, backing.user, now));
         };
         let key = match build_id {
@@ -465,7 +468,7 @@ impl Binaries {
         };
         let root = root.and_then(|root| self.roots.share(&self.proc, root, backing.user));
         let (file, inode) = (Some(Arc::new(opened.file)), mapped.inode.filter(|_| certain));
-        let binary = Binary { key, kind, path: path.clone(), build_id, file, root, refused };
+        let binary = Binary { key, kind, path: path.clone(), build_id, code, file, root, refused };
         let id = self.add(binary, inode, backing.user, now);
         if id == UNRECORDED {
             return Some(id);
@@ -559,7 +562,16 @@ impl Binaries {
         let BinaryKey::Kernel { boot_id } = &self.entries.get(&KERNEL)?.binary.key else { return None };
         let key = BinaryKey::Jit { boot_id: boot_id.clone(), pid, start, inside, user };
         let path = ANONYMOUS_PATH.to_owned();
-        Some(Binary { key, kind: BinaryKind::Anonymous, path, build_id: None, file: None, root, refused: false })
+        Some(Binary {
+            key,
+            kind: BinaryKind::Anonymous,
+            path,
+            build_id: None,
+            code: None,
+            file: None,
+            root,
+            refused: false,
+        })
     }
 
     fn unpin_oldest(&mut self, but: BinaryId, of: impl Fn(&Entry) -> bool) {
@@ -576,7 +588,7 @@ impl Binaries {
         if let Some(entry) = self.entries.get_mut(&id)
             && entry.binary.file.is_some()
         {
-            let Binary { key, kind, path, build_id, .. } = &*entry.binary;
+            let Binary { key, kind, path, build_id, code, .. } = &*entry.binary;
             let own = !is_claimed(&entry.binary);
             let (key, path) = (key.clone(), path.clone());
             entry.binary = Arc::new(Binary {
@@ -584,6 +596,7 @@ impl Binaries {
                 kind: *kind,
                 path,
                 build_id: *build_id,
+                code: *code,
                 file: None,
                 root: None,
                 refused: false,

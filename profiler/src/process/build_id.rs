@@ -7,7 +7,7 @@
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 
-use crate::profile::BuildId;
+use crate::profile::{BuildId, CodeSegment};
 
 /// Most program headers read; real files have about a dozen.
 const MAX_HEADERS: usize = 256;
@@ -86,6 +86,7 @@ struct Segment {
     kind: u32,
     flags: u32,
     offset: u64,
+    address: u64,
     len: u64,
 }
 
@@ -110,10 +111,13 @@ fn read_segments(file: &File, header: &[u8], layout: Layout) -> Option<Vec<Segme
     let segment = |entry: &[u8]| {
         let kind = read_u32(entry, 0)?;
         Some(if layout.wide {
-            Segment { kind, flags: read_u32(entry, 4)?, offset: read_u64(entry, 8)?, len: read_u64(entry, 32)? }
+            let flags = read_u32(entry, 4)?;
+            let (offset, address, len) = (read_u64(entry, 8)?, read_u64(entry, 16)?, read_u64(entry, 32)?);
+            Segment { kind, flags, offset, address, len }
         } else {
-            let (offset, len) = (u64::from(read_u32(entry, 4)?), u64::from(read_u32(entry, 16)?));
-            Segment { kind, flags: read_u32(entry, 24)?, offset, len }
+            let number = |at| read_u32(entry, at).map(u64::from);
+            let (offset, address, len) = (number(4)?, number(8)?, number(16)?);
+            Segment { kind, flags: read_u32(entry, 24)?, offset, address, len }
         })
     };
     Some(headers[..got].chunks_exact(entry_len).filter_map(segment).collect())
@@ -128,14 +132,14 @@ fn read_build_id(file: &File, header: &[u8], layout: Layout) -> Option<BuildId> 
     })
 }
 
-/// Where the code of an ELF file lies: offsets and lengths of its executable segments. None of what is no ELF file.
-pub(super) fn executable_segments(file: &File) -> Vec<(u64, u64)> {
+/// Where the code of an ELF file lies: its executable segments. None of what is no ELF file.
+pub(super) fn executable_segments(file: &File) -> Vec<CodeSegment> {
     let mut header = [0; 64];
     let got = read_up_to(file, &mut header, 0);
     let Some(layout) = Layout::of(&header[..got]) else { return Vec::new() };
     let code = segments(file, &header[..got], layout).into_iter();
     code.filter(|segment| segment.kind == PT_LOAD && segment.flags & PF_X != 0)
-        .map(|segment| (segment.offset, segment.len))
+        .map(|Segment { offset, address, len, .. }| CodeSegment { offset, address, len })
         .collect()
 }
 
@@ -227,6 +231,24 @@ mod tests {
         let expected = printed.lines().find_map(|line| line.trim().strip_prefix("Build ID: "));
         let Elf::Is(found) = read_elf(&File::open(exe).unwrap()) else { panic!("we are an ELF file") };
         assert_eq!(found.map(|id| id.to_string()).as_deref(), expected);
+    }
+
+    /// Code lies where readelf says that it does.
+    #[test]
+    fn code_lies_where_readelf_says() {
+        let exe = std::env::current_exe().unwrap();
+        let printed = std::process::Command::new("readelf").arg("-lW").arg(&exe).output().unwrap();
+        let printed = String::from_utf8_lossy(&printed.stdout).into_owned();
+        // Type, offset, address, physical address, length in the file, in memory, flags.
+        let row = |line: &str| {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            let number = |at: usize| u64::from_str_radix(words.get(at)?.strip_prefix("0x")?, 16).ok();
+            let is_code = words.first() == Some(&"LOAD") && words.contains(&"E");
+            is_code.then(|| Some(CodeSegment { offset: number(1)?, address: number(2)?, len: number(4)? }))?
+        };
+        let expected: Vec<_> = printed.lines().filter_map(row).collect();
+        assert!(!expected.is_empty(), "{printed}");
+        assert_eq!(executable_segments(&File::open(exe).unwrap()), expected);
     }
 
     /// Text, nothing and a foreign byte order are no ELF.

@@ -16,7 +16,7 @@ use siphasher::sip::SipHasher13;
 
 use super::build_id::{Elf, executable_segments, read_elf, read_up_to};
 use super::owner::owner_of;
-use crate::profile::FileIdentity;
+use crate::profile::{CodeSegment, FileIdentity};
 
 const PAGE: u64 = 4096;
 /// Most bytes read: pages in the page cache already, as a rule, for they are the code that runs.
@@ -49,11 +49,11 @@ fn hash_of(file: &File, len: u64) -> u64 {
 }
 
 /// Where to read: offsets and sizes, in order, each at most a page.
-fn places(segments: &[(u64, u64)], len: u64) -> Vec<(u64, u64)> {
+fn places(segments: &[CodeSegment], len: u64) -> Vec<(u64, u64)> {
     let mut starts = vec![0, len.saturating_sub(PAGE)];
     let segments = &segments[..segments.len().min(MAX_SEGMENTS)];
     let share = (MAX_READ / PAGE - starts.len() as u64) / segments.len().max(1) as u64;
-    for &(offset, size) in segments {
+    for &CodeSegment { offset, len: size, .. } in segments {
         let size = size.min(len.saturating_sub(offset));
         let pages = size.div_ceil(PAGE);
         let mut draw = Draw(offset ^ size.rotate_left(32));
@@ -101,12 +101,17 @@ mod tests {
         identify(&File::open(path).unwrap()).unwrap().1
     }
 
+    fn segment(offset: u64, len: u64) -> CodeSegment {
+        CodeSegment { offset, address: 0, len }
+    }
+
     proptest! {
         /// However odd a file's headers are, at most the promised bytes are read, inside the file.
         #[test]
         fn reads_are_bounded(
             segments in proptest::collection::vec((any::<u64>(), any::<u64>()), 0..9), len in prop_oneof![0_u64..300_000, any::<u64>()],
         ) {
+            let segments: Vec<_> = segments.into_iter().map(|(offset, len)| segment(offset, len)).collect();
             let places = places(&segments, len);
             prop_assert!(places.iter().map(|(_, size)| size).sum::<u64>() <= MAX_READ);
             prop_assert!(places.iter().all(|(start, size)| *size <= PAGE && *size > 0 && start + size <= len));
@@ -116,7 +121,7 @@ mod tests {
         /// Every byte of a small executable segment counts, and so do the headers and the end.
         #[test]
         fn small_segments_are_read_whole(size in 1_u64..50_000, at in 0_u64..50_000) {
-            let places = places(&[(8192, size)], 100_000);
+            let places = places(&[segment(8192, size)], 100_000);
             let at = 8192 + at % size;
             prop_assert!(places.iter().any(|(start, len)| (*start..start + len).contains(&at)));
             prop_assert!(places.iter().any(|(start, _)| *start == 0));

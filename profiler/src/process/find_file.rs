@@ -15,11 +15,11 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::backing::Origin;
-use super::build_id::Elf;
+use super::build_id::{Elf, executable_segments};
 use super::file_identity::identify;
 use super::open_file::{OpenedFile, open_in_root};
 use super::proc_dir::{ProcRoot, ProcessDir};
-use crate::profile::{FileIdentity, MappedFile};
+use crate::profile::{CodeSegment, FileIdentity, MappedFile};
 
 /// A file that was opened and is known to be the mapped one.
 #[derive(Debug)]
@@ -30,6 +30,8 @@ pub(super) struct Found {
     pub elf: Elf,
     /// What else it is.
     pub identity: FileIdentity,
+    /// Where its code lies.
+    pub code: Option<CodeSegment>,
     /// Whether the kernel's device and inode lead to it: by the kernel's link, or because they are its own.
     pub certain: bool,
 }
@@ -79,7 +81,8 @@ pub(super) fn find_file(
         let certain = is_the_mapped_file(mapped, &opened, way, devices)?;
         let (elf, identity) = identify(&opened.file).ok()?;
         let claims = |id| elf == Elf::Is(Some(id));
-        mapped.build_id.is_none_or(claims).then_some(Found { opened, elf, identity, certain })
+        let code = executable_segments(&opened.file).first().copied();
+        mapped.build_id.is_none_or(claims).then_some(Found { opened, elf, identity, code, certain })
     };
     let by_path = |dir: &ProcessDir| trusted(dir.open(path), Way::Path);
     let by_links = |dir: &ProcessDir| {

@@ -245,6 +245,17 @@ impl BinaryKey {
     }
 }
 
+/// Where a file's code lies: in the file, and at which address its linker put it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CodeSegment {
+    /// Offset in the file.
+    pub offset: u64,
+    /// Address of that offset.
+    pub address: u64,
+    /// Length in bytes.
+    pub len: u64,
+}
+
 /// A file, kernel or memory area that holds code.
 #[derive(Debug)]
 pub struct Binary {
@@ -256,6 +267,8 @@ pub struct Binary {
     pub path: String,
     /// Its build id, when it has one.
     pub build_id: Option<BuildId>,
+    /// Its first executable segment, where an ELF file was opened and says so.
+    pub code: Option<CodeSegment>,
     /// The open file, pinned at first sight so that deletion or replacement cannot take it away. `None` when it could
     /// not be opened, and for the kernel and anonymous memory.
     pub file: Option<Arc<File>>,

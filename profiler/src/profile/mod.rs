@@ -19,7 +19,7 @@ mod symbol;
 mod time;
 mod window;
 
-pub use binary::{Binary, BinaryId, BinaryKey, BinaryKind, BuildId, FileIdentity, Owner, UNRECORDED_PATH};
+pub use binary::{Binary, BinaryId, BinaryKey, BinaryKind, BuildId, CodeSegment, FileIdentity, Owner, UNRECORDED_PATH};
 pub use call_tree::{CallTree, Frame, FrameId, FrameKind, Node, Reason};
 pub use demangle::{Demangle, simple};
 pub use loss::{LossCause, Losses};

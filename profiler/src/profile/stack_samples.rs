@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use super::{BinaryKind, BuildId, FrameKind};
+use super::{BinaryKind, BuildId, CodeSegment, FrameKind};
 
 /// Samples of one question.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -36,6 +36,8 @@ pub struct CodeFile {
     pub path: Arc<str>,
     /// Its build id, when it has one.
     pub build_id: Option<BuildId>,
+    /// Its first executable segment, where that is known.
+    pub code: Option<CodeSegment>,
 }
 
 /// What a function is called.
@@ -47,6 +49,8 @@ pub struct FunctionNames {
     pub linker_name: Arc<str>,
     /// Source file, when known.
     pub file: Option<Arc<str>>,
+    /// Line that declares it, 0 when not known.
+    pub declared: u32,
 }
 
 /// A place in code.

@@ -22,6 +22,8 @@ pub struct Symbol {
     pub raw: Option<Arc<str>>,
     /// Source position of the address in this function.
     pub source: Option<SourceLine>,
+    /// Line that declares the function; where debug information says so.
+    pub declared: Option<u32>,
     /// True when the compiler inlined this function into the next one of the list.
     pub inlined: bool,
 }

@@ -218,7 +218,8 @@ mod tests {
         let (mut store, _) = Store::open(&path).unwrap();
         let window = window(0, "web/7  main;f;f;k:read x5\nweb/8  main;gone x2\ndb/9  main;inl x1");
         let unnamed = store.write_window(&window).unwrap();
-        let symbol = |name: &str, inlined| Symbol { name: name.into(), raw: None, source: None, inlined };
+        let symbol =
+            |name: &str, inlined| Symbol { name: name.into(), raw: None, source: None, declared: None, inlined };
         let answer = |name: &str| match name {
             "f" => Symbolized::Unknown(UnknownReason::NoSymbols),
             "gone" => Symbolized::Unknown(UnknownReason::NotFound),

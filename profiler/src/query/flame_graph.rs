@@ -332,6 +332,7 @@ mod tests {
             name: name.into(),
             raw: None,
             source: Some(SourceLine { file: "a.c".into(), line: Some(line) }),
+            declared: None,
             inlined,
         };
         let names: Vec<_> = unnamed

@@ -176,7 +176,16 @@ impl Carrier {
             self.kernels.insert(id.0, Kernel { text: snapshot.kernel_text(boot_id)?, pages: HashMap::new() });
             let key = BinaryKey::Kernel { boot_id: format!("{RELATIVE}{}", id.0) };
             let Binary { kind, ref path, build_id, refused, .. } = *binary;
-            binary = Arc::new(Binary { key, kind, path: path.clone(), build_id, file: None, refused, root: None });
+            binary = Arc::new(Binary {
+                key,
+                kind,
+                path: path.clone(),
+                build_id,
+                code: None,
+                file: None,
+                refused,
+                root: None,
+            });
         }
         self.binaries.insert(id.0, Arc::clone(&binary));
         Ok(binary)

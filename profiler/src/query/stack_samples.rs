@@ -179,11 +179,13 @@ impl Tables {
         let mut lines = Vec::with_capacity(shown.len());
         for (nth, placed) in shown.into_iter().enumerate() {
             let frame = snapshot.frame(placed.frame);
-            let linker_name = symbols.get(nth).map(|symbol| Arc::clone(symbol.raw.as_ref().unwrap_or(&symbol.name)));
+            let symbol = symbols.get(nth);
+            let linker_name = symbol.map(|symbol| Arc::clone(symbol.raw.as_ref().unwrap_or(&symbol.name)));
             let names = FunctionNames {
                 name: Arc::clone(&frame.name),
                 linker_name: linker_name.unwrap_or_else(|| Arc::clone(&frame.name)),
                 file: frame.file.clone(),
+                declared: symbol.and_then(|symbol| symbol.declared).unwrap_or(0),
             };
             let kind = frame.kind;
             let function = row(&mut self.functions, &mut self.found.functions, names, FunctionNames::clone);
@@ -205,6 +207,7 @@ impl Tables {
             kind: binary.kind,
             path: binary.path.as_str().into(),
             build_id: binary.build_id,
+            code: binary.code,
         });
         let at = self.found.binaries.len() as u32 - 1;
         self.binaries.insert(id, at);
@@ -228,7 +231,7 @@ impl Tables {
         let known = &mut self.functions;
         Some(row(&mut self.notes, places, text, |text| {
             let name: Arc<str> = text.as_str().into();
-            let names = FunctionNames { name: Arc::clone(&name), linker_name: name, file: None };
+            let names = FunctionNames { name: Arc::clone(&name), linker_name: name, file: None, declared: 0 };
             let function = row(known, functions, names, FunctionNames::clone);
             let lines = vec![PlaceLine { function, line: 0, kind: FrameKind::Note }];
             CodePlace { binary: None, offset: 0, named: false, lines }

@@ -241,6 +241,7 @@ fn disassembly() {
         kind: BinaryKind::File,
         path: "/usr/bin/postgres".into(),
         build_id: Some(id),
+        code: None,
         file: None,
         root: None,
         refused: false,

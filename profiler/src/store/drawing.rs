@@ -75,6 +75,7 @@ fn binary(kind: BinaryKind, path: &str, key: BinaryKey) -> Arc<Binary> {
         kind,
         path: path.into(),
         build_id: BuildId::new(b"app"),
+        code: None,
         file: None,
         root: None,
         refused: false,
@@ -127,7 +128,7 @@ pub(crate) fn drawn_name(place: Location) -> String {
 fn symbol(place: Location) -> Symbolized {
     let name = drawn_name(place);
     let source = Some(SourceLine { file: format!("{name}.c").into(), line: Some(1) });
-    Symbolized::Named(vec![Symbol { name: name.into(), raw: None, source, inlined: false }])
+    Symbolized::Named(vec![Symbol { name: name.into(), raw: None, source, declared: None, inlined: false }])
 }
 
 /// Names everything that waits for a name.

@@ -14,7 +14,7 @@ use super::kernel_text;
 use super::row_map::RowHasher;
 use super::stack_writer::StackWriter;
 use super::{LocationId, StoreError};
-use crate::profile::{Binary, BinaryKey, BinaryKind, ProcessFacts, ProcessKey, Symbol, UnknownReason};
+use crate::profile::{Binary, BinaryKey, BinaryKind, CodeSegment, ProcessFacts, ProcessKey, Symbol, UnknownReason};
 
 /// Locations that a cache holds before it starts over, just under the step where a hash table doubles: 7 MiB. A busy two-core
 /// host's day has 60,000 (simulated).
@@ -128,6 +128,12 @@ impl Interned {
                     .insert((&identity, binary.kind as u8, path, build_id))?
             }
         };
+        if let Some(CodeSegment { offset, address, len }) = binary.code {
+            tx.prepare_cached(
+                "UPDATE binary SET code_offset = ?2, code_address = ?3, code_len = ?4 WHERE id = ?1 AND code_len IS NULL",
+            )?
+            .execute((id, offset.cast_signed(), address.cast_signed(), len.cast_signed()))?;
+        }
         if let BinaryKey::Kernel { boot_id } = &binary.key {
             kernel_text::keep(tx, boot_id)?;
         }

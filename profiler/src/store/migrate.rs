@@ -16,6 +16,7 @@ const MIGRATIONS: &[M<'static>] = &[
     M::up(include_str!("../../../migrations/0004_name_sources.sql")),
     M::up(include_str!("../../../migrations/0005_function_begin.sql")),
     M::up(include_str!("../../../migrations/0006_missed_ticks.sql")),
+    M::up(include_str!("../../../migrations/0007_code_and_declarations.sql")),
 ];
 
 /// The schema version this program writes, and the highest it reads.
@@ -71,6 +72,30 @@ mod tests {
         assert_eq!(names, ("main".into(), "main".into()));
         let version: i64 = conn.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
         assert_eq!(version, VERSION);
+    }
+
+    /// A database of schema 6 keeps its binaries and names; nobody knows where their code lies or where they are declared.
+    #[test]
+    fn binaries_and_names_of_schema_6_stay() {
+        let mut conn = Connection::open_in_memory().unwrap();
+        Migrations::from_slice(MIGRATIONS).to_version(&mut conn, 6).unwrap();
+        conn.execute_batch(
+            "INSERT INTO string VALUES (1, 1, 'main'), (2, 2, 'a.c'), (3, 3, '/bin/x');
+             INSERT INTO binary (id, identity, kind, path) VALUES (1, 'x', 1, 3);
+             INSERT INTO function VALUES (7, 1, 2, 0);
+             INSERT INTO location (id, binary, offset, state) VALUES (5, 1, 16, 1);
+             INSERT INTO location_frame VALUES (5, 0, 7, 12, 0)",
+        )
+        .unwrap();
+        migrate(&mut conn).unwrap();
+        let row: (String, String, i64, Option<i64>, Option<i64>) = conn
+            .query_row(
+                "SELECT binary, function, line, declared, code_offset FROM v_locations JOIN v_binaries ON path = binary",
+                [],
+                |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?)),
+            )
+            .unwrap();
+        assert_eq!(row, ("/bin/x".into(), "main".into(), 12, None, None));
     }
 
     /// A database of schema 5 keeps its figures and its views' columns; nobody counted its missed ticks.

@@ -315,7 +315,8 @@ mod tests {
         let rows = "WITH RECURSIVE n (id) AS (SELECT 1 UNION ALL SELECT id + 1 FROM n WHERE id < ?1)
                     INSERT INTO location (id, binary, offset) SELECT id, 1, id * 16 FROM n";
         store.conn.execute(rows, [n]).unwrap();
-        let symbol = |name: String, inlined| Symbol { name: name.into(), raw: None, source: None, inlined };
+        let symbol =
+            |name: String, inlined| Symbol { name: name.into(), raw: None, source: None, declared: None, inlined };
         let name = |id: i64| match id % 3 {
             1 => {
                 Symbolized::Named(vec![symbol(format!("inner{}", id % 10), true), symbol(format!("outer{id}"), false)])
@@ -404,7 +405,13 @@ mod tests {
         assert!(cache.at(&store.conn, 4).is_err());
         store.conn.execute("INSERT INTO location (id, binary, offset) VALUES (4, 1, 64)", []).unwrap();
         assert_eq!(names(&mut cache, &store.conn, 4), ["[app+0x40]"]);
-        let name = Symbolized::Named(vec![Symbol { name: "late".into(), raw: None, source: None, inlined: false }]);
+        let name = Symbolized::Named(vec![Symbol {
+            name: "late".into(),
+            raw: None,
+            source: None,
+            declared: None,
+            inlined: false,
+        }]);
         store.write_names(&[(LocationId(4), name)]).unwrap();
         cache.begin(&store.conn, Demangle::Full).unwrap();
         assert_eq!(names(&mut cache, &store.conn, 4), ["late"]);

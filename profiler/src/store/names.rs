@@ -77,9 +77,9 @@ pub(super) fn write_name(
         let (file, line) = symbol.source.as_ref().map_or(("", 0), |source| (&source.file, source.line.unwrap_or(0)));
         let function = interned.function(tx, symbol, file)?;
         tx.prepare_cached(
-            "INSERT INTO location_frame (location, position, function, line, inlined) VALUES (?1, ?2, ?3, ?4, ?5)",
+            "INSERT INTO location_frame (location, position, function, line, inlined, declared) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
         )?
-        .execute((id, position, function, line, symbol.inlined))?;
+        .execute((id, position, function, line, symbol.inlined, symbol.declared))?;
     }
     Ok(())
 }
@@ -167,6 +167,7 @@ mod tests {
             name: name.into(),
             raw: None,
             source: Some(SourceLine { file: "a.c".into(), line: None }),
+            declared: None,
             inlined,
         };
         let mut write = |symbols| store.write_names(&[(unnamed[0].location, Symbolized::Named(symbols))]).unwrap();

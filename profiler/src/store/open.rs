@@ -298,9 +298,10 @@ mod tests {
         let (_folder, path) = folder();
         closed(&path);
         let newer = Connection::open(&path).unwrap();
-        newer.pragma_update(None, "user_version", 7).unwrap();
+        let next = VERSION + 1;
+        newer.pragma_update(None, "user_version", next).unwrap();
         let text = format!(
-            "X has schema version 7, this program knows up to {VERSION}: use a newer profiler, or name another file"
+            "X has schema version {next}, this program knows up to {VERSION}: use a newer profiler, or name another file"
         );
         assert!(file::has_log(&path));
         assert_eq!(refusal(&path), text);

@@ -6,7 +6,8 @@ use rusqlite::{Connection, OptionalExtension};
 
 use super::{Snapshot, StackId, StoreError};
 use crate::profile::{
-    Binary, BinaryKey, BinaryKind, BuildId, FileIdentity, SourceLine, StartTicks, Symbol, Symbolized, UnknownReason,
+    Binary, BinaryKey, BinaryKind, BuildId, CodeSegment, FileIdentity, SourceLine, StartTicks, Symbol, Symbolized,
+    UnknownReason,
 };
 
 /// A place in code.
@@ -57,7 +58,7 @@ impl Snapshot<'_> {
 
     fn symbols(&self, location: u32) -> Result<Vec<Symbol>, StoreError> {
         let mut select = self.tx.prepare_cached(
-            "SELECT name.text, file.text, line, inlined, raw.text FROM location_frame
+            "SELECT name.text, file.text, line, inlined, raw.text, declared FROM location_frame
              JOIN function ON function.id = location_frame.function
              JOIN string AS name ON name.id = function.name JOIN string AS file ON file.id = function.file
              LEFT JOIN string AS raw ON raw.id = function.raw
@@ -67,7 +68,7 @@ impl Snapshot<'_> {
             let (file, line): (String, u32) = (row.get(1)?, row.get(2)?);
             let source =
                 (!file.is_empty()).then_some(SourceLine { file: file.into(), line: (line > 0).then_some(line) });
-            Ok(Symbol { name: row.get(0)?, raw: row.get(4)?, source, inlined: row.get(3)? })
+            Ok(Symbol { name: row.get(0)?, raw: row.get(4)?, source, declared: row.get(5)?, inlined: row.get(3)? })
         })?;
         Ok(rows.collect::<Result<_, _>>()?)
     }
@@ -85,18 +86,26 @@ impl Snapshot<'_> {
 
 /// A binary, by its row.
 pub(super) fn binary(conn: &Connection, id: i64) -> Result<Arc<Binary>, StoreError> {
-    let found: Option<(String, u8, String, Option<Vec<u8>>)> = conn
+    type Row = (String, u8, String, Option<Vec<u8>>, [Option<i64>; 3]);
+    let found: Option<Row> = conn
         .prepare_cached(
-            "SELECT identity, kind, text, build_id FROM binary JOIN string ON string.id = path WHERE binary.id = ?1",
+            "SELECT identity, kind, text, build_id, code_offset, code_address, code_len FROM binary
+             JOIN string ON string.id = path WHERE binary.id = ?1",
         )?
-        .query_row([id], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))
+        .query_row([id], |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, [row.get(4)?, row.get(5)?, row.get(6)?]))
+        })
         .optional()?;
-    let (identity, kind, path, build_id) =
+    let (identity, kind, path, build_id, code) =
         found.ok_or(StoreError::BadRow("a location names a binary that is not there"))?;
     let kind = BinaryKind::from_u8(kind).ok_or(StoreError::BadRow("an unknown kind of binary"))?;
     let build_id = build_id.as_deref().and_then(BuildId::new);
     let key = key(&identity, kind, build_id, &path).ok_or(StoreError::BadRow("a binary without an identity"))?;
-    Ok(Arc::new(Binary { key, kind, path, build_id, file: None, refused: false, root: None }))
+    let code = match code.map(|number| number.map(i64::cast_unsigned)) {
+        [Some(offset), Some(address), Some(len)] => Some(CodeSegment { offset, address, len }),
+        _ => None,
+    };
+    Ok(Arc::new(Binary { key, kind, path, build_id, code, file: None, refused: false, root: None }))
 }
 
 /// From the text that `intern::identity` writes.

@@ -45,9 +45,9 @@ impl FileFinder {
 
 /// The same without a file.
 fn bare(binary: &Binary) -> Binary {
-    let Binary { key, kind, path, build_id, refused, .. } = binary;
+    let Binary { key, kind, path, build_id, code, refused, .. } = binary;
     let (key, path) = (key.clone(), path.clone());
-    Binary { key, kind: *kind, path, build_id: *build_id, file: None, root: None, refused: *refused }
+    Binary { key, kind: *kind, path, build_id: *build_id, code: *code, file: None, root: None, refused: *refused }
 }
 
 fn this_kernel() -> Option<BinaryKey> {
@@ -62,7 +62,7 @@ mod tests {
     use super::*;
 
     fn binary(kind: BinaryKind, key: BinaryKey) -> Binary {
-        Binary { key, kind, path: "/bin/sh".into(), build_id: None, file: None, refused: false, root: None }
+        Binary { key, kind, path: "/bin/sh".into(), build_id: None, code: None, file: None, refused: false, root: None }
     }
 
     /// A file is found as long as it is the same one; the kernel as long as it is this boot's; what a program wrote is gone.

@@ -175,14 +175,14 @@ impl Read for At<'_> {
 
 /// Takes a name apart where the runtime puts the file into it.
 fn symbol(text: &str) -> Symbol {
-    let plain = |name: &str| Symbol { name: name.into(), raw: None, source: None, inlined: false };
+    let plain = |name: &str| Symbol { name: name.into(), raw: None, source: None, declared: None, inlined: false };
     // CPython: `py::function:/path/file.py`.
     if let Some(python) = text.strip_prefix("py::") {
         let Some((name, file)) = python.split_once(':').filter(|(name, _)| !name.is_empty()) else {
             return plain(text);
         };
         let source = SourceLine { file: file.into(), line: None };
-        return Symbol { name: name.into(), raw: None, source: Some(source), inlined: false };
+        return Symbol { name: name.into(), raw: None, source: Some(source), declared: None, inlined: false };
     }
     // V8: `JS:*function file:///path/file.js:12:3`, with a mark for how well it is compiled (`~`, `^`, `+`, `*`).
     let script =
@@ -198,7 +198,7 @@ fn symbol(text: &str) -> Symbol {
         (Some(file), Some(line), Some(_)) => SourceLine { file: file.into(), line: Some(line) },
         _ => SourceLine { file: place.into(), line: None },
     };
-    Symbol { name: name.into(), raw: None, source: Some(source), inlined: false }
+    Symbol { name: name.into(), raw: None, source: Some(source), declared: None, inlined: false }
 }
 
 #[cfg(test)]

@@ -159,6 +159,7 @@ mod tests {
                 name: name.into(),
                 raw: raw.map(Into::into),
                 source,
+                declared: None,
                 inlined,
             });
         prop_oneof![

@@ -4,7 +4,8 @@
 //! ```text
 //! text    len:2 bytes
 //! result  1 symbols:1 symbol ..   or   reason:1 (2 and up, the numbers of UnknownReason), or   128 + reason:1 begin:8
-//! symbol  flags:1 name:4 [raw:4] [file:4] [line:4]      flags: 1 inlined, 2 has a file, 4 a line, 8 a linker's name; numbers of texts
+//! symbol  flags:1 name:4 [raw:4] [file:4] [line:4] [declared:4]      numbers of texts, and lines
+//! flags   1 inlined, 2 has a file, 4 a line, 8 a linker's name, 16 a line that declares it
 //! ```
 //!
 //! Who decodes trusts nothing: numbers are looked up, lengths are held against what is there, texts are made printable again.
@@ -26,6 +27,7 @@ const INLINED: u8 = 1;
 const HAS_FILE: u8 = 2;
 const HAS_LINE: u8 = 4;
 const HAS_RAW: u8 = 8;
+const HAS_DECLARED: u8 = 16;
 
 /// Texts with their numbers, in the order in which they were first asked for.
 #[derive(Default)]
@@ -94,13 +96,14 @@ pub(super) fn put_result(body: &mut Vec<u8>, texts: &mut Texts, result: &Symboli
             flag(symbol.inlined, INLINED)
                 | flag(symbol.source.is_some(), HAS_FILE)
                 | flag(line.is_some(), HAS_LINE)
-                | flag(symbol.raw.is_some(), HAS_RAW),
+                | flag(symbol.raw.is_some(), HAS_RAW)
+                | flag(symbol.declared.is_some(), HAS_DECLARED),
         );
         let words = [Some(&symbol.name), symbol.raw.as_ref(), symbol.source.as_ref().map(|source| &source.file)];
         for word in words.into_iter().flatten() {
             body.extend(texts.number(word).to_le_bytes());
         }
-        line.iter().for_each(|line| body.extend(line.to_le_bytes()));
+        [line, symbol.declared].iter().flatten().for_each(|line| body.extend(line.to_le_bytes()));
     }
     inlined.len() + 1
 }
@@ -131,8 +134,9 @@ pub(super) fn take_result(
         let raw = if flags & HAS_RAW != 0 { Some(text(body.u32()?)?) } else { None };
         let file = if flags & HAS_FILE != 0 { Some(text(body.u32()?)?) } else { None };
         let line = if flags & HAS_LINE != 0 { Some(body.u32()?) } else { None };
+        let declared = if flags & HAS_DECLARED != 0 { Some(body.u32()?) } else { None };
         let source = file.map(|file| SourceLine { file, line });
-        symbols.push(Symbol { name, raw, source, inlined: flags & INLINED != 0 });
+        symbols.push(Symbol { name, raw, source, declared, inlined: flags & INLINED != 0 });
     }
     Some(Symbolized::Named(symbols))
 }

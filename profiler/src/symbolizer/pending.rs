@@ -184,6 +184,7 @@ mod tests {
             kind: BinaryKind::File,
             path: name.to_string(),
             build_id: Some(id),
+            code: None,
             file: None,
             root: None,
             refused: false,
@@ -280,7 +281,16 @@ mod tests {
         let file = tempfile::tempfile().unwrap();
         rustix::fs::fchown(&file, Some(rustix::fs::Uid::from_raw(user)), None).unwrap();
         let Binary { key, kind, path, build_id, .. } = Arc::into_inner(binary(name)).unwrap();
-        Arc::new(Binary { key, kind, path, build_id, file: Some(Arc::new(file)), root: None, refused: false })
+        Arc::new(Binary {
+            key,
+            kind,
+            path,
+            build_id,
+            code: None,
+            file: Some(Arc::new(file)),
+            root: None,
+            refused: false,
+        })
     }
 
     /// However many files of one user take ten seconds each, and however busy they are: the others' files have their turn after the first.

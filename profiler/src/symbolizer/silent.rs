@@ -65,7 +65,7 @@ mod tests {
     fn program(pid: u32) -> Arc<Binary> {
         let key = BinaryKey::Jit { boot_id: String::new(), pid, start: StartTicks(1), inside: pid, user: 0 };
         let (kind, path) = (BinaryKind::Anonymous, "[anon]".to_owned());
-        Arc::new(Binary { key, kind, path, build_id: None, file: None, root: None, refused: false })
+        Arc::new(Binary { key, kind, path, build_id: None, code: None, file: None, root: None, refused: false })
     }
 
     /// A program whose file comes, or changes, is told of once; one that says nothing is looked at again, one that has ended is not.

@@ -414,8 +414,14 @@ mod tests {
         let source =
             ("[a-z/.]{0,30}", any::<Option<u32>>()).prop_map(|(file, line)| SourceLine { file: file.into(), line });
         let raw = proptest::option::of("_[ZR][a-zA-Z]{0,40}");
-        let symbol = ("[a-zA-Z:<>_]{0,40}", raw, proptest::option::of(source), any::<bool>()).prop_map(
-            |(name, raw, source, inlined)| Symbol { name: name.into(), raw: raw.map(Into::into), source, inlined },
+        let symbol = ("[a-zA-Z:<>_]{0,40}", raw, proptest::option::of(source), any::<(Option<u32>, bool)>()).prop_map(
+            |(name, raw, source, (declared, inlined))| Symbol {
+                name: name.into(),
+                raw: raw.map(Into::into),
+                source,
+                declared,
+                inlined,
+            },
         );
         prop_oneof![
             proptest::collection::vec(symbol, 1..5).prop_map(Symbolized::Named),

@@ -90,6 +90,7 @@ impl Program {
             kind: BinaryKind::File,
             path: self.path.display().to_string(),
             build_id: Some(id),
+            code: None,
             file: None,
             root: None,
             refused: false,

@@ -25,6 +25,7 @@ pub fn window() -> Window {
         kind: BinaryKind::File,
         path: "/bin/db".into(),
         build_id: None,
+        code: None,
         file: None,
         root: None,
         refused: false,
@@ -85,7 +86,16 @@ fn server() -> Server {
         let names = unnamed.iter().map(|unnamed| {
             let name = if unnamed.place.offset == 0x10 { "main" } else { "exec;\n<b>" };
             let source = Some(SourceLine { file: "db.c".into(), line: Some(7) });
-            (unnamed.location, Symbolized::Named(vec![Symbol { name: name.into(), raw: None, source, inlined: false }]))
+            (
+                unnamed.location,
+                Symbolized::Named(vec![Symbol {
+                    name: name.into(),
+                    raw: None,
+                    source,
+                    declared: None,
+                    inlined: false,
+                }]),
+            )
         });
         store.write_names(&names.collect::<Vec<_>>()).unwrap();
     })

@@ -17,6 +17,7 @@ mod mappings;
 mod memory_code;
 mod missed;
 mod names_again;
+mod pprof;
 mod privileges;
 mod process_facts;
 mod python;

@@ -85,14 +85,18 @@ impl Daemon {
 
     /// With variables in its environment.
     pub fn start_with(database: &Path, words: &[&str], variables: &[(&str, &str)]) -> Self {
-        let mut child = Command::new(PROFILER)
-            .args(["run", "--listen", "127.0.0.1:0", "--db"])
-            .arg(database)
-            .args(words)
-            .envs(variables.iter().copied())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut run = Command::new(PROFILER);
+        run.args(["run", "--listen", "127.0.0.1:0", "--db"]).arg(database).args(words);
+        Self::listening(run.envs(variables.iter().copied()))
+    }
+
+    /// `profiler serve` of a recording.
+    pub fn serve(database: &Path) -> Self {
+        Self::listening(Command::new(PROFILER).args(["serve", "--listen", "127.0.0.1:0"]).arg(database))
+    }
+
+    fn listening(command: &mut Command) -> Self {
+        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
         let mut said = String::new();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let address = loop {

@@ -1,17 +1,28 @@
 //! Where the mappings of a pprof file lie, and so the addresses of its locations.
 //!
-//! Addresses of processes are random and of no use later; the store has file offsets. An address here is the file offset, which
-//! in most position-independent files is the address that the linker gave, and what `go tool pprof -disasm` takes it for. A
-//! mapping goes from the page of the first sampled offset to the page after the last one. It is that narrow because pprof
-//! looks for the ELF segment that a mapping lies in, and takes a wider one for something else (`ProgramHeadersForMapping`
-//! in its `internal/elfexec`). Mappings of different files overlap: locations name their mapping.
+//! Addresses of processes are random and of no use later; the store has file offsets. So each sampled file is laid out anew, as a
+//! process could have mapped its executable segment: `address - start + offset` is the offset in the file, by which pprof and others
+//! come to the address that the linker gave.
+//!
+//! - The program with the most samples lies where its linker put it: `go tool pprof -disasm` takes addresses for the linker's
+//!   (`ObjAddr` in its `cmd/pprof`, at least until Go 1.19).
+//! - All others follow each other from [`FIRST`]: `-disasm` adds up samples by address alone, so that none may be in two files.
+//!   No address is its own file offset there, which is a kernel to google's pprof (`kernelBase` in its `internal/elfexec`).
+//! - Where the segment is not known a mapping goes from the page of the first sampled offset to the page after the last one: a wider
+//!   one is taken for something else (`ProgramHeadersForMapping`, same place).
 //!
 //! Kernels and memory without a file have no offsets but addresses, which stay here: their locations are told apart by
 //! their functions and have address 0.
 
-use crate::profile::{BinaryKind, FrameKind, StackSamples};
+use crate::profile::{BinaryKind, CodeSegment, FrameKind, StackSamples};
 
 const PAGE: u64 = 4096;
+/// Address of the first mapping: above what linkers give, below what pprof takes for the kernel's half.
+const FIRST: u64 = 1 << 40;
+/// Longest mapping. Beyond it are sparse files that somebody made; their locations have address 0.
+const LONGEST: u64 = 1 << 40;
+/// No mapping ends above this.
+const LAST: u64 = 1 << 62;
 
 /// The sampled part of one binary.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -24,6 +35,8 @@ pub(super) struct Part {
     pub(super) limit: u64,
     /// File offset of `start`.
     pub(super) offset: u64,
+    /// Added to a file offset it is the address, modulo 2^64; `None` where addresses stay here.
+    bias: Option<u64>,
     /// Whether all its places have names.
     pub(super) named: bool,
     /// Whether some place has a source file.
@@ -43,7 +56,8 @@ pub(super) struct Layout {
 }
 
 impl Layout {
-    pub(super) fn of(samples: &StackSamples) -> Self {
+    /// `main` is the index of the program that the profile is of.
+    pub(super) fn of(samples: &StackSamples, main: Option<usize>) -> Self {
         // First and last offset of each binary.
         let mut spans = vec![(u64::MAX, 0); samples.binaries.len()];
         let mut parts: Vec<_> =
@@ -60,18 +74,33 @@ impl Layout {
                 part.has_inlined |= at.kind == FrameKind::Inlined;
             }
         }
-        for ((part, (first, last)), binary) in parts.iter_mut().zip(&spans).zip(&samples.binaries) {
-            // A file says how long it is, and may lie.
-            let limit = (last / PAGE + 1).checked_mul(PAGE);
-            if let (BinaryKind::File | BinaryKind::Vdso, true, Some(limit)) = (binary.kind, first <= last, limit) {
-                part.offset = first / PAGE * PAGE;
-                (part.start, part.limit) = (part.offset, limit);
+        let mut next = FIRST;
+        for (((nth, part), span), binary) in parts.iter_mut().enumerate().zip(&spans).zip(&samples.binaries) {
+            if !matches!(binary.kind, BinaryKind::File | BinaryKind::Vdso) || span.0 > span.1 {
+                continue;
             }
+            let code = binary.code.filter(|code| covers(code, *span));
+            let (first, last) = code.map_or(*span, |code| (code.offset, code.offset + (code.len - 1)));
+            let offset = first / PAGE * PAGE;
+            let length = last / PAGE * PAGE - offset + PAGE;
+            if length > LONGEST || next + length > LAST {
+                continue;
+            }
+            let linked = code.filter(|_| Some(nth) == main).map(|code| code.address / PAGE * PAGE);
+            part.start = match linked.filter(|start| *start < FIRST && length < FIRST - start) {
+                Some(start) => start,
+                None => {
+                    let start = next;
+                    // A page between two, so that nothing takes them for one.
+                    next += length + PAGE;
+                    start
+                }
+            };
+            (part.limit, part.offset) = (part.start + length, offset);
+            part.bias = Some(part.start.wrapping_sub(offset));
         }
-        let address = |binary: u32, offset: u64| {
-            let part = &parts[binary as usize];
-            if part.limit == 0 { 0 } else { part.start + (offset - part.offset) }
-        };
+        let address =
+            |binary: u32, offset: u64| parts[binary as usize].bias.map_or(0, |bias| offset.wrapping_add(bias));
         let places = samples
             .places
             .iter()
@@ -79,4 +108,10 @@ impl Layout {
             .collect();
         Self { parts, places }
     }
+}
+
+/// Whether a segment makes sense and the offsets lie in it. Its file says where it is, and may lie.
+fn covers(code: &CodeSegment, (first, last): (u64, u64)) -> bool {
+    let end = code.len.checked_sub(1).and_then(|len| code.offset.checked_add(len));
+    code.offset % PAGE == code.address % PAGE && code.offset <= first && end.is_some_and(|end| last <= end)
 }

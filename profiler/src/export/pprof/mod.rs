@@ -69,8 +69,12 @@ impl Strings {
 pub fn write(samples: &StackSamples, about: &About, out: impl Write) -> io::Result<()> {
     let mut strings = Strings::new();
     let mut profile = header(samples, about, &mut strings);
-    let layout = Layout::of(samples);
+    let program = main_program(samples);
+    let layout = Layout::of(samples, program);
     profile.mappings = layout.parts.iter().map(|part| mapping(samples, part, &mut strings)).collect();
+    if let Some(program) = program {
+        profile.mappings[..=program].rotate_right(1);
+    }
     profile.functions = (1..)
         .zip(&samples.functions)
         .map(|(id, function)| Function {
@@ -78,7 +82,7 @@ pub fn write(samples: &StackSamples, about: &About, out: impl Write) -> io::Resu
             name: strings.of(&function.name),
             system_name: strings.of(&function.linker_name),
             file: strings.of(function.file.as_deref().unwrap_or_default()),
-            start_line: 0,
+            start_line: function.declared.into(),
         })
         .collect();
     profile.locations = (1..)
@@ -133,6 +137,18 @@ fn header(samples: &StackSamples, about: &About, strings: &mut Strings) -> Profi
         comments: about.comments.iter().map(|comment| strings.of(comment)).collect(),
         ..Profile::default()
     }
+}
+
+/// The binary of the program with the most samples: pprof takes the first mapping for the program that was profiled.
+fn main_program(samples: &StackSamples) -> Option<usize> {
+    let mut counts: HashMap<&str, u64> = HashMap::new();
+    for sample in &samples.samples {
+        let count = counts.entry(&samples.threads[sample.thread as usize].exe).or_default();
+        *count = count.saturating_add(sample.samples);
+    }
+    let exes = samples.binaries.iter().map(|binary| counts.get(&*binary.path).copied().unwrap_or(0));
+    let (nth, count) = exes.enumerate().max_by_key(|(nth, count)| (*count, std::cmp::Reverse(*nth)))?;
+    (count > 0).then_some(nth)
 }
 
 fn mapping(samples: &StackSamples, part: &layout::Part, strings: &mut Strings) -> Mapping {

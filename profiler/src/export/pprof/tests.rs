@@ -8,7 +8,9 @@ use flate2::read::GzDecoder;
 use proptest::prelude::*;
 
 use super::*;
-use crate::profile::{BinaryKind, BuildId, CodeFile, CodePlace, FrameKind, FunctionNames, PlaceLine, ThreadStack};
+use crate::profile::{
+    BinaryKind, BuildId, CodeFile, CodePlace, CodeSegment, FrameKind, FunctionNames, PlaceLine, ThreadStack,
+};
 
 fn uncompressed(bytes: &[u8]) -> Vec<u8> {
     let mut raw = Vec::new();
@@ -27,7 +29,12 @@ fn read(samples: &StackSamples, about: &About) -> Profile {
 }
 
 fn function(name: &str, file: Option<&str>) -> FunctionNames {
-    FunctionNames { name: name.into(), linker_name: format!("_Z{name}").as_str().into(), file: file.map(Into::into) }
+    FunctionNames {
+        name: name.into(),
+        linker_name: format!("_Z{name}").as_str().into(),
+        file: file.map(Into::into),
+        declared: 2,
+    }
 }
 
 fn line(function: u32, line: u32, kind: FrameKind) -> PlaceLine {
@@ -50,9 +57,14 @@ fn thread(pid: u32, comm: &str, name: &str) -> ThreadLabels {
 /// main (app+0x1234, line 7) calls step, inlined into loop (app+0x2010); the kernel below it; one stack is cut short.
 fn drawn() -> StackSamples {
     let binaries = vec![
-        CodeFile { kind: BinaryKind::File, path: "/usr/bin/app".into(), build_id: BuildId::new(&[0xab, 0xcd]) },
-        CodeFile { kind: BinaryKind::Kernel, path: "[kernel]".into(), build_id: BuildId::new(&[0x01]) },
-        CodeFile { kind: BinaryKind::File, path: "/usr/lib/libx.so".into(), build_id: None },
+        CodeFile {
+            kind: BinaryKind::File,
+            path: "/usr/bin/app".into(),
+            build_id: BuildId::new(&[0xab, 0xcd]),
+            code: None,
+        },
+        CodeFile { kind: BinaryKind::Kernel, path: "[kernel]".into(), build_id: BuildId::new(&[0x01]), code: None },
+        CodeFile { kind: BinaryKind::File, path: "/usr/lib/libx.so".into(), build_id: None, code: None },
     ];
     let functions = vec![
         function("main", Some("app.c")),
@@ -76,6 +88,10 @@ fn drawn() -> StackSamples {
     let stack = |thread, node, note, samples| ThreadStack { thread, node, note, samples, nanos: samples * 100 };
     let samples = vec![stack(0, 2, None, 3), stack(1, 3, None, 2), stack(1, 4, Some(4), 1)];
     StackSamples { binaries, functions, places, nodes, threads, samples, recorded_nanos: 50 }
+}
+
+fn mapping_of<'p>(profile: &'p Profile, location: &Location) -> &'p Mapping {
+    profile.mappings.iter().find(|mapping| mapping.id == location.mapping).unwrap()
 }
 
 /// A stack as `function:line<...@pid/thread`, inlined functions joined by `^`.
@@ -122,7 +138,7 @@ fn addresses_lead_back_to_file_offsets_and_those_of_the_kernel_stay() {
             assert_eq!((location.mapping, location.address), (0, 0));
             continue;
         };
-        let mapping = &profile.mappings[location.mapping as usize - 1];
+        let mapping = mapping_of(&profile, location);
         assert_eq!(profile.strings[mapping.file as usize], *samples.binaries[binary as usize].path);
         if samples.binaries[binary as usize].kind == BinaryKind::Kernel {
             assert_eq!((location.address, mapping.start, mapping.limit), (0, 0, 0));
@@ -135,7 +151,59 @@ fn addresses_lead_back_to_file_offsets_and_those_of_the_kernel_stay() {
     assert_eq!(profile.strings[of(0).build_id as usize], "abcd");
     assert_eq!([of(0).has_functions, of(0).has_line_numbers, of(0).has_inline_frames], [true; 3]);
     assert_eq!([of(2).has_functions, of(2).has_line_numbers, of(2).has_inline_frames], [false; 3]);
-    assert_eq!((of(0).start, of(0).limit, of(0).offset), (0x1000, 0x3000, 0x1000));
+    assert_eq!((of(0).limit - of(0).start, of(0).offset), (0x2000, 0x1000));
+    assert!(of(2).start > of(0).limit, "addresses of two files are different ones");
+    // To pprof that is a kernel.
+    assert_ne!(of(0).start, of(0).offset);
+    assert_eq!((of(2).offset, of(2).limit - of(2).start), (0, 4096));
+}
+
+/// A mapping is the executable segment where that is known and its samples lie in it: of the program where the linker put it, of others
+/// where nothing else is.
+#[test]
+fn mappings_are_executable_segments() {
+    let mapping = |code: CodeSegment, exe: &str| {
+        let mut samples = drawn();
+        samples.binaries[0].code = Some(code);
+        samples.threads.iter_mut().for_each(|thread| thread.exe = exe.into());
+        let profile = read(&samples, &About::default());
+        let Mapping { start, limit, offset, .. } = *mapping_of(&profile, &profile.locations[0]);
+        (start, limit - start, offset, profile.locations[0].address)
+    };
+    let whole = CodeSegment { offset: 0x1000, address: 0x40_1000, len: 0x5001 };
+    assert_eq!(mapping(whole, "/usr/bin/app"), (0x40_1000, 0x6000, 0x1000, 0x40_1234));
+    // As lld has it.
+    let within = CodeSegment { offset: 0x1010, address: 0x20_2010, len: 0x5000 };
+    assert_eq!(mapping(within, "/usr/bin/app"), (0x20_2000, 0x6000, 0x1000, 0x20_2234));
+    let far = CodeSegment { address: u64::MAX - 0xfff, ..whole };
+    for (code, exe) in [(within, "/usr/bin/other"), (far, "/usr/bin/app")] {
+        let (start, length, offset, address) = mapping(code, exe);
+        assert_eq!((length, offset, address - start), (0x6000, 0x1000, 0x234), "{code:?}");
+        assert!((1 << 40..1 << 62).contains(&start), "{start:#x}");
+    }
+    for wrong in [
+        CodeSegment { offset: 0x2000, ..whole },
+        CodeSegment { len: 0x1000, ..whole },
+        CodeSegment { len: 0, ..whole },
+        CodeSegment { address: 0x40_1001, ..whole },
+        CodeSegment { offset: !0xfff, ..whole },
+    ] {
+        let (_, length, offset, _) = mapping(wrong, "/usr/bin/app");
+        assert_eq!((length, offset), (0x2000, 0x1000), "{wrong:?}");
+    }
+}
+
+/// pprof names the profile after its first mapping: the program with the most samples.
+#[test]
+fn the_first_mapping_is_the_programs() {
+    let mut samples = drawn();
+    samples.binaries[2].path = "/usr/bin/db".into();
+    samples.threads[1].exe = "/usr/bin/db".into();
+    samples.samples[1].samples = 30;
+    let profile = read(&samples, &About::default());
+    let files: Vec<_> = profile.mappings.iter().map(|mapping| &*profile.strings[mapping.file as usize]).collect();
+    assert_eq!(files, ["/usr/bin/db", "/usr/bin/app", "[kernel]"]);
+    assert_eq!(profile.mappings.iter().map(|mapping| mapping.id).collect::<Vec<_>>(), [3, 1, 2]);
 }
 
 /// A root frame for each process name, where that is asked for.
@@ -156,7 +224,7 @@ proptest! {
     /// Offsets that a hostile file makes up give neither a panic nor an address outside of its mapping.
     #[test]
     fn any_offsets_lie_in_their_mapping(offsets in proptest::collection::vec(any::<u64>(), 1..20)) {
-        let binaries = vec![CodeFile { kind: BinaryKind::File, path: "/x".into(), build_id: None }; 2];
+        let binaries = vec![CodeFile { kind: BinaryKind::File, path: "/x".into(), build_id: None, code: None }; 2];
         let lines = vec![line(0, 0, FrameKind::User)];
         let places: Vec<_> = (0..)
             .zip(offsets)
@@ -165,7 +233,7 @@ proptest! {
         let samples = StackSamples { binaries, functions: vec![function("f", None)], places, ..StackSamples::default() };
         let profile = read(&samples, &About::default());
         for (location, place) in profile.locations.iter().zip(&samples.places) {
-            let mapping = &profile.mappings[location.mapping as usize - 1];
+            let mapping = mapping_of(&profile, location);
             if mapping.limit > 0 {
                 prop_assert!((mapping.start..mapping.limit).contains(&location.address));
                 prop_assert_eq!(location.address - mapping.start + mapping.offset, place.offset);
@@ -198,11 +266,12 @@ fn protoc_reads_it_by_the_document_of_the_format() {
         ("location {", 5),
         ("function {", 6),
         ("build_id:", 2),
-        ("memory_start:", 1),
+        ("memory_start:", 2),
         ("file_offset:", 1),
         ("has_inline_frames: true", 1),
         ("address:", 3),
         ("system_name:", 6),
+        ("start_line: 2", 6),
         ("comment:", 1),
         ("default_sample_type:", 1),
         ("duration_nanos: 50", 1),

@@ -27,7 +27,7 @@ fn reader(drawing: &str) -> (tempfile::TempDir, Reader) {
             .map(|part| {
                 let (name, line) = part.split_at(1);
                 let source = Some(SourceLine { file: format!("{name}.c").into(), line: line.parse().ok() });
-                Symbol { name: name.into(), raw: None, source, inlined: true }
+                Symbol { name: name.into(), raw: None, source, declared: None, inlined: true }
             })
             .collect();
         symbols.last_mut().unwrap().inlined = false;

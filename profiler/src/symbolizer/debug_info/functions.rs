@@ -163,6 +163,8 @@ struct Entry<'a> {
     origin: Option<AttributeValue<Reader<'a>>>,
     call_file: Option<u64>,
     call_line: u64,
+    /// Line that declares it.
+    declared: Option<u32>,
 }
 
 impl<'a> Entry<'a> {
@@ -193,6 +195,10 @@ impl<'a> Entry<'a> {
                         _ => None,
                     };
                 }
+                gimli::DW_AT_decl_line => {
+                    let line = attribute.udata_value().and_then(|line| u32::try_from(line).ok());
+                    entry.declared = line.filter(|line| *line > 0);
+                }
                 gimli::DW_AT_call_line => entry.call_line = attribute.udata_value().unwrap_or(0),
                 _ => {}
             }
@@ -218,12 +224,19 @@ impl<'a> Entry<'a> {
         Ok(())
     }
 
-    /// Its name, the linker's if it has one, or that of the entry it leads to.
+    /// Its name, the linker's if it has one, or that of the entry it leads to; so with the line that declares it.
     fn name(&self, units: &Units<'_>, unit: &Unit<'a>, steps: usize) -> Option<Symbol> {
         let symbol = |value| units.texts.borrow_mut().symbol(units.sections, unit, value);
-        if let Some(name) = self.linker_name.and_then(symbol).or_else(|| self.source_name.and_then(symbol)) {
-            return Some(name);
+        let own = self.linker_name.and_then(symbol).or_else(|| self.source_name.and_then(symbol));
+        if own.is_some() && self.declared.is_some() {
+            return own.map(|own| Symbol { declared: self.declared, ..own });
         }
+        let origin = self.origin_name(units, unit, steps);
+        let declared = self.declared.or_else(|| origin.as_ref()?.declared);
+        own.or(origin).map(|name| Symbol { declared, ..name })
+    }
+
+    fn origin_name(&self, units: &Units<'_>, unit: &Unit<'a>, steps: usize) -> Option<Symbol> {
         let steps = steps.checked_sub(1)?;
         let at = match self.origin? {
             AttributeValue::UnitRef(inside) => unit.span.start.checked_add(inside.0 as u64)?,

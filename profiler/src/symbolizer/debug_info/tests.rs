@@ -195,3 +195,29 @@ int main(int c, char **) { pool::Worker w; return w.run(c) + lone(c); }
         assert!(!names.contains("operator()"), "{version}: {names:#?}");
     }
 }
+
+/// Each function has the line that declares it, wherever its entry leads to: inlined ones, those in two parts, and the definition of a
+/// method, not its declaration in the class.
+#[test]
+fn functions_have_the_lines_that_declare_them() {
+    let declared = |path: &Path| {
+        let (file, addresses) = (File::open(path).unwrap(), text(path));
+        let sections = Sections::read(&file, &Contents::of(&file).unwrap()).unwrap();
+        let symbols = describe(&sections, &addresses).into_iter().filter_map(|described| described.symbols(None));
+        let mut lines: Vec<_> = symbols.flatten().map(|symbol| (symbol.name.to_string(), symbol.declared)).collect();
+        lines.sort();
+        lines.dedup();
+        lines
+    };
+    let line = |name: &str, line| (name.to_owned(), Some(line));
+    for flags in ["-g", "-gdwarf-4"] {
+        let (_dir, path) = program(flags);
+        let expected = [("leaf", 3), ("main", 2), ("middle", 4), ("never", 10), ("outer", 11)];
+        assert_eq!(declared(&path), expected.map(|(name, at)| line(name, at)), "{flags}");
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let source = "struct S { int method(int); };\n\nint S::method(int n) { return n * 3; }\nint main() { return S().method(1); }\n";
+    std::fs::write(dir.path().join("s.cc"), source).unwrap();
+    sh(dir.path(), "c++ -g -O0 -o program s.cc");
+    assert_eq!(declared(&dir.path().join("program")), [line("S::method(int)", 3), line("main", 4)]);
+}

@@ -25,7 +25,7 @@ pub(super) const MAX_FILE: u64 = 32 << 20;
 /// "prfn".
 const MAGIC: [u8; 4] = *b"prfn";
 /// Another number for whatever names otherwise, or is laid out otherwise.
-const VERSION: u32 = 3;
+const VERSION: u32 = 4;
 /// Bytes before the head.
 const PREFIX: usize = 16;
 /// Texts of one chunk.

@@ -30,7 +30,7 @@ fn identity_of(file: &File) -> FileIdentity {
 fn binary(name: &str, file: File) -> Arc<Binary> {
     let key = BinaryKey::Inode { path: name.to_owned(), dev: 0, inode: 0, mtime: 0, identity: None };
     let (path, file) = (name.to_owned(), Some(Arc::new(file)));
-    Arc::new(Binary { key, kind: BinaryKind::File, path, build_id: None, file, root: None, refused: false })
+    Arc::new(Binary { key, kind: BinaryKind::File, path, build_id: None, code: None, file, root: None, refused: false })
 }
 
 fn mapped(file: &File) -> Mapped<'_> {
@@ -39,7 +39,16 @@ fn mapped(file: &File) -> Mapped<'_> {
 
 fn special(kind: BinaryKind) -> Arc<Binary> {
     let key = BinaryKey::Inode { path: format!("{kind:?}"), dev: 0, inode: 0, mtime: 0, identity: None };
-    Arc::new(Binary { key, kind, path: String::new(), build_id: None, file: None, root: None, refused: false })
+    Arc::new(Binary {
+        key,
+        kind,
+        path: String::new(),
+        build_id: None,
+        code: None,
+        file: None,
+        root: None,
+        refused: false,
+    })
 }
 
 fn file_of(bytes: &[u8]) -> File {
@@ -53,7 +62,16 @@ fn file_of(bytes: &[u8]) -> File {
 fn own_vdso() -> Binary {
     let file = Some(Arc::new(File::open("/bin/true").unwrap()));
     let key = BinaryKey::Inode { path: "[vdso]".into(), dev: 0, inode: 0, mtime: 0, identity: None };
-    Binary { key, kind: BinaryKind::Vdso, path: "[vdso]".into(), build_id: None, file, root: None, refused: false }
+    Binary {
+        key,
+        kind: BinaryKind::Vdso,
+        path: "[vdso]".into(),
+        build_id: None,
+        code: None,
+        file,
+        root: None,
+        refused: false,
+    }
 }
 
 /// Asks for all, and gives the answers in the order of the requests.
@@ -594,7 +612,8 @@ fn a_program_that_tells_at_last_is_heard() {
     let pid = sleeper.id();
     let key = BinaryKey::Jit { boot_id: String::new(), pid, start, inside: pid, user };
     let (kind, path) = (BinaryKind::Anonymous, "[anon]".to_owned());
-    let binary = Arc::new(Binary { key, kind, path, build_id: None, file: None, root: None, refused: false });
+    let binary =
+        Arc::new(Binary { key, kind, path, build_id: None, code: None, file: None, root: None, refused: false });
     let (sender, answers) = channel();
     let symbolizer =
         Symbolizer::start(NamesWorker::new(real_child()), move |batch| sender.send(batch).unwrap()).unwrap();
@@ -629,7 +648,7 @@ fn code_told_of_late_is_named_late() {
         let user = rustix::process::geteuid().as_raw();
         let key = BinaryKey::Jit { boot_id: String::new(), pid, start, inside: sleeper.id(), user };
         let (kind, path) = (BinaryKind::Anonymous, "[anon]".to_owned());
-        Arc::new(Binary { key, kind, path, build_id: None, file: None, root: None, refused: false })
+        Arc::new(Binary { key, kind, path, build_id: None, code: None, file: None, root: None, refused: false })
     };
     let (sender, answers) = channel();
     let symbolizer =
