@@ -44,10 +44,128 @@ fn help_teaches() {
         assert!(help.out.contains(word), "{word} in {}", help.out);
     }
     assert!(!help.out.contains("symbolizer-worker"), "the worker is nobody's command");
-    for command in ["run", "record", "serve", "export", "doctor"] {
+    for command in
+        ["run", "record", "serve", "url", "export", "sql", "names", "symbolize", "db", "doctor", "completions", "man"]
+    {
         let help = profiler(&[command, "--help"]);
         assert!(help.code == 0 && help.out.contains("Usage: profiler"), "{command}: {}", help.err);
+        let example = help.out.contains("Example: ") || help.out.contains("Authorization: Bearer");
+        assert!(example, "{command} has no example: {}", help.out);
     }
+    let record = profiler(&["record", "--help"]).out;
+    for heading in ["Whom to sample:", "How to sample:", "Names:", "Memory and disk:", "Output:"] {
+        assert!(record.contains(heading), "{heading} in {record}");
+    }
+}
+
+/// Commands that other profilers have say what does their work here.
+#[test]
+fn other_commands_show_the_way() {
+    for (words, way) in [
+        (&["report"][..], "profiler sql DB"),
+        (&["top", "-p", "7"], "profiler export DB"),
+        (&["script", "-i", "x"], "profiler export DB"),
+        (&["flamegraph", "--", "ls"], "profiler record -o out.svg"),
+        (&["diff", "a", "b"], "profiler serve DB"),
+        (&["import", "x"], "profiler serve DB"),
+        (&["version"], "profiler --version"),
+    ] {
+        refused(words, 2, &[way, "there is no `profiler"]);
+        assert!(!profiler(&["--help"]).out.contains(&format!("  {} ", words[0])), "{} is hidden", words[0]);
+    }
+}
+
+/// `export` writes what the name says or nothing, and replaces nothing unasked; binary stays off a terminal.
+#[test]
+fn an_export_is_what_its_name_says() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let database = path("x.db");
+    profiler::store::Store::open(database.as_ref()).unwrap().0.close().unwrap();
+    for name in ["a.json", "a.pprof", "a.pb", "a.gz", "a.pprof.gz", "a.speedscope.json", "a.perf"] {
+        refused(&["export", &database, "-o", &path(name)], 2, &[name, ".folded, .svg, .html, .pb.gz or .db"]);
+        assert!(!folder.path().join(name).exists());
+    }
+    for name in ["a.folded", "a.svg", "a.html", "a.pb.gz", "a.db"] {
+        fs::write(path(name), "mine").unwrap();
+        refused(&["export", &database, "-o", &path(name)], 2, &[name, "exists", "--force"]);
+        assert_eq!(fs::read_to_string(path(name)).unwrap(), "mine");
+    }
+    refused(&["export", &database, "--format", "db"], 2, &["standard output"]);
+    let words = format!("{} export {database} --format pprof", env!("CARGO_BIN_EXE_profiler"));
+    let shown = Command::new("script").args(["-qec", &words, "/dev/null"]).stdin(Stdio::null()).output().unwrap();
+    let shown = String::from_utf8_lossy(&shown.stdout);
+    assert!(shown.contains("a terminal cannot show"), "{shown}");
+}
+
+/// A database may stand where it is typed; two that differ are one too many.
+#[test]
+fn a_database_is_named_by_its_place() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = folder.path().join("x.db").to_str().unwrap().to_owned();
+    profiler::store::Store::open(database.as_ref()).unwrap().0.close().unwrap();
+    let json = |words: &[&str]| -> serde_json::Value {
+        let said = profiler(words);
+        assert_eq!(said.code, 0, "{words:?}: {}", said.err);
+        serde_json::from_str(&said.out).unwrap()
+    };
+    for words in [["sql", &database, "SELECT 1 AS one", "--json"], ["sql", "SELECT 1 AS one", &database, "--json"]] {
+        assert_eq!(json(&words)[0]["one"], 1);
+    }
+    assert_eq!(json(&["db", "check", &database, "--json"])["sound"], true);
+    assert_eq!(json(&["db", "stats", &database, "--json"])["windows"], 0);
+    assert_eq!(json(&["db", "compact", &database, "--json"])["rewritten"], true);
+    let copy = folder.path().join("copy.db").to_str().unwrap().to_owned();
+    assert!(json(&["db", "backup", &database, "-o", &copy, "--json"])["bytes"].as_u64().unwrap() > 0);
+    assert_eq!(json(&["symbolize", &database, "--json"])["named"], 0);
+    for command in ["export", "names"] {
+        refused(&[command, &database], 3, &["no samples match"]);
+        refused(&[command, "/nonexistent/x.db"], 7, &["/nonexistent/x.db"]);
+        refused(&[command, &database, "--db", &copy], 2, &["two databases"]);
+    }
+    refused(&["sql", &database], 2, &["no question"]);
+    refused(&["sql", &database, "show tables"], 2, &["v_functions", "samples"]);
+}
+
+/// The page's address may be a port alone or a name, and a browser is opened where that is asked for.
+#[test]
+fn a_page_is_served_where_people_say_and_opened() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    profiler::store::Store::open(&path("x.db")).unwrap().0.close().unwrap();
+    fs::write(path("xdg-open"), format!("#!/bin/sh\necho \"$1\" > {}\n", path("opened").display())).unwrap();
+    fs::set_permissions(path("xdg-open"), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let search = format!("{}:{}", folder.path().display(), std::env::var("PATH").unwrap());
+    let mut child = Command::new(env!("CARGO_BIN_EXE_profiler"))
+        .args(["serve", path("x.db").to_str().unwrap(), "--listen", "localhost:0", "--open"])
+        .env("PATH", search)
+        .stdin(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = std::io::BufRead::lines(std::io::BufReader::new(child.stderr.take().unwrap()));
+    let said: Vec<String> = lines.map_while(Result::ok).take(2).collect();
+    let link = said[1].strip_prefix("open ").and_then(|line| line.split(' ').next()).unwrap().to_owned();
+    assert!(link.starts_with("http://127.0.0.1:"), "{said:?}");
+    let begin = std::time::Instant::now();
+    while !fs::read_to_string(path("opened")).is_ok_and(|text| text.ends_with('\n')) {
+        assert!(begin.elapsed().as_secs() < 20, "nothing was opened");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let opened = fs::read_to_string(path("opened")).unwrap();
+    let page = link.split('?').next().unwrap();
+    assert!(opened.starts_with(page), "{opened} is not {page}");
+}
+
+/// A user, a thread or a CPU that does not exist.
+#[test]
+fn unknown_targets_are_named() {
+    refused(&["record", "-a", "-u", "nobody-of-this-name"], 2, &["no user nobody-of-this-name"]);
+    refused(&["record", "-t", "4194304"], 2, &["no thread with id 4194304"]);
+    refused(&["record", "-a", "-C", "one"], 2, &["no list of CPUs"]);
+    refused(&["record", "-p", "-d", "1"], 2, &["no process is called so"]);
 }
 
 /// A pid that is nobody's.
@@ -67,7 +185,8 @@ fn a_thread_id_names_its_process() {
     });
     let path = told.recv().unwrap();
     let tid = path.file_name().unwrap().to_str().unwrap().to_owned();
-    refused(&["record", "-p", &tid, "-d", "1"], 2, &[&format!("{tid} is a thread of process {}", std::process::id())]);
+    let said = format!("{tid} is a thread of process {}", std::process::id());
+    refused(&["record", "-p", &tid, "-d", "1"], 2, &[&said, &format!("-t {tid}")]);
     drop(end);
     thread.join().unwrap();
 }
@@ -87,10 +206,15 @@ fn a_bad_output_is_refused_before_anything_is_recorded() {
     refused(&["record", "-a", "-d", "1", "-o", "/nonexistent/x.svg"], 2, &["/nonexistent"]);
     refused(&["record", "-a", "-d", "1", "-o", "a.db", "-o", "b.db"], 2, &["only one"]);
     let folder = tempfile::tempdir().unwrap();
+    for name in ["taken.db", "taken.svg", "taken.folded"] {
+        let taken = folder.path().join(name);
+        fs::write(&taken, "mine").unwrap();
+        refused(&["record", "-a", "-d", "1", "-o", taken.to_str().unwrap()], 2, &[name, "exists", "--force"]);
+        assert_eq!(fs::read_to_string(&taken).unwrap(), "mine");
+    }
+    // What no other name mends is said first.
     let taken = folder.path().join("taken.db");
-    fs::write(&taken, "mine").unwrap();
-    refused(&["record", "-a", "-d", "1", "-o", taken.to_str().unwrap()], 2, &["taken.db exists"]);
-    assert_eq!(fs::read_to_string(&taken).unwrap(), "mine");
+    refused(&["record", "-p", "4194304", "-o", taken.to_str().unwrap()], 2, &["no process with pid 4194304"]);
 }
 
 /// Missing, or not ours: said with its name, and left as it is.

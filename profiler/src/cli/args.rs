@@ -1,21 +1,30 @@
 //! The words of the command line, as clap reads them. What they mean is checked where they are used.
 
+mod sampling;
+mod values;
+
+use std::ffi::OsString;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bytesize::ByteSize;
 use clap::{Parser, Subcommand, ValueEnum};
 
+pub use self::sampling::{EventArg, NamingArgs, SamplingArgs, UnwindArg, UnwindArgs, WhoArgs};
+pub use self::values::{FrequencyArg, PidList};
+use self::values::{base, duration, listen, pid_list};
+use super::exit::Usage;
+use super::{host, words};
 use crate::annotate::SourceRoot;
-use crate::profile::{Demangle, NameSources};
+use crate::profile::Demangle;
 
 /// Where the page is, unless told otherwise.
 pub const DEFAULT_LISTEN: &str = "127.0.0.1:7117";
 
 const EXIT_CODES: &str = "\
 Exit codes:
-  0    done (record -- COMMAND: the command's own code, 128 + n when signal n ended it)
+  0    done; `record COMMAND` exits with the command's own code, 128 + n when signal n ended it, unless an output was lost
   1    something failed; the message says what
   2    the command line makes no sense
   3    no samples, or none that match
@@ -32,15 +41,26 @@ Examples:
   sudo profiler run                               sample this host, open http://127.0.0.1:7117
   sudo profiler record -d 30 -o cpu.svg           thirty seconds of the whole host as a flame graph
   sudo profiler record -o make.folded -- make -j  one command and its children, as folded stacks
-  profiler serve saved.db                         browse a recording, no privileges needed
+  profiler serve saved.db --open                  browse a recording, no privileges needed
   profiler export --from now-15m --filter '{comm=\"postgres\"}' -o pg.folded
   profiler db backup -o copy.db                   a copy of one moment, while the profiler goes on
   profiler doctor                                 what this host offers, what is missing, how to fix it";
 
+const ENVIRONMENT: &str = "\
+Environment:
+  PROFILER_LOG     what is logged, as `warn` or `profiler::store=debug`; -v and -q are shorter
+  PROFILER_DB, PROFILER_LISTEN, PROFILER_CACHE and others stand beside their options";
+
 /// A continuous profiler: samples every process and the kernel by eBPF, keeps the history, shows flame graphs.
 #[derive(Debug, Parser)]
-#[command(name = "profiler", version, after_help = format!("{EXAMPLES}\n\n{EXIT_CODES}"))]
+#[command(name = "profiler", version, after_help = format!("{EXAMPLES}\n\n{EXIT_CODES}\n\n{ENVIRONMENT}"))]
 pub struct Args {
+    /// Log more of what happens; twice for everything.
+    #[arg(short, long, global = true, action = clap::ArgAction::Count, help_heading = "Messages")]
+    pub verbose: u8,
+    /// Say nothing but errors.
+    #[arg(short, long, global = true, conflicts_with = "verbose", help_heading = "Messages")]
+    pub quiet: bool,
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
@@ -73,129 +93,164 @@ pub enum Command {
     Completions(CompletionsArgs),
     /// Write the manual pages into a folder.
     Man(ManArgs),
+    /// Not here: perf has it.
+    #[command(hide = true)]
+    Report(OtherArgs),
+    /// Not here: perf and pprof have it.
+    #[command(hide = true)]
+    Top(OtherArgs),
+    /// Not here: perf has it.
+    #[command(hide = true)]
+    Script(OtherArgs),
+    /// Not here: cargo has it.
+    #[command(hide = true)]
+    Flamegraph(OtherArgs),
+    /// Not here: perf has it.
+    #[command(hide = true)]
+    Diff(OtherArgs),
+    /// Not here: samply and others have it.
+    #[command(hide = true)]
+    Import(OtherArgs),
+    /// Not here: git and others have it.
+    #[command(hide = true)]
+    Version(OtherArgs),
     /// The child process that reads foreign files.
     #[command(name = "symbolizer-worker", hide = true)]
     SymbolizerWorker,
 }
 
-/// How to sample.
-#[derive(Clone, Debug, clap::Args)]
-pub struct SamplingArgs {
-    /// Samples per second and CPU, 1 to 10000. Prime numbers do not beat with periodic work [default: 97, or the kernel's limit where
-    /// that is lower].
-    #[arg(short = 'F', long = "frequency", visible_alias = "rate", value_name = "HZ")]
-    pub frequency: Option<u32>,
-    /// What makes the samples.
-    #[arg(short = 'e', long, value_enum, default_value_t = EventArg::Auto)]
-    pub event: EventArg,
-    /// How user stacks are walked.
-    #[arg(long, value_enum, default_value_t = UnwindArg::Auto)]
-    pub unwind: UnwindArg,
-    #[command(flatten)]
-    pub tables: UnwindArgs,
-    /// Ask these servers for debug files that are not here: build ids of what runs here are sent to them. Without a value, those of
-    /// DEBUGINFOD_URLS.
-    #[arg(long, value_name = "URLS", num_args = 0..=1, require_equals = true, default_missing_value = "", env = "PROFILER_DEBUGINFOD")]
-    pub debuginfod: Option<String>,
-    #[command(flatten)]
-    pub naming: NamingArgs,
-    /// Slots of the user stack map, a power of two: fewer use less kernel memory and send stacks more often.
-    #[arg(long, value_name = "N", default_value_t = 65_536, value_parser = power_of_two, hide = true)]
-    pub user_stack_slots: u32,
-    /// Buckets of each kernel stack map, a power of two.
-    #[arg(long, value_name = "N", default_value_t = 2048, value_parser = power_of_two, hide = true)]
-    pub kernel_stack_buckets: u32,
-    /// Walk by tail calls, as on kernels before 5.17, where there is bpf_loop too.
-    #[arg(long, hide = true)]
-    pub walk_by_tail_calls: bool,
-    /// Length of a window: what a kill -9 or a power cut can lose.
-    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = window, hide = true)]
-    pub window: Duration,
-}
+impl Args {
+    /// Reads the command line; ends the program where it makes no sense.
+    #[must_use]
+    pub fn of(typed: Vec<OsString>) -> Self {
+        Self::try_of(typed).unwrap_or_else(|error| error.exit())
+    }
 
-/// Memory and disk of the unwind tables.
-#[derive(Clone, Debug, clap::Args)]
-pub struct UnwindArgs {
-    /// Most kernel memory for unwind tables; the files used longest ago go first.
-    #[arg(long, value_name = "SIZE", default_value = "256MiB", env = "PROFILER_UNWIND_MEMORY")]
-    pub unwind_memory: ByteSize,
-    /// Where unwind tables and names are kept for the next start [default: /var/cache/profiler as root, else below $XDG_CACHE_HOME].
-    #[arg(long, value_name = "FOLDER", env = "PROFILER_CACHE")]
-    pub cache: Option<PathBuf>,
-}
-
-/// How to name.
-#[derive(Clone, Debug, clap::Args)]
-pub struct NamingArgs {
-    /// What names may come from: a list of sources (dwarf,symtab), or what to leave out (-debug_file,-dwz) [default: all].
-    ///
-    /// There are dwarf, symtab, dynsym, gnu_debugdata, debug_file, dwz, dwo, debuginfod, go, perf_map, jitdump, kallsyms, bpf, vdso.
-    #[arg(long, value_name = "SOURCES", default_value = "all", hide_default_value = true, allow_hyphen_values = true,
-          env = "PROFILER_NAMES", value_parser = NameSources::parse)]
-    pub names: NameSources,
-}
-
-fn power_of_two(text: &str) -> Result<u32, String> {
-    let number: u32 = text.parse().map_err(|_| "not a number".to_owned())?;
-    if number.is_power_of_two() && number <= 1 << 22 {
-        Ok(number)
-    } else {
-        Err("not a power of two up to 4194304".into())
+    fn try_of(typed: Vec<OsString>) -> Result<Self, clap::Error> {
+        let joined = words::join_pids(typed.iter().cloned());
+        match Self::try_parse_from(&typed) {
+            // The shell made several words of the process ids: the second one is no command.
+            Ok(Self { command: Command::Record(record), .. }) if joined != typed && record.begins_with_pid() => {
+                Self::try_parse_from(joined)
+            }
+            Ok(Self { command: Command::Run(_), .. }) | Err(_) if joined != typed => Self::try_parse_from(joined),
+            parsed => parsed,
+        }
     }
 }
 
-/// Choice of event.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum EventArg {
-    /// CPU cycles where a short test shows that the counter works, else the software clock.
-    Auto,
-    /// The software CPU clock: works everywhere.
-    CpuClock,
-    /// The CPU's cycle counter: also sees code with interrupts off.
-    Cycles,
+/// Words behind a command that other profilers have.
+#[derive(Clone, Debug, clap::Args)]
+#[command(disable_help_flag = true)]
+pub struct OtherArgs {
+    /// What stands behind it.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
+    pub words: Vec<OsString>,
 }
 
-/// Choice of how to walk user stacks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum UnwindArg {
-    /// By the unwind rows of the files (.eh_frame), and by frame pointers where a file or a JIT has none.
-    Auto,
-    /// By unwind rows only.
-    Dwarf,
-    /// By frame pointers only: cheapest, and blind where programs are built without them.
-    Fp,
+/// A database that is read.
+#[derive(Clone, Debug, clap::Args)]
+pub struct DbFileArgs {
+    /// The database [default: where `run` keeps it].
+    #[arg(value_name = "DB")]
+    pub file: Option<PathBuf>,
+    /// The same as an option.
+    #[arg(long, value_name = "FILE", env = "PROFILER_DB")]
+    pub db: Option<PathBuf>,
+}
+
+impl DbFileArgs {
+    /// Which it is.
+    ///
+    /// # Errors
+    /// Two are named.
+    pub fn path(&self) -> Result<PathBuf, Usage> {
+        database(self.file.as_deref(), self.db.as_deref())
+    }
+}
+
+/// The database that is meant: by its place on the command line, by `--db` or `PROFILER_DB`, or the one that `run` keeps.
+///
+/// # Errors
+/// Two are named.
+pub fn database(file: Option<&Path>, option: Option<&Path>) -> Result<PathBuf, Usage> {
+    let environment = std::env::var_os("PROFILER_DB").map(PathBuf::from);
+    match (file, option) {
+        (Some(file), Some(option)) if file != option && Some(option) != environment.as_deref() => {
+            Err(Usage(format!("two databases, {} and {}: name one", file.display(), option.display())))
+        }
+        (Some(named), _) | (None, Some(named)) => Ok(named.to_owned()),
+        (None, None) => Ok(host::default_database()),
+    }
+}
+
+/// Which samples of a database.
+#[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = "Which samples")]
+pub struct RangeArgs {
+    /// Start: now-1h, 2026-11-22T10:00:00Z, or Unix time.
+    #[arg(long, value_name = "TIME", default_value = "now-1h")]
+    pub from: String,
+    /// End, in the same forms.
+    #[arg(long, value_name = "TIME", default_value = "now")]
+    pub to: String,
+    /// Label selector, such as '{comm="postgres", container=~"web-.*"}'.
+    #[arg(long, value_name = "SELECTOR", default_value = "")]
+    pub filter: String,
+    /// Processes of this name. May be repeated, as those below.
+    #[arg(long = "comm", value_name = "NAME")]
+    pub comms: Vec<String>,
+    /// Processes of this systemd unit.
+    #[arg(long = "unit", value_name = "UNIT")]
+    pub units: Vec<String>,
+    /// Processes of this container: its id, or the beginning of it.
+    #[arg(long = "container", value_name = "ID")]
+    pub containers: Vec<String>,
+    /// Process with this id.
+    #[arg(short, long = "pid", value_name = "PID", value_parser = pid_list)]
+    pub pids: Vec<PidList>,
 }
 
 /// `run`.
 #[derive(Clone, Debug, clap::Args)]
+#[command(after_help = "Example: sudo profiler run -F 49 --keep 30d --keep-size 5GiB --listen 0.0.0.0:7117")]
 pub struct RunArgs {
     /// The database [default: /var/lib/profiler/profiler.db as root, else below $XDG_DATA_HOME].
+    #[arg(value_name = "DB")]
+    pub file: Option<PathBuf>,
+    /// The same as an option.
     #[arg(long, value_name = "FILE", env = "PROFILER_DB")]
     pub db: Option<PathBuf>,
     #[command(flatten)]
+    pub who: WhoArgs,
+    #[command(flatten)]
     pub sampling: SamplingArgs,
-    /// Sample these processes and their children only.
-    #[arg(short, long = "pid", value_name = "PID", value_delimiter = ',', conflicts_with = "cgroup")]
-    pub pids: Vec<u32>,
-    /// Sample one cgroup (version 2) and those below it only.
-    #[arg(long, value_name = "PATH")]
-    pub cgroup: Option<PathBuf>,
     #[command(flatten)]
     pub listen: ListenArgs,
     /// Keep no history older than this; ten-second detail goes after 30 days, five minutes after 90.
-    #[arg(long, value_name = "TIME", default_value = "365d", value_parser = duration, env = "PROFILER_KEEP")]
+    #[arg(long, value_name = "TIME", default_value = "365d", value_parser = duration, env = "PROFILER_KEEP", help_heading = "Memory and disk")]
     pub keep: Duration,
     /// When the database, with those that were set aside, is larger than this, forget those first, then the oldest detail; sample times (24 h, at most 1 GiB) are counted apart.
-    #[arg(long, value_name = "SIZE", default_value = "10GiB", env = "PROFILER_KEEP_SIZE")]
+    #[arg(
+        long,
+        value_name = "SIZE",
+        default_value = "10GiB",
+        env = "PROFILER_KEEP_SIZE",
+        help_heading = "Memory and disk"
+    )]
     pub keep_size: ByteSize,
 }
 
 /// Where to serve.
 #[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = "The page")]
 pub struct ListenArgs {
-    /// Address and port of the page.
-    #[arg(long, value_name = "ADDRESS", default_value = DEFAULT_LISTEN, env = "PROFILER_LISTEN")]
+    /// Address and port of the page. A port alone (7117, :7117) is one of this host only; 0.0.0.0:7117 is one of all its addresses.
+    #[arg(long, value_name = "ADDRESS", default_value = DEFAULT_LISTEN, env = "PROFILER_LISTEN", value_parser = listen)]
     pub listen: SocketAddr,
+    /// Open the page in a browser.
+    #[arg(long)]
+    pub open: bool,
     /// Also answer requests for this host name, besides localhost (behind a proxy, say). May be repeated.
     #[arg(long = "allow-host", value_name = "NAME")]
     pub allow_hosts: Vec<String>,
@@ -219,38 +274,64 @@ pub struct ListenArgs {
 
 /// `record`.
 #[derive(Clone, Debug, clap::Args)]
-#[command(
-    after_help = "The file's extension chooses the format: .folded (stacks, for flame graph tools), .svg (flame graph),\n\
-                        .pb.gz (pprof), .db (everything, for `profiler serve`). `-o -` writes folded stacks to standard output."
-)]
+#[command(after_help = "\
+The file's extension chooses the format: .folded (stacks, for flame graph tools), .svg (flame graph), .html (a page to look around
+in), .pb.gz (pprof), .db (everything, for `profiler serve`). `-o -` writes folded stacks to standard output.
+
+Example: sudo profiler record -F 499 -d 10 -o cpu.html -o cpu.db -- make -j8")]
 pub struct RecordArgs {
-    /// Sample these processes and their children.
-    #[arg(short, long = "pid", value_name = "PID", value_delimiter = ',', group = "who")]
-    pub pids: Vec<u32>,
     /// Sample the whole host (the default without a command).
-    #[arg(short, long, group = "who")]
+    #[arg(short, long, conflicts_with_all = ["pids", "tids", "cgroup"], help_heading = "Whom to sample")]
     pub all: bool,
-    /// Sample one cgroup (version 2) and those below it.
-    #[arg(long, value_name = "PATH", group = "who")]
-    pub cgroup: Option<PathBuf>,
-    /// Stop after this long (30, 30s, 5m) [default: when the command ends, or at Ctrl-C].
-    #[arg(short, long, value_name = "TIME", value_parser = duration)]
+    #[command(flatten)]
+    pub who: WhoArgs,
+    /// Stop after this long (30, 1.5, 30s, 5m) [default: when the command ends, or at Ctrl-C].
+    #[arg(short, long, value_name = "TIME", value_parser = duration, help_heading = "How to sample")]
     pub duration: Option<Duration>,
     #[command(flatten)]
     pub sampling: SamplingArgs,
+    /// Where to write: FILE.folded, FILE.svg, FILE.html, FILE.pb.gz, FILE.db, or - for folded stacks on standard output. May be repeated.
+    #[arg(short, long, value_name = "FILE", default_value = "profile.db", help_heading = "Output")]
+    pub output: Vec<PathBuf>,
+    #[command(flatten)]
+    pub form: FormArgs,
+    /// Open the .html or .svg that was written.
+    #[arg(long, help_heading = "Output")]
+    pub open: bool,
+    /// Write what was recorded as JSON, into FILE or to standard error.
+    #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true, default_missing_value = "-", help_heading = "Output")]
+    pub json: Option<PathBuf>,
+    /// The command to run and sample, with its children, from its first instruction. Everything behind it is its own.
+    #[arg(trailing_var_arg = true, value_name = "COMMAND")]
+    pub command: Vec<OsString>,
+}
+
+impl RecordArgs {
+    /// Whether what looks like the command is a process id that belongs to `-p`.
+    fn begins_with_pid(&self) -> bool {
+        let first = self.command.first().and_then(|word| word.to_str());
+        !self.who.pids.is_empty() && first.is_some_and(|word| word.parse::<u32>().is_ok())
+    }
+}
+
+/// How outputs are written.
+#[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = "Output")]
+pub struct FormArgs {
+    /// Replace files that exist.
+    #[arg(short = 'f', long)]
+    pub force: bool,
     /// What of functions' names goes into the outputs; a .db keeps all of it.
     #[arg(long, value_enum, default_value_t = DemangleArg::Full)]
     pub demangle: DemangleArg,
-    /// Where to write: FILE.folded, FILE.svg, FILE.html, FILE.pb.gz, FILE.db, or - for folded stacks on standard output. May be repeated.
-    #[arg(short, long, value_name = "FILE", default_value = "profile.db")]
-    pub output: Vec<PathBuf>,
-    /// The command to run and sample, with its children, from its first instruction.
-    #[arg(last = true, value_name = "COMMAND")]
-    pub command: Vec<std::ffi::OsString>,
+    /// In pprof files, begin each stack with a frame that names its process (folded stacks do anyway).
+    #[arg(long)]
+    pub process_frames: bool,
 }
 
 /// `serve`.
 #[derive(Clone, Debug, clap::Args)]
+#[command(after_help = "Example: profiler serve host.db --listen 7503 --open")]
 pub struct ServeArgs {
     /// The database.
     #[arg(value_name = "DB")]
@@ -266,11 +347,10 @@ pub struct ServeArgs {
                         Programs send the token itself: curl -H \"Authorization: Bearer $(sudo cat DB.token)\" ..."
 )]
 pub struct UrlArgs {
-    /// The database that is served [default: where `run` keeps it].
-    #[arg(long, value_name = "FILE", env = "PROFILER_DB")]
-    pub db: Option<PathBuf>,
+    #[command(flatten)]
+    pub database: DbFileArgs,
     /// Where the page is, as the profiler was told.
-    #[arg(long, value_name = "ADDRESS", default_value = DEFAULT_LISTEN, env = "PROFILER_LISTEN")]
+    #[arg(long, value_name = "ADDRESS", default_value = DEFAULT_LISTEN, env = "PROFILER_LISTEN", value_parser = listen)]
     pub listen: SocketAddr,
     /// Where the browser finds the page, such as http://localhost:8000 (by ssh -L) or https://prof.example/path/ (by a proxy)
     /// [default: http:// and the address of --listen].
@@ -281,41 +361,22 @@ pub struct UrlArgs {
     pub rotate: bool,
 }
 
-/// What an address bar can hold, up to the page.
-fn base(text: &str) -> Result<String, String> {
-    let uri: actix_web::http::Uri = text.parse().map_err(|error| format!("{error}"))?;
-    let web = matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some() && uri.query().is_none();
-    if web {
-        Ok(text.to_owned())
-    } else {
-        Err("write it like http://localhost:8000 or https://prof.example/path/".into())
-    }
-}
-
 /// `export`.
 #[derive(Clone, Debug, clap::Args)]
+#[command(after_help = "Example: profiler export host.db --from now-15m --comm postgres -o postgres.svg")]
 pub struct ExportArgs {
-    /// The database [default: where `run` keeps it].
-    #[arg(long, value_name = "FILE", env = "PROFILER_DB")]
-    pub db: Option<PathBuf>,
-    /// Start: now-1h, 2026-11-22T10:00:00Z, or Unix time.
-    #[arg(long, value_name = "TIME", default_value = "now-1h")]
-    pub from: String,
-    /// End, in the same forms.
-    #[arg(long, value_name = "TIME", default_value = "now")]
-    pub to: String,
-    /// Label selector, such as '{comm="postgres", container=~"web-.*"}'.
-    #[arg(long, value_name = "SELECTOR", default_value = "")]
-    pub filter: String,
-    /// The format [default: by the output's extension, else folded].
-    #[arg(long, value_enum)]
+    #[command(flatten)]
+    pub database: DbFileArgs,
+    #[command(flatten)]
+    pub range: RangeArgs,
+    /// The format [default: by the output's extension; folded stacks to standard output].
+    #[arg(long, value_enum, help_heading = "Output")]
     pub format: Option<Format>,
-    /// What of functions' names is written; a .db keeps all of it.
-    #[arg(long, value_enum, default_value_t = DemangleArg::Full)]
-    pub demangle: DemangleArg,
-    /// Where to write; - is standard output.
-    #[arg(short, long, value_name = "FILE", default_value = "-")]
+    /// Where to write: FILE.folded, FILE.svg, FILE.html, FILE.pb.gz, FILE.db, or - for standard output.
+    #[arg(short, long, value_name = "FILE", default_value = "-", help_heading = "Output")]
     pub output: PathBuf,
+    #[command(flatten)]
+    pub form: FormArgs,
 }
 
 /// What of functions' names is shown.
@@ -359,29 +420,25 @@ pub enum Format {
 #[command(
     after_help = "Tables: samples and frames (of the range and filter), v_samples, v_functions, v_locations, v_processes, v_binaries,\n\
                         v_windows, v_history (of the whole database, in any SQLite shell too).\n\n\
-                        Example: profiler sql 'SELECT comm, sum(cpu_seconds) FROM samples GROUP BY comm ORDER BY 2 DESC' --from now-1d"
+                        Example: profiler sql host.db 'SELECT comm, sum(cpu_seconds) FROM samples GROUP BY comm ORDER BY 2 DESC' --from now-1d"
 )]
 pub struct SqlArgs {
-    /// One question, such as 'SELECT * FROM v_windows'.
-    #[arg(value_name = "SELECT")]
-    pub question: String,
-    /// The database [default: where `run` keeps it].
+    /// One question, such as 'SELECT * FROM v_windows', and the database [default: where `run` keeps it], in any order.
+    #[arg(value_name = "DB or SELECT", num_args = 1..=2, required = true)]
+    pub words: Vec<String>,
+    /// The database as an option.
     #[arg(long, value_name = "FILE", env = "PROFILER_DB")]
     pub db: Option<PathBuf>,
-    /// Start of what the tables `samples` and `frames` hold: now-1h, 2026-11-22T10:00:00Z, or Unix time.
-    #[arg(long, value_name = "TIME", default_value = "now-1h")]
-    pub from: String,
-    /// End, in the same forms.
-    #[arg(long, value_name = "TIME", default_value = "now")]
-    pub to: String,
-    /// Label selector for these tables, such as '{comm="postgres"}'.
-    #[arg(long, value_name = "SELECTOR", default_value = "")]
-    pub filter: String,
+    #[command(flatten)]
+    pub range: RangeArgs,
     /// The shape of the answer.
-    #[arg(long, value_enum, default_value_t = SqlFormat::Table)]
+    #[arg(long, value_enum, default_value_t = SqlFormat::Table, help_heading = "Output")]
     pub format: SqlFormat,
+    /// The same as --format json.
+    #[arg(long, conflicts_with = "format", help_heading = "Output")]
+    pub json: bool,
     /// Most rows of the answer.
-    #[arg(long, value_name = "N", default_value_t = 10_000)]
+    #[arg(long, value_name = "N", default_value_t = 10_000, help_heading = "Output")]
     pub limit: u64,
     /// Longest time the question may take.
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration)]
@@ -401,34 +458,33 @@ pub enum SqlFormat {
 
 /// `names`.
 #[derive(Clone, Debug, clap::Args)]
+#[command(after_help = "Example: profiler names host.db --limit 5")]
 pub struct NamesArgs {
-    /// The database [default: where `run` keeps it].
-    #[arg(long, value_name = "FILE", env = "PROFILER_DB")]
-    pub db: Option<PathBuf>,
-    /// Start: now-1h, 2026-11-22T10:00:00Z, or Unix time.
-    #[arg(long, value_name = "TIME", default_value = "now-1h")]
-    pub from: String,
-    /// End, in the same forms.
-    #[arg(long, value_name = "TIME", default_value = "now")]
-    pub to: String,
-    /// Label selector, such as '{comm="postgres"}'.
-    #[arg(long, value_name = "SELECTOR", default_value = "")]
-    pub filter: String,
+    #[command(flatten)]
+    pub database: DbFileArgs,
+    #[command(flatten)]
+    pub range: RangeArgs,
     /// Most binaries, those with the most frames without a name first.
     #[arg(long, value_name = "N", default_value_t = 30)]
     pub limit: usize,
+    /// As JSON.
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `symbolize`.
 #[derive(Clone, Debug, clap::Args)]
 #[command(
     after_help = "Samples are not touched; a name becomes better or stays. A running profiler does it by itself when asked:\n\
-                        curl -X POST localhost:7117/api/v1/symbolize  (by another user: with the token, see `profiler url --help`)"
+                        curl -X POST localhost:7117/api/v1/symbolize  (by another user: with the token, see `profiler url --help`)\n\n\
+                        Example: sudo profiler symbolize host.db --file ./server.debug"
 )]
 pub struct SymbolizeArgs {
-    /// The database [default: where `run` keeps it].
-    #[arg(long, value_name = "FILE", env = "PROFILER_DB")]
-    pub db: Option<PathBuf>,
+    #[command(flatten)]
+    pub database: DbFileArgs,
+    /// What was done as JSON.
+    #[arg(long)]
+    pub json: bool,
     /// A program or library with its symbols, or its debug file, for what has the same build id. May be repeated.
     #[arg(long = "file", value_name = "BINARY")]
     pub files: Vec<PathBuf>,
@@ -441,38 +497,58 @@ pub struct SymbolizeArgs {
 
 /// `db`.
 #[derive(Clone, Debug, clap::Args)]
+#[command(after_help = "Example: profiler db stats host.db --json")]
 pub struct DbArgs {
     /// The database [default: where `run` keeps it].
     #[arg(long, value_name = "FILE", env = "PROFILER_DB", global = true)]
     pub db: Option<PathBuf>,
+    /// What was found or done as JSON.
+    #[arg(long, global = true)]
+    pub json: bool,
     /// What to do with it.
     #[command(subcommand)]
     pub command: DbCommand,
+}
+
+/// The database, by its place on the command line.
+#[derive(Clone, Debug, clap::Args)]
+pub struct FileArgs {
+    /// The database [default: where `run` keeps it].
+    #[arg(value_name = "DB")]
+    pub file: Option<PathBuf>,
 }
 
 /// What can be done with a database.
 #[derive(Clone, Debug, Subcommand)]
 pub enum DbCommand {
     /// What it holds and what that costs: samples, bytes a sample, MB for each CPU and day, tables.
-    Stats {
-        /// As JSON.
-        #[arg(long)]
-        json: bool,
-    },
+    Stats(FileArgs),
     /// Whether it is sound: SQLite's checks and our own, blob by blob. Exits with 7 when it is not.
-    Check,
+    Check(FileArgs),
     /// Copy it as it is at one moment into a new file.
     Backup {
+        #[command(flatten)]
+        file: FileArgs,
         /// The copy; must not exist.
         #[arg(short, long, value_name = "FILE")]
         output: PathBuf,
     },
     /// Give free space back to the file system. At rest the whole file is written anew, which needs as much room again.
-    Compact,
+    Compact(FileArgs),
+}
+
+impl DbCommand {
+    /// The database that it names.
+    #[must_use]
+    pub fn file(&self) -> Option<&Path> {
+        let (Self::Stats(file) | Self::Check(file) | Self::Compact(file) | Self::Backup { file, .. }) = self;
+        file.file.as_deref()
+    }
 }
 
 /// `doctor`.
 #[derive(Clone, Debug, clap::Args)]
+#[command(after_help = "Example: sudo profiler doctor --json")]
 pub struct DoctorArgs {
     #[command(flatten)]
     pub unwind: UnwindArgs,
@@ -483,6 +559,10 @@ pub struct DoctorArgs {
 
 /// `completions`.
 #[derive(Clone, Debug, clap::Args)]
+#[command(after_help = "\
+Example: profiler completions bash > ~/.local/share/bash-completion/completions/profiler
+         profiler completions zsh > ~/.zfunc/_profiler          (a folder of $fpath)
+         profiler completions fish > ~/.config/fish/completions/profiler.fish")]
 pub struct CompletionsArgs {
     /// The shell.
     pub shell: clap_complete::Shell,
@@ -490,93 +570,11 @@ pub struct CompletionsArgs {
 
 /// `man`.
 #[derive(Clone, Debug, clap::Args)]
+#[command(after_help = "Example: sudo profiler man /usr/local/share/man/man1")]
 pub struct ManArgs {
     /// An existing folder.
-    #[arg(default_value = ".")]
     pub folder: PathBuf,
 }
 
-/// `30` (seconds), `30s`, `5m`, `1h30m`, `30d`.
-fn duration(text: &str) -> Result<Duration, String> {
-    let bad = || format!("{text:?} is not a time: write 30, 30s, 5m, 1h or 30d");
-    let duration = match text.parse::<u64>() {
-        Ok(seconds) => Duration::from_secs(seconds),
-        Err(_) => {
-            let span: jiff::Span = text.parse().map_err(|_| bad())?;
-            let days = jiff::SpanRelativeTo::days_are_24_hours();
-            Duration::try_from(span.to_duration(days).map_err(|_| bad())?).map_err(|_| bad())?
-        }
-    };
-    if duration.is_zero() { Err(format!("{text:?} is no time at all: write 30s or more")) } else { Ok(duration) }
-}
-
-/// A window's length: long enough to be stored in its own time, short enough to be held in memory.
-fn window(text: &str) -> Result<Duration, String> {
-    let window = duration(text)?;
-    if (Duration::from_millis(100)..=Duration::from_secs(3600)).contains(&window) {
-        Ok(window)
-    } else {
-        Err("a window is 100ms to 1h long".into())
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    #![expect(clippy::unwrap_used, reason = "tests")]
-    use clap::CommandFactory as _;
-
-    use super::*;
-
-    /// Clap's own check of the whole definition.
-    #[test]
-    fn the_definition_is_consistent() {
-        Args::command().debug_assert();
-    }
-
-    /// Bare numbers are seconds; units are as people write them; nonsense and zero are refused.
-    #[test]
-    fn durations_are_read_as_people_write_them() {
-        for (text, seconds) in [("30", 30), ("30s", 30), ("5m", 300), ("1h30m", 5400), ("30d", 30 * 86_400)] {
-            assert_eq!(duration(text).unwrap(), Duration::from_secs(seconds), "{text}");
-        }
-        for text in ["", "0", "-5s", "soon", "5 parsecs"] {
-            assert!(duration(text).is_err(), "{text}");
-        }
-    }
-
-    /// Lengths that would overflow a clock or never be reached are refused.
-    #[test]
-    fn windows_have_a_sensible_length() {
-        assert_eq!(window("200ms").unwrap(), Duration::from_millis(200));
-        for text in ["1ms", "2h", "999999999999"] {
-            assert!(window(text).is_err(), "{text}");
-        }
-    }
-
-    /// The page's address is one that a browser opens.
-    #[test]
-    fn a_base_is_a_web_address() {
-        for good in ["http://localhost:8000", "https://prof.example/path/", "http://[::1]:7117/"] {
-            assert_eq!(base(good).as_deref(), Ok(good));
-        }
-        for bad in ["", "localhost:8000", "ftp://x/", "/path", "http://x/?a=b", "javascript:alert(1)"] {
-            assert!(base(bad).is_err(), "{bad}");
-        }
-    }
-
-    /// What follows `--` belongs to the command, options included.
-    #[test]
-    fn a_commands_own_options_are_left_alone() {
-        let args = Args::try_parse_from(["profiler", "record", "-F", "199", "-o", "x.svg", "--", "ls", "-la"]).unwrap();
-        let Command::Record(record) = args.command else { panic!("not record") };
-        assert_eq!(record.command, ["ls", "-la"]);
-        assert_eq!(record.sampling.frequency, Some(199));
-    }
-
-    /// Two answers to "whom?" are a mistake.
-    #[test]
-    fn targets_exclude_each_other() {
-        assert!(Args::try_parse_from(["profiler", "record", "-a", "-p", "1"]).is_err());
-        assert!(Args::try_parse_from(["profiler", "run", "-p", "1", "--cgroup", "/x"]).is_err());
-    }
-}
+mod tests;

@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
+use serde_json::json;
 
-use super::args::{DbArgs, DbCommand};
+use super::args::{DbArgs, DbCommand, database};
 use super::export::write_stdout;
-use super::host;
 use super::owner;
 use crate::store::upkeep::{self, Stats};
 
@@ -25,12 +25,12 @@ const TICK: Duration = Duration::from_millis(200);
 /// # Errors
 /// The database cannot be had, the copy cannot be written.
 pub fn db(args: &DbArgs) -> anyhow::Result<ExitCode> {
-    let database = args.db.clone().unwrap_or_else(host::default_database);
+    let database = database(args.command.file(), args.db.as_deref())?;
     match &args.command {
-        DbCommand::Stats { json } => stats(&database, *json),
-        DbCommand::Check => check(&database),
-        DbCommand::Backup { output } => backup(&database, output),
-        DbCommand::Compact => compact(&database),
+        DbCommand::Stats(_) => stats(&database, args.json),
+        DbCommand::Check(_) => check(&database, args.json),
+        DbCommand::Backup { output, .. } => backup(&database, output, args.json),
+        DbCommand::Compact(_) => compact(&database, args.json),
     }
 }
 
@@ -129,7 +129,8 @@ fn told(database: &Path, stats: &Stats) -> String {
     if let Some(bytes) = stats.bytes_per_sample() {
         line("a sample", format!("{bytes:.2} B"));
     }
-    if let Some(bytes) = stats.bytes_per_core_day() {
+    // Of less than an hour the file's fixed costs are most of it.
+    if let Some(bytes) = stats.bytes_per_core_day().filter(|_| core_days(stats) >= 1.0 / 24.0) {
         line("a core and day", format!("{:.2} MB", bytes / 1e6));
     }
     for (name, bytes) in &stats.tables {
@@ -142,8 +143,19 @@ fn mb(bytes: u64) -> String {
     format!("{:.2} MB", bytes as f64 / 1e6)
 }
 
-fn check(database: &Path) -> anyhow::Result<ExitCode> {
+/// What was found or done.
+fn print(value: &serde_json::Value) -> anyhow::Result<()> {
+    let text = serde_json::to_string_pretty(value)? + "\n";
+    write_stdout(|out| out.write_all(text.as_bytes()))
+}
+
+fn check(database: &Path, json: bool) -> anyhow::Result<ExitCode> {
     let found = watched("checking", |progress| upkeep::check(database, progress))?;
+    if json {
+        let findings: Vec<String> = found.iter().map(ToString::to_string).collect();
+        print(&json!({"sound": findings.is_empty(), "findings": findings}))?;
+        return Ok(if findings.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(NOT_SOUND) });
+    }
     if found.is_empty() {
         eprintln!("{} is sound", database.display());
         return Ok(ExitCode::SUCCESS);
@@ -158,15 +170,23 @@ fn check(database: &Path) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::from(NOT_SOUND))
 }
 
-fn backup(database: &Path, output: &Path) -> anyhow::Result<ExitCode> {
+fn backup(database: &Path, output: &Path, json: bool) -> anyhow::Result<ExitCode> {
     let bytes = watched("copying", |progress| upkeep::backup(database, output, progress))?;
     owner::give_database_to_caller(output);
+    if json {
+        print(&json!({"output": output, "bytes": bytes}))?;
+        return Ok(ExitCode::SUCCESS);
+    }
     eprintln!("wrote {} ({}); `profiler serve {0}` shows it", output.display(), mb(bytes));
     Ok(ExitCode::SUCCESS)
 }
 
-fn compact(database: &Path) -> anyhow::Result<ExitCode> {
+fn compact(database: &Path, json: bool) -> anyhow::Result<ExitCode> {
     let done = watched("compacting", |progress| upkeep::compact(database, progress))?;
+    if json {
+        print(&json!({"bytes_before": done.before, "bytes": done.after, "rewritten": !done.beside_writer}))?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let how = if done.beside_writer { "; a profiler is writing, so the file was not written anew" } else { "" };
     eprintln!("{}: {} became {}{how}", database.display(), mb(done.before), mb(done.after));
     Ok(ExitCode::SUCCESS)

@@ -1,53 +1,41 @@
 //! `profiler export`: a range of a database as folded stacks, a picture, a page, a pprof file or a small database.
 
 use std::io::{self, BufWriter, StdoutLock, Write as _};
-use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
 
-use super::args::{ExportArgs, Format};
-use super::host;
-use super::open_range::{read, write};
+use super::args::ExportArgs;
+use super::exit::NoSamples;
+use super::open_range::{Ask, read, write};
 use super::output::write_file;
-use super::slice;
-use crate::query;
-use crate::sys::clock::wall_now;
+use super::outputs::Output;
+use super::{select, slice};
 
 /// Runs the command.
 ///
 /// # Errors
 /// Bad selector or range, no samples, database or output not to be had.
 pub fn export(args: &ExportArgs) -> anyhow::Result<ExitCode> {
-    let selector = query::parse_selector(&args.filter)?;
-    let range = query::parse_range(&args.from, &args.to, wall_now())?;
-    let database = args.db.clone().unwrap_or_else(host::default_database);
-    let format = args.format.or_else(|| format_of(&args.output)).unwrap_or(Format::Folded);
-    if format == Format::Db {
-        slice::write(&database, range, &selector, &args.output)?;
+    let (selector, range) = select::of(&args.range)?;
+    let database = args.database.path()?;
+    let output = Output::parse(&args.output, args.format)?;
+    output.check(args.form.force)?;
+    let (Output::File(_, format) | Output::Stdout(format)) = output else {
+        slice::write(&database, range, &selector, &args.output, args.form.force)?;
         return Ok(ExitCode::SUCCESS);
+    };
+    let ask =
+        Ask { range, selector, demangle: args.form.demangle.into(), format, process_frames: args.form.process_frames };
+    let part = read(&database, &ask)?;
+    if part.is_empty() {
+        anyhow::bail!(NoSamples(format!("no samples match; {}", part.kept())));
     }
-    let part = read(&database, range, &selector, args.demangle.into(), format)?;
-    if args.output == Path::new("-") {
-        write_stdout(|out| write(&part, out))?;
-    } else {
-        write_file(&args.output, |out| write(&part, out))?;
+    match output {
+        Output::Stdout(_) => write_stdout(|out| write(&part, out))?,
+        Output::File(path, _) | Output::Database(path) => write_file(&path, |out| write(&part, out))?,
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// The format that a file name asks for.
-pub fn format_of(path: &Path) -> Option<Format> {
-    if path.file_name()?.to_str()?.ends_with(".pb.gz") {
-        return Some(Format::Pprof);
-    }
-    match path.extension()?.to_str()? {
-        "folded" | "txt" => Some(Format::Folded),
-        "svg" => Some(Format::Svg),
-        "html" => Some(Format::Html),
-        "db" => Some(Format::Db),
-        _ => None,
-    }
 }
 
 /// Has standard output written. A reader who has seen enough (`profiler export | head`) is no failure.

@@ -6,11 +6,15 @@ use std::sync::Arc;
 use profiler_ebpf::tables::UnwindMode;
 use rustix::process::{Resource, Rlimit, geteuid, getrlimit, setrlimit};
 
-use super::args::{EventArg, NamingArgs, SamplingArgs, UnwindArg, UnwindArgs};
+use super::args::{EventArg, FrequencyArg, NamingArgs, SamplingArgs, UnwindArg, UnwindArgs, WhoArgs};
 use super::exit::Usage;
 use crate::profile::SampleEvent;
 use crate::sampler::{Cgroup, Frequency, SamplerOptions, Target, WalkLoop, choose_event};
 use crate::symbolizer::{Debuginfod, NamesWorker, WorkerCommand};
+use crate::sys::perf::max_sample_rate;
+
+/// Most samples per second and CPU (`SamplerError::FrequencyRange`).
+const MAX_HZ: u32 = 10_000;
 
 /// Where `run` keeps its history: `/var/lib/profiler` for root, else the user's data folder.
 #[must_use]
@@ -49,26 +53,42 @@ fn folder(for_root: &str, variable: &str, below_home: &str) -> PathBuf {
 /// Whom to sample.
 ///
 /// # Errors
-/// A process or cgroup that does not exist.
-pub fn target(pids: &[u32], cgroup: Option<&Path>) -> anyhow::Result<Target> {
-    if let Some(path) = cgroup {
+/// A process, thread or cgroup that does not exist.
+pub fn target(who: &WhoArgs) -> anyhow::Result<Target> {
+    if let Some(path) = &who.cgroup {
         return Ok(Target::Cgroup(Cgroup::find(path)?));
+    }
+    let (pids, tids) = (who.pids(), who.tids());
+    if !tids.is_empty() {
+        // The kernel side knows processes: the others of their threads are left out later (keep.rs).
+        let process = |tid: &u32| {
+            let process = tgid(*tid).filter(|_| *tid > 0);
+            process.ok_or_else(|| Usage(format!("no thread with id {tid}: `ps -eL` lists the running ones")))
+        };
+        let mut processes = tids.iter().map(process).collect::<Result<Vec<_>, _>>()?;
+        processes.sort_unstable();
+        processes.dedup();
+        return Ok(Target::Pids(processes));
     }
     if pids.is_empty() {
         return Ok(Target::All);
     }
-    for pid in pids {
+    for pid in &pids {
         if *pid == 0 || !Path::new(&format!("/proc/{pid}")).exists() {
             anyhow::bail!(Usage(format!("no process with pid {pid}: `ps -e` lists the running ones")));
         }
         // A thread has a folder too, hidden from listings: its process is what can be sampled.
-        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-        let tgid = status.lines().find_map(|line| line.strip_prefix("Tgid:")?.trim().parse::<u32>().ok());
-        if let Some(tgid) = tgid.filter(|tgid| tgid != pid) {
-            anyhow::bail!(Usage(format!("{pid} is a thread of process {tgid}: use -p {tgid}")));
+        if let Some(tgid) = tgid(*pid).filter(|tgid| tgid != pid) {
+            anyhow::bail!(Usage(format!("{pid} is a thread of process {tgid}: use -p {tgid}, or -t {pid}")));
         }
     }
-    Ok(Target::Pids(pids.to_vec()))
+    Ok(Target::Pids(pids))
+}
+
+/// The process that a thread belongs to.
+fn tgid(tid: u32) -> Option<u32> {
+    let status = std::fs::read_to_string(format!("/proc/{tid}/status")).ok()?;
+    status.lines().find_map(|line| line.strip_prefix("Tgid:")?.trim().parse().ok())
 }
 
 /// What names, with names of earlier runs in a folder of the cache's.
@@ -94,12 +114,16 @@ pub fn sampler_options(args: &SamplingArgs, target: Target) -> anyhow::Result<Sa
         EventArg::CpuClock => SampleEvent::CpuClock,
         EventArg::Cycles => SampleEvent::Cycles,
     };
-    let frequency = args.frequency.map(Frequency::new).transpose()?.unwrap_or_default();
+    let frequency = match args.frequency {
+        None => Frequency::default(),
+        Some(FrequencyArg::Hz(hz)) => Frequency::new(hz)?,
+        Some(FrequencyArg::Max) => Frequency::new(max_sample_rate().unwrap_or(MAX_HZ).clamp(1, MAX_HZ))?,
+    };
     let options = SamplerOptions::new(frequency, event, target);
     Ok(SamplerOptions {
         user_stack_slots: args.user_stack_slots,
         kernel_stack_buckets: args.kernel_stack_buckets,
-        unwind: match args.unwind {
+        unwind: match args.call_graph.unwrap_or(args.unwind) {
             UnwindArg::Auto => UnwindMode::Auto,
             UnwindArg::Dwarf => UnwindMode::Rows,
             UnwindArg::Fp => UnwindMode::FramePointers,

@@ -9,11 +9,14 @@ mod doctor;
 mod exit;
 mod export;
 mod host;
+mod keep;
 mod name_again;
 mod names;
 mod notice;
+mod open;
 mod open_range;
 mod output;
+mod outputs;
 mod owner;
 mod pace;
 mod pauses;
@@ -21,16 +24,20 @@ mod record;
 mod recorder;
 mod run;
 mod sampling;
+mod select;
 mod serve;
 mod slice;
 mod sql;
 mod stop;
+mod summary;
 mod symbolize;
 mod unwinding;
 mod upkeep;
 mod url;
+mod voice;
 mod waiting;
 mod window_queue;
+mod words;
 mod writer;
 
 use std::fs::File;
@@ -46,6 +53,10 @@ pub use exit::exit_code;
 /// # Errors
 /// Anything that kept the command from its work; [`exit_code`] says what to exit with.
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
+    if args.quiet {
+        voice::be_quiet();
+    }
+    let other = |command| Err(exit::Usage(words::other(command)).into());
     match args.command {
         Command::Run(args) => run::run(&args),
         Command::Record(args) => record::record(args),
@@ -59,6 +70,13 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         Command::Doctor(args) => doctor::doctor(&args),
         Command::Completions(args) => completions::completions(&args),
         Command::Man(args) => completions::man(&args),
+        Command::Report(_) => other("report"),
+        Command::Top(_) => other("top"),
+        Command::Script(_) => other("script"),
+        Command::Flamegraph(_) => other("flamegraph"),
+        Command::Diff(_) => other("diff"),
+        Command::Import(_) => other("import"),
+        Command::Version(_) => other("version"),
         Command::SymbolizerWorker => Ok(crate::symbolizer::worker_main(compile_rows).map(|()| ExitCode::SUCCESS)?),
     }
 }

@@ -3,14 +3,15 @@
 use std::io::{self, Write};
 use std::process::ExitCode;
 
+use serde::Serialize;
+
 use super::args::NamesArgs;
 use super::exit::NoSamples;
 use super::export::write_stdout;
-use super::host;
-use crate::profile::printable;
+use super::select;
+use crate::profile::{Reason, printable};
 use crate::query::{self, NamedBinary};
 use crate::store::Reader;
-use crate::sys::clock::wall_now;
 
 /// Widest path shown.
 const WIDTH: usize = 100;
@@ -20,18 +21,61 @@ const WIDTH: usize = 100;
 /// # Errors
 /// Bad selector or range, no samples, the database cannot be had.
 pub fn names(args: &NamesArgs) -> anyhow::Result<ExitCode> {
-    let selector = query::parse_selector(&args.filter)?;
-    let range = query::parse_range(&args.from, &args.to, wall_now())?;
-    let database = args.db.clone().unwrap_or_else(host::default_database);
+    let (selector, range) = select::of(&args.range)?;
+    let database = args.database.path()?;
     let found = query::binaries(&mut Reader::open(&database)?, range, &selector, args.limit)?;
     if found.rows.is_empty() {
         anyhow::bail!(NoSamples("no samples match".into()));
+    }
+    if args.json {
+        let rows: Vec<Row<'_>> = found.rows.iter().map(Row::of).collect();
+        let text = serde_json::to_string_pretty(&Rows { rows, hidden_rows: found.hidden_rows })? + "\n";
+        write_stdout(|out| out.write_all(text.as_bytes()))?;
+        return Ok(ExitCode::SUCCESS);
     }
     write_stdout(|out| table(&found.rows, out))?;
     if found.hidden_rows > 0 {
         eprintln!("{} more binaries; --limit shows more", found.hidden_rows);
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The table as JSON; names of fields as in `/api/v1/binaries`.
+#[derive(Serialize)]
+struct Rows<'a> {
+    rows: Vec<Row<'a>>,
+    hidden_rows: u64,
+}
+
+#[derive(Serialize)]
+struct Row<'a> {
+    path: &'a str,
+    build_id: Option<String>,
+    program: Option<&'a str>,
+    frames: u64,
+    named: u64,
+    from: Vec<&'static str>,
+    reason: Option<&'static str>,
+    remedy: Option<&'a str>,
+}
+
+impl<'a> Row<'a> {
+    fn of(row: &'a NamedBinary) -> Self {
+        Self {
+            path: &row.path,
+            build_id: row.build_id.as_ref().map(ToString::to_string),
+            program: row.program.as_deref(),
+            frames: row.frames,
+            named: row.named,
+            from: from(row),
+            reason: row.reason.map(Reason::name),
+            remedy: row.remedy.as_deref(),
+        }
+    }
+}
+
+fn from(row: &NamedBinary) -> Vec<&'static str> {
+    row.sources.iter().filter(|source| source.found.is_some()).map(|source| source.source.name()).collect()
 }
 
 fn table(rows: &[NamedBinary], mut out: impl Write) -> io::Result<()> {
@@ -43,8 +87,7 @@ fn table(rows: &[NamedBinary], mut out: impl Write) -> io::Result<()> {
     writeln!(out, "  named     frames  {:width$}  from", "binary")?;
     for row in rows {
         let share = if row.frames == 0 { 100.0 } else { row.named as f64 * 100.0 / row.frames as f64 };
-        let from: Vec<&str> =
-            row.sources.iter().filter(|source| source.found.is_some()).map(|source| source.source.name()).collect();
+        let from = from(row);
         writeln!(out, "{share:5.1} %{:11}  {:width$}  {}", row.frames, path(row), from.join(" "))?;
         if let Some(reason) = row.reason {
             let remedy = row.remedy.as_ref().map_or(String::new(), |remedy| format!(": {remedy}"));
@@ -59,7 +102,7 @@ mod tests {
     #![expect(clippy::unwrap_used, reason = "tests")]
 
     use super::*;
-    use crate::profile::{FoundSource, NameSource, Reason, UnknownReason};
+    use crate::profile::{FoundSource, NameSource, UnknownReason};
 
     /// The share, where names came from, and below it why the rest has none and what helps; nothing that moves the cursor.
     #[test]

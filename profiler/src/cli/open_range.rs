@@ -4,8 +4,6 @@ use std::io;
 use std::path::Path;
 
 use super::args::Format;
-use super::exit::NoSamples;
-
 use crate::export::{folded, html, pprof, svg};
 use crate::profile::{Demangle, StackSamples, TimeRange, WallNanos};
 use crate::query::{self, Merged, Selector};
@@ -21,7 +19,42 @@ pub struct Part {
     content: Content,
     format: Format,
     span: TimeRange,
-    comments: Vec<String>,
+    /// What the database holds in all; `None` without windows.
+    kept: Option<TimeRange>,
+    about: pprof::About,
+}
+
+/// What is asked for.
+#[derive(Clone, Debug)]
+pub struct Ask {
+    /// When.
+    pub range: TimeRange,
+    /// Whose.
+    pub selector: Selector,
+    /// What of names.
+    pub demangle: Demangle,
+    /// In which format.
+    pub format: Format,
+    /// Whether stacks of formats that have labels begin with their process.
+    pub process_frames: bool,
+}
+
+impl Part {
+    /// Whether nothing matched.
+    pub fn is_empty(&self) -> bool {
+        match &self.content {
+            Content::Tree(merged) => merged.tree.nodes.first().is_none_or(|root| root.total == 0),
+            Content::Samples(samples) => samples.samples.is_empty(),
+        }
+    }
+
+    /// What the database holds, in words.
+    pub fn kept(&self) -> String {
+        self.kept.map_or_else(
+            || "the database is empty".to_owned(),
+            |span| format!("the database holds {} to {}", time(span.from), time(span.to)),
+        )
+    }
 }
 
 #[derive(Debug)]
@@ -43,35 +76,20 @@ impl Format {
 /// Reads what a format needs of a range; what it does not take stands in remainder nodes.
 ///
 /// # Errors
-/// The database cannot be read; [`NoSamples`] when nothing matches.
-pub fn read(
-    database: &Path,
-    range: TimeRange,
-    selector: &Selector,
-    demangle: Demangle,
-    format: Format,
-) -> anyhow::Result<Part> {
+/// The database cannot be read.
+pub fn read(database: &Path, ask: &Ask) -> anyhow::Result<Part> {
+    let Ask { range, format, process_frames, .. } = *ask;
     let mut reader = Reader::open(database)?;
-    reader.set_demangle(demangle);
+    reader.set_demangle(ask.demangle);
     let content = match format {
-        Format::Pprof => Content::Samples(query::stack_samples(&mut reader, range, selector)?),
-        _ => Content::Tree(query::flame_graph(&mut reader, range, selector, format.max_nodes())?),
+        Format::Pprof => Content::Samples(query::stack_samples(&mut reader, range, &ask.selector)?),
+        _ => Content::Tree(query::flame_graph(&mut reader, range, &ask.selector, format.max_nodes())?),
     };
-    let span = query::totals(&mut reader)?.span;
-    let is_empty = match &content {
-        Content::Tree(merged) => merged.tree.nodes.first().is_none_or(|root| root.total == 0),
-        Content::Samples(samples) => samples.samples.is_empty(),
-    };
-    if is_empty {
-        let kept = span.map_or_else(
-            || "the database is empty".to_owned(),
-            |span| format!("the database holds {} to {}", time(span.from), time(span.to)),
-        );
-        anyhow::bail!(NoSamples(format!("no samples match; {kept}")));
-    }
-    let span = span.map_or(range, |span| TimeRange { from: range.from.max(span.from), to: range.to.min(span.to) });
+    let kept = query::totals(&mut reader)?.span;
+    let span = kept.map_or(range, |span| TimeRange { from: range.from.max(span.from), to: range.to.min(span.to) });
     let comments = pprof::comments(query::newest_boot(&mut reader)?.as_deref().and_then(name_in_boot));
-    Ok(Part { content, format, span, comments })
+    let about = pprof::About { start: span.from.0, comments, process_frames };
+    Ok(Part { content, format, span, kept, about })
 }
 
 fn time(at: WallNanos) -> String {
@@ -83,12 +101,9 @@ fn time(at: WallNanos) -> String {
 /// # Errors
 /// The output cannot be written.
 pub fn write(part: &Part, out: impl io::Write) -> io::Result<()> {
-    let Part { content, format, span, comments } = part;
+    let Part { content, format, span, about, .. } = part;
     match (content, format) {
-        (Content::Samples(samples), _) => {
-            let about = pprof::About { start: span.from.0, comments: comments.clone(), process_frames: false };
-            pprof::write(samples, &about, out)
-        }
+        (Content::Samples(samples), _) => pprof::write(samples, about, out),
         (Content::Tree(merged), Format::Svg) => svg::write(&merged.tree, &svg::Caption::default(), out),
         (Content::Tree(merged), Format::Html) => {
             let caption = html::Caption {

@@ -76,8 +76,15 @@ fn keep_owner(file: &File, there: &Metadata) {
     let _ = fchmod(file, Mode::from_raw_mode(there.mode() & 0o777));
 }
 
+/// A file that stands beside a database.
+pub fn with_suffix(database: &Path, suffix: &str) -> PathBuf {
+    let mut path = database.to_owned().into_os_string();
+    path.push(suffix);
+    path.into()
+}
+
 /// A name in the same folder that nobody can know beforehand.
-fn beside(path: &Path) -> io::Result<PathBuf> {
+pub fn beside(path: &Path) -> io::Result<PathBuf> {
     let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
     let mut nonce = [0; 8];
     rustix::rand::getrandom(&mut nonce, rustix::rand::GetRandomFlags::empty())?;

@@ -28,7 +28,8 @@ pub fn give_database_to_caller(path: &Path) {
     }
 }
 
-fn caller() -> Option<(Uid, Gid)> {
+/// The user who called us through sudo, with the group.
+pub fn caller() -> Option<(Uid, Gid)> {
     let id = |name: &str| std::env::var(name).ok()?.parse::<u32>().ok();
     let (user, group) = id("SUDO_UID").zip(id("SUDO_GID")).filter(|_| geteuid().is_root())?;
     Some((Uid::from_raw(user), Gid::from_raw(group)))

@@ -1,6 +1,6 @@
 //! `profiler record`: sample once, into a file.
 
-use std::io;
+use std::io::{self, Write as _};
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, ExitStatus, Stdio};
@@ -9,18 +9,22 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::args::{Format, RecordArgs};
+use super::args::RecordArgs;
 use super::exit::{NoSamples, NotExecutable, Usage};
-use super::export::{format_of, write_stdout};
-use super::host;
-use super::open_range::{EVERYTHING, read, write};
-use super::output::write_file;
-use super::owner;
+use super::export::write_stdout;
+use super::keep::Keep;
+use super::open::open;
+use super::open_range::{Ask, EVERYTHING, read, write};
+use super::output::{beside, with_suffix, write_file};
+use super::outputs::Output;
 use super::recorder::{Recorder, RecorderOptions};
 use super::stop::{Hangup, Stop};
+use super::summary::{Progress, Summary};
+use super::voice::say;
+use super::{host, owner};
 use crate::query::Selector;
 use crate::sampler::Target;
-use crate::server::LiveStatus;
+use crate::store::Store;
 use crate::sys::spawn::HeldChild;
 
 /// How often to look whether it is over.
@@ -29,39 +33,17 @@ const LOOK: Duration = Duration::from_millis(20);
 /// How long a command may take to end when it is asked to.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// One `-o`.
-enum Output {
-    Database(PathBuf),
-    File(PathBuf, Format),
-    Stdout,
-}
-
-impl Output {
-    fn parse(path: &Path) -> anyhow::Result<Self> {
-        if path == Path::new("-") {
-            return Ok(Self::Stdout);
-        }
-        if path.extension().is_some_and(|extension| extension == "db") {
-            return Ok(Self::Database(path.to_owned()));
-        }
-        let format = format_of(path).ok_or_else(|| {
-            Usage(format!(
-                "{}: name the output .folded, .svg, .html, .pb.gz or .db, the extension chooses the format",
-                path.display()
-            ))
-        })?;
-        Ok(Self::File(path.to_owned(), format))
-    }
-}
-
 /// Runs the command.
 ///
 /// # Errors
-/// Not allowed, no such target, command or output not to be had, no samples.
+/// Not allowed, no such target, command or output not to be had, no samples of what was already running.
 pub fn record(args: RecordArgs) -> anyhow::Result<ExitCode> {
     let stop = Stop::on_signals(Hangup::Ends)?;
-    let outputs = args.output.iter().map(|path| Output::parse(path)).collect::<anyhow::Result<Vec<_>>>()?;
-    check_outputs(&outputs)?;
+    // First what no other output would mend.
+    let (keep, pids) = (Keep::of(&args.who)?, args.who.pids());
+    let mut sampler = host::sampler_options(&args.sampling, host::target(&args.who)?)?;
+    let debuginfod = host::debuginfod(&args.sampling)?;
+    let outputs = outputs(&args)?;
     let mut place = Place::of(&outputs, &stop)?;
 
     let child = match args.command.split_first() {
@@ -70,14 +52,14 @@ pub fn record(args: RecordArgs) -> anyhow::Result<ExitCode> {
     };
     // After the fork: the command keeps the limit it was called with.
     host::raise_file_limit();
-    let target = match &child {
-        Some((held, _)) if !args.all && args.cgroup.is_none() && args.pids.is_empty() => Target::Pids(vec![held.pid()]),
-        _ => host::target(&args.pids, args.cgroup.as_deref())?,
-    };
-    let sampler = host::sampler_options(&args.sampling, target)?;
-    let debuginfod = host::debuginfod(&args.sampling)?;
+    if let Some((held, _)) =
+        child.as_ref().filter(|_| !args.all && sampler.target == Target::All && keep == Keep::default())
+    {
+        sampler.target = Target::Pids(vec![held.pid()]);
+    }
     let recorder = Recorder::start(RecorderOptions {
         sampler,
+        keep,
         window: args.sampling.window,
         database: place.database.clone(),
         retention: None,
@@ -88,58 +70,88 @@ pub fn record(args: RecordArgs) -> anyhow::Result<ExitCode> {
     })
     .context("failed to start sampling")?;
     place.holds = Holds::Nothing;
-    if child.is_none() {
-        eprintln!("recording; Ctrl-C ends it");
+    let started = Instant::now();
+    let has_command = child.is_some();
+    // A command writes on the same terminal.
+    let mut progress = Progress::begin(args.duration, !has_command);
+    if !has_command && !progress.is_shown() {
+        say("recording; Ctrl-C ends it");
     }
-    let status = release(child).and_then(|child| wait(&recorder, &stop, args.duration, &args.pids, child));
+    let status = release(child).and_then(|child| wait(&recorder, &stop, args.duration, &pids, child, &mut progress));
+    let elapsed = started.elapsed();
+    drop(progress);
     let live = recorder.live.clone();
     let finished = recorder.finish();
     if live.snapshot().stored > 0 {
         place.holds = Holds::Samples;
     }
     let (status, live) = (status?, finished?);
-    eprintln!("{}", summary(&live));
+    let exit_code = status.map(exit_code);
+    let names = args.output.iter().map(|path| path.display().to_string()).collect();
+    let summary = Summary::of(&live, &place.database, elapsed, exit_code, names);
+    say(summary.text());
+    let nothing = "no samples: whatever was sampled used no CPU; sample longer (-d) or more often (-F)";
     if live.stored == 0 {
-        anyhow::bail!(NoSamples(
-            "no samples: whatever was sampled used no CPU; sample longer (-d) or more often (-F)".into()
-        ));
+        if !has_command {
+            anyhow::bail!(NoSamples(nothing.into()));
+        }
+        // A command that has run is no failure of ours: its code is passed on.
+        say(format_args!("{nothing}; the outputs are empty"));
+        place.holds = Holds::Samples;
     }
+    let mut lost = None;
     for output in &outputs {
-        match output {
-            Output::Database(path) => eprintln!("wrote {0}; `profiler serve {0}` shows it", path.display()),
-            Output::File(path, format) => {
-                let demangle = args.demangle.into();
-                let part = read(&place.database, EVERYTHING, &Selector::default(), demangle, *format)?;
-                write_file(path, |out| write(&part, out))?;
-                eprintln!("wrote {}", path.display());
-            }
-            Output::Stdout => {
-                let demangle = args.demangle.into();
-                let part = read(&place.database, EVERYTHING, &Selector::default(), demangle, Format::Folded)?;
-                write_stdout(|out| write(&part, out))?;
-            }
+        if let Err(error) = write_output(output, &args, &mut place) {
+            lost = Some(lost.unwrap_or(error));
         }
     }
-    Ok(status.map_or(ExitCode::SUCCESS, exit_code))
+    if let Some(path) = &args.json {
+        let text = serde_json::to_string_pretty(&summary)? + "\n";
+        if path == Path::new("-") { eprint!("{text}") } else { write_file(path, |out| out.write_all(text.as_bytes()))? }
+    }
+    if let Some(error) = lost {
+        return Err(error);
+    }
+    if args.open {
+        let shown =
+            |output: &&PathBuf| output.extension().is_some_and(|extension| extension == "html" || extension == "svg");
+        match args.output.iter().find(shown) {
+            Some(path) => open(&path.display().to_string()),
+            None => say("--open shows an .html or .svg: name one with -o"),
+        }
+    }
+    Ok(exit_code.map_or(ExitCode::SUCCESS, |code| ExitCode::from(u8::try_from(code).unwrap_or(1))))
 }
 
-/// Refuses what would be found out only after the recording.
-fn check_outputs(outputs: &[Output]) -> anyhow::Result<()> {
-    let databases = outputs.iter().filter(|output| matches!(output, Output::Database(_))).count();
-    if databases > 1 {
-        anyhow::bail!(Usage("only one of the outputs can be a .db".into()));
+/// Reads `-o`, and refuses what would be found out only after the recording.
+fn outputs(args: &RecordArgs) -> Result<Vec<Output>, Usage> {
+    let outputs = args.output.iter().map(|path| Output::parse(path, None)).collect::<Result<Vec<_>, _>>()?;
+    if outputs.iter().filter(|output| matches!(output, Output::Database(_))).count() > 1 {
+        return Err(Usage("only one of the outputs can be a .db".into()));
     }
-    for output in outputs {
-        let (Output::Database(path) | Output::File(path, _)) = output else { continue };
-        if path.exists() && matches!(output, Output::Database(_)) {
-            anyhow::bail!(Usage(format!(
-                "{} exists, and a recording goes into a new file: name another one with -o, or delete it",
-                path.display()
-            )));
+    outputs.iter().try_for_each(|output| output.check(args.form.force))?;
+    Ok(outputs)
+}
+
+fn write_output(output: &Output, args: &RecordArgs, place: &mut Place) -> anyhow::Result<()> {
+    let part = |format| {
+        let (range, selector) = (EVERYTHING, Selector::default());
+        let (demangle, process_frames) = (args.form.demangle.into(), args.form.process_frames);
+        read(&place.database, &Ask { range, selector, demangle, format, process_frames })
+    };
+    match output {
+        Output::Database(path) => {
+            place.replace(path)?;
+            say(format_args!("wrote {0}; `profiler serve {0}` shows it", path.display()));
         }
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        if !folder.is_dir() {
-            anyhow::bail!(Usage(format!("no folder {} to write {} into", folder.display(), path.display())));
+        Output::File(path, format) => {
+            let part = part(*format)?;
+            write_file(path, |out| write(&part, out))?;
+            say(format_args!("wrote {}", path.display()));
+        }
+        Output::Stdout(format) => {
+            let part = part(*format)?;
+            write_stdout(|out| write(&part, out))?;
         }
     }
     Ok(())
@@ -167,6 +179,7 @@ fn wait(
     duration: Option<Duration>,
     pids: &[u32],
     mut child: Option<Child>,
+    progress: &mut Progress,
 ) -> anyhow::Result<Option<ExitStatus>> {
     let started = Instant::now();
     loop {
@@ -184,6 +197,7 @@ fn wait(
             }
             return Ok(None);
         }
+        progress.look(&recorder.live);
         std::thread::sleep(LOOK);
     }
 }
@@ -205,26 +219,8 @@ fn end(mut child: Child) -> io::Result<()> {
 }
 
 /// The command's own code; 128 + n when signal n ended it, as shells have it.
-fn exit_code(status: ExitStatus) -> ExitCode {
-    let code = status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0));
-    ExitCode::from(u8::try_from(code).unwrap_or(1))
-}
-
-fn summary(live: &LiveStatus) -> String {
-    let lost = live.losses.total();
-    let causes: Vec<String> =
-        live.losses.0.iter().map(|(cause, n)| format!("{n} {}", cause.name().replace('_', " "))).collect();
-    let whole: u64 = live.stacks.iter().filter(|(end, _)| end.is_complete()).map(|(_, n)| n).sum();
-    let share = if live.stored == 0 { 100.0 } else { whole as f64 * 100.0 / live.stored as f64 };
-    format!(
-        "{} samples taken by {} at {} Hz on {} CPUs: {} stored, {lost} lost{}; {share:.1} % of stacks complete",
-        live.taken,
-        live.event,
-        live.hz,
-        live.cpus,
-        live.stored,
-        if causes.is_empty() { String::new() } else { format!(" ({})", causes.join(", ")) },
-    )
+fn exit_code(status: ExitStatus) -> i32 {
+    status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0))
 }
 
 /// Where the recording goes: into the `.db` asked for, else into a temporary one that the other outputs are made from.
@@ -232,6 +228,8 @@ struct Place {
     database: PathBuf,
     /// The folder of a temporary database; goes in any case.
     scratch: Option<PathBuf>,
+    /// Whether it takes the place of one that exists when it is whole.
+    replaces: bool,
     holds: Holds,
 }
 
@@ -253,7 +251,15 @@ impl Place {
             _ => None,
         });
         if let Some(database) = asked_for {
-            return Ok(Self { database, scratch: None, holds: Holds::Unknown });
+            let replaces = database.exists();
+            let database = if replaces {
+                // It is one of ours, and nobody writes into it: what it says otherwise is the answer.
+                Store::open(&database)?.0.close()?;
+                beside(&database)?
+            } else {
+                database
+            };
+            return Ok(Self { database, scratch: None, replaces, holds: Holds::Unknown });
         }
         let nonce = crate::sys::clock::wall_now().0;
         let folder = std::env::temp_dir().join(format!("profiler-{}-{nonce}", std::process::id()));
@@ -262,14 +268,34 @@ impl Place {
             .create(&folder)
             .with_context(|| format!("failed to create {} (TMPDIR chooses where)", folder.display()))?;
         stop.discards(&folder);
-        Ok(Self { database: folder.join("record.db"), scratch: Some(folder), holds: Holds::Unknown })
+        Ok(Self { database: folder.join("record.db"), scratch: Some(folder), replaces: false, holds: Holds::Unknown })
     }
 
-    /// A file that stands beside the database.
-    fn beside(&self, suffix: &str) -> PathBuf {
-        let mut path = self.database.clone().into_os_string();
-        path.push(suffix);
-        path.into()
+    /// Puts the database in the place of the one that is to be replaced, if it is to replace one.
+    fn replace(&mut self, path: &Path) -> anyhow::Result<()> {
+        if !self.replaces {
+            return Ok(());
+        }
+        self.tidy();
+        // What belongs to the one that goes.
+        for suffix in ["-wal", "-shm", ".lock"] {
+            let _ = std::fs::remove_file(with_suffix(path, suffix));
+        }
+        std::fs::rename(&self.database, path).with_context(|| format!("failed to replace {}", path.display()))?;
+        (self.database, self.replaces) = (path.to_owned(), false);
+        Ok(())
+    }
+
+    /// Removes what a recording needs while it grows. An empty log holds nothing that the database does not.
+    fn tidy(&self) {
+        let log = with_suffix(&self.database, "-wal");
+        if std::fs::metadata(&log).is_ok_and(|log| log.len() == 0) {
+            let _ = std::fs::remove_file(&log);
+        }
+        if !log.exists() {
+            let _ = std::fs::remove_file(with_suffix(&self.database, "-shm"));
+            let _ = std::fs::remove_file(with_suffix(&self.database, ".lock"));
+        }
     }
 }
 
@@ -280,22 +306,15 @@ impl Drop for Place {
             let _ = std::fs::remove_dir_all(folder);
             return;
         }
-        let log = self.beside("-wal");
         match self.holds {
             Holds::Unknown => return,
-            Holds::Nothing => {
+            // One that was to replace another and did not is in nobody's way.
+            Holds::Samples if !self.replaces => owner::give_database_to_caller(&self.database),
+            Holds::Nothing | Holds::Samples => {
                 let _ = std::fs::remove_file(&self.database);
-                let _ = std::fs::remove_file(&log);
+                let _ = std::fs::remove_file(with_suffix(&self.database, "-wal"));
             }
-            Holds::Samples => owner::give_database_to_caller(&self.database),
         }
-        // What a recording needs while it grows. An empty log holds nothing that the database does not.
-        if std::fs::metadata(&log).is_ok_and(|log| log.len() == 0) {
-            let _ = std::fs::remove_file(&log);
-        }
-        if !log.exists() {
-            let _ = std::fs::remove_file(self.beside("-shm"));
-            let _ = std::fs::remove_file(self.beside(".lock"));
-        }
+        self.tidy();
     }
 }

@@ -16,6 +16,7 @@ use anyhow::Context as _;
 
 use super::args::NamingArgs;
 use super::host;
+use super::keep::Keep;
 use super::notice::set_aside_notice;
 use super::sampling::Sampling;
 use super::unwinding::{self, Unwinding, Worker};
@@ -40,6 +41,8 @@ const FIRST_SCAN: Duration = Duration::from_millis(100);
 pub struct RecorderOptions {
     /// What to sample.
     pub sampler: SamplerOptions,
+    /// What to keep of it.
+    pub keep: Keep,
     /// Length of a window.
     pub window: Duration,
     /// The database.
@@ -130,7 +133,8 @@ impl Recorder {
             let (stop, queue, live) = (Arc::clone(&stop), Arc::clone(&queue), live.clone());
             let continued = Arc::new(AtomicBool::new(false));
             signal_hook::flag::register(signal_hook::consts::SIGCONT, Arc::clone(&continued))?;
-            let sampling = Sampling::new(sampler, table, unwinding, event, started, window, boot_id, live, continued);
+            let sampling = Sampling::new(sampler, table, unwinding, event, started, window, boot_id, live, continued)
+                .keeping(options.keep);
             let work = move || sampling.run(&stop, &queue);
             thread::Builder::new().name("sampler".into()).spawn(work)?
         };

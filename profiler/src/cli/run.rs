@@ -6,8 +6,9 @@ use std::thread::{self, JoinHandle};
 
 use anyhow::Context as _;
 
-use super::args::RunArgs;
+use super::args::{RunArgs, database};
 use super::host;
+use super::keep::Keep;
 use super::recorder::{Recorder, RecorderOptions};
 use super::serve::{say_where, server_options};
 use super::stop::{Hangup, Stop};
@@ -22,8 +23,8 @@ use crate::symbolizer::WorkerCommand;
 pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     let stop = Stop::on_signals(Hangup::GoesOn)?;
     host::raise_file_limit();
-    let database = args.db.clone().unwrap_or_else(host::default_database);
-    let target = host::target(&args.pids, args.cgroup.as_deref())?;
+    let database = database(args.file.as_deref(), args.db.as_deref())?;
+    let (keep, target) = (Keep::of(&args.who)?, host::target(&args.who)?);
     let sampler = host::sampler_options(&args.sampling, target)?;
     let retention = Some(Retention { age: args.keep, bytes: args.keep_size.as_u64() });
     let debuginfod = host::debuginfod(&args.sampling)?;
@@ -40,6 +41,7 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     let bound = server::listen(options)?;
     let recorder = RecorderOptions {
         sampler,
+        keep,
         window: args.sampling.window,
         database,
         retention,
@@ -49,7 +51,7 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
         debuginfod,
     };
     let starting = Starting::now();
-    let pipeline = Pipeline::start(recorder, starting.clone(), bound.url(), bound.login())?;
+    let pipeline = Pipeline::start(recorder, starting.clone(), bound.url(), bound.login(), args.listen.open)?;
     let watched = pipeline.clone();
     let served = bound.run(Recording::Beside(starting), stop.reached(move || watched.is_alive()));
     pipeline.finish()?;
@@ -70,7 +72,13 @@ enum Stage {
 
 impl Pipeline {
     /// Starts it on a thread of its own, and says so there.
-    fn start(options: RecorderOptions, starting: Starting, url: String, login: Arc<Login>) -> anyhow::Result<Self> {
+    fn start(
+        options: RecorderOptions,
+        starting: Starting,
+        url: String,
+        login: Arc<Login>,
+        opens: bool,
+    ) -> anyhow::Result<Self> {
         let pipeline = Self(Arc::new(Mutex::new(Stage::Unknown)));
         let this = pipeline.clone();
         let start = move || {
@@ -88,7 +96,7 @@ impl Pipeline {
                     live.event,
                     database.display()
                 );
-                say_where(&url, &login);
+                say_where(&url, &login, opens);
             }
             *this.stage() = Stage::Started(recorder);
         };

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use profiler_ebpf::Counters;
 
+use super::keep::Keep;
 use super::notice;
 use super::pace::{POLL, POLL_IN_HASTE, Pace};
 use super::pauses::{Nap, Pause, Stops};
@@ -59,19 +60,22 @@ struct OpenWindow {
     unseen: UnseenTicks,
     /// Samples per second and CPU.
     hz: u32,
+    /// Samples that are not kept.
+    left_out: u64,
 }
 
 impl OpenWindow {
     fn new(generation: u32, start: BootNanos, hz: u32) -> Self {
         let (aggregate, losses) = (Aggregate::default(), Losses::default());
         let unseen = UnseenTicks::default();
-        Self { generation, start, wall_start: wall_at(start), aggregate, losses, unseen, hz }
+        Self { generation, start, wall_start: wall_at(start), aggregate, losses, unseen, hz, left_out: 0 }
     }
 }
 
 /// The sampling thread's state.
 pub(super) struct Sampling {
     sampler: Sampler,
+    keep: Keep,
     table: ProcessTable,
     /// `None` when stacks are walked by frame pointers only.
     unwinding: Option<Unwinding>,
@@ -121,6 +125,7 @@ impl Sampling {
         Self {
             open: OpenWindow::new(sampler.generation(), started, sampler.hz()),
             sampler,
+            keep: Keep::default(),
             table,
             unwinding,
             event,
@@ -142,6 +147,11 @@ impl Sampling {
         }
     }
 
+    /// Keeps only some of the samples.
+    pub fn keeping(self, keep: Keep) -> Self {
+        Self { keep, ..self }
+    }
+
     /// Works until `stop` is set.
     ///
     /// # Errors
@@ -160,6 +170,9 @@ impl Sampling {
             self.poll();
             let settled = BootNanos(now.0.saturating_sub(SETTLE_NANOS));
             self.resolve_until(settled);
+            let closing = self.closing.as_ref().map_or(0, |(window, _)| window.aggregate.samples());
+            let open = self.open.aggregate.samples() + closing;
+            self.live.update(|live| live.open = open);
             let (unwinding, waiting, unidentified) = (&self.unwinding, &self.waiting, &self.unidentified);
             let waits = |generation| {
                 waiting.holds(generation)
@@ -293,7 +306,13 @@ impl Sampling {
 
     fn poll(&mut self) {
         let polled = self.sampler.poll();
-        self.samples.extend(polled.drained.samples);
+        for (generation, sample) in polled.drained.samples {
+            if self.keep.takes(&sample) {
+                self.samples.push((generation, sample));
+            } else {
+                self.window_of(generation).left_out += sample.weight;
+            }
+        }
         self.open.losses.merge(&polled.drained.losses);
         let (mixed, conflicts) = (polled.drained.kernel_mixed, polled.drained.hash_conflicts);
         if mixed + conflicts > 0 {
@@ -379,11 +398,15 @@ impl Sampling {
                 self.table.place_now(&who, &raw)
             }
         };
-        let window = match &mut self.closing {
+        self.window_of(generation).aggregate.add(sample);
+    }
+
+    /// The window that a generation's samples belong to.
+    fn window_of(&mut self, generation: u32) -> &mut OpenWindow {
+        match &mut self.closing {
             Some((window, _)) if window.generation == generation => window,
             _ => &mut self.open,
-        };
-        window.aggregate.add(sample);
+        }
     }
 
     fn close(&mut self, mut window: OpenWindow, end: BootNanos) -> anyhow::Result<Window> {
@@ -410,11 +433,17 @@ impl Sampling {
         let mut binaries: HashMap<BinaryId, Arc<Binary>> = HashMap::new();
         let mut processes = Vec::new();
         let table = &self.table;
-        for ((process, revision), stacks) in window.aggregate.close(|key, revision| table.first_like(key, revision)) {
+        let closed = window.aggregate.close(|key, revision| table.first_like(key, revision));
+        for ((process, revision), stacks) in closed {
+            let facts = self.table.facts(process, revision);
+            if !self.keep.takes_process(&facts, || self.table.user(process)) {
+                window.left_out += stacks.iter().map(|stack| stack.count).sum::<u64>();
+                continue;
+            }
             for location in stacks.iter().flat_map(|stack| stack.stack.iter()) {
                 binaries.entry(location.binary).or_insert_with(|| self.table.binary(location.binary));
             }
-            processes.push(ProcessWindow { facts: self.table.facts(process, revision), stacks });
+            processes.push(ProcessWindow { facts, stacks });
         }
         self.table.end_window(end);
         let (claims, [build_id_conflicts, files_not_verified]) = self.table.take_claims();
@@ -445,12 +474,13 @@ impl Sampling {
                 counted.idle.max(due.saturating_sub(busy).saturating_sub(missed.total()))
             }
         };
-        let ticks = CpuTicks { busy, idle, filtered: counted.filtered, missed };
+        let ticks = CpuTicks { busy, idle, filtered: counted.filtered + window.left_out, missed };
+        let taken = counted.taken.saturating_sub(window.left_out);
         notice::missed_ticks(&self.live, &ticks);
         self.live.update(|live| {
             live.cpus = cpus;
             live.closed_until = Some(wall_end);
-            live.taken += counted.taken;
+            live.taken += taken;
             live.unwind = unwind;
             live.table = Some(table);
             live.waiting_bytes = waiting_bytes;
@@ -469,7 +499,7 @@ impl Sampling {
             hz: window.hz,
             cpus,
             ticks,
-            taken: counted.taken,
+            taken,
             losses: window.losses,
             binaries: binaries.into_iter().collect(),
             processes,

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use super::args::{ListenArgs, ServeArgs};
+use super::open::open;
 use super::owner;
 use super::stop::{Hangup, Stop};
 use crate::server::{self, Login, LoginMode, LoginOptions, MetricsAccess, Recording, ServerOptions};
@@ -18,7 +19,7 @@ pub fn serve(args: &ServeArgs) -> anyhow::Result<ExitCode> {
     let stop = Stop::on_signals(Hangup::GoesOn)?;
     let bound = server::bind(server_options(&args.listen, args.db.clone()))?;
     eprintln!("serving {}", args.db.display());
-    say_where(&bound.url(), &bound.login());
+    say_where(&bound.url(), &bound.login(), args.listen.open);
     bound.run(Recording::None, stop.reached(|| true))?;
     Ok(ExitCode::SUCCESS)
 }
@@ -50,13 +51,16 @@ fn login_options(args: &ListenArgs) -> LoginOptions {
 }
 
 /// Says where the page is, in the line that begins with `open`, and who may read what should not be readable.
-pub fn say_where(url: &str, login: &Login) {
+pub fn say_where(url: &str, login: &Login, opens: bool) {
     for notice in login.notices() {
         tracing::warn!("{notice}");
     }
     // More people may read the journal than may read profiles, and it keeps what it was told.
     let link = if is_journal(std::io::stderr()) { url.to_owned() } else { login.link(url) };
     eprintln!("open {link}  (Ctrl-C stops)");
+    if opens {
+        open(&login.link(url));
+    }
 }
 
 /// Whether it is the system's journal, which says so itself (`man 5 systemd.exec`, JOURNAL_STREAM).

@@ -2,8 +2,12 @@
 
 use std::path::Path;
 
+use anyhow::Context as _;
+
 use super::exit::{NoSamples, Usage};
+use super::output::{beside, with_suffix};
 use super::owner;
+use super::voice::say;
 use crate::profile::TimeRange;
 use crate::query::{self, QueryError, Selector};
 use crate::store::{Reader, Store, StoreError};
@@ -21,15 +25,18 @@ enum SliceError {
 ///
 /// # Errors
 /// The output exists or cannot be written; nothing matches.
-pub fn write(database: &Path, range: TimeRange, selector: &Selector, output: &Path) -> anyhow::Result<()> {
-    if output.exists() {
-        anyhow::bail!(Usage(format!(
-            "{} exists, and a slice goes into a new file: name another one",
-            output.display()
-        )));
+pub fn write(database: &Path, range: TimeRange, selector: &Selector, output: &Path, force: bool) -> anyhow::Result<()> {
+    let replaced = force && output.exists();
+    if replaced && same_file(database, output) {
+        anyhow::bail!(Usage(format!("{} cannot be replaced by a part of itself: name another one", output.display())));
     }
     let mut reader = Reader::open(database)?;
-    let (mut store, _) = Store::open(output)?;
+    if replaced {
+        // It is one of ours, and nobody writes into it: what it says otherwise is the answer.
+        Store::open(output)?.0.close()?;
+    }
+    let place = if replaced { beside(output)? } else { output.to_owned() };
+    let (mut store, _) = Store::open(&place)?;
     let mut samples = 0;
     let sliced = query::slice::<SliceError>(&mut reader, range, selector, |window, names| {
         samples += window.samples();
@@ -54,13 +61,20 @@ pub fn write(database: &Path, range: TimeRange, selector: &Selector, output: &Pa
         leftovers.extend(["", "-wal", "-shm"]);
     }
     for suffix in leftovers {
-        let mut name = output.as_os_str().to_owned();
-        name.push(suffix);
-        let _ = std::fs::remove_file(name);
+        let _ = std::fs::remove_file(with_suffix(&place, suffix));
     }
     done?;
     closed?;
+    if replaced {
+        ["-wal", "-shm", ".lock"].iter().for_each(|suffix| drop(std::fs::remove_file(with_suffix(output, suffix))));
+        std::fs::rename(&place, output).with_context(|| format!("failed to replace {}", output.display()))?;
+    }
     owner::give_database_to_caller(output);
-    eprintln!("wrote {0} ({samples} samples); `profiler serve {0}` shows it", output.display());
+    say(format_args!("wrote {0} ({samples} samples); `profiler serve {0}` shows it", output.display()));
     Ok(())
+}
+
+fn same_file(one: &Path, other: &Path) -> bool {
+    let canonical = |path: &Path| path.canonicalize().ok();
+    canonical(one).is_some_and(|one| Some(one) == canonical(other))
 }

@@ -1,37 +1,42 @@
 //! `profiler sql "SELECT ..."`: a question to the database, as a table, JSON or CSV.
 
 use std::io::{self, Write};
+use std::path::Path;
 use std::process::ExitCode;
 
 use rusqlite::types::Value;
 
-use super::args::{SqlArgs, SqlFormat};
+use super::args::{SqlArgs, SqlFormat, database};
+use super::exit::Usage;
 use super::export::write_stdout;
-use super::host;
-use crate::query::{self, sql};
+use super::select;
+use crate::query::sql;
 use crate::store::Reader;
-use crate::store::sql::{Sql, SqlLimits};
-use crate::sys::clock::wall_now;
+use crate::store::sql::{Sql, SqlError, SqlLimits};
 
 /// Memory that a question may take.
 const MEMORY: u64 = 1 << 30;
 /// Widest column of a table on a terminal.
 const WIDTH: usize = 80;
+/// What can be asked about.
+const TABLES: &str =
+    "samples, frames, v_samples, v_functions, v_locations, v_processes, v_binaries, v_windows and v_history";
 
 /// Runs the command.
 ///
 /// # Errors
 /// The database cannot be had; the question is none, or takes too much.
 pub fn sql(args: &SqlArgs) -> anyhow::Result<ExitCode> {
-    let selector = query::parse_selector(&args.filter)?;
-    let range = query::parse_range(&args.from, &args.to, wall_now())?;
-    let database = args.db.clone().unwrap_or_else(host::default_database);
+    let (selector, range) = select::of(&args.range)?;
+    let (question, file) = question(&args.words)?;
+    let database = database(file, args.db.as_deref())?;
+    let format = if args.json { SqlFormat::Json } else { args.format };
     let limits = SqlLimits { rows: args.limit, time: args.timeout, memory: MEMORY };
     let asked = Sql::open(&database, limits)?;
-    sql::prepare(&asked, &args.question, &mut Reader::open(&database)?, range, &selector)?;
+    sql::prepare(&asked, question, &mut Reader::open(&database)?, range, &selector)?;
     let (mut names, mut rows) = (Vec::new(), Vec::new());
-    let more = asked.ask(&args.question, |columns| names = columns.to_vec(), |row| rows.push(row))?;
-    write_stdout(|out| match args.format {
+    let more = asked.ask(question, |columns| names = columns.to_vec(), |row| rows.push(row)).map_err(with_tables)?;
+    write_stdout(|out| match format {
         SqlFormat::Table => table(&names, &rows, out),
         SqlFormat::Json => json(&names, &rows, out),
         SqlFormat::Csv => csv(&names, &rows, out),
@@ -40,6 +45,25 @@ pub fn sql(args: &SqlArgs) -> anyhow::Result<ExitCode> {
         eprintln!("only the first {} rows; --limit shows more", args.limit);
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The question and the database of the command line: of one word the question, unless a file is called so; of two that which is a file,
+/// or the first, is the database.
+fn question(words: &[String]) -> Result<(&str, Option<&Path>), Usage> {
+    let is_file = |word: &String| Path::new(word).is_file();
+    match words {
+        [one] if !is_file(one) => Ok((one, None)),
+        [question, database] if is_file(database) && !is_file(question) => Ok((question, Some(Path::new(database)))),
+        [database, question] => Ok((question, Some(Path::new(database)))),
+        _ => Err(Usage("no question: profiler sql DB 'SELECT comm, sum(samples) FROM samples GROUP BY comm'".into())),
+    }
+}
+
+/// Says what can be asked about where that was not known.
+fn with_tables(error: SqlError) -> anyhow::Error {
+    let hint = matches!(&error, SqlError::Bad(text) if text.contains("no such table") || text.contains("syntax error"));
+    let error = anyhow::Error::from(error);
+    if hint { error.context(format!("this cannot be asked; there are the tables {TABLES}")) } else { error }
 }
 
 /// A cell as people read it. Control characters would move the cursor: names are other people's.
@@ -119,6 +143,26 @@ mod tests {
     #![expect(clippy::unwrap_used, reason = "tests")]
 
     use super::*;
+
+    /// The database is the word that is a file, or the first of two.
+    #[test]
+    fn one_of_the_words_may_be_the_database() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("x.db").to_str().unwrap().to_owned();
+        std::fs::write(&file, "").unwrap();
+        let read = |words: &[&str]| {
+            let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+            question(&words)
+                .map(|(question, database)| (question.to_owned(), database.map(|path| path.to_owned())))
+                .ok()
+        };
+        let (select, path) = ("SELECT 1".to_owned(), Some(Path::new(&file).to_owned()));
+        assert_eq!(read(&["SELECT 1"]), Some((select.clone(), None)));
+        assert_eq!(read(&[&file, "SELECT 1"]), Some((select.clone(), path.clone())));
+        assert_eq!(read(&["SELECT 1", &file]), Some((select.clone(), path)));
+        assert_eq!(read(&["gone.db", "SELECT 1"]), Some((select, Some("gone.db".into()))));
+        assert_eq!(read(&[&file]), None);
+    }
 
     /// The same answer in three shapes, names that break formats included.
     #[test]

@@ -1,15 +1,18 @@
 //! `profiler symbolize`: names again what had no name when it was sampled, in a database that no profiler is writing to.
 
 use std::fs::File;
+use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use serde_json::json;
 
 use super::args::SymbolizeArgs;
 use super::exit::Usage;
+use super::export::write_stdout;
 use super::host;
 use crate::process::build_id_of;
 use crate::profile::{BinaryKind, BuildId, NameStatus, Symbolized};
@@ -32,7 +35,7 @@ struct Given {
 /// # Errors
 /// The database or a file cannot be had; a file is of no binary in the database.
 pub fn symbolize(args: &SymbolizeArgs) -> anyhow::Result<ExitCode> {
-    let database = args.db.clone().unwrap_or_else(host::default_database);
+    let database = args.database.path()?;
     let mut given = args.files.iter().map(|path| open(path)).collect::<anyhow::Result<Vec<_>>>()?;
     if !database.exists() {
         return Err(StoreError::Missing(database).into());
@@ -70,6 +73,15 @@ pub fn symbolize(args: &SymbolizeArgs) -> anyhow::Result<ExitCode> {
     let gained = store.write_better_names(&renamed)?;
     store.close()?;
     let total: u64 = gained.iter().sum();
+    if args.json {
+        let binaries = renamed.iter().zip(&gained).filter(|(_, gained)| **gained > 0);
+        let binaries: Vec<_> = binaries
+            .map(|(renamed, gained)| json!({"path": renamed.binary.path, "named": gained, "of": renamed.names.len()}))
+            .collect();
+        let text = serde_json::to_string_pretty(&json!({"named": total, "of": asked, "binaries": binaries}))? + "\n";
+        write_stdout(|out| out.write_all(text.as_bytes()))?;
+        return Ok(ExitCode::SUCCESS);
+    }
     for (renamed, gained) in renamed.iter().zip(&gained).filter(|(_, gained)| **gained > 0) {
         eprintln!("{}: {gained} of {}", renamed.binary.path, renamed.names.len());
     }

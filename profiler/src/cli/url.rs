@@ -3,7 +3,6 @@
 use std::process::ExitCode;
 
 use super::args::UrlArgs;
-use super::host;
 use crate::server::{link_with, page_url, read_token, rotate_token, token_path};
 use crate::sys::clock::wall_now;
 
@@ -12,7 +11,7 @@ use crate::sys::clock::wall_now;
 /// # Errors
 /// The token file cannot be read, or not written.
 pub fn url(args: &UrlArgs) -> anyhow::Result<ExitCode> {
-    let database = args.db.clone().unwrap_or_else(host::default_database);
+    let database = args.database.path()?;
     let token = if args.rotate { rotate_token(&database)? } else { read_token(&database)? };
     if args.rotate {
         eprintln!(

@@ -302,6 +302,13 @@ impl ProcessTable {
         self.processes.get(&key.pid)?.iter().find(|process| process.facts.key == key)
     }
 
+    /// The effective user of a process, as far as it is known.
+    pub fn user(&mut self, key: ProcessKey) -> Option<u32> {
+        self.user_of(key.pid);
+        let process = self.processes.get(&key.pid)?.iter().find(|process| process.facts.key == key)?;
+        Some(process.user).filter(|user| *user != NO_USER)
+    }
+
     /// The binary of a location.
     #[must_use]
     pub fn binary(&self, id: BinaryId) -> Arc<Binary> {

@@ -62,6 +62,13 @@ impl Selector {
         format!("{:?}", self.matchers)
     }
 
+    /// Lets pass what passes both.
+    #[must_use]
+    pub fn and(mut self, other: Self) -> Self {
+        self.matchers.extend(other.matchers);
+        self
+    }
+
     /// Whether it lets everything pass.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -35,6 +35,8 @@ pub struct LiveStatus {
     pub closed_until: Option<WallNanos>,
     /// Samples taken by the kernel side.
     pub taken: u64,
+    /// Samples of windows that are not over yet, and not in `taken`.
+    pub open: u64,
     /// Samples stored.
     pub stored: u64,
     /// Samples lost.

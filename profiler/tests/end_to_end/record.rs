@@ -32,16 +32,145 @@ fn children(pid: u32) -> Vec<String> {
 fn a_recording_is_one_file_or_none() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
-    for command in ["/nonexistent/program", "/etc/passwd", "true"] {
+    for command in ["/nonexistent/program", "/etc/passwd"] {
         let output = record(&["-F", "1", "-o", &path("x.db"), "--", command]);
         assert!(!output.status.success(), "{command}: {}", said(&output));
         assert_eq!(names(folder.path()), [""; 0], "after {command}");
     }
     recorded(&["-F", "997", "-o", &path("x.db"), "-o", &path("x.folded"), "--", "sh", "-c", SPIN]);
     assert_eq!(names(folder.path()), ["x.db", "x.folded"]);
-    let again = record(&["-o", &path("x.db"), "--", "true"]);
-    assert!(again.status.code() == Some(2) && said(&again).contains("x.db exists"), "{}", said(&again));
-    assert!(said(&again).contains("name another one with -o"), "{}", said(&again));
+    for name in ["x.db", "x.folded"] {
+        let again = record(&["-o", &path(name), "--", "true"]);
+        assert!(again.status.code() == Some(2) && said(&again).contains(&format!("{name} exists")), "{}", said(&again));
+        assert!(said(&again).contains("name another one with -o"), "{}", said(&again));
+    }
+    // Replaced when that is asked for, and not before the new one is whole.
+    let before = fs::read(path("x.db")).unwrap();
+    let failed = record(&["--force", "-o", &path("x.db"), "--", "/nonexistent/program"]);
+    assert_eq!(failed.status.code(), Some(127), "{}", said(&failed));
+    assert_eq!(fs::read(path("x.db")).unwrap(), before);
+    recorded(&["--force", "-F", "997", "-o", &path("x.db"), "-o", &path("x.folded"), "--", "sh", "-c", SPIN]);
+    assert_eq!(names(folder.path()), ["x.db", "x.folded"]);
+    assert_ne!(fs::read(path("x.db")).unwrap(), before);
+    let sound = Command::new(PROFILER).args(["db", "check", &path("x.db")]).output().unwrap();
+    assert!(sound.status.success(), "{}", said(&sound));
+    let part = |words: &[&str]| Command::new(PROFILER).args(["export", &path("x.db")]).args(words).output().unwrap();
+    assert!(part(&["-o", &path("part.db")]).status.success());
+    assert!(part(&["-o", &path("part.db"), "--force"]).status.success());
+    assert!(said(&part(&["-o", &path("x.db"), "--force"])).contains("a part of itself"));
+    assert_eq!(names(folder.path()), ["part.db", "x.db", "x.folded"]);
+}
+
+/// A wrapper passes the code on: also where nothing was sampled, and not where an output was lost.
+#[test]
+fn the_commands_exit_code_is_passed_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    for (nth, (script, code)) in [("exit 42", 42), ("kill -9 $$", 137), ("true", 0)].into_iter().enumerate() {
+        let (database, stacks) = (path(&format!("{nth}.db")), path(&format!("{nth}.folded")));
+        let output = record(&["-F", "1", "-o", &database, "-o", &stacks, "sh", "-c", script]);
+        assert_eq!(output.status.code(), Some(code), "{script}: {}", said(&output));
+        assert!(!said(&output).contains("100.0 % of stacks complete"), "{}", said(&output));
+        // They are there, be they empty.
+        assert!(Path::new(&stacks).exists(), "{}", said(&output));
+        assert!(Command::new(PROFILER).args(["db", "check", &database]).status().unwrap().success());
+    }
+    let spin = format!("{SPIN}; exit 42");
+    let busy = record(&["-F", "997", "-o", &path("busy.svg"), "sh", "-c", &spin]);
+    assert_eq!(busy.status.code(), Some(42), "{}", said(&busy));
+    // The folder goes while the command runs.
+    fs::create_dir(path("gone")).unwrap();
+    let lost = format!("{SPIN}; rmdir {}; exit 42", path("gone"));
+    let lost = record(&["-F", "997", "-o", &path("gone/x.svg"), "sh", "-c", &lost]);
+    assert_eq!(lost.status.code(), Some(1), "{}", said(&lost));
+    // Nothing that was asked for ran: that is ours to say.
+    let mut idle = Command::new("sleep").arg("60").spawn().unwrap();
+    let nothing = record(&["-p", &idle.id().to_string(), "-d", "0.5", "-o", &path("nothing.folded")]);
+    idle.kill().unwrap();
+    idle.wait().unwrap();
+    assert_eq!(nothing.status.code(), Some(3), "{}", said(&nothing));
+}
+
+/// Time, samples and losses while it runs, the hottest functions at its end; and all of it for programs.
+#[test]
+fn a_recording_says_how_it_goes() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let program = crate::run::build(folder.path(), "ratio");
+    let running = crate::run::Running::start(&program, &[]);
+    let words = format!(
+        "{PROFILER} record -F 499 -d 1.5 -p {} -o {} --json={}",
+        running.pid(),
+        path("x.folded"),
+        path("x.json")
+    );
+    let shown = Command::new("script").args(["-qec", &words, "/dev/null"]).stdin(Stdio::null()).output().unwrap();
+    let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
+    assert!(shown.contains(" s of 1.5 s: ") && shown.contains(" samples, 0 lost; Ctrl-C ends it"), "{shown}");
+    assert!(shown.contains("hottest functions:") && shown.contains(" %  seventy  "), "{shown}");
+    let summary: serde_json::Value = serde_json::from_str(&fs::read_to_string(path("x.json")).unwrap()).unwrap();
+    assert_eq!((&summary["hottest"][0]["function"], &summary["lost"]), (&"seventy".into(), &0.into()), "{summary}");
+    assert_eq!(summary["taken"], summary["samples"]);
+    let lines = |output: &Output| said(output).lines().filter(|line| line.starts_with("recording ")).count();
+    let words = ["-F", "499", "-d", "0.5", "-p", &running.pid().to_string(), "-f", "-o", &path("x.folded")];
+    let plain = recorded(&words);
+    assert_eq!(lines(&plain), 0, "standard error is no terminal: {}", said(&plain));
+    assert_eq!(said(&recorded(&[&words[..], &["-q"]].concat())), "");
+}
+
+/// What is left out by user, name, thread or CPU is no loss: taken is what was kept, and the books balance.
+#[test]
+fn what_is_not_asked_for_is_filtered_and_not_lost() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let program = crate::run::build(folder.path(), "ratio");
+    fs::copy(&program, path("other")).unwrap();
+    let kept = crate::run::Running::start(&program, &[]);
+    let _other = crate::run::Running::start(Path::new(&path("other")), &[]);
+    let own = kept.pid().to_string();
+    let comms = |database: &str| -> Vec<String> {
+        let words = ["sql", database, "SELECT DISTINCT comm FROM samples", "--json"];
+        let output = Command::new(PROFILER).args(words).output().unwrap();
+        let rows: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        rows.as_array().unwrap().iter().map(|row| row["comm"].as_str().unwrap().to_owned()).collect()
+    };
+    let uid = own_user();
+    for (name, words, others) in [
+        ("comm", &["--comm", "ratio"][..], false),
+        ("thread", &["-t", &own], false),
+        ("user", &["-u", &uid], true),
+        ("cpu", &["-C", "0-1023"], true),
+    ] {
+        let database = path(&format!("{name}.db"));
+        let output = recorded(&[&["-F", "199", "-d", "1.5", "--json", "-o", &database], words].concat());
+        let text = said(&output);
+        let summary: serde_json::Value = serde_json::from_str(&text[text.find("\n{").unwrap()..]).unwrap();
+        assert!(summary["samples"].as_u64().unwrap() > 0, "{name}: {summary}");
+        assert_eq!(
+            summary["taken"].as_u64().unwrap(),
+            summary["samples"].as_u64().unwrap() + summary["lost"].as_u64().unwrap(),
+            "{name}: {summary}"
+        );
+        let found = comms(&database);
+        assert!(found.contains(&"ratio".to_owned()), "{name}: {found:?}");
+        assert_eq!(found.contains(&"other".to_owned()), others, "{name}: {found:?}");
+        let filtered = Command::new(PROFILER)
+            .args(["sql", &database, "SELECT busy >= taken, stored + lost = taken FROM v_windows", "--format", "csv"])
+            .output()
+            .unwrap();
+        let rows = String::from_utf8(filtered.stdout).unwrap();
+        assert!(rows.lines().skip(1).all(|row| row == "1,1"), "{name}: {rows}");
+    }
+    // No CPU of this number, and nobody's user.
+    for words in [["-C", "65000"], ["-u", "4000000000"]] {
+        let none = record(&[&["-d", "0.5", "-o", &path("none.db")][..], &words].concat());
+        assert_eq!(none.status.code(), Some(3), "{}", said(&none));
+    }
+}
+
+/// The user of this process.
+fn own_user() -> String {
+    fs::metadata("/proc/self").unwrap().uid().to_string()
 }
 
 /// In a folder that everybody writes into, another user has put links at the names that root writes: no output follows one.
@@ -62,12 +191,12 @@ fn links_that_others_planted_are_not_followed() {
 
     let files = ["r.folded", "r.svg", "r.html", "r.pb.gz", "e.folded", "e.svg", "e.html", "e.pb.gz"].map(path);
     files.iter().for_each(|file| plant("victim", file));
-    let mut words = vec!["-F", "997"];
+    let mut words = vec!["-F", "997", "--force"];
     files[..4].iter().for_each(|file| words.extend(["-o", file.as_str()]));
     words.extend(["--", "sh", "-c", SPIN]);
     recorded(&words);
     for file in &files[4..] {
-        let exported = profiler(&["export", "--db", &db, "-o", file]);
+        let exported = profiler(&["export", "--db", &db, "-o", file, "--force"]);
         assert!(exported.status.success(), "{}", said(&exported));
     }
     for file in &files {
@@ -112,7 +241,7 @@ fn under_sudo_the_files_are_the_callers() {
     let path = |name: &str| folder.path().join(name);
     fs::write(path("old.folded"), "").unwrap();
     let mut command = Command::new(PROFILER);
-    command.args(["record", "-F", "997"]);
+    command.args(["record", "-F", "997", "--force"]);
     for name in ["x.db", "x.svg", "old.folded"] {
         command.arg("-o").arg(path(name));
     }
