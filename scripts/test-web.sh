@@ -44,6 +44,8 @@ address "$folder/served"
 # Who may read it: a server and browsers of its own, one of them another user's.
 scripts/as-root.sh env LOGIN_DATABASE="$folder/page.db" PROFILER="$(realpath "$profiler")" CHROMIUM="${CHROMIUM:-/usr/bin/chromium}" \
   web/node_modules/.bin/vitest run --config web/e2e/login.config.ts
+# Random histories, of which every sample is known.
+ON=page scripts/test-figures.sh
 # The same recording as one page, which stands alone.
 scripts/as-root.sh "$profiler" export --db "$folder/page.db" -o "$folder/slice.html"
 (cd web && SLICE=$folder/slice.html npx vitest run --config e2e/slice.config.ts)

@@ -3,10 +3,6 @@
  * random history (`profiler/examples/random_profile.rs`, which says what it drew), and the page's own code makes figures of the answers.
  */
 
-import { type ChildProcess, execFileSync, spawn } from "node:child_process";
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { FlameGraph, HeatMap, LabelValues, Quality, Timeline, Top } from "../src/api/contract";
 import { decodeDiff, decodeFlameGraph } from "../src/api/decode";
@@ -17,48 +13,21 @@ import { foldedLines } from "../src/model/folded";
 import { framesOf, functionOf, weigh } from "../src/model/function";
 import { sandwich } from "../src/model/sandwich";
 import { randomNumbers } from "../src/testing/synthetic";
+import {
+  count,
+  type Drawn,
+  FILTERS,
+  frameKey,
+  functionSums,
+  isCut,
+  pathTotals,
+  type Sample,
+  type Served,
+  serve,
+  sums,
+} from "./drawn";
 
-interface Sample {
-  comm: string;
-  pid: string;
-  thread: string;
-  unit: string | null;
-  end: string;
-  /** Start of its window (ms). */
-  window: number;
-  frames: { kind: number; name: string; binary: string; reason: string | null }[];
-  /** When each was taken (ms). */
-  times: number[];
-}
-
-interface Drawn {
-  windows: { from: number; to: number }[];
-  samples: Sample[];
-}
-
-const PROFILER = process.env.PROFILER ?? "";
-const RANDOM_PROFILE = process.env.RANDOM_PROFILE ?? "";
 const SEEDS = (process.env.SEEDS ?? "1 2 3 4 5 6 7 8").split(" ").map(Number);
-
-const folder = mkdtempSync(join(tmpdir(), "profiler-figures-"));
-afterAll(() => rmSync(folder, { recursive: true, force: true }));
-
-const count = (samples: readonly Sample[]): number => samples.reduce((sum, { times }) => sum + times.length, 0);
-const isCut = ({ end }: Sample): boolean => end !== "complete";
-
-/** Sums by a key; keys without samples do not occur. */
-function sums(samples: readonly Sample[], keyOf: (sample: Sample) => string | null): Record<string, number> {
-  const found: Record<string, number> = {};
-  for (const sample of samples) {
-    const key = keyOf(sample);
-    if (key !== null && sample.times.length > 0) found[key] = (found[key] ?? 0) + sample.times.length;
-  }
-  return found;
-}
-
-const frameKey = ({ kind, name, binary }: Sample["frames"][number]): string => `${kind} ${name} ${binary}`;
-/** The stack as a path of process and frames. */
-const pathOf = (sample: Sample): string[] => [sample.comm, ...sample.frames.map(frameKey)];
 
 /** Samples at and below each path that a tree has, notes left out: a stack that is cut short stands beside the whole ones there. */
 function totalsOf(tree: CallTree, weights: ArrayLike<number>): Record<string, number> {
@@ -79,50 +48,18 @@ function totalsOf(tree: CallTree, weights: ArrayLike<number>): Record<string, nu
   return found;
 }
 
-function pathTotals(samples: readonly Sample[]): Record<string, number> {
-  const found: Record<string, number> = {};
-  for (const sample of samples) {
-    const path = pathOf(sample);
-    for (let depth = 1; depth <= path.length; depth++) {
-      const key = path.slice(0, depth).join(";");
-      found[key] = (found[key] ?? 0) + sample.times.length;
-    }
-  }
-  return found;
-}
-
-/** Samples with the frame on their stack, each once, and those that ended in it. */
-function functionSums(samples: readonly Sample[], key: string): { self: number; total: number } {
-  const total = count(samples.filter(({ frames }) => frames.some((frame) => frameKey(frame) === key)));
-  const last = ({ frames }: Sample) => frames.at(-1);
-  const self = count(samples.filter((sample) => last(sample) !== undefined && frameKey(last(sample) as never) === key));
-  return { self, total };
-}
-
 describe.each(SEEDS)("the random history of seed %i", (seed) => {
-  let server: ChildProcess;
-  let url = "";
+  let served: Served;
   let drawn: Drawn;
+  let url = "";
   const random = randomNumbers(seed * 7919);
   const below = (n: number): number => Math.floor(random() * n);
 
   beforeAll(async () => {
-    const database = join(folder, `${seed}.db`);
-    drawn = JSON.parse(
-      execFileSync(RANDOM_PROFILE, [String(seed), database], { encoding: "utf8", maxBuffer: 1 << 28 }),
-    );
-    server = spawn(PROFILER, ["serve", "--listen", "127.0.0.1:0", database], { stdio: ["ignore", "ignore", "pipe"] });
-    url = await new Promise((resolve, reject) => {
-      let said = "";
-      server.stderr?.on("data", (text) => {
-        said += text;
-        const found = /open (http:\/\/[^ /]*)/.exec(said);
-        if (found !== null) resolve(found[1]);
-      });
-      server.on("exit", () => reject(new Error(said)));
-    });
+    served = await serve(seed);
+    ({ drawn, url } = served);
   });
-  afterAll(() => server.kill());
+  afterAll(() => served.end());
 
   const ask = async <T>(path: string, parameters: Record<string, string | number>): Promise<T> => {
     const query = new URLSearchParams(Object.entries(parameters).map(([name, value]) => [name, String(value)]));
@@ -140,13 +77,7 @@ describe.each(SEEDS)("the random history of seed %i", (seed) => {
     // A window belongs to the range that it starts in, whatever part of it.
     const from = windows[first].from - below(2) * below(3_000);
     const to = windows[last].from + 1 + below(9_000);
-    const filters: [string, (sample: Sample) => boolean][] = [
-      ["", () => true],
-      ['{comm="web"}', ({ comm }) => comm === "web"],
-      ['{thread!="io"}', ({ thread }) => thread !== "io"],
-      ['{unit=~".+"}', ({ unit }) => unit !== null],
-    ];
-    const [filter, passes] = filters[below(filters.length)];
+    const [filter, passes] = FILTERS[below(FILTERS.length)];
     const samples = drawn.samples.filter((sample) => sample.window >= from && sample.window < to && passes(sample));
     return { about: { from, to, filter }, samples };
   };
@@ -260,7 +191,7 @@ describe.each(SEEDS)("the random history of seed %i", (seed) => {
     const scope = { from, to: from + 60_000, filter: about.filter };
     const [columns, rows] = [12, 50];
     const map = await ask<HeatMap>("heatmap", { ...scope, columns, rows });
-    const filter = filterOf(String(about.filter));
+    const filter = FILTERS.find(([text]) => text === about.filter)?.[1] ?? (() => true);
     const cell = (ms: number) => Math.floor((ms - from) / (60_000 / (columns * rows)));
     const cells = new Array<number>(columns * rows).fill(0);
     const inRange = drawn.samples.filter(filter);
@@ -352,16 +283,3 @@ describe.each(SEEDS)("the random history of seed %i", (seed) => {
     });
   });
 });
-
-function filterOf(filter: string): (sample: Sample) => boolean {
-  switch (filter) {
-    case '{comm="web"}':
-      return ({ comm }) => comm === "web";
-    case '{thread!="io"}':
-      return ({ thread }) => thread !== "io";
-    case '{unit=~".+"}':
-      return ({ unit }) => unit !== null;
-    default:
-      return () => true;
-  }
-}

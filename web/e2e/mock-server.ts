@@ -53,6 +53,10 @@ export interface MockState {
   notices: string[];
   /** Most nodes of a flame graph. */
   most: number;
+  /** Age of the newest window (ms). */
+  lag: number;
+  /** How long answers about a range take (ms). */
+  slow: number;
   /** Paths asked for, with their queries. */
   asked: string[];
 }
@@ -65,6 +69,8 @@ export const UNTROUBLED = {
   refusal: null,
   notices: [],
   most: Number.POSITIVE_INFINITY,
+  lag: 900,
+  slow: 0,
 } satisfies Omit<MockState, "asked">;
 
 export interface Mock {
@@ -92,7 +98,10 @@ export async function startMock(options: { dist: string; nodes: number; packed?:
     const path = url.pathname.slice(SUB_PATH.length);
     if (path.startsWith("api/v1/")) {
       state.asked.push(`${path}${url.search}`);
-      answer(request, response, path.slice("api/v1/".length), url.searchParams, { profile, packed, startedMs, state });
+      const asked = path.slice("api/v1/".length);
+      const respond = () => answer(request, response, asked, url.searchParams, { profile, packed, startedMs, state });
+      if (state.slow > 0 && asked !== "status") setTimeout(respond, state.slow);
+      else respond();
     } else {
       serveFile(request, response, options.dist, path === "" ? "index.html" : path);
     }
@@ -254,8 +263,8 @@ function status({ startedMs, state, profile }: Context): Status {
           cpus: 2,
           since_ms: state.waiting ? Date.now() - 3_000 : startedMs - 3_600_000,
           window_ms: 10_000,
-          lag_ms: 900,
-          late: null,
+          lag_ms: state.lag,
+          late: state.lag > 30_000 ? "storing" : null,
           cpu_ms: 4_200,
           rss_bytes: 61_000_000,
           children_cpu_ms: 1_900,

@@ -133,4 +133,49 @@ describe.runIf(real === undefined)("the page and a server with troubles", () => 
     await expect.poll(title).toBe("This database has no profiles yet");
     expect(await person.page.locator(".empty .copy").innerText()).toContain("sudo profiler run --db ");
   });
+
+  test("dims what answers an earlier question until the new answer is there", async () => {
+    await person.visit("?from=now-15m&live=0&facets=comm");
+    await person.graph();
+    const old = () => person.page.locator(".timeline.stale, .facet ul.stale, .panel.old, footer.stale").count();
+    expect(await old()).toBe(0);
+    person.server.slow = 4_000;
+    await person.page.getByRole("group", { name: "Time range" }).getByRole("button", { name: "6h" }).click();
+    await expect.poll(old).toBe(4);
+    expect(await person.page.locator("footer.stale").innerText()).toContain("samples in view");
+    await expect.poll(old, { timeout: 15_000 }).toBe(0);
+  });
+
+  test("says how far behind the profiler is where it is live", async () => {
+    person.server.lag = 64_000;
+    await person.page.goto(person.base);
+    const live = person.page.getByRole("switch", { name: "Live" });
+    await expect.poll(() => live.innerText()).toContain("64 s behind");
+    expect(await live.getAttribute("class")).toContain("behind");
+  });
+
+  test("names the parts of an address that it cannot read, and takes them out", async () => {
+    await person.page.goto(`${person.base}?from=banana&tab=table`);
+    const notice = person.page.locator(".notice", { hasText: "cannot be read" });
+    await expect.poll(() => notice.innerText()).toContain("from=banana");
+    await notice.getByRole("button").click();
+    expect(await notice.count()).toBe(0);
+    expect(new URL(person.page.url()).search).toBe("?tab=table");
+  });
+
+  test("a copied link has the times that are on the screen, however long ago they were answered", async () => {
+    await person.page.context().grantPermissions(["clipboard-read", "clipboard-write"]);
+    const [answer] = await Promise.all([
+      person.page.waitForResponse((response) => response.url().includes("/flamegraph?")),
+      person.visit("?from=now-15m&live=0"),
+    ]);
+    const { from_ms, to_ms } = (await answer.json()) as { from_ms: number; to_ms: number };
+    await person.graph();
+    await person.page.waitForTimeout(1_500);
+    await person.page.locator(".views summary").click();
+    await person.page.getByRole("button", { name: /^Copy the link/ }).click();
+    const copied = () => person.page.evaluate(() => navigator.clipboard.readText());
+    await expect.poll(copied).toContain(`from=${from_ms}`);
+    expect(await copied()).toContain(`to=${to_ms}`);
+  });
 });

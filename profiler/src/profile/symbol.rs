@@ -122,7 +122,7 @@ impl UnknownReason {
 }
 
 /// Why a place has no name while nobody has asked for one.
-pub const NOT_ASKED: &str = "no name was looked up yet: names come by themselves while the profiler runs";
+pub const NOT_ASKED: &str = "no name was looked up yet: it comes by itself";
 
 /// The answer for one location.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -117,8 +117,8 @@ export const ENDS: Readonly<Record<string, Remedy>> = {
 /** By why a function has no name. */
 export const REASONS: Readonly<Record<string, Remedy>> = {
   not_asked: {
-    what: "no name was looked up yet: names come by themselves while the profiler runs",
-    how: "Nothing to be done; of a served database, profiler symbolize looks them up.",
+    what: "no name was looked up yet: it comes by itself",
+    how: "While the profiler runs nothing need be done; for a served database, profiler symbolize looks names up.",
   },
   file_gone: {
     what: "the file was gone before it could be opened",
