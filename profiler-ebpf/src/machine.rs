@@ -23,6 +23,12 @@ pub trait Machine {
     /// Takes over the registers that a signal frame saved.
     fn interrupted(words: &[u64; WINDOW_WORDS], registers: &mut Registers);
 
+    /// Whether the last of eight bytes of code may be those of a call.
+    fn ends_with_call(code: u64) -> bool;
+
+    /// Whether the last of eight bytes of code are those of an instruction behind which code does not go on, or of padding.
+    fn ends_function(code: u64) -> bool;
+
     /// Bytes of stack that the function takes down before it returns, where that is all that the code at hand does.
     fn taken_down(code: u64) -> Option<u64>;
 }
@@ -50,6 +56,39 @@ impl Machine for X86_64 {
         [registers.fp, registers.sp, registers.ip] = [words[10], words[15], words[16]];
         registers.lr = 0;
         registers.all = 1;
+    }
+
+    /// `call rel32`, e8 and four bytes, or `call r/m64`, ff with 2 in bits 3 to 5 of the next byte and up to five more (Intel SDM,
+    /// volume 2, CALL). No other code than a call's may look like it by chance: then the walk goes on, as it does behind a call.
+    #[inline(always)]
+    fn ends_with_call(code: u64) -> bool {
+        const INDIRECT: u64 = 0x10ff;
+        const OPCODE: u64 = 0x38ff;
+        code >> 24 & 0xff == 0xe8
+            || code >> 48 & OPCODE == INDIRECT
+            || code >> 40 & OPCODE == INDIRECT
+            || code >> 32 & OPCODE == INDIRECT
+            || code >> 16 & OPCODE == INDIRECT
+            || code >> 8 & OPCODE == INDIRECT
+    }
+
+    /// `ret`, `int3`, `hlt`, `nop`; `ud2`; `jmp` with one and four bytes, by a register, by memory; the `nop`s of two to nine bytes that
+    /// assemblers fill with (Intel SDM, volume 2, NOP).
+    #[inline(always)]
+    fn ends_function(code: u64) -> bool {
+        const INDIRECT: u64 = 0x20ff;
+        const OPCODE: u64 = 0x38ff;
+        matches!(code >> 56, 0xc3 | 0xcc | 0xf4 | 0x90)
+            || code >> 48 == 0x0b0f
+            || code >> 48 & 0xff == 0xeb
+            || code >> 24 & 0xff == 0xe9
+            || code >> 48 & OPCODE == INDIRECT
+            || code >> 16 & OPCODE == INDIRECT
+            || code >> 40 == 0x00_1f0f
+            || code >> 32 == 0x0040_1f0f
+            || code >> 24 == 0x00_0044_1f0f
+            || code >> 8 == 0x00_0000_0080_1f0f
+            || code == 0x0000_0000_0084_1f0f
     }
 
     /// `add rsp, imm8; ret`, 48 83 c4 ib c3. CPython's trampolines (`-X perf`) go on so after their call, and keep no frame pointer
@@ -81,6 +120,25 @@ impl Machine for Aarch64 {
         registers.general.copy_from_slice(&words[..32]);
         [registers.fp, registers.lr, registers.sp, registers.ip] = [words[29], words[30], words[31], words[32]];
         registers.all = 1;
+    }
+
+    /// `bl`, or `blr` and its forms with authentication (Arm ARM, C6.2).
+    #[inline(always)]
+    fn ends_with_call(code: u64) -> bool {
+        let instruction = (code >> 32) as u32;
+        instruction & 0xfc00_0000 == 0x9400_0000 || instruction & 0xfeff_f000 == 0xd63f_0000
+    }
+
+    /// `ret`, `br`, `b`, `nop`, `brk`, `udf` (Arm ARM, C6.2).
+    #[inline(always)]
+    fn ends_function(code: u64) -> bool {
+        let instruction = (code >> 32) as u32;
+        instruction & 0xffff_fc1f == 0xd65f_0000
+            || instruction & 0xffff_fc1f == 0xd61f_0000
+            || instruction & 0xfc00_0000 == 0x1400_0000
+            || instruction & 0xffe0_001f == 0xd420_0000
+            || instruction == 0xd503_201f
+            || instruction & 0xffff_0000 == 0
     }
 
     /// Who makes code for it keeps frame pointers.

@@ -33,6 +33,10 @@ pub enum Code {
     NotLoaded = 3,
     /// Nothing that we know of.
     Unmapped = 4,
+    /// [`Code::Rows`], and the code before was seen to be a call, or to go on.
+    Called = 5,
+    /// The same, and the code before was seen to end without a call.
+    Made = 6,
 }
 
 /// What a look-up gives: the rule, for [`Code::Rows`].
@@ -48,6 +52,13 @@ impl Found {
     #[inline(always)]
     const fn only(code: Code) -> Self {
         Self { rule: RULE_NONE, code: code as u16 }
+    }
+
+    /// Whether a rule was found.
+    #[inline(always)]
+    #[must_use]
+    pub const fn has_rule(self) -> bool {
+        self.is(Code::Rows) || self.is(Code::Called) || self.is(Code::Made)
     }
 
     /// Whether this is the kind of code found.
@@ -105,6 +116,15 @@ pub fn find<T: Tables>(tables: &T, cache: &mut RowCache, space: &Space, current:
     };
     *cached = CachedRow { address, space: space.id, rule: found.rule, code: found.code };
     found
+}
+
+/// Remembers more of what was found at an address.
+#[inline(always)]
+pub fn remember(cache: &mut RowCache, space: &Space, address: u64, found: Found) {
+    let cached = &mut cache[slot(address, space.id) & (CACHE_SLOTS - 1)];
+    if cached.address == address && cached.space == space.id {
+        cached.code = found.code;
+    }
 }
 
 /// Makes the mapping of an address the current one. Says whether there is one.

@@ -78,6 +78,14 @@ impl Memory for Kernel {
         let error = unsafe { bpf_probe_read_user(into.as_mut_ptr().cast(), bytes as u32, address as *const c_void) };
         if error == 0 { bytes } else { 0 }
     }
+
+    #[inline(always)]
+    fn code(&self, address: u64) -> Option<u64> {
+        let mut code = 0_u64;
+        // SAFETY: as many bytes as there is room for; the address is checked by the helper.
+        let error = unsafe { bpf_probe_read_user((&raw mut code).cast(), 8, address as *const c_void) };
+        (error == 0).then_some(code)
+    }
 }
 
 /// Sets the walk up: the registers are there already.
@@ -242,6 +250,8 @@ pub unsafe fn in_user_mode(regs: *const pt_regs) -> bool {
 }
 
 /// Takes the registers that were saved at the kernel's entry. Says whether it was entered from a program: a kernel thread never was.
+/// Those that work for a program and have its memory (io_uring's, vhost's) have user registers of which the kernel cleared the
+/// instruction and stack pointer (`copy_thread`).
 #[inline(always)]
 pub fn load_saved(scratch: &mut Scratch, task_regs: *const c_void) -> bool {
     let into = (&raw mut scratch.saved).cast();
@@ -253,6 +263,6 @@ pub fn load_saved(scratch: &mut Scratch, task_regs: *const c_void) -> bool {
     // SAFETY: just read.
     unsafe {
         load_registers(&mut walk.registers, saved);
-        in_user_mode(saved)
+        in_user_mode(saved) && walk.registers.ip | walk.registers.sp != 0
     }
 }

@@ -8,7 +8,7 @@
 //! address follows (which may lie in the next function). It names the frame and finds its row alike.
 
 use crate::machine::{Machine, WINDOW_WORDS};
-use crate::rows::{Code, Found, RowCache, Tables, enter, find};
+use crate::rows::{Code, Found, RowCache, Tables, enter, find, remember};
 use crate::tables::{BY_FRAME_POINTER, Cfa, Mapping, Registers, Rule, Saved, Space, UnwindMode};
 use crate::{MAX_USER_FRAMES, StackEnd};
 
@@ -20,12 +20,17 @@ pub const USER_START: u64 = 4096;
 const FRAME_POINTER_REACH: u64 = 1 << 20;
 /// Memory is read up to the end of such a page, never across it: the next one may not be there.
 pub const MEMORY_PAGE: u64 = 4096;
+/// Compilers and assemblers begin functions at multiples of this.
+const ALIGNMENT: u64 = 16;
 const WINDOW_BYTES: u64 = 8 * WINDOW_WORDS as u64;
 
-/// The stack.
+/// The stack, and the code that it returns to.
 pub trait Memory {
     /// Copies up to `bytes` bytes (8 to 8 x [`WINDOW_WORDS`]) to the front of `into`. Says how many, 0 when there is nothing to read.
     fn read(&self, address: u64, bytes: u64, into: &mut [u64; WINDOW_WORDS]) -> u64;
+
+    /// Eight bytes of code.
+    fn code(&self, address: u64) -> Option<u64>;
 }
 
 /// State of a walk.
@@ -183,8 +188,24 @@ pub fn step<M: Machine, T: Tables + Memory>(
     let Some(slot) = frames.get_mut(walk.depth as usize) else { return false };
     let exact = walk.registers.all != 0;
     let address = if exact { walk.registers.ip } else { walk.registers.ip.wrapping_sub(1) };
-    let found = find(world, cache, &walk.space, &mut walk.mapping, address);
-    let rule = if found.is(Code::Rows) { world.rule(found.rule) } else { None };
+    let mut found = find(world, cache, &walk.space, &mut walk.mapping, address);
+    if found.is(Code::Rows) && !exact && walk.registers.ip & (ALIGNMENT - 1) == 0 {
+        found.code = if is_made::<M, T>(walk, world) { Code::Made } else { Code::Called } as u16;
+        remember(cache, &walk.space, address, found);
+    }
+    let rule = if found.has_rule() { world.rule(found.rule) } else { None };
+    let cfa = rule.map_or(Cfa::None as u8, |rule| rule.cfa);
+    // A return address that no call has left was put there by who made this stack (`makecontext`, Boost.Context): at the beginning of a
+    // function, which compilers align, or in code that nothing describes. Its function was never called. Elsewhere it is not looked for,
+    // and there is remembered what was seen: it costs a read. A signal trampoline was not called either, and has a rule of its own.
+    let is_unknown =
+        found.is(Code::NoRows) || found.is(Code::Rows) && (cfa == Cfa::None as u8 || cfa == Cfa::Unsupported as u8);
+    let is_nobody =
+        found.is(Code::Made) && cfa != Cfa::Signal as u8 || is_unknown && !exact && is_made::<M, T>(walk, world);
+    if is_nobody && !exact {
+        walk.end = walk.complete() as u32;
+        return false;
+    }
     let gone = match rule {
         Some(rule) if rule.cfa != Cfa::None as u8 => {
             // A signal trampoline was not called, it is where the handler returns to.
@@ -204,6 +225,14 @@ pub fn step<M: Machine, T: Tables + Memory>(
             false
         }
     }
+}
+
+/// Whether the code before the return address at hand ends a function, or fills the space behind one, and is no call. Code that cannot be
+/// read is taken for a call.
+#[inline(always)]
+fn is_made<M: Machine, T: Memory>(walk: &Walk, world: &T) -> bool {
+    let before = world.code(walk.registers.ip.wrapping_sub(8));
+    before.is_some_and(|code| !M::ends_with_call(code) && M::ends_function(code))
 }
 
 /// One frame by its frame pointer alone: [`UnwindMode::FramePointers`].

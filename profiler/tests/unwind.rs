@@ -228,7 +228,7 @@ fn finishes_later(fixture: &Fixture, depth: u32) {
         let with_tail: Vec<RawSample> = all.into_iter().filter(|sample| sample.unfinished.is_some()).collect();
         assert!(!with_tail.is_empty());
         for mut sample in with_tail {
-            finish(&mut sample, &pool, space, UnwindMode::Auto);
+            finish(&mut sample, &pool, space, UnwindMode::Auto, &|_| None);
             fixture.check(&sample, u64::from(depth));
         }
     }

@@ -411,7 +411,7 @@ impl Sampling {
 
     fn close(&mut self, mut window: OpenWindow, end: BootNanos) -> anyhow::Result<Window> {
         if let Some(unwinding) = &mut self.unwinding {
-            for (_, who, raw) in unwinding.release(window.generation, boot_now()) {
+            for (_, who, raw) in unwinding.release(&self.table, window.generation, boot_now()) {
                 window.aggregate.add(self.table.place_now(&who, &raw));
             }
         }

@@ -172,8 +172,7 @@ impl Unwinding {
             let Some(refused) = self.hold(held) else { return (None, assigned) };
             (_, who, raw) = refused;
         }
-        host::finish(&mut raw, self.tables.kernel(), entered.space, self.mode);
-        self.finished += 1;
+        self.walk_on(table, &who, &mut raw, entered);
         (Some((generation, who, raw)), assigned)
     }
 
@@ -257,7 +256,7 @@ impl Unwinding {
         let mut ready = Vec::new();
         for held in std::mem::take(&mut self.held) {
             if !held.opening && self.tables.is_ready(held.who.mappings()) {
-                ready.push(self.finish(held, now));
+                ready.push(self.finish(table, held, now));
             } else {
                 self.held.push_back(held);
             }
@@ -279,12 +278,17 @@ impl Unwinding {
         }
     }
 
-    fn finish(&mut self, held: Held, now: BootNanos) -> Ready {
+    fn walk_on(&mut self, table: &ProcessTable, who: &Identified, raw: &mut RawSample, entered: Entered) {
+        let code = |address| table.code_at(who, address);
+        host::finish(raw, self.tables.kernel(), entered.space, self.mode, &code);
+        self.finished += 1;
+    }
+
+    fn finish(&mut self, table: &ProcessTable, held: Held, now: BootNanos) -> Ready {
         let Held { generation, who, mut raw, .. } = held;
         self.held_bytes -= size(&raw);
         if let Some(entered) = self.tables.find(who.mappings(), now) {
-            host::finish(&mut raw, self.tables.kernel(), entered.space, self.mode);
-            self.finished += 1;
+            self.walk_on(table, &who, &mut raw, entered);
         }
         (generation, who, raw)
     }
@@ -310,11 +314,11 @@ impl Unwinding {
     }
 
     /// Stops waiting: gives back the samples of a generation, with the stacks that the tables of now give.
-    pub fn release(&mut self, generation: u32, now: BootNanos) -> Vec<Ready> {
+    pub fn release(&mut self, table: &ProcessTable, generation: u32, now: BootNanos) -> Vec<Ready> {
         let (due, rest) = std::mem::take(&mut self.held).into_iter().partition(|held| held.generation == generation);
         self.held = rest;
         let due: VecDeque<Held> = due;
-        due.into_iter().map(|held| self.finish(held, now)).collect()
+        due.into_iter().map(|held| self.finish(table, held, now)).collect()
     }
 
     /// A window has ended that hit these files: forgets what nobody needs any more.

@@ -1,6 +1,7 @@
 //! Reading `/proc` with bounds. All reading of one process goes through one descriptor of its directory, so that every answer is
 //! of the same process even if its pid is given to another meanwhile (the kernel then says "no such process").
 
+use std::cell::OnceCell;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::OwnedFd;
@@ -12,7 +13,7 @@ use rustix::fs::{AtFlags, Mode, OFlags};
 
 use super::cgroup::Cgroup;
 use super::open_file::{OpenedFile, open_in_root, open_link};
-use super::proc_text::{MapsLine, Stat, executable_maps, is_running, parse_identity, parse_stat};
+use super::proc_text::{MapsLine, Stat, executable_maps, is_ended, is_running, parse_identity, parse_stat};
 
 /// Most bytes read of `stat` and `cgroup`; real ones are below 4 KiB.
 const MAX_SMALL: u64 = 64 * 1024;
@@ -54,9 +55,8 @@ impl ProcRoot {
     /// # Errors
     /// There is none, or it is hidden (`hidepid`).
     pub(super) fn process(&self, pid: u32) -> io::Result<ProcessDir> {
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let dir = rustix::fs::open(self.path.join(pid.to_string()), flags, Mode::empty())?;
-        Ok(ProcessDir { dir })
+        let dir = rustix::fs::open(self.path.join(pid.to_string()), DIRECTORY, Mode::empty())?;
+        Ok(ProcessDir { dir, other: OnceCell::new() })
     }
 
     /// A file below it.
@@ -77,10 +77,20 @@ impl ProcRoot {
 }
 
 /// `/proc/PID` of one process, even when its pid comes back for another.
+///
+/// When the first thread of a process has ended and others go on, the process is a zombie that has neither memory nor executable nor
+/// root directory: those are asked of another thread, whose directory (`/proc/TID`) answers all that the first one's did.
 #[derive(Debug)]
 pub(super) struct ProcessDir {
     dir: OwnedFd,
+    /// Of a thread that goes on, looked for when it is needed.
+    other: OnceCell<Option<OwnedFd>>,
 }
+
+/// A directory, to open files in it.
+const DIRECTORY: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+/// Threads looked at for one that goes on: those of a process that ends may all be about to.
+const MAX_OTHERS: usize = 64;
 
 impl ProcessDir {
     /// Name, parent, start time.
@@ -93,21 +103,46 @@ impl ProcessDir {
         Some(rustix::fs::fstat(&self.dir).ok()?.st_uid)
     }
 
+    /// Ids of its threads.
+    fn threads(&self) -> impl Iterator<Item = u32> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let tasks = rustix::fs::openat(&self.dir, "task", flags, Mode::empty()).ok();
+        let entries = tasks.and_then(|tasks| rustix::fs::Dir::read_from(&tasks).ok());
+        entries.into_iter().flatten().filter_map(|entry| entry.ok()?.file_name().to_str().ok()?.parse().ok())
+    }
+
     /// Whether a thread of it is running, or waits for a CPU, right now.
     pub fn runs(&self) -> bool {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let Ok(tasks) = rustix::fs::openat(&self.dir, "task", flags, Mode::empty()) else { return false };
-        let Ok(mut threads) = rustix::fs::Dir::read_from(&tasks) else { return false };
-        threads.any(|thread| {
-            let name = thread.map(|thread| thread.file_name().to_bytes().to_vec()).unwrap_or_default();
-            let Some(tid) = str::from_utf8(&name).ok().filter(|name| name.parse::<u32>().is_ok()) else { return false };
-            self.read(&format!("task/{tid}/stat"), MAX_SMALL).is_ok_and(|stat| is_running(&stat))
-        })
+        self.threads().any(|tid| self.read(&format!("task/{tid}/stat"), MAX_SMALL).is_ok_and(|stat| is_running(&stat)))
+    }
+
+    /// Whether it goes on though its first thread has ended.
+    pub fn goes_on(&self) -> bool {
+        self.other().is_some()
+    }
+
+    /// The directory of a thread that has not ended, if the first one has.
+    fn other(&self) -> Option<&OwnedFd> {
+        let find = || {
+            let stat = self.read("stat", MAX_SMALL).ok()?;
+            if !is_ended(&stat) {
+                return None;
+            }
+            self.threads().take(MAX_OTHERS).find_map(|tid| {
+                // Beside this process's own directory, wherever that is mounted.
+                let dir = rustix::fs::openat(&self.dir, format!("../{tid}"), DIRECTORY, Mode::empty()).ok()?;
+                let alive = |of: &OwnedFd, name: &str| read_in(of, name, MAX_SMALL).is_ok_and(|stat| !is_ended(&stat));
+                // Opened first and asked then: while a thread of this process has the number, nobody else has.
+                (alive(&self.dir, &format!("task/{tid}/stat")) && alive(&dir, "stat")).then_some(dir)
+            })
+        };
+        self.other.get_or_init(find).as_ref()
     }
 
     /// Its memory, to be read.
     pub fn open_memory(&self) -> io::Result<File> {
-        Ok(File::from(rustix::fs::openat(&self.dir, "mem", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?))
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+        Ok(File::from(rustix::fs::openat(self.other().unwrap_or(&self.dir), "mem", flags, Mode::empty())?))
     }
 
     /// What it calls itself: process id in its own namespace, effective user.
@@ -117,7 +152,8 @@ impl ProcessDir {
 
     /// Which mount namespace it sees, as an inode number; 0 when it does not say.
     pub fn mount_namespace(&self) -> u64 {
-        rustix::fs::statat(&self.dir, "ns/mnt", AtFlags::empty()).map_or(0, |stat| stat.st_ino)
+        let inode = |dir: &OwnedFd| Some(rustix::fs::statat(dir, "ns/mnt", AtFlags::empty()).ok()?.st_ino);
+        inode(&self.dir).or_else(|| inode(self.other()?)).unwrap_or_default()
     }
 
     /// Control group.
@@ -128,33 +164,19 @@ impl ProcessDir {
     /// Executable mappings, at most so many; `None` when they could not be read, empty for kernel threads. Stops reading when there are
     /// more, after 16 MiB, or when the time is over, and says that these are not all.
     pub fn executable_maps(&self, most: usize, deadline: Instant) -> Option<(Vec<MapsLine>, bool)> {
-        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-        let mut file = File::from(rustix::fs::openat(&self.dir, "maps", flags, Mode::empty()).ok()?);
-        let (mut lines, mut rest, mut all) = (Vec::new(), Vec::new(), 0);
-        loop {
-            // The kernel gives whole lines, a page of them at a time.
-            let begin = rest.len();
-            rest.resize(begin + MAPS_CHUNK, 0);
-            let got = file.read(&mut rest[begin..]).ok()?;
-            rest.truncate(begin + got);
-            all += got as u64;
-            if got == 0 {
-                lines.extend(executable_maps(&rest));
-                return Some((lines, true));
-            }
-            let end = rest.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
-            lines.extend(executable_maps(&rest[..end]));
-            rest.drain(..end);
-            if lines.len() > most || all > MAX_MAPS || Instant::now() >= deadline {
-                lines.truncate(most);
-                return Some((lines, false));
-            }
+        let (lines, all) = read_maps(&self.dir, most, deadline)?;
+        if lines.is_empty()
+            && let Some(other) = self.other()
+        {
+            return read_maps(other, most, deadline);
         }
+        Some((lines, all))
     }
 
     /// Path of the executable, as the kernel shows it (with ` (deleted)` when it is).
     pub fn exe(&self) -> Option<Vec<u8>> {
-        Some(rustix::fs::readlinkat(&self.dir, "exe", Vec::new()).ok()?.into_bytes())
+        let exe = |dir: &OwnedFd| Some(rustix::fs::readlinkat(dir, "exe", Vec::new()).ok()?.into_bytes());
+        exe(&self.dir).or_else(|| exe(self.other()?))
     }
 
     /// Opens a path as the process would see it.
@@ -164,23 +186,58 @@ impl ProcessDir {
 
     /// Its root directory, by a descriptor that only stands for it.
     pub fn root(&self) -> io::Result<OwnedFd> {
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        Ok(rustix::fs::openat(&self.dir, "root", flags, Mode::empty())?)
+        let root = |dir: &OwnedFd| rustix::fs::openat(dir, "root", DIRECTORY, Mode::empty());
+        root(&self.dir).or_else(|error| self.other().map_or(Err(error), root)).map_err(io::Error::from)
     }
 
     /// Opens the file mapped at exactly this range, deleted or not. Needs privileges of the host's root.
     pub fn open_mapped(&self, start: u64, end: u64) -> io::Result<OpenedFile> {
-        open_link(&self.dir, Path::new(&format!("map_files/{start:x}-{end:x}")))
+        self.open_link(&format!("map_files/{start:x}-{end:x}"))
     }
 
     /// Opens the executable, deleted or not.
     pub fn open_exe(&self) -> io::Result<OpenedFile> {
-        open_link(&self.dir, Path::new("exe"))
+        self.open_link("exe")
+    }
+
+    fn open_link(&self, link: &str) -> io::Result<OpenedFile> {
+        let link = Path::new(link);
+        open_link(&self.dir, link).or_else(|error| self.other().map_or(Err(error), |other| open_link(other, link)))
     }
 
     fn read(&self, name: &str, max: u64) -> io::Result<Vec<u8>> {
-        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-        read_bounded(File::from(rustix::fs::openat(&self.dir, name, flags, Mode::empty())?), max)
+        read_in(&self.dir, name, max)
+    }
+}
+
+fn read_in(dir: &OwnedFd, name: &str, max: u64) -> io::Result<Vec<u8>> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    read_bounded(File::from(rustix::fs::openat(dir, name, flags, Mode::empty())?), max)
+}
+
+/// The executable mappings of one directory.
+fn read_maps(dir: &OwnedFd, most: usize, deadline: Instant) -> Option<(Vec<MapsLine>, bool)> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    let mut file = File::from(rustix::fs::openat(dir, "maps", flags, Mode::empty()).ok()?);
+    let (mut lines, mut rest, mut all) = (Vec::new(), Vec::new(), 0);
+    loop {
+        // The kernel gives whole lines, a page of them at a time.
+        let begin = rest.len();
+        rest.resize(begin + MAPS_CHUNK, 0);
+        let got = file.read(&mut rest[begin..]).ok()?;
+        rest.truncate(begin + got);
+        all += got as u64;
+        if got == 0 {
+            lines.extend(executable_maps(&rest));
+            return Some((lines, true));
+        }
+        let end = rest.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+        lines.extend(executable_maps(&rest[..end]));
+        rest.drain(..end);
+        if lines.len() > most || all > MAX_MAPS || Instant::now() >= deadline {
+            lines.truncate(most);
+            return Some((lines, false));
+        }
     }
 }
 

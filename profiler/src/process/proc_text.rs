@@ -17,10 +17,14 @@ pub(super) fn parse_identity(text: &[u8]) -> Option<(u32, u32)> {
 pub(super) struct Stat {
     /// Field 2, as bytes: whatever the process wrote there.
     pub comm: Vec<u8>,
+    /// Field 3: its first thread has ended.
+    pub ended: bool,
     /// Field 4: parent.
     pub ppid: u32,
     /// Field 9, bit `PF_KTHREAD`: a thread of the kernel.
     pub kernel_thread: bool,
+    /// Field 20, more than one thread.
+    pub has_threads: bool,
     /// Field 22: start time.
     pub start: StartTicks,
 }
@@ -34,16 +38,27 @@ pub(super) fn parse_stat(text: &[u8]) -> Option<Stat> {
     let rest = str::from_utf8(&text[close + 1..]).ok()?;
     let mut fields = rest.split_ascii_whitespace();
     // The first one after the name is field 3.
+    let ended = is_ended(text);
     let ppid = fields.nth(4 - 3)?.parse().ok()?;
     let flags: u64 = fields.nth(9 - 5)?.parse().ok()?;
-    let start = StartTicks(fields.nth(22 - 10)?.parse().ok()?);
-    Some(Stat { comm, ppid, kernel_thread: flags & PF_KTHREAD != 0, start })
+    let threads: u64 = fields.nth(20 - 10)?.parse().ok()?;
+    let start = StartTicks(fields.nth(22 - 21)?.parse().ok()?);
+    Some(Stat { comm, ended, ppid, kernel_thread: flags & PF_KTHREAD != 0, has_threads: threads > 1, start })
 }
 
 /// Whether `stat` says that the thread runs or waits for a CPU (state `R`, field 3).
 pub(super) fn is_running(stat: &[u8]) -> bool {
-    let close = stat.iter().rposition(|&b| b == b')');
-    close.and_then(|close| stat.get(close..)).is_some_and(|rest| rest.starts_with(b") R"))
+    state(stat) == Some(b'R')
+}
+
+/// Whether `stat` says that the thread has ended: a zombie (`Z`), or not even that (`X`).
+pub(super) fn is_ended(stat: &[u8]) -> bool {
+    matches!(state(stat), Some(b'Z' | b'X' | b'x'))
+}
+
+fn state(stat: &[u8]) -> Option<u8> {
+    let close = stat.iter().rposition(|&b| b == b')')?;
+    stat.get(close..)?.strip_prefix(b") ")?.first().copied()
 }
 
 /// One executable line of `/proc/PID/maps`.
@@ -146,6 +161,10 @@ mod tests {
         let stat = parse_stat(text).unwrap();
         assert_eq!(stat.comm, b"a) R 1 (b");
         assert_eq!((stat.ppid, stat.start, stat.kernel_thread), (77, StartTicks(123_456), false));
+        assert!(!stat.has_threads && !stat.ended);
+        let leader = b"70 (leader) Z 1 70 70 0 -1 4194560 0 0 0 0 0 0 0 0 20 0 3 0 500 0 0";
+        let leader = parse_stat(leader).unwrap();
+        assert!(leader.has_threads && leader.ended && leader.start == StartTicks(500));
         let kernel = b"2 (kthreadd) S 0 0 0 0 -1 2129984 0 0 0 0 0 0 0 0 20 0 1 0 3 0 0 18446744073709551615";
         assert!(parse_stat(kernel).unwrap().kernel_thread);
         assert_eq!(parse_stat(b"4242 (cut off"), None);

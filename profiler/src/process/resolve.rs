@@ -3,10 +3,12 @@
 //! Never fails. A process we have not heard of is read from `/proc`; if it is gone, its sample keeps its leaf and says
 //! [`StackEnd::NoMappings`].
 
+use std::io::IoSliceMut;
 use std::sync::Arc;
 use std::time::Instant;
 
 use profiler_ebpf::tables::BY_FRAME_POINTER;
+use rustix::io::{ReadWriteFlags, preadv2};
 
 use super::backing::Origin;
 use super::binaries::Binaries;
@@ -312,6 +314,18 @@ impl ProcessTable {
     pub fn ranges(&mut self, who: &Identified, now: BootNanos) -> Option<Vec<MappedRange>> {
         let origin = Origin { pid: who.process.pid, ppid: who.ppid, user: who.user, start: 0, end: 0 };
         self.place_ranges(&who.space, origin, now)
+    }
+
+    /// Eight bytes of code at an address, as mapped when a sample was identified. Asks for nothing and waits for nothing: only what of an open
+    /// file is in memory (`RWF_NOWAIT`), as code is that was just run.
+    #[must_use]
+    pub fn code_at(&self, who: &Identified, address: u64) -> Option<u64> {
+        let range = who.space.ranges.find(address).filter(|range| range.end - address >= 8)?;
+        let file = self.binaries.get(range.backing.0.binary()).file.clone()?;
+        let mut code = [0; 8];
+        let mut into = [IoSliceMut::new(&mut code)];
+        let read = preadv2(&file, &mut into, range.offset_of(address), ReadWriteFlags::NOWAIT).ok()?;
+        (read == code.len()).then(|| u64::from_le_bytes(code))
     }
 
     /// The number of the mappings that a process has now, and its ranges by need; `None` when it has left or is not known.

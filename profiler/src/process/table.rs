@@ -39,6 +39,8 @@ const MAX_MAPPINGS: usize = 32 << 20;
 const MAX_PROCESS_MEMORY: usize = 32 << 20;
 /// A process that has more mappings than are known is read again after this long, if a sample hits one of those.
 pub(super) const REREAD_INCOMPLETE: u64 = 30_000_000_000;
+/// A process whose first thread has ended is looked at this long after the last look, when another thread of it ends: it may be gone.
+const LOOK_AGAIN: u64 = 100_000_000;
 /// Longest name of a thread (`TASK_COMM_LEN` less the final zero).
 pub(super) const MAX_COMM: usize = 15;
 /// Longest path shown (`PATH_MAX`).
@@ -225,7 +227,6 @@ impl ProcessTable {
             SideBand::Exec { pid, .. } | SideBand::Fork { pid, .. } | SideBand::Mmap { pid, .. } => {
                 self.changed.push(*pid)
             }
-            SideBand::Exit { pid, tid, .. } if pid == tid => self.changed.push(*pid),
             SideBand::Exit { .. } | SideBand::Comm { .. } | SideBand::Lost { .. } => {}
         }
         match event {
@@ -239,6 +240,7 @@ impl ProcessTable {
                     process.exe_follows = true;
                     process.stale = false;
                     process.left = None;
+                    (process.has_threads, process.goes_on) = (false, None);
                     // A container's runtime moves a process into its group before it executes the container's program.
                     process.cgroup_asked_at = BootNanos(0);
                     process.change_facts(time, budget, |facts| (facts.comm, facts.exe) = (comm, None))
@@ -253,16 +255,11 @@ impl ProcessTable {
             SideBand::Fork { time, pid, ppid, .. } => {
                 if pid != ppid {
                     self.fork(pid, ppid, time);
+                } else if let Some(process) = self.newest(pid) {
+                    process.has_threads = true;
                 }
             }
-            SideBand::Exit { time, pid, tid } => {
-                if pid == tid
-                    && let Some(process) = self.newest(pid)
-                    && time >= process.read_at
-                {
-                    process.left = Some(time);
-                }
-            }
+            SideBand::Exit { time, pid, tid } => self.exit(pid, tid, time),
             SideBand::Mmap { time, pid, start, len, page_offset, path, identity, executable } => {
                 let end = start.saturating_add(len);
                 if executable {
@@ -340,10 +337,41 @@ impl ProcessTable {
         }
     }
 
+    /// A thread has ended. A process is over with its first thread, unless others go on.
+    fn exit(&mut self, pid: u32, tid: u32, time: BootNanos) {
+        let Some(process) = self.newest(pid).filter(|process| time >= process.read_at) else { return };
+        let is_due = match process.goes_on {
+            Some(at) => time.0 >= at.0.saturating_add(LOOK_AGAIN),
+            None => pid == tid && process.has_threads,
+        };
+        if is_due {
+            self.look_whether_it_goes_on(pid, time);
+        } else if pid == tid {
+            process.left = Some(time);
+            self.changed.push(pid);
+        }
+    }
+
+    fn look_whether_it_goes_on(&mut self, pid: u32, time: BootNanos) {
+        let goes_on = self.proc.process(pid).is_ok_and(|dir| dir.goes_on());
+        let Some(process) = self.newest(pid) else { return };
+        process.goes_on = goes_on.then_some(time);
+        if !goes_on {
+            process.left = Some(time);
+            self.changed.push(pid);
+        }
+    }
+
     /// Forgets processes that have left, and what only they needed.
     pub fn end_window(&mut self, now: BootNanos) {
         if std::mem::take(&mut self.lost) {
             self.notice_missed_exits(now);
+        }
+        let without_first = |(pid, all): (&u32, &Vec<Tracked>)| all.last()?.goes_on.map(|_| *pid);
+        for pid in self.processes.iter().filter_map(without_first).collect::<Vec<_>>() {
+            if self.reading.is_left() {
+                self.look_whether_it_goes_on(pid, now);
+            }
         }
         let is_over = |process: &Tracked| {
             let grace = if process.sampled { GRACE } else { GRACE_UNSAMPLED };
@@ -544,6 +572,8 @@ impl ProcessTable {
     pub(super) fn read(&mut self, process: &mut Tracked, dir: &ProcessDir, stat: &Stat, now: BootNanos) {
         process.start = Start::Known(stat.start);
         process.ppid = stat.ppid;
+        process.has_threads = stat.has_threads;
+        process.goes_on = (stat.ended && dir.goes_on()).then_some(now);
         (process.user, process.user_stale) = (dir.user().unwrap_or(process.user), false);
         process.stale = false;
         process.read_at = now;

@@ -134,7 +134,11 @@ pub(super) struct Tracked {
     pub asked_at: BootNanos,
     /// Whether a sample of it has come.
     pub sampled: bool,
-    /// When its main thread left, if it did.
+    /// It may have more than one thread.
+    pub has_threads: bool,
+    /// Its first thread has ended and others went on when that was last looked at, at this time.
+    pub goes_on: Option<BootNanos>,
+    /// When it left, if it did.
     pub left: Option<BootNanos>,
     /// Last sign of life.
     pub seen: BootNanos,
@@ -167,6 +171,8 @@ impl Tracked {
             read_at: BootNanos(0),
             asked_at: BootNanos(0),
             sampled: false,
+            has_threads: false,
+            goes_on: None,
             left: None,
             seen: now,
             charge: None,

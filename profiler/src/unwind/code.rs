@@ -13,13 +13,16 @@ mod functions;
 mod jumps;
 mod stack;
 
-use profiler_ebpf::tables::{Cfa, RULE_NONE, Rule};
+use std::collections::HashSet;
+
+use profiler_ebpf::machine::{Machine as _, X86_64};
+use profiler_ebpf::tables::{Cfa, RULE_NONE, RULE_UNSUPPORTED, Rule};
 
 use self::functions::{Function, Guess, Sweeper};
 use self::stack::State;
 use super::CompileError;
 use super::elf::{Elf, Machine};
-use super::rows::{Rows, RuleTable, offset_of, rule_of};
+use super::rows::{OFFSET_LIMIT, Rows, RuleTable, fill_holes, offset_of, row_of, rule_of};
 
 #[cfg(test)]
 pub(super) use self::functions::is_padding;
@@ -92,7 +95,38 @@ pub(super) fn compile(elf: &Elf<'_>, known: &[u64], rules: &mut RuleTable) -> Re
         sweeper.called.drain(..).for_each(|start| add_start(&mut holes, start));
     }
     holes.iter().try_for_each(|hole| trampolines(hole, rules, &mut rows))?;
-    Ok(rows.finish())
+    fill_holes(labels(&holes, &sweeper.addressed), rows.finish())
+}
+
+/// Places behind the end of a function, or behind a jump in it, whose address is taken: nothing calls what lies before, so that who has such
+/// a return address was given it (Boost.Context's `finish`). The byte before has a rule that the walk does not follow: it looks at the
+/// code then.
+fn labels(holes: &[Hole], addressed: &HashSet<u64>) -> Vec<u64> {
+    let mut places: Vec<u64> = addressed
+        .iter()
+        .filter(|address| {
+            let after = holes.partition_point(|hole| hole.address <= **address).checked_sub(1);
+            let before = after.and_then(|after| {
+                let at = usize::try_from(**address - holes[after].address).ok()?;
+                holes[after].bytes.get(..=at)?[..at].last_chunk()
+            });
+            before.is_some_and(|code| {
+                // A `ret` of one byte needs the rule of its own place.
+                let (code, is_short) = (u64::from_le_bytes(*code), code[7] == 0xc3);
+                !is_short && !X86_64::ends_with_call(code) && X86_64::ends_function(code)
+            })
+        })
+        .copied()
+        .collect();
+    places.sort_unstable();
+    let mut rows: Vec<u64> = Vec::with_capacity(2 * places.len());
+    for place in places {
+        let bias = holes[holes.partition_point(|hole| hole.address <= place).saturating_sub(1)].bias;
+        let offset = place.wrapping_add(bias) % OFFSET_LIMIT;
+        rows.extend([row_of(offset.saturating_sub(1), RULE_UNSUPPORTED), row_of(offset, RULE_NONE)]);
+    }
+    rows.sort_unstable();
+    rows
 }
 
 /// Code between rows, in the order of the file. Code that an optimizer left behind when it moved it (BOLT) is none.

@@ -190,3 +190,19 @@ fn a_function_whose_address_is_taken_may_only_jump_away() {
     let image = image_of(&[&START, &taker[7..], &[0xff, 0xe2]]);
     assert_eq!(rule(&image, 2, 0), Rule::default());
 }
+
+/// A label behind a jump whose address is taken is what a made stack returns to (Boost.Context's `make_fcontext`): the byte before has a
+/// rule that makes the walk look at the code, the label none of that. A `ret` keeps its own rule.
+#[test]
+fn a_label_behind_a_jump_is_no_place_that_was_called_from() {
+    let make = [
+        &[0x48, 0x8d, 0x0d, 0x08, 0, 0, 0][..], // lea 15(%rip), %rcx
+        &[0x48, 0x89, 0x48, 0x30, 0xc3],        // mov %rcx, 0x30(%rax); ret
+        &[0x55, 0xff, 0xe3],                    // push %rbp; jmp *%rbx
+        &[0x48, 0x31, 0xff, 0xc3],              // xor %rdi, %rdi; ret
+    ];
+    let image = image_of(&[&[0xc3], &make.concat()]);
+    let unsupported = Cfa::Unsupported as u8;
+    assert_eq!([13, 14, 15].map(|byte| rule(&image, 1, byte).cfa == unsupported), [false, true, false]);
+    assert_eq!(rule(&image, 1, 11), frame(8));
+}

@@ -32,6 +32,12 @@ pub trait Tables {
 pub trait Memory {
     /// Fills `into` with the bytes at an address: all of them, or says no.
     fn read(&self, address: u64, into: &mut [u8]) -> bool;
+
+    /// Eight bytes of code at an address.
+    fn code(&self, address: u64) -> Option<u64> {
+        let mut code = [0; 8];
+        self.read(address, &mut code).then(|| u64::from_le_bytes(code))
+    }
 }
 
 /// A piece of a stack.
@@ -70,6 +76,7 @@ impl Machine {
 struct Tail<'a> {
     stack: StackBytes<'a>,
     elsewhere: Cell<bool>,
+    code: &'a dyn Fn(u64) -> Option<u64>,
 }
 
 impl Memory for Tail<'_> {
@@ -77,6 +84,10 @@ impl Memory for Tail<'_> {
         let behind = address.wrapping_sub(self.stack.start).saturating_sub(self.stack.bytes.len() as u64);
         self.elsewhere.set(behind > MEMORY_PAGE);
         self.stack.read(address, into)
+    }
+
+    fn code(&self, address: u64) -> Option<u64> {
+        (self.code)(address)
     }
 }
 
@@ -128,6 +139,10 @@ impl<T, M: Memory> walk::Memory for World<'_, T, M> {
         }
         read as u64
     }
+
+    fn code(&self, address: u64) -> Option<u64> {
+        self.1.code(address)
+    }
 }
 
 /// Walks from `registers` to the thread's first function, or to where there is no way on.
@@ -167,12 +182,18 @@ pub fn walk(
 
 /// Takes a sample up where the kernel had to leave it, now that more is known. `space` is believed to be all there is: a caller that
 /// is in none of its mappings is lost. Where the stack that came along ends, or a signal's handler returns to another one, the end is that tables were not
-/// loaded. A finished sample is left alone.
-pub fn finish(sample: &mut RawSample, tables: &impl Tables, space: Space, mode: UnwindMode) {
+/// loaded. `code` reads eight bytes of the process's code. A finished sample is left alone.
+pub fn finish(
+    sample: &mut RawSample,
+    tables: &impl Tables,
+    space: Space,
+    mode: UnwindMode,
+    code: &dyn Fn(u64) -> Option<u64>,
+) {
     let Some(unfinished) = sample.unfinished.take() else { return };
     let Unfinished { registers, stack } = *unfinished;
     let Some((last, known)) = sample.user.split_last() else { return };
-    let memory = Tail { stack: StackBytes { start: registers.sp, bytes: &stack }, elsewhere: Cell::default() };
+    let memory = Tail { stack: StackBytes { start: registers.sp, bytes: &stack }, elsewhere: Cell::default(), code };
     // Whole pages were copied: as many as there may be, or all there were.
     let copied = stack.len() as u64 + registers.sp % MEMORY_PAGE;
     let is_cut = [TAIL_STACK as u64, DEEP_TAIL_STACK as u64].contains(&copied);

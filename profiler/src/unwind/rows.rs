@@ -18,7 +18,7 @@ pub(super) const FIXED_RULES: u16 = 3;
 /// Compilers begin functions at multiples of this.
 const PADDING: u64 = 16;
 /// First offset that no row can have.
-const OFFSET_LIMIT: u64 = 1 << 48;
+pub(super) const OFFSET_LIMIT: u64 = 1 << 48;
 
 /// The rule of a fixed number.
 pub(super) fn fixed_rule(number: u16) -> Option<Rule> {
@@ -29,6 +29,11 @@ pub(super) fn fixed_rule(number: u16) -> Option<Rule> {
         _ => return None,
     };
     Some(Rule { cfa: cfa as u8, ..Rule::default() })
+}
+
+/// Packs a row, whose offset is below [`OFFSET_LIMIT`].
+pub(super) fn row_of(offset: u64, rule: u16) -> u64 {
+    offset << 16 | u64::from(rule)
 }
 
 /// Offset at which a packed row begins.
@@ -117,7 +122,7 @@ impl Rows {
         if offset >= OFFSET_LIMIT {
             return Ok(());
         }
-        let row = offset << 16 | u64::from(rule);
+        let row = row_of(offset, rule);
         if let Some(last) = self.packed.last_mut() {
             // The end of a function gives way to the next that begins there.
             if *last >> 16 == offset && rule_of(*last) == RULE_NONE {

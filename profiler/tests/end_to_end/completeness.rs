@@ -221,6 +221,42 @@ fn a_handler_on_an_alternate_stack_leads_to_what_it_interrupted() {
     });
 }
 
+/// A stack that was made (by makecontext, by a switch as Boost.Context's) ends whole at its first function: nobody is invented below it, and
+/// work outside still begins at the entry.
+#[test]
+fn made_stacks_end_at_their_first_function() {
+    let folder = tempfile::tempdir().unwrap();
+    compile(folder.path(), "gcc -O2 -fomit-frame-pointer -fno-optimize-sibling-calls -o fibers", "fibers.c");
+    for (arguments, entry) in [(&[][..], "fiber_entry"), (&["own"], "once_entry")] {
+        let stacks = stacks(&folder.path().join("fibers"), arguments);
+        let below = |stack: &[String], function: &str| stack.iter().any(|frame| frame == function);
+        let inside = only(&stacks, |stack| below(stack, "in_fiber"));
+        let outside = only(&stacks, |stack| below(stack, "outside"));
+        let samples = [&inside, &outside].map(|stacks| stacks.values().sum::<u64>());
+        assert!(samples.iter().all(|samples| *samples > 100), "{samples:?} samples inside and outside");
+        let joined: BTreeMap<String, u64> = inside.iter().map(|(stack, count)| (stack.join(";"), *count)).collect();
+        let whole = share(&joined, |_| true, |stack| stack == format!("{entry};in_fiber"));
+        assert!(whole >= GOAL, "{whole} of {entry}: {joined:#?}");
+        assert_share(&outside, "outside begin at the entry", |stack| begins_at_entry(stack, "fibers"));
+    }
+}
+
+/// A kernel thread that works for a program and has its memory never ran a program: it has no user stack, and nothing is cut short.
+#[test]
+fn the_polling_thread_of_a_ring_has_no_user_stack() {
+    let folder = tempfile::tempdir().unwrap();
+    compile(folder.path(), "gcc -O2 -o sqpoll", "sqpoll.c");
+    let out = folder.path().join("out.folded");
+    let program = folder.path().join("sqpoll");
+    recorded(&["-F", "499", "-d", "3", "-o", out.to_str().unwrap(), "--", program.to_str().unwrap()]);
+    let stacks = folded(&std::fs::read_to_string(out).unwrap());
+    let polling = |stack: &str| stack.contains("io_sq_thread");
+    let samples: u64 = stacks.iter().filter(|(stack, _)| polling(stack)).map(|(_, count)| count).sum();
+    assert!(samples > 100, "{samples} samples of the polling thread: {stacks:#?}");
+    let kernel_only = |stack: &str| stack.starts_with("sqpoll;ret_from_fork");
+    assert_eq!(share(&stacks, polling, kernel_only), 1.0, "{stacks:#?}");
+}
+
 /// CPython's trampolines (`-X perf`) have neither rows nor frame pointers: what follows their call says where their caller is.
 #[test]
 fn trampolines_made_at_run_time_lead_to_their_caller() {

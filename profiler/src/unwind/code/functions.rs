@@ -96,7 +96,7 @@ pub(super) struct Sweeper {
     pub(super) no_parts: HashSet<u64>,
     pub(super) called: Vec<u64>,
     /// Places whose address other functions take.
-    addressed: HashSet<u64>,
+    pub(super) addressed: HashSet<u64>,
     jumps: JumpTables,
 }
 

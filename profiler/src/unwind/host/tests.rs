@@ -9,6 +9,7 @@ use super::*;
 mod aarch64;
 mod frame_pointers;
 mod look_ups;
+mod made;
 mod properties;
 mod unfinished;
 

@@ -37,7 +37,7 @@ fn finished(mut drawing: Drawing, registers: Registers, hide: impl Fn(&mut Mappi
     let bytes = drawing.bytes();
     let memory = StackBytes { start: STACK, bytes: &bytes };
     let mut sample = sampled(&walk(registers, Machine::HERE, &drawing.pool, late, &memory, drawing.mode), &bytes);
-    finish(&mut sample, &drawing.pool, space, drawing.mode);
+    finish(&mut sample, &drawing.pool, space, drawing.mode, &|_| None);
     assert_eq!(sample.unfinished, None);
     sample
 }
