@@ -130,7 +130,7 @@ impl Backing {
 pub(super) enum Sort {
     /// A path.
     File,
-    /// A deleted file, memfd or shared memory: a file if it turns out to be ELF, else memory of a JIT.
+    /// A deleted file, memfd, shared memory or a file that is mapped shared: a file if it turns out to be ELF, else memory of a JIT.
     Volatile,
     /// `[vdso]`.
     Vdso,

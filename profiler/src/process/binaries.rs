@@ -293,7 +293,15 @@ impl Binaries {
     }
 
     /// What stands behind a mapping of this path and identity that begins at `start`; `None` when the user has no room for it.
-    pub fn backing(&mut self, path: &[u8], identity: MappedFile, start: u64, user: u32) -> Option<BackingRef> {
+    /// A file that is mapped to be shared with whoever writes it may be memory that a JIT writes elsewhere.
+    pub fn backing(
+        &mut self,
+        path: &[u8],
+        identity: MappedFile,
+        shared: bool,
+        start: u64,
+        user: u32,
+    ) -> Option<BackingRef> {
         // Below 4 GiB it is the vDSO of a 32-bit process, another image.
         if path == b"[vdso]" && start > u64::from(u32::MAX) {
             return Some(self.vdso.clone());
@@ -306,13 +314,13 @@ impl Binaries {
         if !path.starts_with(b"/") || path.starts_with(b"//") || path.len() > MAX_PATH {
             return Some(self.anonymous.clone());
         }
-        let [high, low] = self.hashers.each_ref().map(|hasher| hasher.hash_one((path, identity)));
+        let [high, low] = self.hashers.each_ref().map(|hasher| hasher.hash_one((path, identity, shared)));
         let key = u128::from(high) << 64 | u128::from(low);
         if let Some(known) = self.backings.get(&key) {
             return Some(known.clone());
         }
         let volatile = [&b"/memfd:"[..], b"/dev/", b"/SYSV", b"/anon_hugepage"].iter().any(|p| path.starts_with(p));
-        let sort = if deleted || volatile { Sort::Volatile } else { Sort::File };
+        let sort = if deleted || volatile || shared { Sort::Volatile } else { Sort::File };
         let charge = self.mappings_budget.charge(user, BackingRef::bytes(path))?;
         let backing = BackingRef::new(Arc::from(path), identity, sort, user, Some(charge));
         self.backings.insert(key, backing.clone());

@@ -78,6 +78,7 @@ impl Host {
             path: path.as_bytes().to_vec(),
             identity: MappedFile::of_inode(InodeNumber { inode, ..InodeNumber::default() }),
             executable: true,
+            shared: false,
         });
     }
 

@@ -212,6 +212,7 @@ fn the_file_of_a_dead_process_is_found_by_its_inode() {
             path: path.as_os_str().as_encoded_bytes().to_vec(),
             identity: MappedFile { build_id: Some(id), inode },
             executable: true,
+            shared: false,
         });
     }
     let (found, offset) = resolve(&mut table, dead, 0x1010);
@@ -245,6 +246,7 @@ fn a_file_that_is_open_is_known_by_its_inode() {
             path: format!("/somewhere/else/{pid}").into_bytes(),
             identity: MappedFile { build_id: Some(id), inode: Some(inode) },
             executable: true,
+            shared: false,
         });
     };
     table.apply(SideBand::Mmap {
@@ -256,6 +258,7 @@ fn a_file_that_is_open_is_known_by_its_inode() {
         path: path.as_os_str().as_encoded_bytes().to_vec(),
         identity: MappedFile { build_id: Some(id), inode: Some(inode) },
         executable: true,
+        shared: false,
     });
     let (found, _) = resolve(&mut table, first, 0x1010);
     std::fs::remove_file(&path).unwrap();
@@ -285,6 +288,7 @@ fn a_file_that_is_refused_is_told_from_one_that_is_gone() {
             path: path.as_os_str().as_encoded_bytes().to_vec(),
             identity: MappedFile { build_id: BuildId::new(&[(start >> 12) as u8; 20]), inode: None },
             executable: true,
+            shared: false,
         });
     }
     let refused = [0x1010, 0x3010].map(|address| resolve(&mut table, nobody, address).0.refused);

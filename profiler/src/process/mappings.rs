@@ -2,7 +2,9 @@
 //!
 //! A pure interval map: what is mapped later covers what was there before, as in the kernel, which tells of new
 //! mappings but not of `munmap`. Invariant: ranges are sorted, disjoint, not empty, and neighbours which continue each
-//! other are one range. Generic over what backs a range, so that tests can use a letter.
+//! other are one range. Generic over what backs a range, so that tests can use a letter; only [`Mappings::has_file`] asks what it is.
+
+use super::backing::BackingRef;
 
 /// Most ranges of one address space; what comes on top is refused. Linux allows 65,530 mappings, real programs have tens
 /// of executable ones, and a hostile one must not make the others pay.
@@ -131,6 +133,17 @@ impl<B: Clone + PartialEq> Mappings<B> {
         self.ranges.remove(at + 1);
         self.ranges[at].end = end;
         true
+    }
+}
+
+impl Mappings<BackingRef> {
+    /// Whether code of a file is mapped between two addresses.
+    pub fn has_file(&self, start: u64, end: u64) -> bool {
+        let first = self.ranges.partition_point(|range| range.end <= start);
+        self.ranges[first..]
+            .iter()
+            .take_while(|range| range.start < end)
+            .any(|range| range.backing.file_path().is_some())
     }
 }
 

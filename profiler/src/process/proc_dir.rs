@@ -13,7 +13,7 @@ use rustix::fs::{AtFlags, Mode, OFlags};
 
 use super::cgroup::Cgroup;
 use super::open_file::{OpenedFile, open_in_root, open_link};
-use super::proc_text::{MapsLine, Stat, executable_maps, is_ended, is_running, parse_identity, parse_stat};
+use super::proc_text::{MapsLine, MapsReader, Stat, is_ended, is_running, parse_identity, parse_stat};
 
 /// Most bytes read of `stat` and `cgroup`; real ones are below 4 KiB.
 const MAX_SMALL: u64 = 64 * 1024;
@@ -219,7 +219,7 @@ fn read_in(dir: &OwnedFd, name: &str, max: u64) -> io::Result<Vec<u8>> {
 fn read_maps(dir: &OwnedFd, most: usize, deadline: Instant) -> Option<(Vec<MapsLine>, bool)> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
     let mut file = File::from(rustix::fs::openat(dir, "maps", flags, Mode::empty()).ok()?);
-    let (mut lines, mut rest, mut all) = (Vec::new(), Vec::new(), 0);
+    let (mut maps, mut rest, mut all) = (MapsReader::default(), Vec::new(), 0);
     loop {
         // The kernel gives whole lines, a page of them at a time.
         let begin = rest.len();
@@ -228,15 +228,15 @@ fn read_maps(dir: &OwnedFd, most: usize, deadline: Instant) -> Option<(Vec<MapsL
         rest.truncate(begin + got);
         all += got as u64;
         if got == 0 {
-            lines.extend(executable_maps(&rest));
-            return Some((lines, true));
+            maps.read(&rest);
+            return Some((maps.lines, true));
         }
         let end = rest.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
-        lines.extend(executable_maps(&rest[..end]));
+        maps.read(&rest[..end]);
         rest.drain(..end);
-        if lines.len() > most || all > MAX_MAPS || Instant::now() >= deadline {
-            lines.truncate(most);
-            return Some((lines, false));
+        if maps.lines.len() > most || all > MAX_MAPS || Instant::now() >= deadline {
+            maps.lines.truncate(most);
+            return Some((maps.lines, false));
         }
     }
 }

@@ -68,6 +68,8 @@ pub(super) struct MapsLine {
     pub start: u64,
     /// First address after.
     pub end: u64,
+    /// What others write there is seen.
+    pub shared: bool,
     /// Offset in the file of `start`.
     pub offset: u64,
     /// Which file.
@@ -76,25 +78,80 @@ pub(super) struct MapsLine {
     pub path: Vec<u8>,
 }
 
-/// The executable lines of `/proc/PID/maps`; lines that do not parse are left out.
-pub(super) fn executable_maps(text: &[u8]) -> impl Iterator<Item = MapsLine> {
-    text.split(|&b| b == b'\n').filter_map(parse_maps_line)
+/// Reads the executable lines of `/proc/PID/maps`; lines that do not parse are left out. Memory without a file that fills a hole between two
+/// pieces of one file is that file's code, moved there (onto huge pages, say): it gets the file and its offset.
+#[derive(Debug, Default)]
+pub(super) struct MapsReader {
+    /// What was read.
+    pub lines: Vec<MapsLine>,
+    /// End of the last line of a file, the offset there, and which file.
+    before: (u64, u64, MappedFile),
+    path: Vec<u8>,
+    /// First of the lines without a file that follow that one without a gap.
+    moved: Option<usize>,
 }
 
-/// `start-end perms offset major:minor inode      path`, numbers hexadecimal but for the inode.
-fn parse_maps_line(line: &[u8]) -> Option<MapsLine> {
+impl MapsReader {
+    /// Takes in whole lines.
+    pub fn read(&mut self, text: &[u8]) {
+        for line in text.split(|&b| b == b'\n') {
+            let _ = self.read_line(line);
+        }
+    }
+
+    fn read_line(&mut self, text: &[u8]) -> Option<()> {
+        let (line, is_executable, path) = parse_maps_line(text)?;
+        let (end, offset, file) = self.before;
+        let is_file = line.identity.inode.is_some_and(|inode| inode.inode != 0) && path.starts_with(b"/");
+        let is_memory = path.is_empty() && is_executable;
+        if is_memory {
+            let follows = self.moved.map_or(end, |first| self.lines[first..].last().map_or(end, |last| last.end));
+            self.moved = (follows == line.start).then(|| self.moved.unwrap_or(self.lines.len()));
+        } else if let Some(first) = self.moved.take()
+            && is_file
+            && line.identity == file
+            && path == self.path
+            && self.lines.last().is_some_and(|last| last.end == line.start)
+            && offset.wrapping_add(line.start - end) == line.offset
+        {
+            for moved in &mut self.lines[first..] {
+                (moved.offset, moved.identity) = (offset.wrapping_add(moved.start - end), file);
+                moved.path = unescape_line_feeds(path);
+            }
+        }
+        if is_file {
+            self.before = (line.end, line.offset.wrapping_add(line.end - line.start), line.identity);
+            self.path.clear();
+            self.path.extend_from_slice(path);
+        }
+        if is_executable {
+            self.lines.push(MapsLine { path: unescape_line_feeds(path), ..line });
+        }
+        Some(())
+    }
+}
+
+/// The executable lines of a text.
+pub(super) fn executable_maps(text: &[u8]) -> impl Iterator<Item = MapsLine> {
+    let mut reader = MapsReader::default();
+    reader.read(text);
+    reader.lines.into_iter()
+}
+
+/// `start-end perms offset major:minor inode      path`, numbers hexadecimal but for the inode. The path stands apart, as it is written;
+/// so does whether it is executable.
+fn parse_maps_line(line: &[u8]) -> Option<(MapsLine, bool, &[u8])> {
     let mut rest = line;
     let (start, end) = split_at_byte(next_field(&mut rest)?, b'-')?;
-    if next_field(&mut rest)?.get(2) != Some(&b'x') {
-        return None;
-    }
+    let permissions = next_field(&mut rest)?;
     let offset = hex(next_field(&mut rest)?)?;
     let (major, minor) = split_at_byte(next_field(&mut rest)?, b':')?;
     let inode = str::from_utf8(next_field(&mut rest)?).ok()?.parse().ok()?;
     let blanks = rest.iter().position(|&b| b != b' ').unwrap_or(rest.len());
-    Some(MapsLine {
+    let line = MapsLine {
         start: hex(start)?,
         end: hex(end)?,
+        shared: permissions.get(3) == Some(&b's'),
         offset,
         identity: MappedFile::of_inode(InodeNumber {
             major: hex(major)?.try_into().ok()?,
@@ -102,8 +159,9 @@ fn parse_maps_line(line: &[u8]) -> Option<MapsLine> {
             inode,
             generation: 0,
         }),
-        path: unescape_line_feeds(&rest[blanks..]),
-    })
+        path: Vec::new(),
+    };
+    (line.start <= line.end).then_some((line, permissions.get(2) == Some(&b'x'), &rest[blanks..]))
 }
 
 fn next_field<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
@@ -191,6 +249,38 @@ garbage
             MappedFile::of_inode(InodeNumber { major: 8, minor: 0x11, inode: 12, generation: 0 })
         );
         assert_eq!(lines[4].start, 0xffff_ffff_ff60_0000);
+    }
+
+    /// Text that was moved to memory at its own address is the file's between its pieces, executable or not; memory beside a file, or between
+    /// pieces that do not fit together, is memory.
+    #[test]
+    fn memory_that_fills_a_hole_in_a_file_is_the_file() {
+        let described = |text: &str| {
+            let mut reader = MapsReader::default();
+            // As they come: a line at a time.
+            text.lines().for_each(|line| reader.read(line.as_bytes()));
+            let line =
+                |line: &MapsLine| format!("{:x}+{:x} {}", line.start, line.offset, String::from_utf8_lossy(&line.path));
+            reader.lines.iter().map(line).collect::<Vec<_>>().join(", ")
+        };
+        let header = "400000-401000 r--p 00000000 fe:00 5 /bin/a\n";
+        let moved = "401000-600000 r-xp 00000000 00:00 0 \n600000-a00000 rwxp 00000000 00:00 0 \n";
+        let rest = "a00000-a01000 r-xp 00600000 fe:00 5 /bin/a\n";
+        let all = "401000+1000 /bin/a, 600000+200000 /bin/a, a00000+600000 /bin/a";
+        assert_eq!(described(&[header, moved, rest].concat()), all);
+        let data = "a00000-a01000 r--p 00600000 fe:00 5 /bin/a\n";
+        assert_eq!(described(&[header, moved, data].concat()), "401000+1000 /bin/a, 600000+200000 /bin/a");
+        let memory = "401000+0 , 600000+0 ";
+        for other in [
+            "",
+            "a00000-a01000 r-xp 00601000 fe:00 5 /bin/a\n",
+            "a00000-a01000 r--p 00600000 fe:00 6 /bin/a\n",
+            "a01000-a02000 r--p 00601000 fe:00 5 /bin/a\n",
+        ] {
+            assert!(described(&[header, moved, other].concat()).starts_with(memory), "{other}");
+        }
+        assert!(described(&[moved, rest].concat()).starts_with(memory));
+        assert_eq!(described("400000-401000 rwxp 00000000 00:00 0 \n"), "400000+0 ");
     }
 
     /// What this very process has mapped can be read.

@@ -241,6 +241,7 @@ impl ProcessTable {
                     process.stale = false;
                     process.left = None;
                     (process.has_threads, process.goes_on) = (false, None);
+                    process.text_was_cut = false;
                     // A container's runtime moves a process into its group before it executes the container's program.
                     process.cgroup_asked_at = BootNanos(0);
                     process.change_facts(time, budget, |facts| (facts.comm, facts.exe) = (comm, None))
@@ -260,14 +261,15 @@ impl ProcessTable {
                 }
             }
             SideBand::Exit { time, pid, tid } => self.exit(pid, tid, time),
-            SideBand::Mmap { time, pid, start, len, page_offset, path, identity, executable } => {
+            SideBand::Mmap { time, pid, start, len, page_offset, path, identity, executable, shared } => {
                 let end = start.saturating_add(len);
                 if executable {
-                    self.map(time, pid, (start, end), page_offset, &path, identity);
+                    self.map(time, pid, (start, end), page_offset, &path, identity, shared);
                 } else if self.newest(pid).is_some_and(|process| process.space.ranges.overlaps(start, end)) {
                     self.generation += 1;
                     let generation = self.generation;
                     self.change(pid, time, |process| {
+                        process.text_was_cut |= process.space.ranges.has_file(start, end);
                         let space = Arc::make_mut(&mut process.space);
                         space.ranges.cut(start, end);
                         space.generation = generation;
@@ -476,6 +478,7 @@ impl ProcessTable {
         }
     }
 
+    #[expect(clippy::too_many_arguments, reason = "the fields of one record")]
     fn map(
         &mut self,
         time: BootNanos,
@@ -484,9 +487,10 @@ impl ProcessTable {
         page_offset: u64,
         path: &[u8],
         identity: MappedFile,
+        shared: bool,
     ) {
         let user = self.user_of(pid);
-        let backing = self.binaries.backing(path, identity, start, user);
+        let backing = self.binaries.backing(path, identity, shared, start, user);
         self.generation += 1;
         let (generation, budget) = (self.generation, self.mappings_budget.clone());
         let process_budget = self.process_budget.clone();
@@ -513,6 +517,11 @@ impl ProcessTable {
             });
             if mapping.as_ref().is_some_and(|mapping| process.space.ranges.has(mapping)) {
                 return;
+            }
+            // Code of a file that was moved to memory at its own address, or another's: `/proc` shows what lies around it.
+            if backing.as_ref().is_some_and(BackingRef::is_anonymous) {
+                let covered = process.space.ranges.has_file(start, end);
+                process.stale |= std::mem::take(&mut process.text_was_cut) || covered;
             }
             let few = process.space.ranges.len() < MAX_RANGES;
             let mapping = mapping.filter(|_| few && budget.has_room(user, copied + RANGE_BYTES));
@@ -577,6 +586,7 @@ impl ProcessTable {
         (process.user, process.user_stale) = (dir.user().unwrap_or(process.user), false);
         process.stale = false;
         process.read_at = now;
+        process.text_was_cut = false;
         process.asked_at = now;
         if process.facts.key.start != stat.start {
             Arc::make_mut(&mut process.facts).key.start = stat.start;
@@ -610,7 +620,7 @@ impl ProcessTable {
         let mut refused = u64::from(!all);
         for line in lines {
             let user = process.user;
-            let backing = self.binaries.backing(&line.path, line.identity, line.start, user);
+            let backing = self.binaries.backing(&line.path, line.identity, line.shared, line.start, user);
             let room = self.mappings_budget.has_room(user, (ranges.len() + 1) * RANGE_BYTES);
             let Some(backing) = backing.filter(|_| room) else {
                 refused += 1;

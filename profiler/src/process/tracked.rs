@@ -126,6 +126,8 @@ pub(super) struct Tracked {
     pub executed: Option<BootNanos>,
     /// The next file it maps is its executable.
     pub exe_follows: bool,
+    /// Memory without a file has taken the place of code: it may become executable.
+    pub text_was_cut: bool,
     /// What is known may be wrong: ask `/proc` at the next sample.
     pub stale: bool,
     /// `/proc` was read at this time: older side-band records tell nothing new.
@@ -167,6 +169,7 @@ impl Tracked {
             cgroup_unconfirmed: false,
             executed: None,
             exe_follows: false,
+            text_was_cut: false,
             stale: true,
             read_at: BootNanos(0),
             asked_at: BootNanos(0),

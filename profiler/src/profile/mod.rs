@@ -25,7 +25,7 @@ pub use demangle::{Demangle, simple};
 pub use loss::{LossCause, Losses};
 pub use missed::{MissCause, MissedTicks};
 pub use name_source::{FoundSource, NameSource, NameSources, NameStatus};
-pub use printable::{is_printable, printable};
+pub use printable::{is_printable, printable, printable_name};
 pub use process::{ContainerId, MappedRange, ProcessFacts, ProcessKey, StartTicks};
 pub use profiler_ebpf::StackEnd;
 pub use sample::{Location, RawSample, Sample, SampleEvent, ThreadName, Unfinished};

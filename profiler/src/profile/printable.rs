@@ -1,5 +1,7 @@
 //! Text that came from other processes, made safe to show. The one place that decides what "safe" means.
 
+use siphasher::sip::SipHasher13;
+
 /// `bytes` as text of at most `max` bytes: invalid UTF-8, control characters, line separators and characters that change
 /// the direction of text or have no width become U+FFFD, so that a name cannot pose as another or break a terminal.
 #[must_use]
@@ -19,6 +21,19 @@ pub fn printable(bytes: &[u8], max: usize) -> String {
         text.push(c);
     }
     text
+}
+
+/// The same for a name, of which only equal ones may look equal: what is cut off is replaced by a hash of the whole.
+#[must_use]
+pub fn printable_name(bytes: &[u8], max: usize) -> String {
+    const MARK: char = '…';
+    // A character of one byte becomes one of three at most.
+    if bytes.len() <= max / 3 || printable(bytes, bytes.len().saturating_mul(3)).len() <= max {
+        return printable(bytes, max);
+    }
+    let hash = SipHasher13::new().hash(bytes);
+    let end = format!("{MARK}#{hash:016x}");
+    printable(bytes, max.saturating_sub(end.len())) + &end
 }
 
 /// Whether [`printable`] would leave this character as it is.
@@ -53,6 +68,18 @@ mod tests {
         assert_eq!(printable("名前".as_bytes(), 5), "名");
         assert_eq!(printable(b"abcdef", 3), "abc");
         assert_eq!(printable(b"abc", 0), "");
+    }
+
+    /// Names that differ only beyond the limit stay different, and equal ones equal; one that fits is left alone.
+    #[test]
+    fn names_that_are_cut_stay_distinct() {
+        let name = |tail: &str| printable_name(("long_".repeat(1000) + tail).as_bytes(), 200);
+        assert_eq!(name("first"), name("first"));
+        assert_ne!(name("first"), name("second"));
+        assert!(name("first").starts_with("long_long_") && name("first").len() <= 200, "{}", name("first"));
+        assert_eq!(printable_name(name("first").as_bytes(), 200), name("first"), "twice is once");
+        assert_eq!(printable_name("n".repeat(200).as_bytes(), 200), "n".repeat(200));
+        assert_ne!(printable_name(&[0xff; 100], 200), printable_name(&[0xfe; 100], 200));
     }
 
     proptest! {

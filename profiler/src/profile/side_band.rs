@@ -102,6 +102,8 @@ pub enum SideBand {
         identity: MappedFile,
         /// Mapped executable.
         executable: bool,
+        /// Mapped so that what others write there is seen.
+        shared: bool,
     },
     /// Events were lost: what is known of processes may be stale.
     Lost {

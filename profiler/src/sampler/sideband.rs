@@ -14,6 +14,8 @@ use crate::sys::perf::RawRecord;
 
 /// `PROT_EXEC`, as `mmap2` records carry it.
 const PROT_EXEC: u32 = 4;
+/// `MAP_SHARED`, likewise.
+const MAP_SHARED: u32 = 1;
 
 /// What [`crate::sys::perf::SideBandRing`] asks the kernel for: each record ends in pid and tid, time, cpu, id (8 bytes each).
 const LAYOUT: RecordParseInfo = RecordParseInfo {
@@ -123,6 +125,7 @@ fn decode(raw: RawRecord<'_>) -> Option<SideBand> {
                 }),
             },
             executable: map.protection & PROT_EXEC != 0,
+            shared: map.flags & MAP_SHARED != 0,
         },
         EventRecord::Lost(lost) => SideBand::Lost { time, count: lost.count },
         _ => return None,

@@ -10,7 +10,7 @@ use std::io::{self, BufRead, BufReader, Read};
 use std::os::unix::fs::FileExt;
 
 use super::code::CodeBytes;
-use crate::profile::{SourceLine, Symbol, Symbolized, UnknownReason, printable};
+use crate::profile::{SourceLine, Symbol, Symbolized, UnknownReason, printable_name};
 
 /// Most bytes read of a map.
 pub(super) const MAX_MAP: u64 = 64 << 20;
@@ -24,7 +24,7 @@ const MAX_NAME: usize = 4096;
 /// Names for each address, in order.
 pub(super) fn symbolize(file: &File, addresses: &[u64]) -> Vec<Symbolized> {
     let names = read_all(file, addresses).told.into_iter().map(|told| match told {
-        Some(told) => Symbolized::Named(vec![symbol(&printable(&told.name, MAX_NAME))]),
+        Some(told) => Symbolized::Named(vec![symbol(&told.name)]),
         None => Symbolized::Unknown(UnknownReason::NotFound),
     });
     names.collect()
@@ -67,7 +67,7 @@ struct Answers {
 struct Told {
     start: u64,
     len: u64,
-    name: Vec<u8>,
+    name: String,
     /// Where in the file its code is.
     code: Option<u64>,
 }
@@ -84,7 +84,7 @@ impl Answers {
         let first = self.addresses.partition_point(|(address, _)| *address < start);
         let inside = self.addresses[first..].iter().take_while(|(address, _)| address - start < len);
         for (_, at) in inside {
-            let name = name[..name.len().min(MAX_NAME)].to_vec();
+            let name = printable_name(name, MAX_NAME);
             self.told[*at] = Some(Told { start, len, name, code });
         }
     }
@@ -142,9 +142,17 @@ fn read_dump(file: &File, answers: &mut Answers) -> io::Result<()> {
         if kind == CODE_LOAD && size > RECORD + LOAD {
             let body = at + RECORD;
             let (start, len) = (u64_at(body + 16)?, u64_at(body + 24)?);
-            let mut name = vec![0; usize::try_from(size - RECORD - LOAD).unwrap_or(MAX_NAME).min(MAX_NAME)];
-            let read = file.read_at(&mut name, body + LOAD)?;
-            let name = name[..read].split(|byte| *byte == 0).next().unwrap_or_default();
+            let name = |most: usize| -> io::Result<Vec<u8>> {
+                let mut name = vec![0; usize::try_from(size - RECORD - LOAD).unwrap_or(most).min(most)];
+                let read = file.read_at(&mut name, body + LOAD)?;
+                name.truncate(read);
+                Ok(name)
+            };
+            let mut text = name(MAX_NAME)?;
+            if text.len() == MAX_NAME && !text.contains(&0) {
+                text = name(MAX_LINE as usize)?;
+            }
+            let name = text.split(|byte| *byte == 0).next().unwrap_or_default();
             // The code follows the name.
             answers.tell(start, len, name, Some(body + LOAD + name.len() as u64 + 1));
         }

@@ -13,9 +13,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::profile::{SourceLine, Symbol, Symbolized, UnknownReason, printable};
+use crate::profile::{SourceLine, Symbol, Symbolized, UnknownReason, printable, printable_name};
 
-/// Longest name and path, in bytes.
+/// Longest name and path, in bytes. Longer ones are cut, and stay distinct.
 pub(super) const MAX_TEXT: usize = 4096;
 /// Most functions at one location; inlining goes tens deep at most.
 pub(super) const MAX_SYMBOLS: usize = 64;
@@ -46,7 +46,7 @@ impl Texts {
         if let Some((_, number)) = self.held.get(&place) {
             return *number;
         }
-        let printed = printable(text.as_bytes(), MAX_TEXT);
+        let printed = printable_name(text.as_bytes(), MAX_TEXT);
         let next = self.begins.len() as u32;
         let number = match self.numbers.get(&printed) {
             Some(number) => *number,

@@ -516,6 +516,20 @@ mod tests {
         assert!((50..120).contains(&kept.len()), "{}", kept.len());
     }
 
+    /// Of names beyond the limit only the beginning travels; those that differ later are still two functions.
+    #[test]
+    fn names_beyond_the_limit_stay_distinct() {
+        let named = |tail: &str| {
+            let name = format!("{}{tail}", "long_".repeat(20_000)).into();
+            Symbolized::Named(vec![Symbol { name, ..Symbol::default() }])
+        };
+        let results = vec![named("first"), named("second"), named("first")];
+        let body = Answer { id: 1, leaving: false, reply: Reply::Names(results) }.encode();
+        let Some(Reply::Names(names)) = Answer::decode(&body).map(|answer| answer.reply) else { panic!("no names") };
+        assert!(names[0] != names[1] && names[0] == names[2]);
+        assert!(body.len() < 4 * MAX_TEXT, "{}", body.len());
+    }
+
     /// A few bytes for each function are many functions: an answer has no more than it may, and one that has is none.
     #[test]
     fn an_answer_has_a_bounded_number_of_functions() {

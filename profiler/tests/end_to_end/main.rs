@@ -16,6 +16,7 @@ mod login;
 mod mappings;
 mod memory_code;
 mod missed;
+mod moved_code;
 mod names_again;
 mod pprof;
 mod privileges;
