@@ -1,6 +1,8 @@
 //! Not of the product: what a user stack costs at least. A perf event program that has the kernel follow frame pointers into a buffer
 //! and does nothing else; `make bench-walk` measures our walk against it. An object of its own, which only that example embeds.
 
+// bpf-linker tells that it takes the LLVM it was built with and not rustc's: nothing to be done about.
+#![allow(linker_messages)]
 #![cfg_attr(target_arch = "bpf", no_std, no_main)]
 #![cfg_attr(target_arch = "bpf", expect(unsafe_code, reason = "helpers of the kernel are foreign functions"))]
 

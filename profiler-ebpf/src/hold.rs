@@ -2,6 +2,8 @@
 //! interrupts on, and writes down when: the kernel skips perf event programs on that CPU meanwhile. An object of its own,
 //! which only the tests of missed ticks embed.
 
+// bpf-linker tells that it takes the LLVM it was built with and not rustc's: nothing to be done about.
+#![allow(linker_messages)]
 #![cfg_attr(target_arch = "bpf", no_std, no_main)]
 #![cfg_attr(target_arch = "bpf", expect(unsafe_code, reason = "helpers of the kernel are foreign functions"))]
 

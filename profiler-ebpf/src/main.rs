@@ -1,6 +1,8 @@
 //! The eBPF object: on the `bpf` target the programs and their maps; on the host an empty `main`, so that the workspace
 //! builds and lints as one.
 
+// bpf-linker tells that it takes the LLVM it was built with and not rustc's: nothing to be done about.
+#![allow(linker_messages)]
 #![cfg_attr(target_arch = "bpf", no_std, no_main)]
 #![cfg_attr(
     target_arch = "bpf",

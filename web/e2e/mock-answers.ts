@@ -357,7 +357,16 @@ export function binaries(shown: FlameGraph): Binaries {
         inlined_frames: 0,
         sources: sources({ dynsym: "/opt/vendor/libcodec.so.4", symtab: null, debug_file: null, debuginfod: null }),
         reason: "no_symbols",
-        remedy: "apt install libcodec4-dbgsym",
+        remedies: [
+          {
+            command: "profiler run --debuginfod=https://debuginfod.debian.net",
+            note: "start the profiler so: it fetches the symbols; build ids of what runs here are sent to that server",
+          },
+          {
+            command: "apt install libcodec4-dbgsym",
+            note: "needs the archive of debug symbols, a line in /etc/apt/sources.list.d/debug.list and apt update: deb http://deb.debian.org/debian-debug/ bookworm-debug main (https://wiki.debian.org/AutomaticDebugPackages)",
+          },
+        ],
       },
       {
         path: "/usr/lib/postgresql/16/bin/postgres",
@@ -372,7 +381,7 @@ export function binaries(shown: FlameGraph): Binaries {
           symtab: "/usr/lib/postgresql/16/bin/postgres",
         }),
         reason: null,
-        remedy: null,
+        remedies: [],
       },
       {
         path: "[kernel]",
@@ -384,10 +393,11 @@ export function binaries(shown: FlameGraph): Binaries {
         inlined_frames: 0,
         sources: sources({ kallsyms: "/proc/kallsyms" }),
         reason: null,
-        remedy: null,
+        remedies: [],
       },
     ],
     hidden_rows: 0,
+    together: { command: "apt install libcodec4-dbgsym libz1-dbgsym", note: null },
   };
 }
 

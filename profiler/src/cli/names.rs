@@ -1,5 +1,6 @@
 //! `profiler names`: how well each binary of a range is named, and what helps.
 
+use std::collections::HashSet;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
@@ -10,8 +11,9 @@ use super::exit::NoSamples;
 use super::export::write_stdout;
 use super::select;
 use crate::profile::{Reason, printable};
-use crate::query::{self, NamedBinary};
+use crate::query::{self, NamedBinary, Remedy};
 use crate::store::Reader;
+use crate::sys::distribution::Distribution;
 
 /// Widest path shown.
 const WIDTH: usize = 100;
@@ -23,17 +25,26 @@ const WIDTH: usize = 100;
 pub fn names(args: &NamesArgs) -> anyhow::Result<ExitCode> {
     let (selector, range) = select::of(&args.range)?;
     let database = args.database.path()?;
-    let found = query::binaries(&mut Reader::open(&database)?, range, &selector, args.limit)?;
+    let found = query::binaries(&mut Reader::open(&database)?, range, &selector, args.limit, &Distribution::here())?;
     if found.rows.is_empty() {
         anyhow::bail!(NoSamples("no samples match".into()));
     }
     if args.json {
         let rows: Vec<Row<'_>> = found.rows.iter().map(Row::of).collect();
-        let text = serde_json::to_string_pretty(&Rows { rows, hidden_rows: found.hidden_rows })? + "\n";
+        let text = serde_json::to_string_pretty(&Rows {
+            rows,
+            hidden_rows: found.hidden_rows,
+            together: found.together.as_ref(),
+        })? + "\n";
         write_stdout(|out| out.write_all(text.as_bytes()))?;
         return Ok(ExitCode::SUCCESS);
     }
-    write_stdout(|out| table(&found.rows, out))?;
+    write_stdout(|mut out| {
+        table(&found.rows, &mut out)?;
+        let Some(together) = &found.together else { return Ok(()) };
+        writeln!(out, "symbols of the heaviest of these at once:")?;
+        remedy(together, &mut out)
+    })?;
     if found.hidden_rows > 0 {
         eprintln!("{} more binaries; --limit shows more", found.hidden_rows);
     }
@@ -45,6 +56,7 @@ pub fn names(args: &NamesArgs) -> anyhow::Result<ExitCode> {
 struct Rows<'a> {
     rows: Vec<Row<'a>>,
     hidden_rows: u64,
+    together: Option<&'a Remedy>,
 }
 
 #[derive(Serialize)]
@@ -56,7 +68,7 @@ struct Row<'a> {
     named: u64,
     from: Vec<&'static str>,
     reason: Option<&'static str>,
-    remedy: Option<&'a str>,
+    remedies: &'a [Remedy],
 }
 
 impl<'a> Row<'a> {
@@ -69,13 +81,21 @@ impl<'a> Row<'a> {
             named: row.named,
             from: from(row),
             reason: row.reason.map(Reason::name),
-            remedy: row.remedy.as_deref(),
+            remedies: &row.remedies,
         }
     }
 }
 
 fn from(row: &NamedBinary) -> Vec<&'static str> {
     row.sources.iter().filter(|source| source.found.is_some()).map(|source| source.source.name()).collect()
+}
+
+/// A command in a line of its own, to copy, and below it what it needs.
+fn remedy(remedy: &Remedy, mut out: impl Write) -> io::Result<()> {
+    for text in [&remedy.command, &remedy.note].into_iter().flatten() {
+        writeln!(out, "{:22}{}", "", printable(text.as_bytes(), 4096))?;
+    }
+    Ok(())
 }
 
 fn table(rows: &[NamedBinary], mut out: impl Write) -> io::Result<()> {
@@ -85,13 +105,18 @@ fn table(rows: &[NamedBinary], mut out: impl Write) -> io::Result<()> {
     };
     let width = rows.iter().map(|row| path(row).chars().count()).max().unwrap_or(0);
     writeln!(out, "  named     frames  {:width$}  from", "binary")?;
+    let mut said = HashSet::new();
     for row in rows {
         let share = if row.frames == 0 { 100.0 } else { row.named as f64 * 100.0 / row.frames as f64 };
         let from = from(row);
         writeln!(out, "{share:5.1} %{:11}  {:width$}  {}", row.frames, path(row), from.join(" "))?;
         if let Some(reason) = row.reason {
-            let remedy = row.remedy.as_ref().map_or(String::new(), |remedy| format!(": {remedy}"));
-            writeln!(out, "{:20}{}{}", "", reason.describe(), printable(remedy.as_bytes(), 4096))?;
+            writeln!(out, "{:20}{}", "", reason.describe())?;
+            for one in &row.remedies {
+                // What a command needs is said once.
+                let note = one.note.clone().filter(|note| one.command.is_none() || said.insert(note.clone()));
+                remedy(&Remedy { note, ..one.clone() }, &mut out)?;
+            }
         }
     }
     Ok(())
@@ -120,7 +145,7 @@ mod tests {
                 FoundSource { source: NameSource::Dwz, found: None },
             ],
             reason: None,
-            remedy: None,
+            remedies: Vec::new(),
         };
         let poor = NamedBinary {
             path: "[anon]".into(),
@@ -128,7 +153,7 @@ mod tests {
             named: 2,
             sources: Vec::new(),
             reason: Some(Reason::Unnamed(Some(UnknownReason::NoFile))),
-            remedy: Some("node --perf-basic-prof".into()),
+            remedies: vec![Remedy { command: Some("node --perf-basic-prof".into()), note: Some("start it so".into()) }],
             ..full.clone()
         };
         let mut text = Vec::new();
@@ -136,8 +161,9 @@ mod tests {
         let text = String::from_utf8(text).unwrap();
         let lines: Vec<&str> = text.lines().map(str::trim_end).collect();
         assert_eq!(lines[1], " 25.0 %          8  [anon] of /usr/bin/node");
-        assert_eq!(lines[2].trim(), "memory without a file (JIT code): node --perf-basic-prof");
-        assert!(lines[3].starts_with("100.0 %          8  /bin/x") && lines[3].ends_with("  dwarf"), "{text}");
+        let told = ["memory without a file (JIT code)", "node --perf-basic-prof", "start it so"];
+        assert_eq!(lines[2..5].iter().map(|line| line.trim()).collect::<Vec<_>>(), told);
+        assert!(lines[5].starts_with("100.0 %          8  /bin/x") && lines[5].ends_with("  dwarf"), "{text}");
         assert!(!text.contains('\u{1b}'));
     }
 }

@@ -4,10 +4,11 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::merge::{Counts, merge};
-use super::name_remedy::name_remedy;
+use super::name_remedy::{self, Remedy, name_remedies, packages_remedy};
 use super::{QueryError, Selector};
-use crate::profile::{BinaryKind, FoundSource, NameStatus, Reason, TimeRange, UnknownReason};
+use crate::profile::{BinaryKey, BinaryKind, FoundSource, NameSource, NameStatus, Reason, TimeRange, UnknownReason};
 use crate::store::{Reader, RowMap, Snapshot, StackId};
+use crate::sys::distribution::Distribution;
 
 /// Stacks looked up between two questions whether to go on.
 const CHECK: usize = 4096;
@@ -33,8 +34,8 @@ pub struct NamedBinary {
     pub sources: Vec<FoundSource>,
     /// Why most of the others have none.
     pub reason: Option<Reason>,
-    /// A command that helps.
-    pub remedy: Option<String>,
+    /// What helps, the best first.
+    pub remedies: Vec<Remedy>,
 }
 
 /// The binaries of a range.
@@ -44,7 +45,12 @@ pub struct NamedBinaries {
     pub rows: Vec<NamedBinary>,
     /// Rows left out.
     pub hidden_rows: u64,
+    /// One command for the packages with the symbols of the [`TOGETHER`] heaviest rows that want some.
+    pub together: Option<Remedy>,
 }
+
+/// Rows whose packages are installed by one command.
+const TOGETHER: usize = 10;
 
 /// What people take for one binary: boots of one kernel are one, programs that write code are several.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -64,6 +70,8 @@ struct Sum {
     unknown: HashMap<Option<UnknownReason>, u64>,
     status: NameStatus,
     kind: Option<BinaryKind>,
+    /// Frames without a name by the process that wrote the code.
+    pids: BTreeMap<u32, u64>,
 }
 
 /// The binaries of a range.
@@ -75,6 +83,7 @@ pub fn binaries(
     range: TimeRange,
     selector: &Selector,
     max_rows: usize,
+    host: &Distribution,
 ) -> Result<NamedBinaries, QueryError> {
     let mut snapshot = reader.snapshot()?;
     let counts = merge(&mut snapshot, range, selector)?;
@@ -102,10 +111,32 @@ pub fn binaries(
             build_id: binary.build_id.map(|id| id.to_string()),
             program: snapshot.program_of(&binary.key)?,
         };
-        let status = snapshot.name_status(id)?;
-        add(shown.entry(key).or_default(), sum, status, binary.kind);
+        let (status, unnamed) = (snapshot.name_status(id)?, sum.frames - sum.named);
+        let of_key = shown.entry(key).or_default();
+        add(of_key, sum, status, binary.kind);
+        if let BinaryKey::Jit { pid, .. } = binary.key {
+            *of_key.pids.entry(pid).or_default() += unnamed;
+        }
     }
-    let mut rows: Vec<NamedBinary> = shown.into_iter().map(|(shown, sum)| row(shown, sum)).collect();
+    let mut packages: Vec<(u64, String)> = Vec::new();
+    let mut rows: Vec<NamedBinary> = shown
+        .into_iter()
+        .map(|(shown, sum)| {
+            if let (Some(UnknownReason::NoSymbols), Some(package)) = (sum.reason().flatten(), &sum.status.package) {
+                packages.push((sum.frames - sum.named, package.clone()));
+            }
+            row(shown, sum, host)
+        })
+        .collect();
+    packages.sort_by(|a, b| b.cmp(a));
+    let heaviest: Vec<&str> = packages.iter().take(TOGETHER).map(|(_, package)| package.as_str()).collect();
+    let distinct: Vec<&str> = heaviest
+        .iter()
+        .enumerate()
+        .filter(|(at, package)| !heaviest[..*at].contains(package))
+        .map(|(_, one)| *one)
+        .collect();
+    let together = packages_remedy(&distinct, host).filter(|_| distinct.len() > 1);
     let unnamed = |row: &NamedBinary| row.frames - row.named;
     rows.sort_by(|a, b| {
         (unnamed(b), b.samples_self, b.frames)
@@ -114,7 +145,7 @@ pub fn binaries(
     });
     let hidden_rows = rows.len().saturating_sub(max_rows) as u64;
     rows.truncate(max_rows);
-    Ok(NamedBinaries { rows, hidden_rows })
+    Ok(NamedBinaries { rows, hidden_rows, together })
 }
 
 /// Samples of a place in code.
@@ -174,11 +205,30 @@ fn add(sum: &mut Sum, other: Sum, status: NameStatus, kind: BinaryKind) {
     sum.kind = Some(kind);
 }
 
-fn row(Shown { path, build_id, program }: Shown, sum: Sum) -> NamedBinary {
-    let most = sum.unknown.iter().max_by_key(|(reason, frames)| (**frames, **reason)).map(|(reason, _)| *reason);
+impl Sum {
+    /// Why most of the frames without a name have none; the inner `None` is "not asked yet".
+    fn reason(&self) -> Option<Option<UnknownReason>> {
+        self.unknown.iter().max_by_key(|(reason, frames)| (**frames, **reason)).map(|(reason, _)| *reason)
+    }
+}
+
+fn row(Shown { path, build_id, program }: Shown, sum: Sum, host: &Distribution) -> NamedBinary {
+    let most = sum.reason();
     let reason = most.map(Reason::Unnamed);
-    let remedy =
-        most.flatten().and_then(|reason| name_remedy(reason, &path, program.as_deref(), sum.status.package.as_deref()));
+    let mut pids: Vec<(u64, u32)> = sum.pids.iter().map(|(pid, frames)| (*frames, *pid)).collect();
+    pids.sort_unstable_by(|a, b| b.cmp(a));
+    let pids: Vec<u32> = pids.into_iter().filter(|(frames, _)| *frames > 0).map(|(_, pid)| pid).collect();
+    let remedies = most.flatten().map_or_else(Vec::new, |reason| {
+        let unnamed = name_remedy::Unnamed {
+            reason,
+            path: &path,
+            program: program.as_deref(),
+            pids: &pids,
+            package: sum.status.package.as_deref(),
+            servers_asked: sum.status.sources.iter().any(|found| found.source == NameSource::Debuginfod),
+        };
+        name_remedies(&unnamed, host)
+    });
     NamedBinary {
         path,
         build_id,
@@ -189,7 +239,7 @@ fn row(Shown { path, build_id, program }: Shown, sum: Sum) -> NamedBinary {
         inlined_frames: sum.inlined,
         sources: sum.status.sources,
         reason,
-        remedy,
+        remedies,
     }
 }
 
@@ -198,7 +248,7 @@ mod tests {
     #![expect(clippy::unwrap_used, reason = "tests")]
 
     use super::*;
-    use crate::profile::{NameSource, Symbol, Symbolized, WallNanos};
+    use crate::profile::{Symbol, Symbolized, WallNanos};
     use crate::query::totals;
     use crate::store::drawing::{drawn_name, window};
     use crate::store::{LocationId, Store};
@@ -206,7 +256,8 @@ mod tests {
     const ALL_TIME: TimeRange = TimeRange { from: WallNanos(0), to: WallNanos(i64::MAX) };
 
     fn asked(path: &std::path::Path, max_rows: usize) -> NamedBinaries {
-        binaries(&mut Reader::open(path).unwrap(), ALL_TIME, &Selector::default(), max_rows).unwrap()
+        binaries(&mut Reader::open(path).unwrap(), ALL_TIME, &Selector::default(), max_rows, &Distribution::default())
+            .unwrap()
     }
 
     /// Frames are counted by samples, with and without a name; the reason is that of most frames, and the status of the newest look
@@ -241,10 +292,10 @@ mod tests {
         // main 8, f 10, gone 2, inl 1.
         assert_eq!((app_row.samples_self, app_row.frames, app_row.named, app_row.inlined_frames), (3, 21, 9, 2));
         assert_eq!(app_row.reason, Some(Reason::Unnamed(Some(UnknownReason::NoSymbols))));
-        assert_eq!(app_row.remedy.as_deref(), Some("apt install app1-dbgsym"));
+        assert_eq!(app_row.remedies[0].command.as_deref(), Some("apt install app1-dbgsym"));
         assert_eq!(app_row.sources, found(Some("/usr/bin/app")).sources, "a look that saw nothing changes nothing");
         assert_eq!((kernel.path.as_str(), kernel.frames, kernel.named), ("[kernel]", 5, 5));
-        assert_eq!((kernel.reason, &kernel.remedy), (None, &None));
+        assert_eq!((kernel.reason, &*kernel.remedies), (None, &[][..]));
         assert_eq!(
             rows.iter().map(|row| row.samples_self).sum::<u64>(),
             totals(&mut Reader::open(&path).unwrap()).unwrap().stored

@@ -43,6 +43,7 @@ pub use diff::{By, Diff, DiffNode, Side, diff};
 pub use flame_graph::{Around, Kinds, Merged, Shape, View, flame_graph, flame_graph_from};
 pub use heat_map::{Area, Grid, HeatMap, MAX_CELLS, Within, flame_graph_of_area, heat_map};
 pub use labels::{LABELS, LabelValues, label_values};
+pub use name_remedy::Remedy;
 pub use note::{note, note_in, remedy};
 pub use one_function::OneFunction;
 pub use path_hash::PathHash;

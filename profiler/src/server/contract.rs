@@ -170,6 +170,7 @@ fn top() {
 #[test]
 fn binaries() {
     let found = |source, found: Option<&str>| FoundSource { source, found: found.map(Into::into) };
+    let remedy = |command: &str| query::Remedy { command: Some(command.into()), note: None };
     let full = query::NamedBinary {
         path: "/usr/bin/postgres".into(),
         build_id: Some("6f1c0a".into()),
@@ -183,7 +184,7 @@ fn binaries() {
             found(NameSource::GnuDebugdata, None),
         ],
         reason: None,
-        remedy: None,
+        remedies: Vec::new(),
     };
     let stripped = query::NamedBinary {
         path: "/usr/lib/libpq.so.5".into(),
@@ -192,17 +193,24 @@ fn binaries() {
         inlined_frames: 0,
         sources: vec![found(NameSource::Symtab, None)],
         reason: Some(Reason::Unnamed(Some(UnknownReason::NoSymbols))),
-        remedy: Some("apt install libpq5-dbgsym".into()),
+        remedies: vec![
+            remedy("profiler run --debuginfod=https://debuginfod.debian.net"),
+            remedy("apt install libpq5-dbgsym"),
+        ],
         ..full.clone()
     };
     let jit = query::NamedBinary {
         path: "[anon]".into(),
         program: Some("/usr/bin/node".into()),
         sources: Vec::new(),
-        remedy: Some("node --perf-basic-prof".into()),
+        remedies: vec![query::Remedy { note: Some("start the program so".into()), ..remedy("node --perf-basic-prof") }],
         ..stripped.clone()
     };
-    let binaries = query::NamedBinaries { rows: vec![stripped, jit, full], hidden_rows: 2 };
+    let binaries = query::NamedBinaries {
+        rows: vec![stripped, jit, full],
+        hidden_rows: 2,
+        together: Some(remedy("apt install a-dbgsym b-dbgsym")),
+    };
     check("binaries.json", &from_query::binaries(binaries));
 }
 

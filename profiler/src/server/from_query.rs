@@ -306,9 +306,17 @@ pub fn binaries(binaries: query::NamedBinaries) -> api::Binaries {
             .map(|found| api::NameSource { source: found.source.name().to_owned(), found: found.found })
             .collect(),
         reason: row.reason.map(|reason| reason.name().to_owned()),
-        remedy: row.remedy,
+        remedies: row.remedies.into_iter().map(remedy).collect(),
     };
-    api::Binaries { binaries: binaries.rows.into_iter().map(row).collect(), hidden_rows: binaries.hidden_rows }
+    api::Binaries {
+        binaries: binaries.rows.into_iter().map(row).collect(),
+        hidden_rows: binaries.hidden_rows,
+        together: binaries.together.map(remedy),
+    }
+}
+
+fn remedy(remedy: query::Remedy) -> api::Remedy {
+    api::Remedy { command: remedy.command, note: remedy.note }
 }
 
 /// The table.

@@ -20,6 +20,7 @@ use super::{State, annotate, exports, from_query};
 use crate::profile::{Demangle, TimeRange};
 use crate::query::{self, Area, By, Grid, PathHash, Selector, Shape, TopOrder, TopRows, View, Within};
 use crate::store::Reader;
+use crate::sys::distribution::Distribution;
 
 /// A limit that an endpoint takes when none is asked for, and the most it gives.
 pub struct Limits {
@@ -416,7 +417,8 @@ async fn quality(state: Data<State>, params: Query<CountParams>) -> Result<HttpR
 async fn binaries(state: Data<State>, params: Query<RangeParams>) -> Result<HttpResponse, Failure> {
     let question = Question::parse(params.into_inner(), &BINARIES, &state)?;
     let ask = move |reader: &mut _| {
-        let binaries = query::binaries(reader, question.range, &question.selector, question.limit)?;
+        let binaries =
+            query::binaries(reader, question.range, &question.selector, question.limit, &Distribution::here())?;
         to_json(&from_query::binaries(binaries))
     };
     Ok(json(StatusCode::OK, state.readers.ask(ask).await?))

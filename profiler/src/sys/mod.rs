@@ -3,6 +3,7 @@
 pub mod attempt;
 pub mod cache_folder;
 pub mod clock;
+pub mod distribution;
 pub mod fair_pool;
 pub mod file_lock;
 pub mod host_name;

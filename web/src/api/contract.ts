@@ -33,6 +33,7 @@ export type Instruction = Written<Schemas["Instruction"]>;
 export type Quality = Written<Schemas["Quality"]>;
 export type Binaries = Written<Schemas["Binaries"]>;
 export type Binary = Written<Schemas["Binary"]>;
+export type Remedy = Written<Schemas["Remedy"]>;
 export type Symbolizing = Written<Schemas["Symbolizing"]>;
 /** Every error answer: RFC 9457. */
 export type Problem = Written<Schemas["Problem"]>;

@@ -377,6 +377,7 @@ export interface components {
              * @description Rows that the limit left out.
              */
             hidden_rows: number;
+            together?: components["schemas"]["Remedy"] | null;
         };
         /** @description One binary. Frames are counted as a flame graph shows them: a stack of ten samples with two frames in it counts twenty. */
         Binary: {
@@ -403,8 +404,8 @@ export interface components {
             program?: string | null;
             /** @description Why most frames without a name have none, as in [`Unnamed`]; null when all have one. */
             reason?: string | null;
-            /** @description A command that helps; null where none is known. */
-            remedy?: string | null;
+            /** @description What helps, the best first; empty where no help is known. */
+            remedies: components["schemas"]["Remedy"][];
             /**
              * Format: int64
              * @description Samples that ended in it.
@@ -880,6 +881,13 @@ export interface components {
              * @description Length of a window.
              */
             window_ms: number;
+        };
+        /** @description What gives frames their names. */
+        Remedy: {
+            /** @description A command to copy; null where only the note helps. */
+            command?: string | null;
+            /** @description What it needs to work, what it does besides, or where the manual is; null when there is nothing to say. */
+            note?: string | null;
         };
         /** @description `GET /api/v1/source`. */
         Source: {

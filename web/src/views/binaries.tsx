@@ -2,7 +2,7 @@
 
 import { useSignal } from "@preact/signals";
 import { AnsweredError, symbolize } from "../api/client";
-import type { Binary } from "../api/contract";
+import type { Binary, Remedy } from "../api/contract";
 import { REASONS } from "../model/remedies";
 import { baseName, formatCount, formatShare } from "../model/units";
 import { retryNow } from "../state/refresh";
@@ -28,6 +28,12 @@ export function Binaries() {
       about="Every file with samples in view, what lacks names first: where names were looked for, and what would help."
     >
       <SymbolizeAgain unnamed={frames - named} />
+      {answer.together !== null && (
+        <>
+          <p>The symbols of the heaviest of these, at once:</p>
+          <Helps remedy={answer.together} />
+        </>
+      )}
       <div class="scroll-x">
         <table class="facts binaries">
           <thead>
@@ -44,8 +50,13 @@ export function Binaries() {
             </tr>
           </thead>
           <tbody>
-            {rows.slice(0, SHOWN).map((row) => (
-              <Row key={`${row.path} ${row.build_id} ${row.program}`} row={row} samples={samples} />
+            {rows.slice(0, SHOWN).map((row, at) => (
+              <Row
+                key={`${row.path} ${row.build_id} ${row.program}`}
+                row={row}
+                samples={samples}
+                above={rows.slice(0, at)}
+              />
             ))}
           </tbody>
         </table>
@@ -57,8 +68,9 @@ export function Binaries() {
   );
 }
 
-function Row({ row, samples }: { row: Binary; samples: number }) {
-  const { path, build_id, program, samples_self, frames, named, inlined_frames, sources, reason, remedy } = row;
+/** `above`: the rows before it. What a command needs is said once. */
+function Row({ row, samples, above }: { row: Binary; samples: number; above: readonly Binary[] }) {
+  const { path, build_id, program, samples_self, frames, named, inlined_frames, sources, reason, remedies } = row;
   return (
     <tr>
       <th scope="row" title={build_id === null ? path : `${path}\nbuild id ${build_id}`}>
@@ -85,9 +97,22 @@ function Row({ row, samples }: { row: Binary; samples: number }) {
         </ul>
       </td>
       <td>
-        {reason !== null && missingText(reason, frames, named)} {remedy !== null && <CopyButton text={remedy} />}
+        {reason !== null && missingText(reason, frames, named)}
+        {remedies.map(({ command, note }) => {
+          const said = above.some((row) => row.remedies.some((other) => other.note === note));
+          return <Helps key={command ?? note} remedy={{ command, note: said && command !== null ? null : note }} />;
+        })}
       </td>
     </tr>
+  );
+}
+
+/** A command to copy, and what it needs. */
+function Helps({ remedy: { command, note } }: { remedy: Remedy }) {
+  return (
+    <p class="helps">
+      {command !== null && <CopyButton text={command} />} {note !== null && <span class="quiet">{note}</span>}
+    </p>
   );
 }
 

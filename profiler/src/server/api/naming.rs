@@ -45,6 +45,8 @@ pub struct Binaries {
     pub binaries: Vec<Binary>,
     /// Rows that the limit left out.
     pub hidden_rows: u64,
+    /// One command for the packages with the symbols of the ten heaviest rows that want some; null when fewer than two do.
+    pub together: Option<Remedy>,
 }
 
 /// One binary. Frames are counted as a flame graph shows them: a stack of ten samples with two frames in it counts twenty.
@@ -68,8 +70,17 @@ pub struct Binary {
     pub sources: Vec<NameSource>,
     /// Why most frames without a name have none, as in [`Unnamed`]; null when all have one.
     pub reason: Option<String>,
-    /// A command that helps; null where none is known.
-    pub remedy: Option<String>,
+    /// What helps, the best first; empty where no help is known.
+    pub remedies: Vec<Remedy>,
+}
+
+/// What gives frames their names.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+pub struct Remedy {
+    /// A command to copy; null where only the note helps.
+    pub command: Option<String>,
+    /// What it needs to work, what it does besides, or where the manual is; null when there is nothing to say.
+    pub note: Option<String>,
 }
 
 /// `POST /api/v1/symbolize`.
