@@ -12,13 +12,14 @@ use std::io::{self, ErrorKind};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::backing::Origin;
 use super::build_id::{Elf, executable_segments};
 use super::file_identity::identify;
 use super::open_file::{OpenedFile, open_in_root};
 use super::proc_dir::{ProcRoot, ProcessDir};
+use super::reading_time::Patience;
 use crate::profile::{CodeSegment, FileIdentity, MappedFile};
 
 /// A file that was opened and is known to be the mapped one.
@@ -90,7 +91,7 @@ pub(super) fn find_file(
         there.or_else(|| {
             // The range may have been cut or joined since: look where the process has the file now.
             // One that has very many keeps only this thread busy.
-            let (lines, _) = dir.executable_maps(usize::MAX, Instant::now() + Duration::from_millis(100))?;
+            let (lines, _) = dir.executable_maps(usize::MAX, Patience::of(Duration::from_millis(100)))?;
             let line = lines.iter().find(|line| line.start < origin.end && origin.start < line.end)?;
             trusted(dir.open_mapped(line.start, line.end), Way::Link)
         })

@@ -4,9 +4,10 @@
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::ProcRoot;
+use super::reading_time::Patience;
 use crate::profile::{BinaryKey, ProcessKey};
 
 /// Longest header of a core file: a kernel's has a few segments.
@@ -96,8 +97,7 @@ impl ProgramMemory {
         let (inside, user) = dir.identity_inside().ok_or(gone)?;
         let memory = dir.open_memory().map_err(|_| "the program's memory may not be read by the profiler")?;
         let root = File::from(dir.root().map_err(|_| gone)?);
-        let deadline = Instant::now() + Duration::from_secs(1);
-        let (maps, _) = dir.executable_maps(usize::MAX, deadline).ok_or(gone)?;
+        let (maps, _) = dir.executable_maps(usize::MAX, Patience::of(Duration::from_millis(500))).ok_or(gone)?;
         // Opened first, then made sure that it was this process.
         let same = dir
             .stat()

@@ -7,13 +7,13 @@ use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
 
 use rustix::fs::{AtFlags, Mode, OFlags};
 
 use super::cgroup::Cgroup;
 use super::open_file::{OpenedFile, open_in_root, open_link};
 use super::proc_text::{MapsLine, MapsReader, Stat, is_ended, is_running, parse_identity, parse_stat};
+use super::reading_time::Patience;
 
 /// Most bytes read of `stat` and `cgroup`; real ones are below 4 KiB.
 const MAX_SMALL: u64 = 64 * 1024;
@@ -161,14 +161,14 @@ impl ProcessDir {
         Some(Cgroup::parse(&self.read("cgroup", MAX_SMALL).ok()?))
     }
 
-    /// Executable mappings, at most so many; `None` when they could not be read, empty for kernel threads. Stops reading when there are
-    /// more, after 16 MiB, or when the time is over, and says that these are not all.
-    pub fn executable_maps(&self, most: usize, deadline: Instant) -> Option<(Vec<MapsLine>, bool)> {
-        let (lines, all) = read_maps(&self.dir, most, deadline)?;
+    /// Executable mappings, at most so many; `None` when they could not be read, or not in time; empty for kernel threads. Stops reading when
+    /// there are more, after 16 MiB, or when their processor time is used up, and says that these are not all.
+    pub fn executable_maps(&self, most: usize, patience: Patience) -> Option<(Vec<MapsLine>, bool)> {
+        let (lines, all) = read_maps(&self.dir, most, patience)?;
         if lines.is_empty()
             && let Some(other) = self.other()
         {
-            return read_maps(other, most, deadline);
+            return read_maps(other, most, patience);
         }
         Some((lines, all))
     }
@@ -216,7 +216,7 @@ fn read_in(dir: &OwnedFd, name: &str, max: u64) -> io::Result<Vec<u8>> {
 }
 
 /// The executable mappings of one directory.
-fn read_maps(dir: &OwnedFd, most: usize, deadline: Instant) -> Option<(Vec<MapsLine>, bool)> {
+fn read_maps(dir: &OwnedFd, most: usize, patience: Patience) -> Option<(Vec<MapsLine>, bool)> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
     let mut file = File::from(rustix::fs::openat(dir, "maps", flags, Mode::empty()).ok()?);
     let (mut maps, mut rest, mut all) = (MapsReader::default(), Vec::new(), 0);
@@ -234,7 +234,10 @@ fn read_maps(dir: &OwnedFd, most: usize, deadline: Instant) -> Option<(Vec<MapsL
         let end = rest.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
         maps.read(&rest[..end]);
         rest.drain(..end);
-        if maps.lines.len() > most || all > MAX_MAPS || Instant::now() >= deadline {
+        if patience.is_late() {
+            return None;
+        }
+        if maps.lines.len() > most || all > MAX_MAPS || patience.is_over() {
             maps.lines.truncate(most);
             return Some((maps.lines, false));
         }
@@ -252,6 +255,8 @@ fn read_bounded(file: File, max: u64) -> io::Result<Vec<u8>> {
 mod tests {
     #![expect(clippy::unwrap_used, reason = "tests")]
 
+    use std::time::Duration;
+
     use super::*;
 
     /// After a process is reaped its directory answers nothing, rather than for whoever has the pid next.
@@ -263,7 +268,11 @@ mod tests {
         assert!(dir.cgroup().is_some());
         child.kill().unwrap();
         child.wait().unwrap();
-        assert!(dir.stat().is_none() && dir.exe().is_none() && dir.executable_maps(9, Instant::now()).is_none());
+        assert!(
+            dir.stat().is_none()
+                && dir.exe().is_none()
+                && dir.executable_maps(9, Patience::of(Duration::from_secs(1))).is_none()
+        );
     }
 
     /// We are running, in this very thread; a process that sleeps is not.

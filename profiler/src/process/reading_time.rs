@@ -6,14 +6,44 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
+use crate::sys::clock::thread_time;
+
 /// In one pass.
 const ALL: Duration = Duration::from_millis(10);
 /// For the processes of one user but root in one pass.
 const ONE: Duration = Duration::from_millis(4);
-/// Longest that one process's mappings are read; what comes after that is not known.
+/// For one process's mappings ([`Patience`]).
 pub(super) const ONE_PROCESS: Duration = Duration::from_millis(20);
+/// How much longer than its processor time something may take by the clock.
+const LATE: u32 = 10;
 
 const ROOT: u32 = 0;
+
+/// How long one process is read: so much processor time, which says that it is large; and by the clock several times as much, which says
+/// that others have the CPU, or hold the process's mappings, and that it is to be tried again.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Patience {
+    time: Duration,
+    used: Duration,
+    begin: Instant,
+}
+
+impl Patience {
+    /// From now on.
+    pub fn of(time: Duration) -> Self {
+        Self { time, used: thread_time(), begin: Instant::now() }
+    }
+
+    /// Whether the processor time is used up.
+    pub fn is_over(&self) -> bool {
+        thread_time().saturating_sub(self.used) >= self.time
+    }
+
+    /// Whether it has taken too long by the clock.
+    pub fn is_late(&self) -> bool {
+        self.begin.elapsed() >= self.time * LATE
+    }
+}
 
 /// The time spent in this pass.
 #[derive(Debug, Default)]
@@ -52,6 +82,17 @@ mod tests {
     #![expect(clippy::unwrap_used, reason = "tests")]
 
     use super::*;
+
+    /// Work uses patience up, waiting only makes late.
+    #[test]
+    fn waiting_is_no_work() {
+        let patience = Patience::of(Duration::from_millis(5));
+        std::thread::sleep(Duration::from_millis(10));
+        assert!(!patience.is_over());
+        std::thread::sleep(Duration::from_millis(45));
+        assert!(patience.is_late() && !patience.is_over());
+        while !patience.is_over() {}
+    }
 
     /// A user whose processes take long to read leaves time for the others; the next pass has all of it again.
     #[test]

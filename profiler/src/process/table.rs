@@ -15,7 +15,7 @@ use super::cgroup::Cgroup;
 use super::mappings::{MAX_RANGES, Mapping, Mappings};
 use super::proc_dir::{ProcRoot, ProcessDir};
 use super::proc_text::Stat;
-use super::reading_time::{ONE_PROCESS, ReadingTime};
+use super::reading_time::{ONE_PROCESS, Patience, ReadingTime};
 use super::stack_cache::StackCache;
 use super::tracked::{AddressSpace, NO_USER, RANGE_BYTES, Start, Tracked, blank_facts};
 use crate::profile::{Binary, BinaryId, BootNanos, ProcessFacts, ProcessKey, printable};
@@ -614,8 +614,7 @@ impl ProcessTable {
         }
         self.counts.facts_merged += u64::from(!kept);
         process.settle(&self.process_budget);
-        let deadline = Instant::now() + ONE_PROCESS;
-        let Some((lines, all)) = dir.executable_maps(MAX_RANGES, deadline) else { return };
+        let Some((lines, all)) = dir.executable_maps(MAX_RANGES, Patience::of(ONE_PROCESS)) else { return };
         let mut ranges = Mappings::default();
         let mut refused = u64::from(!all);
         for line in lines {

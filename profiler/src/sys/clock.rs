@@ -1,5 +1,7 @@
 //! The clocks, read. The only place that asks what time it is: everything else takes time as an argument.
 
+use std::time::Duration;
+
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::profile::{BootNanos, WallNanos};
@@ -16,6 +18,13 @@ pub fn boot_now() -> BootNanos {
 pub fn monotonic_nanos() -> u64 {
     let now = clock_gettime(ClockId::Monotonic);
     now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
+}
+
+/// Processor time of this thread.
+#[must_use]
+pub fn thread_time() -> Duration {
+    let used = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::new(used.tv_sec as u64, used.tv_nsec as u32)
 }
 
 /// `CLOCK_REALTIME` now.
