@@ -77,6 +77,9 @@ fn is_distributed(unnamed: &Unnamed<'_>) -> bool {
 
 /// The server with a distribution's debug files (<https://sourceware.org/elfutils/Debuginfod.html>).
 fn server_of(host: &Distribution) -> Option<&'static str> {
+    if !host.is_first {
+        return None;
+    }
     Some(match host.family {
         Family::Debian => "https://debuginfod.debian.net",
         Family::Ubuntu => "https://debuginfod.ubuntu.com",
@@ -85,7 +88,6 @@ fn server_of(host: &Distribution) -> Option<&'static str> {
         Family::Arch => "https://debuginfod.archlinux.org",
         Family::Other => return None,
     })
-    .filter(|_| host.is_first)
 }
 
 fn from_server(server: &str) -> Remedy {
