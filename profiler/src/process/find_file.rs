@@ -19,8 +19,10 @@ use super::build_id::{Elf, executable_segments};
 use super::file_identity::identify;
 use super::open_file::{OpenedFile, open_in_root};
 use super::proc_dir::{ProcRoot, ProcessDir};
+use super::proc_text::identity_at;
 use super::reading_time::Patience;
-use crate::profile::{CodeSegment, FileIdentity, MappedFile};
+use crate::profile::{CodeSegment, FileIdentity, InodeNumber, MappedFile};
+use crate::sys::file_page::FilePage;
 
 /// A file that was opened and is known to be the mapped one.
 #[derive(Debug)]
@@ -112,20 +114,50 @@ pub(super) fn find_file(
     (found, refused.get())
 }
 
-/// Whether an opened file is the one that the kernel saw mapped, and whether its own device says so; `None` if it is not. On some file
-/// systems (btrfs, overlay) `stat` tells another device than the mapping does: there the kernel's own link must lead to the file, or
-/// must have led to another file of that device before. A build id proves nothing.
+/// Whether an opened file is the one that the kernel saw mapped, and whether that is certain; `None` if it is not. On some file systems
+/// (btrfs, overlay) `stat` tells another device or inode than the mapping does: there the kernel's own link must lead to the file, or it
+/// must be told by the same numbers when we map it. A build id proves nothing.
 fn is_the_mapped_file(mapped: MappedFile, opened: &OpenedFile, way: Way, devices: &Devices) -> Option<bool> {
     let Some(inode) = mapped.inode else {
         return (way == Way::Link).then_some(false);
     };
+    let device = inode.device();
+    if way == Way::Path && (opened.inode, opened.dev) != (inode.inode, device) {
+        let numbers = |inode: InodeNumber| (inode.device(), inode.inode);
+        let known = opened.inode == inode.inode && devices.know(opened.dev, device);
+        let same = || as_mapped(&opened.file).is_some_and(|ours| numbers(ours) == numbers(inode));
+        return if known { Some(false) } else { same().then_some(true) };
+    }
     if opened.inode != inode.inode {
         return None;
     }
-    let device = inode.device();
     if way == Way::Link && opened.dev != device {
         devices.learn(opened.dev, device);
     }
-    let certain = way == Way::Link || opened.dev == device;
-    (certain || devices.know(opened.dev, device)).then_some(certain)
+    Some(true)
+}
+
+/// What the kernel calls a file in mappings: it is mapped for a moment, and looked for among what we have mapped.
+fn as_mapped(file: &File) -> Option<InodeNumber> {
+    let page = FilePage::map(file).ok()?;
+    identity_at(&std::fs::read("/proc/self/maps").ok()?, page.address())
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
+    use std::os::unix::fs::MetadataExt as _;
+
+    use super::*;
+
+    /// The kernel's numbers of a mapped file are known; on an ordinary file system they are those of `stat`.
+    #[test]
+    fn a_file_is_known_as_the_kernel_maps_it() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "x").unwrap();
+        let ours = as_mapped(file.as_file()).unwrap();
+        assert_eq!(ours.inode, file.as_file().metadata().unwrap().ino());
+        assert!(as_mapped(&File::open("/proc/self/stat").unwrap()).is_none(), "what cannot be mapped");
+    }
 }

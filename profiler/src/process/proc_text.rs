@@ -131,6 +131,13 @@ impl MapsReader {
     }
 }
 
+/// What the kernel says is mapped at an address, by the text of `/proc/PID/maps`.
+pub(super) fn identity_at(text: &[u8], address: u64) -> Option<InodeNumber> {
+    let lines = text.split(|&b| b == b'\n').filter_map(parse_maps_line);
+    let mut found = lines.filter(|(line, ..)| (line.start..line.end).contains(&address));
+    found.next()?.0.identity.inode
+}
+
 /// The executable lines of a text.
 pub(super) fn executable_maps(text: &[u8]) -> impl Iterator<Item = MapsLine> {
     let mut reader = MapsReader::default();

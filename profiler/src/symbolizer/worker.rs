@@ -25,8 +25,8 @@ use super::wire::{Answer, Kind, MAX_FILES, MAX_FRAME, Question, Reply};
 
 /// Address space for parsing, beside the file's copy, which is mapped.
 const MEMORY: u64 = 1 << 30;
-/// Largest file. Firefox's debug information has 3 GiB.
-pub(super) const MAX_FILE: u64 = 4 << 30;
+/// Largest file. Firefox's debug information has 3 GiB, Chromium's with all of it more; only its tables are read.
+pub(super) const MAX_FILE: u64 = 32 << 30;
 /// CPU seconds for one question. The parent's patience in wall time ends about then.
 const CPU_SECONDS: u64 = 10;
 /// CPU seconds after which it is time for another child.

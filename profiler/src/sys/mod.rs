@@ -6,6 +6,7 @@ pub mod clock;
 pub mod distribution;
 pub mod fair_pool;
 pub mod file_lock;
+pub mod file_page;
 pub mod host_name;
 pub mod kernel_text;
 pub mod memory;

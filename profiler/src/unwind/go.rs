@@ -16,8 +16,8 @@ use super::go_module::{self, Module};
 use super::rows::{Rows, RuleTable};
 use super::stats::{Cause, Stats};
 
-/// Most bytes of the table: Kubernetes' largest has 25 MiB.
-pub(super) const MAX_TABLE: u64 = 128 << 20;
+/// Most bytes of the table: Kubernetes' largest has 25 MiB, programs with generated code hundreds.
+pub(super) const MAX_TABLE: u64 = 512 << 20;
 /// Most steps of one function; the runtime's `init` functions have thousands.
 pub(super) const MAX_STEPS: usize = 100_000;
 

@@ -27,6 +27,47 @@ fn brief_processes_have_their_binary_and_function() {
     assert_eq!(share(&stacks, own, |stack| stack.contains("[brief+")), 0.0, "the program itself always has names");
 }
 
+/// A container's files: an overlay of two file systems, mounted where only its processes see it. Its programs have no build id and live 30 ms:
+/// what is found at their path is known to be the mapped file by what the kernel calls it when it is mapped again.
+#[test]
+fn brief_programs_without_build_id_on_an_overlay_have_their_names() {
+    let folder = tempfile::tempdir().unwrap();
+    let in_memory = tempfile::tempdir_in("/dev/shm").unwrap();
+    let brief = build(folder.path(), "brief");
+    let lower = folder.path().join("lower");
+    fs::create_dir(&lower).unwrap();
+    let strip = ["--remove-section=.note.gnu.build-id", brief.to_str().unwrap(), lower.join("noid").to_str().unwrap()]
+        .map(str::to_owned);
+    assert!(Command::new("objcopy").args(strip).status().unwrap().success());
+    let (upper, lower) = (in_memory.path().display(), lower.display());
+    let script = format!(
+        "cd {upper} && mkdir upper work merged &&
+        mount -t overlay overlay -o lowerdir={lower},upperdir={upper}/upper,workdir={upper}/work merged &&
+        cp merged/noid merged/copied && i=0 && while [ $i -lt 60 ]; do merged/noid 30; merged/copied 30; i=$((i + 1)); done"
+    );
+    let out = folder.path().join("out.folded");
+    let words = ["-F", "499", "-o", out.to_str().unwrap(), "--", "unshare", "--mount", "sh", "-c", &script];
+    recorded(&words);
+    let stacks = folded(&fs::read_to_string(out).unwrap());
+    for name in ["noid;", "copied;"] {
+        let of_it = |stack: &str| stack.starts_with(name);
+        let samples: u64 = stacks.iter().filter(|(stack, _)| of_it(stack)).map(|(_, count)| count).sum();
+        assert!(samples > 200, "{samples} samples of {name} {stacks:#?}");
+        let named = share(&stacks, of_it, |stack| !stack.contains(&format!("[{}+", name.trim_end_matches(';'))));
+        assert!(named >= 0.95, "{named} of {name} {stacks:#?}");
+    }
+}
+
+/// A file of more than 4 GiB: its tables lie within reach, whatever lies behind them.
+#[test]
+fn a_file_of_eight_gigabytes_has_its_names() {
+    let folder = tempfile::tempdir().unwrap();
+    let program = build(folder.path(), "ratio");
+    fs::File::options().write(true).open(&program).unwrap().set_len(8 << 30).unwrap();
+    let running = Running::start(&program, &[]);
+    assert_eq!(share_in_seventy(&running, folder.path()), 1.0);
+}
+
 /// Deleted while it runs, before the profiler came: the kernel still has the file, so do we.
 #[test]
 fn a_deleted_binary_still_has_its_names() {
