@@ -61,7 +61,7 @@ run sampler /bin/sampler --test-threads=1
 # The whole way of a sample: of 41 calls each stack has all, by both loops.
 whole() { # NAME OPTIONS...
   name=$1; shift
-  /bin/profiler record -F 199 -d 20 -o /tmp/out.folded "$@" -- /fixtures/deep 40 || return 1
+  /bin/profiler record --force -F 199 -d 20 -o /tmp/out.folded "$@" -- /fixtures/deep 40 || return 1
   all=$(awk '{ n += $NF } END { print n + 0 }' /tmp/out.folded)
   good=$(awk '{ c = gsub(/;descend/, "&"); if (c == 41 && /;main;/) n += $NF } END { print n + 0 }' /tmp/out.folded)
   echo "$name: $good of $all samples have every frame"

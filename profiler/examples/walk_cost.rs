@@ -179,7 +179,7 @@ fn of_ours(targets: &Targets, folder: &Path, time: Duration, nothing: f64) -> Co
 fn record(pids: &str, time: Duration, out: &Path) -> Child {
     let profiler: PathBuf = std::env::current_exe().unwrap().parent().unwrap().parent().unwrap().join("profiler");
     let (hz, time) = (HZ.to_string(), time.as_secs().to_string());
-    let words = ["record", "-F", &hz, "-d", &time, "-p", pids, "-o", out.to_str().unwrap()];
+    let words = ["record", "--force", "-F", &hz, "-d", &time, "-p", pids, "-o", out.to_str().unwrap()];
     Command::new(profiler).args(words).stderr(Stdio::null()).spawn().unwrap()
 }
 

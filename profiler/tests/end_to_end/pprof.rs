@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use crate::run::{Daemon, Running, recorded};
+use crate::run::{Daemon, PROFILER, Running, recorded};
 
 /// The program that `go tool pprof` runs: as its child it would outlive it.
 fn go_pprof() -> PathBuf {
@@ -90,6 +90,13 @@ fn lines_are_those_of_the_source_view_to_the_sample() {
     assert!(pprof(&["-traces"], &file).contains("hot"));
     let top = pprof(&["-top"], &file);
     assert!(top.starts_with("File: lines\n"), "{top}");
+
+    // The process as a root frame, where that is asked for.
+    let framed = folder.path().join("framed.pb.gz");
+    let export = ["export", database.to_str().unwrap(), "--process-frames", "-o", framed.to_str().unwrap()];
+    assert!(Command::new(PROFILER).args(export).status().unwrap().success());
+    let is_process = |line: &str| line.split_whitespace().last() == Some("lines");
+    assert!(pprof(&["-top"], &framed).lines().any(is_process) && !top.lines().skip(1).any(is_process));
 
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let site = format!("127.0.0.1:{port}");

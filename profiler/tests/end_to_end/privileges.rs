@@ -104,5 +104,6 @@ fn record_ends_with_the_commands_code() {
     let (forbidden, said) = code(&["-o", &out("d.folded"), "--", "/etc/passwd"]);
     assert!(forbidden == Some(126) && said.contains("/etc/passwd"), "{said}");
     let (idle, said) = code(&["-F", "1", "-d", "1", "-o", &out("e.folded"), "--", "sleep", "10"]);
-    assert!(idle == Some(3) && said.contains("no samples"), "{said}");
+    // Ended by us, it has no code of its own; that it was never on a CPU is no failure.
+    assert!(idle == Some(0) && said.contains("no samples"), "{said}");
 }
