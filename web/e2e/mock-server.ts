@@ -154,6 +154,7 @@ function answer(
       code: "bad_selector",
       title: 'expected = != =~ or !~ after the label "comm"',
       detail: 'Write {comm="postgres"}; values stand in double quotes.',
+      command: null,
     });
     return;
   }
@@ -245,7 +246,13 @@ function answer(
       send(request, response, 200, "image/svg+xml", svg(shown));
       break;
     default:
-      refuse({ status: 404, code: "not_found", title: `there is no ${path}`, detail: "See api/openapi.json." });
+      refuse({
+        status: 404,
+        code: "not_found",
+        title: `there is no ${path}`,
+        detail: "See api/openapi.json.",
+        command: null,
+      });
       break;
   }
 }

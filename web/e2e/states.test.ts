@@ -41,6 +41,7 @@ describe.runIf(real === undefined)("the page and a server with troubles", () => 
       code: "query_too_large",
       title: "the answer would take more than 256 MiB",
       detail: "narrow the range or the filter",
+      command: null,
     };
     await person.visit("?from=now-7d");
     await expect.poll(title).toBe("The question is too large");
@@ -55,7 +56,13 @@ describe.runIf(real === undefined)("the page and a server with troubles", () => 
   });
 
   test("says what something in front of the profiler answered, and asks again by button", async () => {
-    person.server.refusal = { status: 401, code: "login", title: "Log in first", detail: "Open /login." };
+    person.server.refusal = {
+      status: 401,
+      code: "login",
+      title: "Log in first",
+      detail: "Open /login.",
+      command: null,
+    };
     await person.page.goto(person.base);
     await expect.poll(title).toBe("Log in first");
     expect(await person.page.locator(".empty").innerText()).toContain("Open /login.");
@@ -71,7 +78,13 @@ describe.runIf(real === undefined)("the page and a server with troubles", () => 
       await person.visit(view);
       await expect.poll(() => person.page.locator(".notice.bad").count()).toBe(0);
       await expect.poll(() => person.page.locator(".host strong").innerText()).not.toBe("");
-      person.server.refusal = { status: 401, code: "login_required", title: "this needs a login", detail };
+      person.server.refusal = {
+        status: 401,
+        code: "login_required",
+        title: "this needs a login",
+        detail,
+        command: "sudo profiler url",
+      };
       const said = () => person.page.locator(".notice.bad").innerText();
       await expect.poll(said, { timeout: 15_000 }).toContain("Your session has ended");
       expect(await said()).toMatch(/sudo profiler url --db \S+ --base http:\/\/127\.0\.0\.1:\d+\/\S*\//);

@@ -149,7 +149,7 @@ impl Failure {
     #[must_use]
     pub fn problem(&self) -> Problem {
         let (status, code, detail) = self.facts();
-        Problem { status: status.as_u16(), code: code.to_owned(), title: self.title(), detail }
+        Problem { status: status.as_u16(), code: code.to_owned(), title: self.title(), detail, command: None }
     }
 
     /// The message, without what only the log may have.

@@ -98,6 +98,8 @@ fn a_program_sends_the_token() {
     for wrong in ["x", &token[1..], &format!("{token}x"), &token.to_uppercase()] {
         let answer = server.get_with("/api/v1/status", &format!("Authorization: Bearer {wrong}\r\n"));
         assert_eq!((answer.status, answer.problem().as_str()), (401, "wrong_login"), "{wrong}");
+        let command = answer.json()["command"].as_str().unwrap_or_default().to_owned();
+        assert!(command.starts_with("sudo profiler url --db "), "{command}");
         assert!(token.len() < 8 || !answer.body.contains(&token[1..]), "{answer:?}");
     }
     let basic = server.get_with("/api/v1/status", "Authorization: Basic cm9vdDpyb290\r\n");

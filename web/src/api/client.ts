@@ -263,6 +263,7 @@ async function problemOf(response: Response): Promise<Problem> {
     code: "http",
     title: `The server answered ${response.status} ${response.statusText}`.trim(),
     detail: "",
+    command: null,
   };
   try {
     const body = (await response.json()) as Partial<Problem> | null;
@@ -271,6 +272,7 @@ async function problemOf(response: Response): Promise<Problem> {
       code: typeof body?.code === "string" ? body.code : made.code,
       title: typeof body?.title === "string" ? body.title : made.title,
       detail: typeof body?.detail === "string" ? body.detail : made.detail,
+      command: typeof body?.command === "string" ? body.command : null,
     };
   } catch {
     return made;

@@ -144,6 +144,7 @@ describe("the golden answers that the server's tests write", () => {
       code: expect.any(String),
       title: expect.any(String),
       detail: expect.any(String),
+      command: null,
     });
   });
 

@@ -770,6 +770,8 @@ export interface components {
         Problem: {
             /** @description Short code, such as `bad_selector`, stable. */
             code: string;
+            /** @description A command that helps, for a shell of the profiler's host; null where none does. */
+            command?: string | null;
             /** @description What to do about it. */
             detail: string;
             /**

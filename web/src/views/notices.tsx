@@ -2,6 +2,7 @@
 
 import { useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
+import type { Problem } from "../api/contract";
 import { linkCommand } from "../model/link-command";
 import { retryNow } from "../state/refresh";
 import { connection, loginProblem, status, unread, view } from "../state/store";
@@ -15,7 +16,7 @@ export function Notices() {
   return (
     <div class="notices">
       {connection.value.lost && <Lost retryAt={connection.value.retryAt} />}
-      {loginProblem.value !== null && <LoggedOut detail={loginProblem.value.detail} />}
+      {loginProblem.value !== null && <LoggedOut problem={loginProblem.value} />}
       {unread.value.length > 0 && (
         <p class="notice" role="status">
           <WarningIcon /> The address has parts that cannot be read, and the page goes without them:{" "}
@@ -42,18 +43,19 @@ export function Notices() {
 }
 
 /** The page goes on by itself when the browser has a session again: it asks every few seconds, and when it is looked at. */
-function LoggedOut({ detail }: { detail: string }) {
-  const command = linkCommand(status.value?.database.path ?? null, location);
+function LoggedOut({ problem }: { problem: Problem }) {
+  // The page knows the path that a proxy serves it under; the server does not.
+  const command = problem.command && (linkCommand(status.value?.database.path ?? null, location) ?? problem.command);
   return (
     <p class="notice bad" role="alert">
       <WarningIcon /> Your session has ended.
-      {command !== null && detail.includes("profiler url") ? (
+      {command !== null ? (
         <>
           {" "}
           Open the link that this prints on the profiler's host, in any tab: <CopyButton text={command} />
         </>
       ) : (
-        ` To log in: ${detail}.`
+        ` To log in: ${problem.detail}.`
       )}
     </p>
   );

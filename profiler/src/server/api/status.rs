@@ -122,4 +122,6 @@ pub struct Problem {
     pub title: String,
     /// What to do about it.
     pub detail: String,
+    /// A command that helps, for a shell of the profiler's host; null where none does.
+    pub command: Option<String>,
 }

@@ -86,7 +86,9 @@ impl Refusal<'_> {
         };
         let path = request.path();
         if path.starts_with("/api") || path == "/metrics" {
-            let problem = Problem { status: status.as_u16(), code: code.to_owned(), title: title.to_owned(), detail };
+            let command = self.token_file.filter(|_| self.why != Why::TooMany).map(|_| self.command(request));
+            let (status, code, title) = (status.as_u16(), code.to_owned(), title.to_owned());
+            let problem = Problem { status, code, title, detail, command };
             let body = serde_json::to_vec(&problem).expect("strings and a number always become JSON");
             return response.content_type("application/problem+json").body(body);
         }
