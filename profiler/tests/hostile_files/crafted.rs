@@ -163,15 +163,15 @@ fn every_spoilt_header_is_survived() {
     }
 }
 
-/// A file of 5 GiB without content is refused; one of 3 GiB is looked at, and costs nothing.
+/// A file of 33 GiB without content is refused; one of 31 GiB is looked at, and costs nothing.
 #[test]
 fn huge_sparse_files_cost_nothing() {
     let (image, mut worker, before) = (program(&[]), worker(), resident());
     let mut file = tempfile::tempfile().unwrap();
     file.write_all(&image).unwrap();
-    file.set_len(5 << 30).unwrap();
+    file.set_len(33 << 30).unwrap();
     assert_eq!(ask(&mut worker, &file, &[0x1140]), [Symbolized::Unknown(UnknownReason::FileRefused)]);
-    file.set_len(3 << 30).unwrap();
+    file.set_len(31 << 30).unwrap();
     assert!(is_named(&ask(&mut worker, &file, &[0x1140])[0]));
     assert!(resident() < before + (20 << 20));
 }
