@@ -495,6 +495,8 @@ describe("the page", () => {
     await person.page.goto(`${person.base}?tab=${tab}&search=a`);
     await person.page.waitForSelector(tab === "table" ? "table.top" : ".flame-sticky canvas");
     await person.page.waitForSelector(".facet-value");
+    // A young recording is asked for its last five minutes next; until they come, what is there is dimmed.
+    await person.page.waitForFunction(() => document.querySelector(".stale, .panel.old") === null);
     const faults = await seriousFaults(person.page);
     expect(faults).toEqual([]);
   });
