@@ -174,6 +174,24 @@ fn a_link_lets_one_browser_in_once() {
     }
 }
 
+/// What came over TLS goes back over TLS only: a proxy tells, by either of the headers that proxies have for it.
+#[test]
+fn a_session_through_a_proxy_with_tls_is_for_tls_only() {
+    let server = Server::of_others();
+    let token = read_token(&server.database).unwrap();
+    for (headers, secure) in [
+        ("X-Forwarded-Proto: https\r\n", true),
+        ("Forwarded: for=192.0.2.60;proto=https;by=203.0.113.43\r\n", true),
+        ("X-Forwarded-Proto: http\r\n", false),
+        ("", false),
+    ] {
+        let link = format!("/{}", profiler::server::link_with(&token, noon()));
+        let answer = server.get_with(&link, headers);
+        assert_eq!(answer.status, 303, "{headers}");
+        assert_eq!(answer.header("set-cookie").unwrap().ends_with("; SameSite=Strict; Secure"), secure, "{headers}");
+    }
+}
+
 /// Another token ends sessions, links and programs of the one before, at once and without a restart.
 #[test]
 fn another_token_ends_everything_before_it() {

@@ -272,7 +272,10 @@ impl Login {
         let life = token::SESSION_LIFE.as_secs();
         let session = token.session(uid, now);
         // No path: the one that the browser sees, below a proxy too.
-        let cookie = format!("{}={session}; Max-Age={life}; HttpOnly; SameSite=Strict", token.cookie());
+        // A proxy with TLS says so (`Forwarded`, `X-Forwarded-Proto`); without TLS a browser would drop a secure cookie. Who makes the
+        // header up spoils only the session of their own answer.
+        let secure = if request.connection_info().scheme() == "https" { "; Secure" } else { "" };
+        let cookie = format!("{}={session}; Max-Age={life}; HttpOnly; SameSite=Strict{secure}", token.cookie());
         Admission::Out(go_on(rest, Some(&cookie)))
     }
 
