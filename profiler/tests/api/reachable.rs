@@ -46,9 +46,13 @@ fn dribble(server: &Server, count: usize, stop: &AtomicBool, connected: &AtomicU
 
 /// The time that each of `count` questions took, sorted. None may stay without an answer.
 fn ask(server: &Server, path: &str, count: usize) -> Vec<Duration> {
+    ask_with(server, path, "", count)
+}
+
+fn ask_with(server: &Server, path: &str, headers: &str, count: usize) -> Vec<Duration> {
     let one = || {
         let asked = Instant::now();
-        let answer = server.get(path);
+        let answer = server.get_with(path, headers);
         assert_eq!(answer.status, 200, "{answer:?}");
         thread::sleep(Duration::from_millis(10));
         asked.elapsed()
@@ -86,6 +90,45 @@ fn clients_that_come_back_shut_nobody_out() {
     }
     let metrics = server.get("/metrics").body;
     assert!(counted(&metrics, "connection_evicted") > 0, "{metrics}");
+}
+
+/// Four hundred connections that guess tokens without end keep neither a probe nor the one who knows the token from an answer.
+#[test]
+fn clients_that_guess_shut_nobody_out() {
+    let server = Server::of_others();
+    let (stop, guessed) = (AtomicBool::new(false), AtomicUsize::new(0));
+    let guess = || {
+        let wrong = "0".repeat(32);
+        let request =
+            format!("GET /api/v1/status HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {wrong}\r\n\r\n");
+        while !stop.load(Ordering::Relaxed) {
+            let Ok(mut stream) = server.connect_from(ELSEWHERE) else { continue };
+            let mut answer = [0; 512];
+            if stream.write_all(request.as_bytes()).is_ok() && stream.read(&mut answer).is_ok() {
+                assert!(!answer.starts_with(b"HTTP/1.1 200"));
+                guessed.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    };
+    thread::scope(|scope| {
+        let _stop = Stop(&stop);
+        for _ in 0..400 {
+            scope.spawn(guess);
+        }
+        let begun = Instant::now();
+        while guessed.load(Ordering::Relaxed) < 400 {
+            assert!(begun.elapsed() < Duration::from_secs(60), "{guessed:?} guesses");
+            thread::sleep(Duration::from_millis(1));
+        }
+        for (path, headers) in [("/healthz", String::new()), ("/api/v1/status", server.bearer())] {
+            let times = ask_with(&server, path, &headers, 100);
+            let (median, p99) = (times[50], times[99]);
+            eprintln!("400 guess, {path}: median {median:?}, p99 {p99:?}");
+            assert!(median < Duration::from_secs(5), "{times:?}");
+        }
+    });
+    let metrics = server.get_with("/metrics", &server.bearer()).body;
+    assert!(counted(&metrics, "too_many_tries") > 0, "{metrics}");
 }
 
 /// The value of a cause of refusals.
