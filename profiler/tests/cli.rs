@@ -162,7 +162,7 @@ fn a_page_is_served_where_people_say_and_opened() {
 /// A user, a thread or a CPU that does not exist.
 #[test]
 fn unknown_targets_are_named() {
-    refused(&["record", "-a", "-u", "nobody-of-this-name"], 2, &["no user nobody-of-this-name"]);
+    refused(&["record", "-a", "-u", "nobody-of-this-name"], 2, &["no user is called nobody-of-this-name"]);
     refused(&["record", "-t", "4194304"], 2, &["no thread with id 4194304"]);
     refused(&["record", "-a", "-C", "one"], 2, &["no list of CPUs"]);
     refused(&["record", "-p", "-d", "1"], 2, &["no process is called so"]);

@@ -64,20 +64,27 @@ pub fn unit_name(unit: &str) -> String {
     if unit.contains('.') { unit.to_owned() } else { format!("{unit}.service") }
 }
 
-/// A user's number: as written, or by name in `/etc/passwd` (users of directories by their number).
+/// A user's number: as written, or by name in `/etc/passwd`, or in the directories (LDAP, sssd) that the host's `getent` asks.
 fn user_id(name: &str) -> Result<u32, Usage> {
     if let Ok(number) = name.parse() {
         return Ok(number);
     }
-    let known = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let local = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    number_of(name, &local)
+        .or_else(|| {
+            let asked = std::process::Command::new("getent").args(["passwd", "--", name]).output().ok()?;
+            number_of(name, &String::from_utf8_lossy(&asked.stdout))
+        })
+        .ok_or_else(|| Usage(format!("no user is called {name}: getent passwd lists them; a number will do (id -u)")))
+}
+
+/// That of a user in lines as `/etc/passwd` has them.
+fn number_of(name: &str, lines: &str) -> Option<u32> {
     let row = |line: &str| {
         let mut fields = line.split(':');
         (fields.next()? == name).then(|| fields.nth(1)?.parse().ok())?
     };
-    known
-        .lines()
-        .find_map(row)
-        .ok_or_else(|| Usage(format!("no user {name} in /etc/passwd: name one, or its number (id -u)")))
+    lines.lines().find_map(row)
 }
 
 #[cfg(test)]
@@ -119,6 +126,7 @@ mod tests {
         let of_root = asked(&|args| args.users = vec!["root".into()]);
         assert!(of_root.takes_process(&web, || Some(0)) && !of_root.takes_process(&web, || None));
         let args = WhoArgs { users: vec!["nobody-of-this-name".into()], ..WhoArgs::default() };
-        assert!(Keep::of(&args).unwrap_err().0.contains("no user nobody-of-this-name"));
+        assert!(Keep::of(&args).unwrap_err().0.contains("no user is called nobody-of-this-name"));
+        assert_eq!(number_of("b", "a:x:1:1::/:\nb:x:10023:7:B:/home/b:/bin/sh\n"), Some(10023));
     }
 }
