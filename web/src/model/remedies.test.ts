@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
-import { ENDS, LOSSES, MISSES, REASONS, remedyForEnd } from "./remedies";
+import { commandFor, ENDS, LOSSES, MISSES, REASONS, remedyForEnd } from "./remedies";
 
 const rust = (path: string) => readFileSync(new URL(`../../../${path}`, import.meta.url), "utf8");
 const quoted = (text: string, from: RegExp) => [...text.matchAll(from)].map((found) => found[1]);
@@ -40,4 +40,12 @@ test("what cannot be helped is not advised", () => {
   expect(remedyForEnd("no_unwind_rows", "/usr/bin/node").command).toBeUndefined();
   expect(remedyForEnd("no_unwind_rows", "/usr/bin/node").how).toContain("nothing can be done");
   expect(remedyForEnd("no_unwind_rows", "/usr/lib/libx.so").command).toBe("-fasynchronous-unwind-tables");
+});
+
+/** A command is about this host's file, whatever it is called. */
+test("the database's path is in the command, as a shell reads it", () => {
+  expect(commandFor(LOSSES.damaged, "/var/lib/profiler/profiles.db")).toBe("profiler db check /var/lib/profiler/profiles.db");
+  expect(commandFor(LOSSES.queue_full, "/tmp/it's here/$&.db")).toBe("df -h '/tmp/it'\\''s here/$&.db'");
+  expect(commandFor(LOSSES.ring_full, "/x.db")).toBe("profiler run -F 49");
+  expect(commandFor(LOSSES.undecodable, "/x.db")).toBeUndefined();
 });

@@ -7,7 +7,14 @@ export interface Remedy {
   what: string;
   /** What to do; a command stands in `command`. */
   how: string;
+  /** DATABASE in it stands for the file's path: see `commandFor`. */
   command?: string;
+}
+
+/** A remedy's command with the path of the database in it, quoted for a shell where it needs that. */
+export function commandFor(remedy: Remedy | undefined, database: string): string | undefined {
+  const quoted = /^[\w./-]+$/.test(database) ? database : `'${database.replaceAll("'", "'\\''")}'`;
+  return remedy?.command?.replace("DATABASE", () => quoted);
 }
 
 /** By cause of loss. */
@@ -30,17 +37,16 @@ export const LOSSES: Readonly<Record<string, Remedy>> = {
   queue_full: {
     what: "the store could not keep up, or the disk was full",
     how: "Look at the free space and the speed of the disk that holds the database.",
-    command: "df -h /var/lib/profiler",
+    command: "df -h DATABASE",
   },
   store_failed: {
     what: "the database refused them",
-    how: "Look at the profiler's log for the reason.",
-    command: "journalctl -u profiler -n 50",
+    how: "The profiler wrote why: on its standard error, or in the journal of its service.",
   },
   damaged: {
     what: "they were stored, and the file is damaged there",
     how: "Everything else is kept. Look after the disk; the check lists what is damaged.",
-    command: "profiler db check",
+    command: "profiler db check DATABASE",
   },
 };
 

@@ -3,7 +3,7 @@
 import type { ComponentChildren } from "preact";
 import type { Quality as Answer, Recording } from "../api/contract";
 import { FrameKind } from "../model/call-tree";
-import { ENDS, LOSSES, MISSES, REASONS, type Remedy, remedyForEnd } from "../model/remedies";
+import { commandFor, ENDS, LOSSES, MISSES, REASONS, type Remedy, remedyForEnd } from "../model/remedies";
 import { baseName, formatBytes, formatCount, formatMoment, formatNanos, formatShare, formatSpan } from "../model/units";
 import { questions, status, timeline } from "../state/store";
 import { Binaries } from "./binaries";
@@ -215,6 +215,7 @@ function Causes(props: {
   all: number;
   words: Readonly<Record<string, Remedy>>;
 }) {
+  const database = status.value?.database.path ?? "DATABASE";
   return (
     <div class="scroll-x">
       <table class="facts">
@@ -232,7 +233,7 @@ function Causes(props: {
             <tr key={cause} class={n === 0 ? "quiet" : ""}>
               <th scope="row">{props.words[cause]?.what ?? cause}</th>
               <td class="number">{n === 0 ? "none" : `${formatCount(n)} (${formatShare(n, props.all)})`}</td>
-              <td>{n > 0 && <Help how={props.words[cause]?.how ?? ""} command={props.words[cause]?.command} />}</td>
+              <td>{n > 0 && <Help how={props.words[cause]?.how ?? ""} command={commandFor(props.words[cause], database)} />}</td>
             </tr>
           ))}
         </tbody>
