@@ -75,7 +75,7 @@ case ${1:-build} in
       (cd web && npm ci --no-audit --no-fund --loglevel=error) && touch web/node_modules/.stamp
     fi ;;
   test)
-    packages g++=g++ chromium=chromium perf=linux-perf sqlite3=sqlite3 curl=curl jq=jq pkill=procps sudo=sudo dwz=dwz protoc=protobuf-compiler xz=xz-utils go=golang-go debuginfod=debuginfod
+    packages g++=g++ chromium=chromium perf=linux-perf sqlite3=sqlite3 curl=curl jq=jq pkill=procps sudo=sudo dwz=dwz protoc=protobuf-compiler xz=xz-utils go=golang-go debuginfod=debuginfod jcmd=default-jdk-headless
     # The document of pprof's format.
     [ -e /usr/share/gocode/src/github.com/google/pprof/proto/profile.proto ] || packages profile.proto=golang-github-google-pprof-dev
     # Debug information as Debian ships it.

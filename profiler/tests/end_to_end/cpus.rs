@@ -8,7 +8,7 @@ use profiler::profile::{SampleEvent, SideBand};
 use profiler::sampler::{Frequency, Sampler, SamplerOptions, Target};
 use profiler::sys::clock::boot_now;
 
-use crate::run::{Daemon, PROFILER, record};
+use crate::run::{Daemon, PROFILER, Setting, record};
 
 const CPU1: &str = "/sys/devices/system/cpu/cpu1/online";
 
@@ -72,19 +72,9 @@ fn a_cpu_that_comes_back_is_sampled_again() {
 
 pub const SAMPLE_RATE: &str = "/proc/sys/kernel/perf_event_max_sample_rate";
 
-/// Puts the limit back whatever happens.
-pub struct SampleRate(String);
-
-impl Drop for SampleRate {
-    fn drop(&mut self) {
-        let _ = fs::write(SAMPLE_RATE, &self.0);
-    }
-}
-
-pub fn limit(hz: u32) -> SampleRate {
-    let before = SampleRate(fs::read_to_string(SAMPLE_RATE).unwrap());
-    fs::write(SAMPLE_RATE, hz.to_string()).unwrap();
-    before
+/// A limit of the kernel, for as long as the value lives.
+pub fn limit(hz: u32) -> Setting {
+    Setting::set(SAMPLE_RATE, &hz.to_string())
 }
 
 fn told_of_limit(status: &serde_json::Value) -> bool {

@@ -23,6 +23,7 @@ mod privileges;
 mod process_facts;
 mod python;
 mod record;
+mod remedies;
 mod run;
 mod shares;
 mod storm;

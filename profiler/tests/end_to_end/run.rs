@@ -30,12 +30,52 @@ impl Running {
     pub fn pid(&self) -> u32 {
         self.0.id()
     }
+
+    /// Waits until the fields of `/proc/PID/stat` from the state on (the third) are as wanted.
+    pub fn wait_until(&self, is_so: impl Fn(&[&str]) -> bool) {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        loop {
+            let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid())).unwrap();
+            let fields: Vec<&str> = stat.rsplit_once(") ").unwrap().1.split(' ').collect();
+            if is_so(&fields) {
+                return;
+            }
+            assert!(Instant::now() < deadline, "{stat}");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Waits until it has computed for 50 ms: a program that only computes is past its beginning then.
+    pub fn wait_until_busy(&self) {
+        // Field 14 of proc(5), in hundredths of a second.
+        self.wait_until(|fields| fields[11].parse::<u64>().unwrap() >= 5);
+    }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
         let _ = self.0.kill();
         let _ = self.0.wait();
+    }
+}
+
+/// A setting of the kernel, which is put back with its value.
+pub struct Setting {
+    path: &'static str,
+    before: String,
+}
+
+impl Setting {
+    pub fn set(path: &'static str, to: &str) -> Self {
+        let before = std::fs::read_to_string(path).unwrap();
+        std::fs::write(path, to).unwrap();
+        Self { path, before }
+    }
+}
+
+impl Drop for Setting {
+    fn drop(&mut self) {
+        let _ = std::fs::write(self.path, &self.before);
     }
 }
 

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use clap::CommandFactory as _;
+use clap::error::ErrorKind;
 
 use super::values::{base, cpu_list, duration, listen, window};
 use super::*;
@@ -125,4 +126,83 @@ fn targets_exclude_each_other() {
     assert!(Args::try_parse_from(["profiler", "record", "-a", "-p", "1"]).is_err());
     assert!(Args::try_parse_from(["profiler", "record", "-t", "2", "-p", "1"]).is_err());
     assert!(Args::try_parse_from(["profiler", "run", "-p", "1", "--cgroup", "/x"]).is_err());
+}
+
+/// What the page, messages and documents tell people to type is a command that we have, with options that it has, and settings that
+/// this kernel has.
+#[test]
+fn every_command_that_is_recommended_is_there() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let mut files = vec![root.join("README.md"), root.join("web/src/model/remedies.ts")];
+    let mut folders = vec![root.join("docs"), root.join("profiler/src")];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            match path.is_dir() {
+                // These tell of what was.
+                true if path.ends_with("decisions") => {}
+                true => folders.push(path),
+                false => files.push(path),
+            }
+        }
+    }
+    let is_text = |file: &PathBuf| {
+        let kind = file.extension().is_some_and(|kind| ["md", "rs", "ts"].iter().any(|text| kind == *text));
+        kind && !file.ends_with("tests.rs")
+    };
+    let (mut ours, mut settings, mut wrong) = (0, 0, Vec::new());
+    for file in files.into_iter().filter(is_text) {
+        let text = std::fs::read_to_string(&file).unwrap();
+        for line in text.split("#[cfg(test)]").next().unwrap_or_default().lines() {
+            for command in commands_in(line) {
+                ours += 1;
+                let words = shlex::split(command).unwrap_or_default();
+                match Args::try_parse_from(words).map_err(|error| error.kind()) {
+                    Ok(_) => {}
+                    // Placeholders and what is left out are the reader's to fill in.
+                    Err(
+                        ErrorKind::MissingRequiredArgument
+                        | ErrorKind::DisplayHelp
+                        | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand,
+                    ) => {}
+                    Err(kind) => wrong.push(format!("{}: {command}: {kind}", file.display())),
+                }
+            }
+            for rest in line.split("sysctl ").skip(1) {
+                let Some(setting) = rest.split(['"', '`', '=', ' ']).find(|word| *word != "-w") else { continue };
+                if setting.contains('.') {
+                    settings += 1;
+                    if !Path::new("/proc/sys").join(setting.replace('.', "/")).exists() {
+                        wrong.push(format!("{}: sysctl {setting}", file.display()));
+                    }
+                }
+            }
+        }
+    }
+    assert_eq!(wrong, [""; 0]);
+    assert!(ours > 40 && settings >= 3, "{ours}, {settings}: this looks at nothing");
+}
+
+/// The commands of ours that stand in a line, in quotes or by themselves.
+fn commands_in(line: &str) -> Vec<&str> {
+    let typed = line.strip_prefix("sudo ").unwrap_or(line);
+    if typed.starts_with("profiler ") {
+        let end = [" #", "  #", " | ", " > ", " && ", "; "].iter().filter_map(|end| typed.find(end)).min();
+        return vec![&typed[..end.unwrap_or(typed.len())]];
+    }
+    let mut found = Vec::new();
+    for (begin, end) in [("`profiler ", '`'), ("\"profiler ", '"')] {
+        for (at, _) in line.match_indices(begin) {
+            let command = &line[at + 1..];
+            found.extend(command.split([end, '|']).next());
+        }
+    }
+    // What is put together at run time, or is said not to exist.
+    found.retain(|command| {
+        command.trim() != "profiler"
+            && !command.contains(['{', '…'])
+            && !command.contains("...")
+            && !command.contains("COMMAND")
+    });
+    found
 }
