@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::path::Path;
-use std::time::Duration;
 
 use crate::run::{Running, build, folded, recorded, share};
 
@@ -12,7 +11,7 @@ fn assert_whole(folder: &Path, program: &Path, words: &[&str], before: bool, cha
     let options = ["-F", "199", "-d", "3", "-o", &output];
     if before {
         let running = Running::start(program, words);
-        std::thread::sleep(Duration::from_millis(300));
+        running.wait_until_busy();
         recorded(&[&options[..], &["-p", &running.pid().to_string()]].concat());
         let _ = fs::remove_file(format!("/tmp/perf-{}.map", running.pid()));
     } else {

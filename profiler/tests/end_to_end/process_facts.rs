@@ -88,7 +88,8 @@ fn a_process_without_its_first_thread_is_read_by_another() {
     let before = Running::start(&program, &["0"]);
     let during = Running::start(&program, &["4000"]);
     let output = folder.path().join("out.folded");
-    std::thread::sleep(Duration::from_millis(300));
+    before.wait_until(|fields| fields[0] == "Z");
+    during.wait_until_busy();
     for running in [&before, &during] {
         let pid = running.pid().to_string();
         recorded(&["-F", "199", "-d", "6", "-o", output.to_str().unwrap(), "-p", &pid]);
