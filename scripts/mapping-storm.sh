@@ -2,6 +2,7 @@
 # Sixty processes of an unprivileged user map 4,000 files each by paths of 3.9 KB, beside the profiler and before it starts. Says how long windows were,
 # whether /healthz was ok, what all processes of the profiler took (PSS), and whether that came back. Needs root; three minutes.
 # usage: scripts/mapping-storm.sh [PROFILER]   PROCESSES=60 MAPPINGS=4000 SECONDS_ON=60 WINDOW=2
+# ALLOCATOR=/usr/lib/x86_64-linux-gnu/libjemalloc.so.2 gives the profiler another allocator, for a comparison.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 profiler=${1:-target/release/profiler}
@@ -22,7 +23,7 @@ start_storm() {
 }
 start_profiler() {
     # shellcheck disable=SC2086
-    "$profiler" run $LOGIN --listen 127.0.0.1:0 --window "${window}s" --db "$folder/$1.db" --cache "$folder/cache" 2> "$folder/$1.log" &
+    LD_PRELOAD=${ALLOCATOR:-} "$profiler" run $LOGIN --listen 127.0.0.1:0 --window "${window}s" --db "$folder/$1.db" --cache "$folder/cache" 2> "$folder/$1.log" &
     main=$!
     until grep -q '^open http' "$folder/$1.log" 2>/dev/null; do sleep 0.05; done
     address=$(sed -n 's,^open \(http://[^/ ]*\).*,\1,p' "$folder/$1.log")
@@ -68,7 +69,7 @@ ask() {
 first='' status=''
 began=${EPOCHREALTIME/[.,]/}
 # shellcheck disable=SC2086
-"$profiler" run $LOGIN --listen "127.0.0.1:$port" --window "${window}s" --db "$folder/before.db" --cache "$folder/cache" 2> "$folder/before.log" &
+LD_PRELOAD=${ALLOCATOR:-} "$profiler" run $LOGIN --listen "127.0.0.1:$port" --window "${window}s" --db "$folder/before.db" --cache "$folder/cache" 2> "$folder/before.log" &
 main=$!
 until [ "$status" = 200 ]; do
     ask
