@@ -44,7 +44,9 @@ test("what cannot be helped is not advised", () => {
 
 /** A command is about this host's file, whatever it is called. */
 test("the database's path is in the command, as a shell reads it", () => {
-  expect(commandFor(LOSSES.damaged, "/var/lib/profiler/profiles.db")).toBe("profiler db check /var/lib/profiler/profiles.db");
+  expect(commandFor(LOSSES.damaged, "/var/lib/profiler/profiles.db")).toBe(
+    "profiler db check /var/lib/profiler/profiles.db",
+  );
   expect(commandFor(LOSSES.queue_full, "/tmp/it's here/$&.db")).toBe("df -h '/tmp/it'\\''s here/$&.db'");
   expect(commandFor(LOSSES.ring_full, "/x.db")).toBe("profiler run -F 49");
   expect(commandFor(LOSSES.undecodable, "/x.db")).toBeUndefined();

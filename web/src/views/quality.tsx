@@ -233,7 +233,11 @@ function Causes(props: {
             <tr key={cause} class={n === 0 ? "quiet" : ""}>
               <th scope="row">{props.words[cause]?.what ?? cause}</th>
               <td class="number">{n === 0 ? "none" : `${formatCount(n)} (${formatShare(n, props.all)})`}</td>
-              <td>{n > 0 && <Help how={props.words[cause]?.how ?? ""} command={commandFor(props.words[cause], database)} />}</td>
+              <td>
+                {n > 0 && (
+                  <Help how={props.words[cause]?.how ?? ""} command={commandFor(props.words[cause], database)} />
+                )}
+              </td>
             </tr>
           ))}
         </tbody>
