@@ -4,7 +4,7 @@ use std::io;
 use std::path::Path;
 
 use super::args::Format;
-use crate::export::{folded, html, pprof, svg};
+use crate::export::{caption, folded, html, pprof, svg};
 use crate::profile::{Demangle, StackSamples, TimeRange, WallNanos};
 use crate::query::{self, Merged, Selector};
 use crate::store::Reader;
@@ -22,6 +22,9 @@ pub struct Part {
     /// What the database holds in all; `None` without windows.
     kept: Option<TimeRange>,
     about: pprof::About,
+    /// What stands on top of pictures and pages.
+    title: String,
+    filter: &'static str,
 }
 
 /// What is asked for.
@@ -87,9 +90,12 @@ pub fn read(database: &Path, ask: &Ask) -> anyhow::Result<Part> {
     };
     let kept = query::totals(&mut reader)?.span;
     let span = kept.map_or(range, |span| TimeRange { from: range.from.max(span.from), to: range.to.min(span.to) });
-    let comments = pprof::comments(query::newest_boot(&mut reader)?.as_deref().and_then(name_in_boot));
+    let host = query::newest_boot(&mut reader)?.as_deref().and_then(name_in_boot);
+    let title = caption::title(host.as_deref());
+    let comments = pprof::comments(host);
     let about = pprof::About { start: span.from.0, comments, process_frames };
-    Ok(Part { content, format, span, kept, about })
+    let filter = if ask.selector.is_empty() { "" } else { "filtered" };
+    Ok(Part { content, format, span, kept, about, title, filter })
 }
 
 fn time(at: WallNanos) -> String {
@@ -101,16 +107,20 @@ fn time(at: WallNanos) -> String {
 /// # Errors
 /// The output cannot be written.
 pub fn write(part: &Part, out: impl io::Write) -> io::Result<()> {
-    let Part { content, format, span, about, .. } = part;
+    let Part { content, format, span, about, title, filter, .. } = part;
+    let caption = |merged: &Merged| {
+        let samples = merged.tree.nodes.first().map_or(0, |root| root.total);
+        (title.clone(), caption::about(*span, filter, samples))
+    };
     match (content, format) {
         (Content::Samples(samples), _) => pprof::write(samples, about, out),
-        (Content::Tree(merged), Format::Svg) => svg::write(&merged.tree, &svg::Caption::default(), out),
+        (Content::Tree(merged), Format::Svg) => {
+            let (title, subtitle) = caption(merged);
+            svg::write(&merged.tree, &svg::Caption { title, subtitle }, out)
+        }
         (Content::Tree(merged), Format::Html) => {
-            let caption = html::Caption {
-                title: "CPU flame graph".into(),
-                about: format!("{} to {}", time(span.from), time(span.to)),
-            };
-            html::write(&merged.tree, merged.nanos_per_sample, &caption, out)
+            let (title, about) = caption(merged);
+            html::write(&merged.tree, merged.nanos_per_sample, &html::Caption { title, about }, out)
         }
         (Content::Tree(merged), Format::Folded) => folded::write(&merged.tree, out),
         (Content::Tree(_), Format::Db | Format::Pprof) => Err(io::Error::other("not written from a tree")),

@@ -98,6 +98,11 @@ impl Lines {
     }
 }
 
+/// A frame's name as lines have it.
+pub(super) fn field(frame: &Frame, marks: Marks) -> String {
+    format!("{}{}", clean(&frame.name), mark(frame, marks))
+}
+
 /// Shown for an empty name: an empty field would vanish from the stack in some readers.
 const NO_NAME: &str = "[no name]";
 

@@ -7,7 +7,8 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
-use crate::profile::{CallTree, Frame, Reason};
+use super::palette;
+use crate::profile::{CallTree, Frame, FrameKind, Reason};
 
 const PAGE: &str = include_str!("page.html");
 const PLACE: &str = "@PROFILE@";
@@ -40,6 +41,8 @@ struct Profile<'a> {
     #[serde(rename = "self")]
     self_: Vec<u64>,
     nanos: u64,
+    /// Colours by kind: light, dark.
+    fills: [[&'static str; 2]; FrameKind::COUNT],
 }
 
 /// Writes a page with `tree`, of which a sample stands for so much CPU time.
@@ -57,6 +60,7 @@ pub fn write(tree: &CallTree, nanos_per_sample: u64, caption: &Caption, mut out:
         frame: tree.nodes.iter().map(|node| node.frame.0).collect(),
         self_: tree.nodes.iter().map(|node| node.self_).collect(),
         nanos: nanos_per_sample,
+        fills: palette::FILLS,
     };
     let (before, after) =
         PAGE.split_once(PLACE).ok_or_else(|| io::Error::other("the page has no place for a profile"))?;
@@ -112,6 +116,7 @@ mod tests {
         assert_eq!(profile["self"], serde_json::json!([0, 0, 3, 2, 1]));
         assert_eq!(profile["names"][4], evil);
         assert_eq!(profile["kinds"], serde_json::json!([0, 1, 2, 3, 2]));
+        assert_eq!(profile["fills"], serde_json::json!(palette::FILLS), "the colours of the page");
         assert_eq!(page.matches("<script").count(), 2, "the profile and the page's own");
     }
 

@@ -9,11 +9,12 @@
 
 use std::io::{self, Write};
 
-use inferno::flamegraph::color::{MultiPalette, Palette};
-use inferno::flamegraph::{Options, from_lines};
+use inferno::flamegraph::color::{BackgroundColor, Color, PaletteMap};
+use inferno::flamegraph::{Direction, Options, from_lines};
 
-use super::folded::{Marks, write_marked};
-use crate::profile::CallTree;
+use super::folded::{Marks, field, write_marked};
+use super::palette;
+use crate::profile::{CallTree, FrameKind};
 
 /// What the picture says about itself.
 #[derive(Clone, Debug, Default)]
@@ -35,19 +36,35 @@ pub fn write(tree: &CallTree, caption: &Caption, mut out: impl Write) -> io::Res
     if text.is_empty() {
         return out.write_all(NO_SAMPLES.as_bytes());
     }
+    let mut colors = colors(tree);
     let mut options = Options::default();
     options.title = plain(&caption.title);
-    options.subtitle = Some(format!("{} Frames under 0.01 % are not drawn or searched.", plain(&caption.subtitle)));
+    let about = "Frames under 0.01 % are not drawn or searched.";
+    options.subtitle = Some(format!("{} {} {about}", plain(&caption.subtitle), palette::LEGEND));
     "samples".clone_into(&mut options.count_name);
     "Function:".clone_into(&mut options.name_type);
     "monospace".clone_into(&mut options.font_type);
-    // Kernel, inlined and C++ frames get hues of their own from the marks in their names.
-    options.colors = Palette::Multi(MultiPalette::Java);
+    options.palette_map = Some(&mut colors);
+    options.bgcolors = Some(BackgroundColor::Flat(Color { r: 255, g: 255, b: 255 }));
+    // As on the page: stacks of a hundred frames begin in sight.
+    options.direction = Direction::Inverted;
     options.deterministic = true;
     // inferno sorts lines as bytes, and a space sorts before `;`: frames whose name begins with a sibling's would split
     // that sibling in two. A flame chart takes lines in the order given, last first.
     options.flame_chart = true;
     from_lines(&mut options, text.lines().rev(), out)
+}
+
+/// The colour of each name, marks and all, by its kind. Of frames of one name without a mark, code goes first.
+fn colors(tree: &CallTree) -> PaletteMap {
+    let mut colors = PaletteMap::default();
+    let mut frames: Vec<_> = tree.frames.iter().collect();
+    frames.sort_by_key(|frame| frame.kind == FrameKind::User);
+    for frame in frames {
+        let [r, g, b] = palette::light(frame.kind, &frame.name);
+        colors.insert(field(frame, Marks::KernelAndInlined), Color { r, g, b });
+    }
+    colors
 }
 
 const NO_SAMPLES: &str = "<?xml version=\"1.0\" standalone=\"no\"?>\n\
@@ -102,6 +119,32 @@ sh 0
                 "vfs_read (2 samples, 20.00%)"
             ]
         );
+    }
+
+    /// Each kind has its colour of the page, the root is on top, and the caption says what is what.
+    #[test]
+    fn frames_wear_the_colours_of_the_page() {
+        let svg = svg(&tree("sh 0\n  main 6\n    i:inl 2\n  k:vfs_read 2\n  j:JS 1"));
+        let fill_of = |name: &str| {
+            let rest = svg.split_once(&format!("<title>{name} (")).unwrap().1;
+            rest.split_once("fill=\"").unwrap().1.split_once('"').unwrap().0.to_owned()
+        };
+        for (name, kind) in [
+            ("main", FrameKind::User),
+            ("inl", FrameKind::Inlined),
+            ("vfs_read", FrameKind::Kernel),
+            ("JS", FrameKind::Jit),
+            ("sh", FrameKind::Process),
+        ] {
+            let [r, g, b] = palette::light(kind, name);
+            assert_eq!(fill_of(name), format!("rgb({r},{g},{b})"), "{name}");
+        }
+        let top_of = |name: &str| -> u32 {
+            let rest = svg.split_once(&format!("<title>{name} (")).unwrap().1;
+            rest.split_once(" y=\"").unwrap().1.split_once('"').unwrap().0.parse().unwrap()
+        };
+        assert!(top_of("sh") < top_of("main") && top_of("main") < top_of("inl"));
+        assert!(svg.contains("orange: kernel"));
     }
 
     /// The file can be compared and cached.

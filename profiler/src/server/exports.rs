@@ -16,7 +16,7 @@ use super::error::Failure;
 use super::routes::{Limits, Problems, Question, within};
 use crate::export::folded::{Lines, Marks};
 use crate::export::svg::{self, Caption};
-use crate::export::{html, pprof};
+use crate::export::{caption, html, pprof};
 use crate::profile::{CallTree, TimeRange};
 use crate::query::{self, Merged, Shape, Within};
 use crate::store::Reader;
@@ -67,12 +67,8 @@ async fn export_svg(state: Data<State>, params: Query<ExportParams>) -> Result<H
     let range = asked.question.range;
     let ask = move |reader: &mut _| {
         let merged = asked.call_tree(reader)?;
-        let samples = merged.tree.nodes.first().map_or(0, |root| root.total);
-        let filter = shown_filter(&asked.question);
-        let caption = Caption {
-            title: "CPU".into(),
-            subtitle: format!("{} to {}, {filter}, {samples} samples.", utc(range.from), utc(range.to)),
-        };
+        let (title, subtitle) = asked.caption(reader, &merged)?;
+        let caption = Caption { title, subtitle };
         let mut picture = Vec::new();
         svg::write(&merged.tree, &caption, &mut picture).map_err(|error| Failure::Internal(error.into()))?;
         Ok(picture)
@@ -93,10 +89,10 @@ async fn export_svg(state: Data<State>, params: Query<ExportParams>) -> Result<H
 async fn export_html(state: Data<State>, params: Query<ExportParams>) -> Result<HttpResponse, Failure> {
     let asked = Asked::parse(params.into_inner(), &HTML_NODES, &state)?;
     let range = asked.question.range;
-    let about = format!("{} to {}, {}", utc(range.from), utc(range.to), shown_filter(&asked.question));
-    let caption = html::Caption { title: "CPU flame graph".into(), about };
     let ask = move |reader: &mut _| {
         let merged = asked.call_tree(reader)?;
+        let (title, about) = asked.caption(reader, &merged)?;
+        let caption = html::Caption { title, about };
         let mut page = Vec::new();
         html::write(&merged.tree, merged.nanos_per_sample, &caption, &mut page)
             .map_err(|error| Failure::Internal(error.into()))?;
@@ -178,6 +174,17 @@ impl Asked {
         Ok(Self { question, within })
     }
 
+    /// Title and range of what was drawn.
+    fn caption(&self, reader: &mut Reader, merged: &Merged) -> Result<(String, String), Failure> {
+        let host = query::newest_boot(reader)?.as_deref().and_then(name_in_boot);
+        let samples = merged.tree.nodes.first().map_or(0, |root| root.total);
+        let mut about = caption::about(self.question.range, &self.question.filter, samples);
+        if matches!(self.within, Within::Box(..)) {
+            about.insert_str(0, "Box of the heat map of ");
+        }
+        Ok((caption::title(host.as_deref()), about))
+    }
+
     /// The call tree, cut to the limit.
     fn call_tree(&self, reader: &mut Reader) -> Result<Merged, Failure> {
         match self.within {
@@ -189,11 +196,6 @@ impl Asked {
             }
         }
     }
-}
-
-/// The filter, in words where there is none.
-fn shown_filter(question: &Question) -> &str {
-    if question.filter.is_empty() { "everything" } else { &question.filter }
 }
 
 /// `attachment; filename="profile-20261101T120000Z-20261101T130000Z.folded"`.

@@ -1,0 +1,48 @@
+//! What a file says about itself: of which host, when, of what, and how much.
+
+use crate::profile::{TimeRange, WallNanos};
+
+/// What stands on top.
+#[must_use]
+pub fn title(host: Option<&str>) -> String {
+    host.map_or_else(|| "CPU flame graph".to_owned(), |host| format!("CPU flame graph of {host}"))
+}
+
+/// Range, filter and samples; without a filter, of everything.
+#[must_use]
+pub fn about(range: TimeRange, filter: &str, samples: u64) -> String {
+    let of = if filter.is_empty() { "everything" } else { filter };
+    let (from, to) = (moment(range.from), moment(range.to));
+    // A day is said once.
+    let to = to.strip_prefix(&from[..from.len().min(11)]).unwrap_or(&to);
+    let plural = if samples == 1 { "" } else { "s" };
+    format!("{from} to {to} UTC, {of}, {samples} sample{plural}.")
+}
+
+/// `2026-11-01 12:00:00`, UTC.
+fn moment(at: WallNanos) -> String {
+    jiff::Timestamp::from_millisecond(at.as_millis())
+        .map_or_else(|_| "unknown".into(), |time| time.strftime("%Y-%m-%d %H:%M:%S").to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Host, range, filter and samples, in words.
+    #[test]
+    fn a_caption_says_of_which_host_when_and_how_much() {
+        let noon = 1_793_534_400_000;
+        let at = |seconds: i64| WallNanos::from_millis(noon + seconds * 1_000);
+        assert_eq!(title(Some("db-1")), "CPU flame graph of db-1");
+        assert_eq!(
+            about(TimeRange { from: at(0), to: at(60) }, "", 1),
+            "2026-11-01 12:00:00 to 12:01:00 UTC, everything, 1 sample."
+        );
+        assert_eq!(
+            about(TimeRange { from: at(0), to: at(86_400) }, "{pid=7}", 12),
+            "2026-11-01 12:00:00 to 2026-11-02 12:00:00 UTC, {pid=7}, 12 samples."
+        );
+        assert!(about(TimeRange { from: WallNanos(i64::MIN), to: WallNanos(i64::MAX) }, "", 0).contains("0 samples"));
+    }
+}
