@@ -114,6 +114,7 @@ impl Recorder {
             since: wall_now(),
             window: options.window,
             name_sources: options.naming.names,
+            being_read: table.being_read(),
             notices,
             ..LiveStatus::default()
         });

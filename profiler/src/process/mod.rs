@@ -42,6 +42,7 @@ pub use memory::{KernelMemory, ProgramMemory};
 pub use open_file::{open_exactly, open_file_in_root};
 pub use owner::owner_of;
 pub use proc_dir::ProcRoot;
+pub use reading_time::BeingRead;
 pub use resolve::Identified;
 pub use same_file::{SameFile, open_same};
 pub use table::{ProcessTable, TableCounts};

@@ -4,6 +4,7 @@
 //! in this pass is read in one of the next.
 
 use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::sys::clock::thread_time;
@@ -42,6 +43,31 @@ impl Patience {
     /// Whether it has taken too long by the clock.
     pub fn is_late(&self) -> bool {
         self.begin.elapsed() >= self.time * LATE
+    }
+}
+
+/// The process whose mappings are being read, for other threads to say what the sampling thread waits for: the kernel gives them only when
+/// nobody else holds the process's memory map.
+#[derive(Clone, Debug, Default)]
+pub struct BeingRead(Arc<Mutex<Option<(u32, String, Instant)>>>);
+
+impl BeingRead {
+    /// Reading begins.
+    pub fn begin(&self, pid: u32, comm: &str) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((pid, comm.to_owned(), Instant::now()));
+    }
+
+    /// It is over.
+    pub fn end(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// `NAME (pid PID)`, if it has been read for at least so long.
+    #[must_use]
+    pub fn since(&self, least: Duration) -> Option<String> {
+        let now = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (pid, comm, begin) = now.as_ref()?;
+        (begin.elapsed() >= least).then(|| format!("{comm} (pid {pid})"))
     }
 }
 

@@ -14,7 +14,7 @@ use super::budget::{Budget, BudgetCounts};
 use super::cgroup::Cgroup;
 use super::mappings::{MAX_RANGES, Mapping};
 use super::proc_dir::ProcRoot;
-use super::reading_time::ReadingTime;
+use super::reading_time::{BeingRead, ReadingTime};
 use super::stack_cache::StackCache;
 use super::tracked::{NO_USER, RANGE_BYTES, Start, Tracked, blank_facts};
 use crate::profile::{Binary, BinaryId, BootNanos, ProcessFacts, ProcessKey, printable};
@@ -69,6 +69,7 @@ pub struct ProcessTable {
     /// Processes of the first look at `/proc` that have not been read yet.
     unread: VecDeque<u32>,
     pub(super) reading: ReadingTime,
+    pub(super) being_read: BeingRead,
 }
 
 /// What the table holds and has done, for `/metrics`.
@@ -107,6 +108,12 @@ pub struct TableCounts {
 }
 
 impl ProcessTable {
+    /// Which process's mappings are being read.
+    #[must_use]
+    pub fn being_read(&self) -> BeingRead {
+        self.being_read.clone()
+    }
+
     /// An empty table.
     #[must_use]
     pub fn new(proc: ProcRoot) -> Self {
@@ -126,6 +133,7 @@ impl ProcessTable {
             process_budget: Budget::new(MAX_PROCESS_MEMORY),
             unread: VecDeque::new(),
             reading: ReadingTime::default(),
+            being_read: BeingRead::default(),
         }
     }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
 
-use crate::process::TableCounts;
+use crate::process::{BeingRead, TableCounts};
 use crate::profile::{Losses, MissedTicks, NameSources, StackEnd, WallNanos};
 use crate::symbolizer::ChildCounts;
 use crate::unwind::UnwindCounts;
@@ -55,6 +55,8 @@ pub struct LiveStatus {
     pub unwind: Option<UnwindCounts>,
     /// What the process table holds and has done; `None` before the first window has ended.
     pub table: Option<TableCounts>,
+    /// Whose mappings the sampling thread is reading.
+    pub being_read: BeingRead,
     /// Memory of samples that wait for files, unwind rows or `/proc`, in bytes.
     pub waiting_bytes: usize,
     /// Ticks that were due and that our program did not see, by cause.
@@ -90,15 +92,30 @@ impl LiveStatus {
         }
         let (late, seconds, window) = (self.late(now)?, self.lag(now).as_secs(), self.window.as_secs_f64());
         Some(match late {
-            Late::Sampling => format!(
-                "no window was closed for {seconds} s (a window is {window} s): the sampling thread gets too little processor \
-                 time, or reads about very many mappings at once; samples that find no room meanwhile are counted as lost"
-            ),
+            Late::Sampling => {
+                let waits = self.waits_for().map_or_else(
+                    || {
+                        "the sampling thread gets too little processor time, or reads about very many mappings at once"
+                            .to_owned()
+                    },
+                    |process| format!("the sampling thread waits for the mappings of {process}; ending that helps"),
+                );
+                format!(
+                    "no window was closed for {seconds} s (a window is {window} s): {waits}; samples that find no room \
+                     meanwhile are counted as lost"
+                )
+            }
             Late::Storing => format!(
                 "no window was stored for {seconds} s (a window is {window} s), though they are closed in time: the disk is slow, \
                  or many new names are looked up; the log has the reason if writing failed"
             ),
         })
+    }
+
+    /// The process whose mappings the sampling thread has been waiting for, if it has for a second.
+    #[must_use]
+    pub fn waits_for(&self) -> Option<String> {
+        self.being_read.since(Duration::from_secs(1))
     }
 
     /// What is late, if something is: no window was stored for more than three windows.
@@ -257,6 +274,20 @@ mod tests {
         let said = late(160).failing(now).unwrap_or_default();
         assert!(said.contains("64 s") && said.contains("closed in time") && !said.contains("full disk"), "{said}");
         assert!(late(100).failing(now).unwrap_or_default().contains("the sampling thread"));
+    }
+
+    /// A process that holds its memory map up is named, once it does so for a second, and no more when it has let go.
+    #[test]
+    fn the_process_that_sampling_waits_for_is_named() {
+        let now = WallNanos::from_millis(164_000);
+        let status = live(0, Some(100));
+        status.being_read.begin(4711, "mapbomb");
+        assert!(!status.failing(now).unwrap_or_default().contains("mapbomb"), "just begun");
+        std::thread::sleep(Duration::from_millis(1_010));
+        let said = status.failing(now).unwrap_or_default();
+        assert!(said.contains("mappings of mapbomb (pid 4711)"), "{said}");
+        status.being_read.end();
+        assert_eq!(status.waits_for(), None);
     }
 
     /// A wall clock that steps back is no lag.

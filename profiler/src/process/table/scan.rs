@@ -119,7 +119,10 @@ impl ProcessTable {
         }
         self.counts.facts_merged += u64::from(!kept);
         process.settle(&self.process_budget);
-        let Some((lines, all)) = dir.executable_maps(MAX_RANGES, Patience::of(ONE_PROCESS)) else { return };
+        self.being_read.begin(process.facts.key.pid, &process.facts.comm);
+        let maps = dir.executable_maps(MAX_RANGES, Patience::of(ONE_PROCESS));
+        self.being_read.end();
+        let Some((lines, all)) = maps else { return };
         let mut ranges = Mappings::default();
         let mut refused = u64::from(!all);
         for line in lines {
