@@ -2,7 +2,8 @@
 //!
 //! In: a function's samples by place, out of history ([`query::Code`], [`query::Lines`]). Out: instructions and lines, each with its samples.
 //! The binary is looked for where it was mapped, and used only if it is the very build that was sampled. A source file is read only
-//! if history names it for this function, and only below a folder that was given for it ([`SourceRoot`]).
+//! if history names it for this function, and only below a folder that was given for it ([`SourceRoot`]), or as far as its viewer could
+//! read it too ([`Viewer`]).
 //!
 //! Files are foreign. ELF and DWARF are parsed in a child process ([`NamesWorker`]); here bytes of code are decoded and text is shown.
 //! Everything is bounded, and done within a deadline. What cannot be had is a reason, and the samples are listed all the same.
@@ -11,9 +12,11 @@ mod code;
 mod decode;
 mod disassembly;
 mod source;
+mod viewer;
 
 pub use disassembly::{Disassembly, Instruction};
 pub use source::{Line, Source, SourceRoot};
+pub use viewer::Viewer;
 
 use std::path::Path;
 use std::sync::Arc;

@@ -1,17 +1,17 @@
 //! Source text with samples: which file it is, and its lines.
 //!
-//! Compilers write paths of the machine they ran on. `--source-map FROM=TO` says that what was below FROM there is below TO here;
-//! without such a word no file is read at all. Paths come out of debug information, which is foreign: they are walked inside TO
-//! only, and neither `..` nor a link leads out of it.
+//! Compilers write paths of the machine they ran on. `--source-map FROM=TO` says that what was below FROM there is below TO here. Paths
+//! come out of debug information, which is foreign: they are walked inside TO only, and neither `..` nor a link leads out of it. Without
+//! such a word a file is read only as far as [`Viewer`] says.
 
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use super::Annotator;
+use super::{Annotator, Viewer};
 use crate::process::open_file_in_root;
-use crate::profile::printable;
+use crate::profile::{Owner, printable};
 use crate::query::{Lines, Weight};
 use crate::sys::time_share::ROOT;
 
@@ -84,9 +84,9 @@ pub struct Source {
 }
 
 impl Annotator {
-    /// The source of a function that was sampled.
-    pub fn source(&mut self, lines: &Lines) -> Source {
-        let (read, reason) = match self.read_source(lines) {
+    /// The source of a function that was sampled, as far as a viewer may see it.
+    pub fn source(&mut self, lines: &Lines, viewer: &Viewer) -> Source {
+        let (read, reason) = match self.read_source(lines, viewer) {
             Ok((path, text)) => (Some((path, text)), None),
             Err(reason) => (None, Some(reason)),
         };
@@ -94,26 +94,34 @@ impl Annotator {
         Source { lines: shown(&lines.places, &text), found: read.map(|(path, _)| path), reason }
     }
 
-    fn read_source(&mut self, lines: &Lines) -> Result<(String, String), String> {
+    fn read_source(&mut self, lines: &Lines, viewer: &Viewer) -> Result<(String, String), String> {
         let Some(file) = lines.file.as_deref().filter(|_| !lines.places.is_empty()) else {
             return Err("no debug information tells the function's source file and lines".to_owned());
         };
-        // The longest folder knows best.
-        let mut below: Vec<(&SourceRoot, &str)> =
-            self.roots.iter().filter_map(|root| Some((root, root.rest(file)?))).collect();
-        below.sort_by_key(|(root, _)| std::cmp::Reverse(root.from.len()));
-        if below.is_empty() {
+        // The longest folder knows best; the words of the start before those of the page.
+        let given = self.roots.iter().map(|root| (root, Word::Start));
+        let added = viewer.folders().iter().map(|root| (root, Word::Viewer));
+        let mut below: Vec<(&SourceRoot, Word, &str)> =
+            given.chain(added).filter_map(|(root, word)| Some((root, word, root.rest(file)?))).collect();
+        below.sort_by_key(|(root, ..)| std::cmp::Reverse(root.from.len()));
+        let mut places: Vec<(PathBuf, Word, PathBuf)> =
+            below.into_iter().map(|(root, word, rest)| (root.to.clone(), word, rest.into())).collect();
+        let trusted: Vec<Owner> = lines.owners.iter().copied().filter(|owner| viewer.trusts(*owner)).collect();
+        if file.starts_with('/') && !trusted.is_empty() {
+            places.push(("/".into(), Word::Binary { of_root: trusted.contains(&Owner::System) }, file.into()));
+        }
+        if places.is_empty() {
             let folder = Path::new(file).parent().unwrap_or(Path::new(""));
             return Err(format!(
-                "no folder is given for it: start the profiler with --source-map {}=FOLDER to see its text",
+                "no folder is given for it: add one on the page, or start the profiler with --source-map {}=FOLDER, to see its text",
                 folder.display()
             ));
         }
         let mut looked_at = Vec::new();
-        for (root, rest) in below {
-            let path = root.to.join(rest.trim_start_matches('/'));
-            let (folder, rest) = (root.to.clone(), PathBuf::from(rest));
-            match self.opener.run(ROOT, move || read_below(&folder, &rest)) {
+        for (folder, word, rest) in places {
+            let path = folder.join(rest.strip_prefix("/").unwrap_or(&rest));
+            let viewer = viewer.clone();
+            match self.opener.run(ROOT, move || read_below(&folder, &rest, word, &viewer)) {
                 Ok(Ok(text)) => return Ok((path.display().to_string(), text)),
                 Ok(Err(reason)) => looked_at.push(format!("{}: {reason}", path.display())),
                 Err(_) => looked_at.push(format!("{}: the file system does not answer", path.display())),
@@ -123,11 +131,29 @@ impl Annotator {
     }
 }
 
+/// Who says that a file may be read.
+#[derive(Clone, Copy, Debug)]
+enum Word {
+    /// `--source-map`.
+    Start,
+    /// The viewer, on the page.
+    Viewer,
+    /// A binary that is trusted, root's or the viewer's.
+    Binary { of_root: bool },
+}
+
 /// The text of a regular file below a folder.
-fn read_below(folder: &Path, path: &Path) -> Result<String, &'static str> {
-    let folder = File::open(folder).map_err(|_| "the folder is not there, or may not be read by the profiler")?;
-    let file = open_file_in_root(folder, path)
-        .map_err(|_| "no such file below the folder, or it may not be read by the profiler")?;
+fn read_below(folder: &Path, path: &Path, word: Word, viewer: &Viewer) -> Result<String, &'static str> {
+    let file = match word {
+        Word::Start => {
+            let folder =
+                File::open(folder).map_err(|_| "the folder is not there, or may not be read by the profiler")?;
+            open_file_in_root(folder, path)
+                .map_err(|_| "no such file below the folder, or it may not be read by the profiler")?
+        }
+        Word::Viewer => viewer.open(folder, path, false)?,
+        Word::Binary { of_root } => viewer.open(folder, path, of_root)?,
+    };
     let mut bytes = Vec::new();
     let read = file.take(MAX_SOURCE + 1).read_to_end(&mut bytes);
     match read {

@@ -5,15 +5,16 @@
 //!
 //! Invariant: no place's total is larger than the function's, and the selfs add up to at most that.
 
-use std::collections::HashMap;
+use std::cell::RefCell;
 use std::collections::hash_map::Entry;
+use std::collections::{BTreeSet, HashMap};
 use std::hash::Hash;
 use std::sync::Arc;
 
 use super::heat_map::Within;
 use super::merge::Counts;
 use super::{QueryError, Selector};
-use crate::profile::{Binary, Frame};
+use crate::profile::{Binary, BinaryKind, Frame, Owner};
 use crate::store::{CachedFrame, FunctionId, Reader, RowMap, Snapshot, StackId, StoreError};
 
 /// Stacks looked up between two questions whether to go on.
@@ -67,6 +68,8 @@ pub struct Code {
 pub struct Lines {
     /// The file with the most of its samples, as the compiler wrote it; `None` where no debug information tells.
     pub file: Option<Arc<str>>,
+    /// Who can have written the binaries that name it, each once; unknown where such a file was never opened.
+    pub owners: Vec<Owner>,
     /// Samples with the function on the stack.
     pub total: u64,
     /// By rising line; samples without a line are in the total only.
@@ -130,15 +133,25 @@ pub fn lines(
     let everywhere = weigh(&mut snapshot, &counts, function, here)?;
     let by_file = everywhere.rows.iter().map(|((file, _), weight)| (file.clone(), weight));
     let Some(file) = heaviest(by_file) else { return Ok(None) };
+    let binaries = RefCell::new(BTreeSet::new());
     let only = |snapshot: &mut Snapshot<'_>, location: u32, frames: &[(CachedFrame, u32)]| {
         let mut places = here(snapshot, location, frames)?;
         places.retain(|((of, _), _)| *of == file);
+        if !places.is_empty() {
+            binaries.borrow_mut().insert(snapshot.place(location)?.binary);
+        }
         Ok(places)
     };
     let Found { total, rows } = weigh(&mut snapshot, &counts, function, only)?;
     let with_line = rows.into_iter().filter(|((_, line), _)| *line > 0);
     let places = with_line.map(|((_, line), weight)| Weight { at: line.into(), ..weight }).collect();
-    Ok(Some(Lines { file, total, places: sorted(places) }))
+    let mut owners = BTreeSet::new();
+    for binary in binaries.into_inner() {
+        let binary = snapshot.binary(binary)?;
+        let of_kernel = (binary.kind == BinaryKind::Kernel).then_some(Owner::System);
+        owners.extend(of_kernel.or(binary.key.identity().map(|identity| identity.owner)));
+    }
+    Ok(Some(Lines { file, owners: owners.into_iter().collect(), total, places: sorted(places) }))
 }
 
 fn sorted(mut places: Vec<Weight>) -> Vec<Weight> {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use actix_web::http::StatusCode;
 use actix_web::web::{Data, Query, block};
-use actix_web::{HttpResponse, get};
+use actix_web::{HttpRequest, HttpResponse, get};
 use tokio::time::Instant;
 use utoipa_actix_web::service_config::ServiceConfig;
 
@@ -72,8 +72,14 @@ pub fn configure(config: &mut ServiceConfig<'_>) {
     )
 )]
 #[get("/api/v1/source")]
-async fn source(state: Data<State>, params: Query<SourceParams>) -> Result<HttpResponse, Failure> {
+async fn source(
+    state: Data<State>,
+    request: HttpRequest,
+    params: Query<SourceParams>,
+) -> Result<HttpResponse, Failure> {
     let params = params.into_inner();
+    let viewer = state.login.viewer(&state.hosts, &request).await;
+    let viewer = viewer.adding(params.source_map.as_deref().unwrap_or_default()).map_err(Failure::BadParameter)?;
     let edges = [params.column_from, params.column_to, params.row_from, params.row_to];
     let SourceParams { function, file, from, to, filter, demangle, columns, rows, .. } = params;
     let question = Question::parse(RangeParams { from, to, filter, limit: None, demangle }, &TOP_ROWS, &state)?;
@@ -87,7 +93,7 @@ async fn source(state: Data<State>, params: Query<SourceParams>) -> Result<HttpR
     let Some(lines) = state.readers.ask(ask).await? else {
         return Ok(json(StatusCode::OK, to_json(&from_query::no_source(asked))?));
     };
-    let (read, lines) = state.desk.ask(move |annotator, _| (annotator.source(&lines), lines)).await?;
+    let (read, lines) = state.desk.ask(move |annotator, _| (annotator.source(&lines, &viewer), lines)).await?;
     Ok(json(StatusCode::OK, to_json(&from_query::source(asked.name, &lines, read))?))
 }
 

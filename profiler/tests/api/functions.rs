@@ -8,9 +8,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use profiler::profile::{
-    Binary, BinaryId, BinaryKey, BinaryKind, BootNanos, BuildId, CpuTicks, Location, Losses, ProcessFacts, ProcessKey,
-    ProcessWindow, SampleEvent, StackCount, StackEnd, StartTicks, WallNanos, Window,
+    Binary, BinaryId, BinaryKey, BinaryKind, BootNanos, BuildId, CpuTicks, FileIdentity, Location, Losses, Owner,
+    ProcessFacts, ProcessKey, ProcessWindow, SampleEvent, StackCount, StackEnd, StartTicks, WallNanos, Window,
 };
+use profiler::server::LoginMode;
 use profiler::store::Store;
 use profiler::symbolizer::{Mapped, NamesWorker, WorkerCommand};
 use serde_json::Value;
@@ -52,16 +53,22 @@ fn run(folder: &Path, command: &str) -> String {
 struct Program {
     folder: tempfile::TempDir,
     path: PathBuf,
+    /// Who can have written it, as history has it; unknown for a file that was never opened.
+    owner: Option<Owner>,
 }
 
 impl Program {
     fn build() -> Self {
+        Self::compiled("-fdebug-prefix-map=$(pwd)=/build")
+    }
+
+    fn compiled(flags: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir(folder.path().join("src")).unwrap();
         std::fs::write(folder.path().join("src/program.c"), SOURCE).unwrap();
-        run(folder.path(), "cc -g -O1 -fdebug-prefix-map=$(pwd)=/build -Wl,--build-id -o program $(pwd)/src/program.c");
+        run(folder.path(), &format!("cc -g -O1 {flags} -Wl,--build-id -o program $(pwd)/src/program.c"));
         let path = folder.path().join("program");
-        Self { folder, path }
+        Self { folder, path, owner: None }
     }
 
     fn objdump(&self, function: &str) -> Vec<(u64, String)> {
@@ -86,7 +93,10 @@ impl Program {
     fn window(&self, stacks: &[(&[u64], u64)]) -> Window {
         let id = self.build_id();
         let binary = Binary {
-            key: BinaryKey::BuildId(BinaryKind::File, id),
+            key: match self.owner {
+                Some(owner) => BinaryKey::File(id, FileIdentity { len: 1, owner, hash: 2 }),
+                None => BinaryKey::BuildId(BinaryKind::File, id),
+            },
             kind: BinaryKind::File,
             path: self.path.display().to_string(),
             build_id: Some(id),
@@ -132,7 +142,12 @@ impl Program {
 
     /// A server over a history of these stacks, named by the real child.
     fn server(&self, stacks: &[(&[u64], u64)], maps: &[String]) -> Server {
+        self.server_with(stacks, maps, LoginMode::default())
+    }
+
+    fn server_with(&self, stacks: &[(&[u64], u64)], maps: &[String], login: LoginMode) -> Server {
         Server::with(None, |options| {
+            options.login.mode = login;
             let (mut store, _) = Store::open(&options.database).unwrap();
             let unnamed = store.write_window(&self.window(stacks)).unwrap();
             let file = File::open(&self.path).unwrap();
@@ -283,4 +298,33 @@ fn samples_lie_on_source_lines() {
     let without = program.server(&stacks, &[]).get("/api/v1/source?function=work").json();
     assert!(without["reason"].as_str().unwrap().contains("--source-map /build/src=FOLDER"), "{without}");
     assert_eq!((weights(&without["lines"], "line"), &without["lines"][0]["text"]), (found, &Value::Null));
+}
+
+/// Root's binary shows its source where that lies at its path, without a word at the start, to who is logged in. Another user's binary
+/// needs a folder, which the page can add; without logins neither is read.
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn source_at_its_path_needs_no_word_at_the_start() {
+    let mut program = Program::compiled("");
+    let work = program.objdump("work")[0].0;
+    let stacks: [(&[u64], u64); 1] = [(&[work], 3)];
+    let file = program.folder.path().join("src/program.c").display().to_string();
+    program.owner = Some(Owner::System);
+    let found = program.server(&stacks, &[]).get("/api/v1/source?function=work").json();
+    assert_eq!((found["found"].as_str(), &found["reason"]), (Some(file.as_str()), &Value::Null), "{found}");
+    let texts: Vec<_> = found["lines"].as_array().unwrap().iter().filter_map(|row| row["text"].as_str()).collect();
+    assert!(texts.iter().any(|text| text.contains("step(n + 1);")), "{texts:?}");
+    let open = program.server_with(&stacks, &[], LoginMode::Nobody);
+    let folder = format!("source_map={}", percent(&program.folder.path().display().to_string()));
+    for path in ["/api/v1/source?function=work".to_owned(), format!("/api/v1/source?function=work&{folder}")] {
+        let answer = open.get(&path).json();
+        assert!(answer["reason"].as_str().is_some_and(|why| why.contains("--source-map")), "{answer}");
+    }
+    program.owner = Some(Owner::User(4_000_000_000));
+    let server = program.server(&stacks, &[]);
+    let without = server.get("/api/v1/source?function=work").json();
+    assert!(without["reason"].as_str().is_some_and(|why| why.contains("--source-map")), "{without}");
+    let added = server.get(&format!("/api/v1/source?function=work&{folder}")).json();
+    assert_eq!(added["found"].as_str(), Some(file.as_str()), "{added}");
+    assert_eq!(server.get("/api/v1/source?function=work&source_map=src").problem(), "bad_parameter");
 }

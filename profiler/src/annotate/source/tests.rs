@@ -15,7 +15,7 @@ fn weight(at: u64) -> Weight {
 
 fn asked(file: &str, lines: &[u64]) -> Lines {
     let places = lines.iter().map(|line| weight(*line)).collect();
-    Lines { file: Some(file.into()), total: 9, places }
+    Lines { file: Some(file.into()), owners: Vec::new(), total: 9, places }
 }
 
 fn annotator(roots: &[&str]) -> Annotator {
@@ -38,7 +38,7 @@ fn folder() -> (TempDir, String) {
 fn paths_of_the_build_are_found_here() {
     let (_dir, app) = folder();
     let map = ["/=/nonexistent".to_owned(), format!("/build/app/={app}")];
-    let read = |roots: &[&str], file| annotator(roots).source(&asked(file, &[2]));
+    let read = |roots: &[&str], file| annotator(roots).source(&asked(file, &[2]), &Viewer::default());
     let map: Vec<&str> = map.iter().map(String::as_str).collect();
     let found = read(&map, "/build/app/src/main.c");
     assert_eq!(found.found, Some(format!("{app}/src/main.c")));
@@ -54,13 +54,14 @@ fn paths_of_the_build_are_found_here() {
 #[test]
 fn without_a_word_nothing_is_read() {
     let (_dir, app) = folder();
-    let found = annotator(&[]).source(&asked(&format!("{app}/src/main.c"), &[1, 3]));
+    let found = annotator(&[]).source(&asked(&format!("{app}/src/main.c"), &[1, 3]), &Viewer::default());
     assert!(found.reason.unwrap().contains("--source-map"));
     assert_eq!(
         found.lines.iter().map(|line| (line.line, line.text.clone())).collect::<Vec<_>>(),
         [(1, None), (3, None)]
     );
-    let unknown = annotator(&[]).source(&Lines { file: None, total: 9, places: Vec::new() });
+    let unknown = annotator(&[])
+        .source(&Lines { file: None, owners: Vec::new(), total: 9, places: Vec::new() }, &Viewer::default());
     assert!(unknown.reason.unwrap().contains("no debug information"));
 }
 
@@ -90,12 +91,43 @@ fn no_path_leads_out_of_the_folder() {
         "src",
         "",
     ];
-    let mut annotator = annotator(&[&format!("/b={app}")]);
-    for trap in traps {
-        let found = annotator.source(&asked(&format!("/b/{trap}"), &[1]));
-        assert!(found.found.is_none() && found.reason.is_some(), "{trap}: {found:?}");
-        assert!(!format!("{found:?}").contains("CANARY"), "{trap}");
+    let map = format!("/b={app}");
+    let own = std::os::unix::fs::MetadataExt::uid(&dir.path().metadata().unwrap());
+    let on_the_page = Viewer::logged_in(Some(own)).adding(&map).unwrap();
+    assert!(annotator(&[]).source(&asked("/b/src/main.c", &[1]), &on_the_page).found.is_some());
+    for (mut annotator, viewer) in [(annotator(&[&map]), Viewer::default()), (annotator(&[]), on_the_page)] {
+        for trap in traps {
+            let found = annotator.source(&asked(&format!("/b/{trap}"), &[1]), &viewer);
+            assert!(found.found.is_none() && found.reason.is_some(), "{trap}: {found:?}");
+            assert!(!format!("{found:?}").contains("CANARY"), "{trap}");
+        }
     }
+}
+
+/// Where root's binary, or the viewer's, names a file that lies at its path here, its text is shown to who is logged in; another user's
+/// binary is not believed, a relative path is no path, and a folder of the page helps both.
+#[test]
+fn a_trusted_binary_shows_its_source() {
+    let (_dir, app) = folder();
+    let file = format!("{app}/src/main.c");
+    let read = |file: &str, owner: Owner, viewer: &Viewer| {
+        let lines = Lines { owners: vec![owner], ..asked(file, &[2]) };
+        annotator(&[]).source(&lines, viewer)
+    };
+    let own = std::os::unix::fs::MetadataExt::uid(&std::fs::metadata(&file).unwrap());
+    let viewer = Viewer::logged_in(Some(own));
+    let found = read(&file, Owner::System, &viewer);
+    assert_eq!((found.found.as_deref(), found.reason), (Some(&*file), None));
+    assert_eq!(found.lines[1].text.as_deref(), Some("    two\u{fffd}[31m"));
+    let refused = |file: &str, owner, viewer: &Viewer| {
+        read(file, owner, viewer).reason.is_some_and(|why| why.contains("--source-map"))
+    };
+    assert!(refused(&file, Owner::User(own + 1), &viewer), "another user's word");
+    assert!(refused(&file, Owner::System, &Viewer::default()), "nobody is logged in");
+    assert!(refused("src/main.c", Owner::System, &viewer), "a relative path");
+    let adding = |map: String| Viewer::logged_in(Some(own)).adding(&map).unwrap();
+    assert!(read("src/main.c", Owner::User(own + 1), &adding(format!("={app}"))).found.is_some());
+    assert!(read("/build/src/main.c", Owner::User(own + 1), &adding(format!("/build={app}"))).found.is_some());
 }
 
 /// A word that is no map is refused with the form it should have.

@@ -245,6 +245,9 @@ pub struct SourceParams {
     pub function: String,
     /// Its source file, as other answers give it. Default: of several files with such a function, the one with the most samples.
     pub file: Option<String>,
+    /// Folders to look for it in, `FROM=TO` as for `--source-map`, one a line, at most 16: for who is logged in, and only files that they
+    /// could read themselves.
+    pub source_map: Option<String>,
     /// Start: `now-1h`, RFC 3339, or Unix time in s or ms. Default `now-1h`.
     pub from: Option<String>,
     /// End, in the same forms. Default `now`.

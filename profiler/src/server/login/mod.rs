@@ -27,7 +27,7 @@ use std::time::{Duration, Instant};
 use actix_web::dev::ServiceRequest;
 use actix_web::http::header::{self, HeaderMap};
 use actix_web::http::{Method, Version};
-use actix_web::{HttpResponse, rt, web};
+use actix_web::{HttpRequest, HttpResponse, rt, web};
 use tokio::sync::Semaphore;
 
 use self::holder::Holders;
@@ -42,6 +42,7 @@ use self::tries::Tries;
 use super::connections::PeerKey;
 use super::hosts::HostNames;
 use super::refusals::Cause;
+use crate::annotate::Viewer;
 use crate::profile::WallNanos;
 
 /// How late a wrong try is answered that was one too many.
@@ -222,9 +223,7 @@ impl Login {
             }
         }
         if !inside
-            && self.attributes
-            && !is_proxied(request)
-            && hosts.is_loopback(headers)
+            && self.is_direct(hosts, request.request())
             && let Some(peer) = peer
         {
             inside = self.is_starter(peer).await;
@@ -239,6 +238,23 @@ impl Login {
             return Admission::In;
         }
         if why == Why::Wrong { self.wrong(request).await } else { self.refuse(request, why, None) }
+    }
+
+    /// Whether the peer's socket says who asks: no proxy can stand between.
+    fn is_direct(&self, hosts: &HostNames, request: &HttpRequest) -> bool {
+        self.attributes && !is_proxied(request) && hosts.is_loopback(request.headers())
+    }
+
+    /// Who looks at source text by a request that was let in: whose user on this host is certain only if it is one who started this.
+    pub async fn viewer(&self, hosts: &HostNames, request: &HttpRequest) -> Viewer {
+        if self.mode == LoginMode::Nobody {
+            return Viewer::default();
+        }
+        let uid = match request.conn_data::<Peer>().filter(|_| self.is_direct(hosts, request)) {
+            Some(peer) if self.is_starter(peer).await => peer.owner().await.map(|owner| owner.uid),
+            _ => None,
+        };
+        Viewer::logged_in(uid)
     }
 
     /// Whether it is a user who started this, who asks by a program of theirs on this host.
@@ -327,7 +343,7 @@ fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
 }
 
 /// Whether something between the peer and who asks may have sent it.
-fn is_proxied(request: &ServiceRequest) -> bool {
+fn is_proxied(request: &HttpRequest) -> bool {
     let named = |name: &str| PROXY_HEADERS.contains(&name) || name.starts_with("x-forwarded-");
     request.version() < Version::HTTP_11 || request.headers().keys().any(|name| named(name.as_str()))
 }
@@ -409,10 +425,10 @@ mod tests {
     #[test]
     fn what_proxies_add_is_seen() {
         for name in ["Forwarded", "Via", "X-Real-IP", "X-Forwarded-For", "X-Forwarded-Whatever"] {
-            assert!(is_proxied(&TestRequest::get().insert_header((name, "x")).to_srv_request()), "{name}");
+            assert!(is_proxied(&TestRequest::get().insert_header((name, "x")).to_http_request()), "{name}");
         }
-        assert!(is_proxied(&TestRequest::get().version(Version::HTTP_10).to_srv_request()));
-        assert!(!is_proxied(&TestRequest::get().insert_header(("Accept", "x")).to_srv_request()));
+        assert!(is_proxied(&TestRequest::get().version(Version::HTTP_10).to_http_request()));
+        assert!(!is_proxied(&TestRequest::get().insert_header(("Accept", "x")).to_http_request()));
     }
 
     /// The user that a foreign user namespace's users are shown as starts nothing.
