@@ -106,6 +106,19 @@ describe.each(SEEDS)("the random history of seed %i", (seed) => {
         count(samples.filter(isCut)),
       ]);
     }
+    // What the sentence above the graph says, cut or whole.
+    const processes = sums(samples, ({ comm }) => comm);
+    const hottest = whole.hottest;
+    expect(cut.hottest).toEqual(hottest);
+    expect(hottest?.total).toBe(Math.max(...Object.values(processes)));
+    expect(processes[hottest?.process ?? ""]).toBe(hottest?.total);
+    const ended = sums(samples, ({ comm, frames }) => {
+      const last = frames.at(-1);
+      return comm === hottest?.process && last !== undefined ? frameKey(last) : null;
+    });
+    const fn = hottest?.function ?? null;
+    expect(fn?.self).toBe(Object.values(ended).length === 0 ? undefined : Math.max(...Object.values(ended)));
+    if (fn !== null) expect(ended[`${fn.kind} ${fn.name} ${fn.binary}`]).toBe(fn.self);
     for (let frame = 0; frame < whole.tree.frames.name.length; frame++) {
       const chosen = functionOf(whole.tree.frames, frame);
       if (![FrameKind.User, FrameKind.Kernel, FrameKind.Inlined].includes(chosen.kind as never)) continue;
@@ -225,6 +238,13 @@ describe.each(SEEDS)("the random history of seed %i", (seed) => {
     expect(Object.fromEntries(threads.values.map(({ value, samples }) => [value, samples]))).toEqual(
       sums(boxed, ({ thread }) => thread),
     );
+    const timeline = await ask<Timeline>("timeline", box);
+    expect(timeline.buckets.samples.reduce((sum, n) => sum + n, 0)).toBe(count(boxed));
+    timeline.buckets.samples.forEach((samples, i) => {
+      const start = timeline.from_ms + i * timeline.step_ms;
+      const there = boxed.flatMap(({ times }) => times).filter((ms) => ms >= start && ms < start + timeline.step_ms);
+      expect(samples).toBe(there.length);
+    });
     const quality = await ask<Quality>("quality", box);
     expect([quality.samples, quality.complete]).toEqual([count(boxed), count(boxed.filter((one) => !isCut(one)))]);
   });

@@ -212,9 +212,28 @@ export function without(profile: FlameGraph, comm: string): FlameGraph {
 
 export function processes({ nodes, frames, strings }: FlameGraph): LabelValues {
   const values = nodes.depth.flatMap((depth, i) =>
-    depth === 1 ? [{ value: strings[frames.name[nodes.frame[i]]], samples: nodes.total[i] }] : [],
+    depth === 1 ? [{ value: strings[frames.name[nodes.frame[i]]], name: null, samples: nodes.total[i] }] : [],
   );
   return { label: "comm", values, hidden_values: 0, samples: values.reduce((sum, { samples }) => sum + samples, 0) };
+}
+
+/** What the server says besides the tree: what is hot, and what it took itself. */
+export function told(drawn: FlameGraph, names: string[]): Pick<FlameGraph, "own" | "hottest"> {
+  const values = [...processes(drawn).values].sort((a, b) => b.samples - a.samples);
+  const own = values.filter(({ value }) => names.includes(value)).reduce((sum, { samples }) => sum + samples, 0);
+  const hot = values.find(({ value }) => !names.includes(value));
+  const [row] = hot === undefined ? [] : top(only(drawn, hot.value), 1).rows;
+  return {
+    own: { exe: "/usr/bin/profiler", names, total: own },
+    hottest:
+      hot === undefined
+        ? null
+        : {
+            process: hot.value,
+            total: hot.samples,
+            function: row === undefined ? null : { ...row, binary: row.binary, file: row.file, self: row.self },
+          },
+  };
 }
 
 export function top(
@@ -275,6 +294,21 @@ export function quality(shown: FlameGraph): Quality {
     kinds,
     unnamed: [{ reason: "no_symbols", binary, samples: unnamed }].filter((row) => row.samples > 0),
     hidden_unnamed: 0,
+    interpreters: [
+      {
+        comm: "python3",
+        runtime: "CPython",
+        file: "/usr/bin/python3.11",
+        total: Math.round(samples * 0.1),
+        named: 0,
+        remedies: [
+          {
+            command: "py-spy record -o profile.svg --pid 4711",
+            note: "CPython before 3.12 tells no profiler its functions; py-spy reads them",
+          },
+        ],
+      },
+    ],
     missed_share: 0.01,
     ticks_missed: { program_busy: 1_940 },
   };
@@ -285,7 +319,7 @@ export function source(shown: FlameGraph, query: URLSearchParams): Source {
   const name = query.get("function") ?? "";
   const row = top(shown, Number.POSITIVE_INFINITY).rows.find((one) => one.name === name);
   const file = query.get("file") ?? row?.file ?? "src/lib.rs";
-  const missing = name.endsWith("7");
+  const missing = name.endsWith("7") && query.get("source_map") === null;
   if (row === undefined) {
     const reason = "no sample of this range and filter has the function";
     return { function: name, file: query.get("file"), found: null, reason, total: 0, first_line: 0, lines: [] };

@@ -30,6 +30,7 @@ import {
   source,
   svg,
   timeline,
+  told,
   top,
   underValue,
   without,
@@ -57,6 +58,8 @@ export interface MockState {
   lag: number;
   /** How long answers about a range take (ms). */
   slow: number;
+  /** Names of processes that are the profiler's own. */
+  own: string[];
   /** Paths asked for, with their queries. */
   asked: string[];
 }
@@ -71,6 +74,7 @@ export const UNTROUBLED = {
   most: Number.POSITIVE_INFINITY,
   lag: 900,
   slow: 0,
+  own: [],
 } satisfies Omit<MockState, "asked">;
 
 export interface Mock {
@@ -184,7 +188,7 @@ function answer(
       json(heatMap(from, to, Number(query.get("columns")), Number(query.get("rows")), shown.samples));
       break;
     case "heatmap/flamegraph":
-      json({ ...shown, from_ms: from, to_ms: to } satisfies FlameGraph);
+      json({ ...shown, ...told(shown, context.state.own), from_ms: from, to_ms: to } satisfies FlameGraph);
       break;
     case "flamegraph":
       if (shown === context.profile && context.packed !== null)
@@ -196,7 +200,7 @@ function answer(
         const chosen = parseFunction(query.get("around") ?? "");
         const { most } = context.state;
         const cut = chosen === null ? cutBelow(drawn, most, node) : cutAround(drawn, most, chosen);
-        json({ ...cut, from_ms: from, to_ms: to } satisfies FlameGraph);
+        json({ ...cut, ...told(drawn, context.state.own), from_ms: from, to_ms: to } satisfies FlameGraph);
       }
       break;
     case "top":
@@ -223,6 +227,14 @@ function answer(
     case "labels/comm/values":
       json(processes(shown));
       break;
+    case "labels/pid/values":
+      json({
+        label: "pid",
+        values: [{ value: "4711", name: "postgres", samples: shown.samples }],
+        hidden_values: 0,
+        samples: shown.samples,
+      } satisfies LabelValues);
+      break;
     case "labels/container/values":
     case "labels/thread/values":
       json({ label: path.split("/")[1], values: [], hidden_values: 0, samples: 0 } satisfies LabelValues);
@@ -231,8 +243,8 @@ function answer(
       json({
         label: "unit",
         values: [
-          { value: "db.service", samples: shown.samples * 0.75 },
-          { value: "", samples: shown.samples * 0.25 },
+          { value: "db.service", name: null, samples: shown.samples * 0.75 },
+          { value: "", name: null, samples: shown.samples * 0.25 },
         ],
         hidden_values: 0,
         samples: shown.samples,
@@ -271,7 +283,8 @@ function status({ startedMs, state, profile }: Context): Status {
           since_ms: state.waiting ? Date.now() - 3_000 : startedMs - 3_600_000,
           window_ms: 10_000,
           lag_ms: state.lag,
-          late: state.lag > 30_000 ? "storing" : null,
+          late: state.lag > 30_000 ? "sampling" : null,
+          waits_for: state.lag > 30_000 ? "mapbomb (pid 4711)" : null,
           cpu_ms: 4_200,
           rss_bytes: 61_000_000,
           children_cpu_ms: 1_900,

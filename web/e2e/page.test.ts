@@ -386,7 +386,7 @@ describe("the page", () => {
   test.runIf(real === undefined)(
     "shows a tall graph small at its side, where a click and a drag scroll it",
     async () => {
-      await person.page.setViewportSize({ width: 1440, height: 700 });
+      await person.page.setViewportSize({ width: 1440, height: 600 });
       const map = person.page.locator(".minimap canvas");
       await expect.poll(() => map.isVisible()).toBe(true);
       const box = await map.boundingBox();

@@ -165,6 +165,7 @@ describe.runIf(real === undefined)("the page and a server with troubles", () => 
     const live = person.page.getByRole("switch", { name: "Live" });
     await expect.poll(() => live.innerText()).toContain("64 s behind");
     expect(await live.getAttribute("class")).toContain("behind");
+    expect(await live.getAttribute("title")).toContain("mappings of mapbomb (pid 4711)");
   });
 
   test("names the parts of an address that it cannot read, and takes them out", async () => {
@@ -184,11 +185,120 @@ describe.runIf(real === undefined)("the page and a server with troubles", () => 
     ]);
     const { from_ms, to_ms } = (await answer.json()) as { from_ms: number; to_ms: number };
     await person.graph();
-    await person.page.waitForTimeout(1_500);
+    // Now is another second by then.
+    await person.page.waitForFunction((then) => Date.now() - then > 1_000, to_ms);
     await person.page.locator(".views summary").click();
     await person.page.getByRole("button", { name: /^Copy the link/ }).click();
     const copied = () => person.page.evaluate(() => navigator.clipboard.readText());
     await expect.poll(copied).toContain(`from=${from_ms}`);
     expect(await copied()).toContain(`to=${to_ms}`);
+  });
+
+  test("the profiler's own work is one frame after all others, and a switch leaves it out", async () => {
+    const row = person.page.locator("[data-label=comm] .facet-row");
+    await person.graph();
+    const heaviest = await row.first().locator(".name").innerText();
+    person.server.own = [heaviest];
+    await person.page.goto(person.base);
+    await person.graph();
+    await expect.poll(() => row.last().locator(".name").innerText()).toBe(heaviest);
+    expect(await row.last().getAttribute("class")).toContain("own");
+    await person.page.getByRole("tab", { name: "Tree" }).click();
+    const names = person.page.locator(".tree-grid [aria-level='2'] .function");
+    await expect.poll(async () => (await names.allInnerTexts()).at(-1)).toContain("[profiler itself]");
+    expect((await names.allInnerTexts()).join(" ")).not.toContain(heaviest);
+    await person.page.getByRole("tab", { name: "Flame graph" }).click();
+    const line = person.page.getByTestId("hottest");
+    expect(await line.innerText()).toContain("The profiler itself: ");
+    expect(await line.innerText()).not.toContain(`${heaviest} kept`);
+    await line.getByRole("switch").click();
+    await person.param("filter", /^\{exe!="\/usr\/bin\/profiler"\}$/);
+    await expect.poll(() => line.getByRole("switch").innerText()).toBe("Show it");
+    await line.getByRole("switch").click();
+    await person.param("filter", null);
+  });
+
+  test("one sentence says what is hot, and its words lead on", async () => {
+    await person.graph();
+    const line = person.page.getByTestId("hottest");
+    await expect
+      .poll(() => line.innerText())
+      .toMatch(/kept [\d.]+ cores busy \([\d.]+ % of the samples\), most in \S+ \([\d.]+ % of that\)/);
+    const [process, fn] = await line.locator("span").first().getByRole("button").allInnerTexts();
+    await line.getByRole("button", { name: process, exact: true }).click();
+    await person.param("filter", new RegExp(`comm="${process}"`));
+    await line.getByRole("button", { name: fn }).click();
+    await person.param("tab", /sandwich/);
+    await expect.poll(() => person.page.locator(".sandwich .filling .name").innerText()).toBe(fn);
+  });
+
+  test("a folder of the page brings the text of a source file, and is forgotten again", async () => {
+    await person.visit("?tab=table&search=7&live=0");
+    await person.page.locator(".top .function .link", { hasText: /7$/ }).first().click();
+    await person.page.getByRole("button", { name: "Source", exact: true }).first().click();
+    const part = person.page.locator(".code-part[aria-label=Source]");
+    await expect.poll(() => part.locator(".code-reason").innerText()).toContain("not on this host");
+    await part.getByLabel("lies on this host in").fill("src");
+    await part.getByRole("button", { name: "Add folder" }).click();
+    await expect.poll(() => part.locator(".problem").innerText()).toContain("absolute");
+    await part.getByLabel("lies on this host in").fill("/home/me/src");
+    await part.getByRole("button", { name: "Add folder" }).click();
+    await expect.poll(() => part.locator(".code-scroller").innerText()).toContain("work(");
+    expect(person.server.asked.some((path) => path.includes("source_map="))).toBe(true);
+    await person.page.context().grantPermissions(["clipboard-read", "clipboard-write"]);
+    await part.getByRole("button", { name: "Copy" }).click();
+    await expect
+      .poll(() => person.page.evaluate(() => navigator.clipboard.readText()))
+      .toMatch(/ % .* step_\d+ = work/);
+    await person.page.evaluate(() => localStorage.clear());
+  });
+
+  test("bands are read under the pointer, and a click on one keeps it alone", async () => {
+    await person.visit("?by=comm&live=0");
+    const bands = person.page.locator(".key .band");
+    await expect.poll(() => bands.count(), { timeout: 10_000 }).toBeGreaterThan(1);
+    const chart = await person.page.locator(".chart .u-over").boundingBox();
+    if (chart === null) throw new Error("no chart");
+    await person.page.mouse.move(chart.x + chart.width / 3, chart.y + 20);
+    const values = person.page.getByTestId("band-values");
+    await expect.poll(() => values.locator("li").count()).toBe(await bands.count());
+    expect(await values.innerText()).toMatch(/\d/);
+    await bands.first().click();
+    await person.param("filter", /comm=/);
+  });
+
+  test("all times are in UTC when that is wanted, also after a reload", async () => {
+    await person.visit("?from=1763800000000&to=1763803600000");
+    await person.page.locator(".custom summary").click();
+    // All is written anew, the switch too.
+    await person.page.getByLabel(/^Show all times in UTC/).click();
+    const range = () => person.page.locator(".range-text").innerText();
+    await expect.poll(range).toBe("2025-11-22 08:26:40 – 09:26:40");
+    await person.page.reload();
+    await expect.poll(range).toBe("2025-11-22 08:26:40 – 09:26:40");
+    await person.page.evaluate(() => localStorage.clear());
+  });
+
+  test("a phone shows the graph first, and the numbers of a tapped frame in sight", async () => {
+    await person.page.setViewportSize({ width: 390, height: 844 });
+    await person.visit("?live=0");
+    await person.graph();
+    const canvas = await person.page.locator(".flame-sticky canvas").boundingBox();
+    expect(canvas?.y ?? Number.POSITIVE_INFINITY).toBeLessThan(400);
+    await person.click(2, 0.02);
+    const details = await person.page.locator(".details").boundingBox();
+    expect((details?.y ?? 0) + (details?.height ?? 0)).toBeLessThanOrEqual(844);
+    await person.page.setViewportSize({ width: 1440, height: 900 });
+  });
+
+  test("what a difference compares stands in one line", async () => {
+    await person.page.setViewportSize({ width: 1440, height: 900 });
+    await person.visit("?tab=diff");
+    await person.graph();
+    const middle = async (name: string) => {
+      const box = await person.page.locator(".sides").getByText(name, { exact: true }).boundingBox();
+      return (box?.y ?? 0) + (box?.height ?? 0) / 2;
+    };
+    expect(Math.abs((await middle("absolute")) - (await middle("Before")))).toBeLessThan(12);
   });
 });

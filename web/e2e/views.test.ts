@@ -128,7 +128,7 @@ describe("the graph", () => {
     await expect.poll(() => person.page.locator(".legend").innerText()).not.toContain("kernel");
     await person.page.getByRole("button", { name: "Show all frames" }).click();
     await person.param("hide", null);
-    await person.param("tidy", null);
+    await person.param("tidy", /none/);
     // Names are the server's: shorter ones are another question, of the same samples.
     await person.page.mouse.move(5, 5);
     const all = await person.details();
@@ -192,12 +192,12 @@ describe("the graph", () => {
   test.runIf(real === undefined)("fetches what was too small to send when one zooms in, to the sample", async () => {
     person.server.most = 500;
     await still();
-    await expect.poll(() => person.page.locator(".quality").innerText()).toContain("small frames folded");
+    await expect.poll(() => person.page.locator(".quality").innerText()).toContain("small frames collapsed");
     const all = await person.details();
     const asked = () => person.server.asked.filter((one) => one.includes("below=")).length;
     expect(asked()).toBe(0);
     const unsent = async () => {
-      const entry = person.page.locator(".legend button", { hasText: "too small to send" });
+      const entry = person.page.locator(".legend button", { hasText: "collapsed" });
       return (await entry.count()) === 0 ? 0 : Number.parseFloat(/([\d.]+) %/.exec(await entry.innerText())?.[1] ?? "");
     };
     const before = await unsent();
@@ -441,7 +441,7 @@ describe("the other views", () => {
     await map.waitFor();
     // Both axes say what they are.
     expect(await person.page.locator(".heat-columns span").first().innerText()).toMatch(/\d\d:\d\d/);
-    expect(await person.page.locator(".heat-rows").innerText()).toMatch(/^\+0\s+\+[\d.]+ m?(s|in)/);
+    expect(await person.page.locator(".heat-rows").innerText()).toMatch(/^\+[\d.]+ m?(s|in)[\s\S]*\+0$/);
     const box = await map.boundingBox();
     if (box === null) throw new Error("no heat map");
     const [asked] = await Promise.all([
@@ -460,7 +460,7 @@ describe("the other views", () => {
     await person.page.keyboard.press("Escape");
     await person.param("box", null);
     await person.page.keyboard.press("ArrowRight");
-    await person.page.keyboard.press("Shift+ArrowDown");
+    await person.page.keyboard.press("Shift+ArrowUp");
     await person.page.keyboard.press("Enter");
     await person.param("box", /^\d+x\d+:\d+-\d+:\d+-\d+$/);
     if (real === undefined) {
@@ -484,7 +484,7 @@ describe("the other views", () => {
   test("quality says what is missing and what helps", async () => {
     await person.page.locator(".quality .link").click();
     await person.param("tab", /quality/);
-    await expect.poll(() => person.page.locator(".card").count()).toBe(6);
+    await expect.poll(() => person.page.locator(".card").count()).toBeGreaterThanOrEqual(6);
     const text = await person.page.locator(".quality-page").innerText();
     for (const title of ["Complete stacks", "Named functions", "Samples kept", "Time sampled", "Own cost"])
       expect(text).toContain(title);

@@ -2,9 +2,11 @@
 
 use super::busy_lines::beside;
 use super::grow::{Named, frame_of, grow, name};
+use super::heat_map::Within;
+use super::hottest::{Hottest, Own, hottest, own};
 use super::labels::Label;
 use super::lazy::Whole;
-use super::merge::{Counts, merge_by};
+use super::merge::Counts;
 use super::one_function::OneFunction;
 use super::path_hash::{PathHash, find};
 use super::tree::{Labels, Placed, Scale, Shown, Tree};
@@ -23,6 +25,12 @@ pub struct Merged {
     pub around: Option<Around>,
     /// All samples by the kind of the frame they ended in, whatever the limit and the view.
     pub kinds: Kinds,
+    /// Time that was recorded, in nanoseconds.
+    pub recorded_nanos: u64,
+    /// What the profiler itself took; nothing where [`Shape::own_exe`] is not given.
+    pub own: Own,
+    /// The process that took the most besides; `None` without samples.
+    pub hottest: Option<Hottest>,
 }
 
 /// Samples by the kind of the frame they ended in, indexed by [`FrameKind`]; their sum is the samples.
@@ -62,6 +70,8 @@ pub struct Shape {
     pub below: Option<PathHash>,
     /// Instead: the function that it is spent on, wherever it is: what calls it and what it calls, the most of its samples first.
     pub around: Option<OneFunction>,
+    /// Path of the profiler's executable, to tell its own work from other programs'.
+    pub own_exe: Option<String>,
     /// Most nodes; the smallest are left out behind remainder nodes.
     pub max_nodes: usize,
 }
@@ -89,19 +99,29 @@ pub fn flame_graph_from(
     selector: &Selector,
     shape: &Shape,
 ) -> Result<Merged, QueryError> {
-    let mut snapshot = reader.snapshot()?;
-    let counts = merge_by(&mut snapshot, range, selector, shape.label()?)?;
-    draw(&mut snapshot, &counts, shape)
+    draw(&mut reader.snapshot()?, range.into(), selector, shape)
 }
 
-/// The flame graph of what was added up.
-pub(super) fn draw(snapshot: &mut Snapshot<'_>, counts: &Counts, shape: &Shape) -> Result<Merged, QueryError> {
+/// The flame graph of a range, or of a box of its heat map.
+pub(super) fn draw(
+    snapshot: &mut Snapshot<'_>,
+    within: Within,
+    selector: &Selector,
+    shape: &Shape,
+) -> Result<Merged, QueryError> {
+    let counts = within.counts(snapshot, selector, shape.label()?)?;
+    let counts: &Counts = &counts;
+    let own = match &shape.own_exe {
+        Some(exe) => own(snapshot, within, selector, exe)?,
+        None => Own::default(),
+    };
     let mut labels = Labels::new();
     let tree = grow(snapshot, &mut labels, [counts])?;
     let kinds = kinds(snapshot, &labels, &tree);
     let size = tree.len();
+    let totals = tree.totals();
+    let hottest = hottest(snapshot, &labels, &tree, &totals, &own, shape.group.is_some());
     let cut = || {
-        let totals = tree.totals();
         let max_nodes = shape.max_nodes;
         let whole = Whole { tree: &tree, totals: &totals, scale: Scale::ONE, max_nodes };
         let mut around = None;
@@ -129,7 +149,8 @@ pub(super) fn draw(snapshot: &mut Snapshot<'_>, counts: &Counts, shape: &Shape) 
     let node =
         |(node, frame): (&Placed<1>, _)| Node { depth: node.depth, frame, total: node.total[0], self_: node.selves[0] };
     let tree = CallTree { nodes: nodes.map(node).collect(), frames, incomplete: counts.incomplete, hidden_nodes };
-    Ok(Merged { tree, nanos_per_sample: counts.nanos_per_sample(), around, kinds })
+    let (nanos_per_sample, recorded_nanos) = (counts.nanos_per_sample(), counts.length);
+    Ok(Merged { tree, nanos_per_sample, around, kinds, recorded_nanos, own, hottest })
 }
 
 /// The samples of a whole tree by the kind of the frame they ended in.

@@ -142,9 +142,7 @@ pub fn flame_graph_of_area(
     selector: &Selector,
     shape: &Shape,
 ) -> Result<Merged, QueryError> {
-    let mut snapshot = reader.snapshot()?;
-    let counts = counts_of_area(&mut snapshot, grid, area, selector, shape.label()?)?;
-    draw(&mut snapshot, &counts, shape)
+    draw(&mut reader.snapshot()?, Within::Box(grid, area), selector, shape)
 }
 
 fn counts_of_area(
@@ -155,9 +153,10 @@ fn counts_of_area(
     label: Option<Label>,
 ) -> Result<Counts, QueryError> {
     let mut counts = Counts::by(label);
-    each_in_area(snapshot, grid, area, selector, |snapshot, hz, group, stack, samples| {
-        counts.add(snapshot, hz, group, stack.0, samples)
+    each_in_area(snapshot, grid, area, selector, |snapshot, sampled| {
+        counts.add(snapshot, sampled.hz, sampled.group, sampled.stack.0, sampled.samples)
     })?;
+    counts.length = nanos_of(grid, area);
     Ok(counts)
 }
 
@@ -170,13 +169,30 @@ pub(super) fn nanos_of(grid: Grid, area: Area) -> u64 {
     (u128::from(range) * u128::from(cells) / grid.cells().max(1) as u128) as u64
 }
 
-/// Calls `each` for the samples in a box of a heat map: samples per second and CPU, group, stack and count.
+/// Samples of one stack in a box of a heat map, all in one slice of [`SLICE`].
+pub(super) struct Sampled<'a> {
+    /// Samples per second and CPU.
+    pub(super) hz: u32,
+    /// Whose.
+    pub(super) group: &'a Group,
+    /// Where.
+    pub(super) stack: StackId,
+    /// When the first was taken.
+    pub(super) at: i64,
+    /// How many.
+    pub(super) samples: u64,
+}
+
+/// Every bucket of a timeline is a whole number of these, counted from the epoch.
+const SLICE: i64 = 10_000_000_000;
+
+/// Calls `each` for the samples in a box of a heat map.
 pub(super) fn each_in_area(
     snapshot: &mut Snapshot<'_>,
     grid: Grid,
     area: Area,
     selector: &Selector,
-    mut each: impl FnMut(&mut Snapshot<'_>, u32, &Group, StackId, u64) -> Result<(), QueryError>,
+    mut each: impl FnMut(&mut Snapshot<'_>, Sampled<'_>) -> Result<(), QueryError>,
 ) -> Result<(), QueryError> {
     let mut sieve = Sieve::new(selector);
     let inside = |cell: usize| {
@@ -185,19 +201,23 @@ pub(super) fn each_in_area(
     };
     for piece in snapshot.windows_in(grid.range)? {
         let (passes, _) = passing(snapshot, &mut sieve, &piece)?;
-        let mut found: Vec<(usize, StackId, u64)> = Vec::new();
+        let mut found: Vec<(usize, StackId, i64, u64)> = Vec::new();
         snapshot.times(&piece, |group, stack, at| {
             if !passes[group] || !grid.cell(at).is_some_and(inside) {
                 return;
             }
             match found.last_mut() {
-                Some((last, same, samples)) if (*last, *same) == (group, stack) => *samples += 1,
-                _ => found.push((group, stack, 1)),
+                Some((last, same, first, samples))
+                    if (*last, *same, first.div_euclid(SLICE)) == (group, stack, at.div_euclid(SLICE)) =>
+                {
+                    *samples += 1;
+                }
+                _ => found.push((group, stack, at, 1)),
             }
         })?;
         let groups = snapshot.groups(&piece)?;
-        for (group, stack, samples) in found {
-            each(snapshot, piece.hz, &groups[group], stack, samples)?;
+        for (group, stack, at, samples) in found {
+            each(snapshot, Sampled { hz: piece.hz, group: &groups[group], stack, at, samples })?;
         }
     }
     Ok(())
@@ -222,7 +242,9 @@ mod tests {
 
     use super::*;
     use crate::profile::{BootNanos, WallNanos};
-    use crate::query::{FunctionIs, TopRows, code, label_values, lines, parse_selector, quality, top};
+    use crate::query::{
+        FunctionIs, TopRows, code, label_values, lines, parse_selector, quality, series, timeline, top,
+    };
     use crate::store::drawing::{EPOCH, SECONDS, name_all, window};
     use crate::store::{Keep, Store};
 
@@ -285,6 +307,33 @@ mod tests {
         let rows: Vec<_> = functions.rows.iter().map(|row| (&*row.frame.name, row.self_)).collect();
         assert_eq!((functions.samples, rows), (12, vec![("main", 4), ("poll", 4), ("serve", 4)]));
         assert_eq!(quality(&mut reader, within, &all, 10).unwrap().kinds.iter().sum::<u64>(), 12);
+    }
+
+    /// The timeline of a box has its samples in the bucket of their time, by label too; what is the whole host's stays.
+    #[test]
+    fn a_timeline_of_a_box_has_the_samples_of_the_box() {
+        let (folder, _store) = database(2);
+        let mut reader = Reader::open(&folder.path().join("x.db")).unwrap();
+        let all = Selector::default();
+        let seconds = grid(0, 20, 20, 20);
+        let whole = timeline(&mut reader, seconds.range, &all, 600).unwrap();
+        let found =
+            timeline(&mut reader, Within::Box(seconds, Area { columns: [0, 10], rows: [0, 7] }), &all, 600).unwrap();
+        let samples: Vec<u64> = found.buckets.iter().map(|bucket| bucket.samples).collect();
+        let map = heat_map(&mut reader, seconds, &all).unwrap();
+        let cells = |columns: std::ops::Range<usize>| -> u64 {
+            columns.flat_map(|column| &map.cells[column * 20..column * 20 + 8]).sum()
+        };
+        assert_eq!(samples, [cells(0..10), cells(10..11)]);
+        assert!(samples[0] < whole.buckets[0].samples);
+        for (of_box, of_all) in found.buckets.iter().zip(&whole.buckets) {
+            assert_eq!((of_box.utilisation, of_box.lost), (of_all.utilisation, of_all.lost));
+            assert!(of_box.busy_cores.unwrap() < of_all.busy_cores.unwrap());
+        }
+        let area = Area { columns: [0, 10], rows: [0, 7] };
+        let threads = series(&mut reader, Within::Box(seconds, area), &all, 600, "thread", 1).unwrap();
+        let sums: Vec<u64> = threads.values[0].1.iter().zip(&threads.others).map(|(a, b)| a + b).collect();
+        assert_eq!(sums, samples);
     }
 
     /// Every sample is in the cell of its time, whether its window is packed or not, and a box has what its cells have.

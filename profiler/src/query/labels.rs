@@ -1,5 +1,6 @@
 //! Labels: what a selector can name, and the values they take in a range.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::heat_map::{Within, each_in_area};
@@ -80,6 +81,8 @@ pub struct LabelValues {
     pub hidden_values: u64,
     /// Samples of all values, the ones left out too.
     pub samples: u64,
+    /// Of process ids: what the process is called that has most of the samples.
+    pub names: BTreeMap<String, String>,
 }
 
 /// Values of a label in a range, or a box of its heat map.
@@ -96,28 +99,18 @@ pub fn label_values(
     let label = Label::parse(label)?;
     let mut snapshot = reader.snapshot()?;
     let mut rows = RowMap::<u32, u64>::default();
-    match within {
-        // Who has samples in a piece is known without its stacks.
-        Within::Range(range) => {
-            let mut sieve = Sieve::new(selector);
-            for piece in snapshot.pieces(range, i64::MAX)? {
-                snapshot.check()?;
-                for group in snapshot.groups(&piece)? {
-                    if sieve.passes(&mut snapshot, &group)? {
-                        let sum = rows.entry(label.of(&mut snapshot, &group)?).or_default();
-                        *sum = sum.saturating_add(group.samples);
-                    }
-                }
-            }
+    // By pid and the row of the name.
+    let mut called = BTreeMap::<(u32, u32), u64>::new();
+    each_group(&mut snapshot, within, selector, |snapshot, group, samples| {
+        if label == Label::Pid {
+            let process = snapshot.process(group.key.process)?;
+            let sum = called.entry((process.pid, process.comm)).or_default();
+            *sum = sum.saturating_add(samples);
         }
-        Within::Box(grid, area) => {
-            each_in_area(&mut snapshot, grid, area, selector, |snapshot, _, group, _, samples| {
-                let sum = rows.entry(label.of(snapshot, group)?).or_default();
-                *sum = sum.saturating_add(samples);
-                Ok(())
-            })?;
-        }
-    }
+        let sum = rows.entry(label.of(snapshot, group)?).or_default();
+        *sum = sum.saturating_add(samples);
+        Ok(())
+    })?;
     let samples = rows.values().fold(0, |sum: u64, samples| sum.saturating_add(*samples));
     let mut values = Vec::with_capacity(rows.len());
     for (row, samples) in rows {
@@ -126,7 +119,45 @@ pub fn label_values(
     values.sort_unstable_by(|(a, n), (b, m)| m.cmp(n).then_with(|| a.cmp(b)));
     let hidden_values = values.len().saturating_sub(max_values) as u64;
     values.truncate(max_values);
-    Ok(LabelValues { values, hidden_values, samples })
+    let mut most = BTreeMap::<u32, (u64, u32)>::new();
+    for ((pid, comm), samples) in called {
+        let name = most.entry(pid).or_default();
+        *name = (*name).max((samples, comm));
+    }
+    let mut names = BTreeMap::new();
+    for (value, _) in &values {
+        if let Some((_, comm)) = value.parse().ok().and_then(|pid: u32| most.get(&pid)) {
+            names.insert(value.clone(), snapshot.text(*comm)?.as_ref().to_owned());
+        }
+    }
+    Ok(LabelValues { values, hidden_values, samples, names })
+}
+
+/// Calls `each` for the samples that pass: the group they are of, and how many. A group may come several times.
+pub(super) fn each_group(
+    snapshot: &mut Snapshot<'_>,
+    within: Within,
+    selector: &Selector,
+    mut each: impl FnMut(&mut Snapshot<'_>, &Group, u64) -> Result<(), QueryError>,
+) -> Result<(), QueryError> {
+    match within {
+        // Who has samples in a piece is known without its stacks.
+        Within::Range(range) => {
+            let mut sieve = Sieve::new(selector);
+            for piece in snapshot.pieces(range, i64::MAX)? {
+                snapshot.check()?;
+                for group in snapshot.groups(&piece)? {
+                    if sieve.passes(snapshot, &group)? {
+                        each(snapshot, &group, group.samples)?;
+                    }
+                }
+            }
+            Ok(())
+        }
+        Within::Box(grid, area) => each_in_area(snapshot, grid, area, selector, |snapshot, sampled| {
+            each(snapshot, sampled.group, sampled.samples)
+        }),
+    }
 }
 
 /// Samples of a range that pass, whoever they are of.
@@ -145,4 +176,31 @@ pub(super) fn samples_of(
         }
     }
     Ok(sum)
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+    use crate::profile::WallNanos;
+    use crate::store::Store;
+    use crate::store::drawing::window;
+
+    /// A process id has the name that most of its samples have; other labels' values have none.
+    #[test]
+    fn process_ids_have_names() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.db");
+        let (mut store, _) = Store::open(&path).unwrap();
+        store.write_window(&window(0, "sh/7  main x2\nweb/7  main x5\ndb/8  main x1")).unwrap();
+        let mut reader = Reader::open(&path).unwrap();
+        let range = TimeRange { from: WallNanos(0), to: WallNanos(i64::MAX) };
+        let mut ask = |label, most| label_values(&mut reader, range.into(), &Selector::default(), label, most).unwrap();
+        let names =
+            |of: LabelValues| of.names.into_iter().map(|(pid, name)| format!("{pid} {name}")).collect::<Vec<_>>();
+        assert_eq!(names(ask("pid", 10)), ["7 web", "8 db"]);
+        assert_eq!(names(ask("pid", 1)), ["7 web"]);
+        assert_eq!(names(ask("comm", 10)), [""; 0]);
+    }
 }

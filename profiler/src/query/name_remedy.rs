@@ -1,5 +1,6 @@
 //! What gives frames their names: commands to copy, each tried or from the manual named beside it.
 
+use super::runtime::Runtime;
 use crate::profile::UnknownReason;
 use crate::sys::distribution::{Distribution, Family};
 
@@ -147,6 +148,76 @@ fn with_archive(packages: &[String], host: &Distribution) -> Remedy {
     }
 }
 
+/// What names the functions of scripts that a runtime runs, or shows them by other means; `file` is one of the runtime's, `pids` are the
+/// processes with the most samples.
+pub(super) fn script_remedies(runtime: Runtime, file: Option<&str>, pids: &[u32]) -> Vec<Remedy> {
+    let path = file.unwrap_or_default();
+    let name = path.rsplit('/').next().unwrap_or_default();
+    let version = version_in(if runtime == Runtime::HotSpot { path } else { name });
+    let of_pid = |command: &str| pids.first().map(|pid| Remedy::new(format!("{command} {pid}")));
+    let compiled = |program: String| {
+        let unnamed = Unnamed {
+            reason: UnknownReason::NoFile,
+            path: "[anon]",
+            program: Some(&program),
+            pids,
+            package: None,
+            servers_asked: false,
+        };
+        runtime_remedy(&program, &unnamed)
+    };
+    let remedies = match runtime {
+        Runtime::CPython if version.is_some_and(|version| version < (3, 12)) => [
+            of_pid("py-spy record -o profile.svg --pid").map(|remedy| {
+                remedy.noting("CPython before 3.12 tells no profiler its functions; py-spy reads them: https://github.com/benfred/py-spy")
+            }),
+            None,
+        ],
+        Runtime::CPython => [
+            Some(Remedy::new("PYTHONPERFSUPPORT=1 python3").noting("start the program so, or with python3 -X perf (CPython 3.12 and later)")),
+            None,
+        ],
+        Runtime::Ruby => [
+            of_pid("rbspy record --pid")
+                .map(|remedy| remedy.noting("rbspy reads the functions of the interpreter: https://rbspy.github.io")),
+            compiled(format!("ruby{}", version.map_or_else(String::new, |(major, minor)| format!("{major}.{minor}"))))
+                .filter(|remedy| remedy.command.is_some()),
+        ],
+        Runtime::Php => [
+            of_pid("phpspy -p")
+                .map(|remedy| remedy.noting("phpspy reads the functions of the interpreter: https://github.com/adsr/phpspy")),
+            None,
+        ],
+        Runtime::Perl => [
+            Some(Remedy::new("perl -d:NYTProf").noting("start the program so; nothing reads them of one that runs: https://metacpan.org/pod/Devel::NYTProf")),
+            None,
+        ],
+        Runtime::Lua => [Remedy::only("nothing reads the functions of a Lua that runs; luac -l shows what it executes"), None],
+        Runtime::LuaJit => {
+            [Some(Remedy::new("luajit -jp=l").noting("start the program so: LuaJIT's own profiler, by line (https://luajit.org/ext_profiler.html)")), None]
+        }
+        Runtime::V8 => [
+            Some(
+                Remedy::new("node --perf-basic-prof --interpreted-frames-native-stack")
+                    .noting("start the program so; without the second flag only compiled functions have names"),
+            ),
+            None,
+        ],
+        Runtime::HotSpot => {
+            // `/usr/lib/jvm/java-17-openjdk-amd64/lib/server/libjvm.so` belongs to its `bin/java`.
+            let library = path.rsplit_once("/lib/").filter(|_| name.starts_with("libjvm"));
+            let program = library.map_or_else(|| "java".to_owned(), |(folder, _)| format!("{folder}/bin/java"));
+            [
+                compiled(if name == "java" { path.to_owned() } else { program }),
+                Some(Remedy::new("java -XX:+PreserveFramePointer").noting("start the program so: stacks are whole then")),
+            ]
+        }
+        Runtime::Beam => [compiled("beam.smp".into()), None],
+        Runtime::DotNet => [compiled("dotnet".into()), None],
+    };
+    remedies.into_iter().flatten().collect()
+}
+
 /// How a runtime is made to tell of the code it writes.
 fn runtime_remedy(program: &str, unnamed: &Unnamed<'_>) -> Option<Remedy> {
     let file = program.rsplit('/').next().unwrap_or(program);
@@ -245,6 +316,27 @@ mod tests {
         let remedy = packages_remedy(&["git", "libc6"], &host(Family::Debian, "trixie"));
         assert_eq!(remedy.and_then(|remedy| remedy.command).as_deref(), Some("apt install git-dbgsym libc6-dbg"));
         assert_eq!(packages_remedy(&[], &Distribution::default()), None);
+    }
+
+    /// Functions of a script come from what the version knows, with the pid of the process.
+    #[test]
+    fn functions_of_a_script_come_from_what_the_version_knows() {
+        let of = |runtime, file: &str| {
+            let remedies = script_remedies(runtime, Some(file), &[4711, 12]);
+            remedies.into_iter().filter_map(|remedy| remedy.command).collect::<Vec<_>>().join("; ")
+        };
+        assert_eq!(of(Runtime::CPython, "/usr/bin/python3.11"), "py-spy record -o profile.svg --pid 4711");
+        assert_eq!(of(Runtime::CPython, "/usr/lib/libpython3.13.so.1.0"), "PYTHONPERFSUPPORT=1 python3");
+        assert_eq!(of(Runtime::Ruby, "/usr/lib/libruby-3.1.so.3.1"), "rbspy record --pid 4711");
+        assert_eq!(of(Runtime::Ruby, "/usr/bin/ruby3.3"), "rbspy record --pid 4711; ruby --yjit --yjit-perf=map");
+        let jvm = |version| format!("/usr/lib/jvm/java-{version}-openjdk-amd64/lib/server/libjvm.so");
+        assert!(
+            of(Runtime::HotSpot, &jvm(17))
+                .starts_with("jcmd 4711 Compiler.perfmap; jcmd 12 Compiler.perfmap; java -XX:")
+        );
+        assert_eq!(of(Runtime::HotSpot, &jvm(11)), "java -XX:+PreserveFramePointer");
+        assert!(of(Runtime::V8, "/usr/bin/node").contains("--interpreted-frames-native-stack"));
+        assert!(script_remedies(Runtime::Php, None, &[]).is_empty(), "no pid, no command");
     }
 
     /// A runtime is asked as its version knows, by the processes that ran; what a version does not know is not recommended.

@@ -1,5 +1,6 @@
 //! The words that stand in a flame graph where a user stack is cut short.
 
+use super::Runtime;
 use crate::profile::StackEnd;
 
 /// The frame between a process and a stack that does not reach the thread's first function; `None` when the stack is whole.
@@ -48,11 +49,18 @@ pub const fn remedy(end: StackEnd) -> Option<&'static str> {
         StackEnd::ReturnAddressLost | StackEnd::StackNotRising => {
             "its unwind tables do not describe its code: hand-written assembler, most likely"
         }
-        StackEnd::JitFramePointerLost => {
-            "ask its runtime for frame pointers: java -XX:+PreserveFramePointer, node --interpreted-frames-native-stack"
-        }
+        StackEnd::JitFramePointerLost => "ask its runtime for frame pointers",
         _ => return None,
     })
+}
+
+/// The same where it is known what runtime wrote the code.
+#[must_use]
+pub fn remedy_of(end: StackEnd, runtime: Option<Runtime>) -> Option<&'static str> {
+    match (end, runtime) {
+        (StackEnd::JitFramePointerLost, Some(runtime)) => Some(runtime.frame_pointers()),
+        _ => remedy(end),
+    }
 }
 
 #[cfg(test)]
@@ -72,6 +80,17 @@ mod tests {
             note(StackEnd::TruncatedAtMaxDepth),
             Some(&*format!("[truncated at {} frames]", profiler_ebpf::MAX_USER_FRAMES))
         );
+    }
+
+    /// What helps code that was made at run time is its runtime's affair; other ends are not.
+    #[test]
+    fn a_runtime_is_helped_by_its_own_words() {
+        let of = |runtime| remedy_of(StackEnd::JitFramePointerLost, runtime).unwrap_or_default();
+        assert!(
+            of(Some(Runtime::HotSpot)).contains("PreserveFramePointer") && !of(Some(Runtime::Php)).contains("java")
+        );
+        assert!(of(Some(Runtime::Beam)).contains("JPperf") && !of(None).contains("java"));
+        assert_eq!(remedy_of(StackEnd::NoUnwindRows, Some(Runtime::HotSpot)), remedy(StackEnd::NoUnwindRows));
     }
 
     /// Where the file is to blame it is named, by its name alone.

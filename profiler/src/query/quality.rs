@@ -7,8 +7,11 @@ use std::sync::Arc;
 use super::flame_graph::{Kinds, kinds};
 use super::grow::grow;
 use super::heat_map::Within;
+use super::interpreters::{Interpreted, interpreters};
+use super::note::remedy_of;
+use super::runtime::Runtime;
 use super::tree::Labels;
-use super::{QueryError, Selector, remedy};
+use super::{QueryError, Selector};
 use crate::profile::{CpuTicks, FrameKind, MissedTicks, Reason, StackEnd};
 use crate::store::{Reader, RowMap, Snapshot, StackId};
 
@@ -58,6 +61,9 @@ pub struct Quality {
     pub unnamed: Vec<Unnamed>,
     /// Rows of `unnamed` left out.
     pub hidden_unnamed: u64,
+    /// Processes of interpreters and other runtimes, by falling samples without a function of the script; at most as many as were asked
+    /// for.
+    pub interpreters: Vec<Interpreted>,
     /// Ticks of the range that were due and not seen, whole host.
     pub missed: MissedTicks,
     /// Their share of all ticks due, 0 to 1.
@@ -96,9 +102,14 @@ pub fn quality(
         }
     }
     // Several places of one file are one row.
-    type Shown = (StackEnd, Arc<str>, Option<Arc<str>>);
+    type Shown = (StackEnd, Arc<str>, Option<Arc<str>>, Option<Runtime>);
     let mut rows: HashMap<Shown, u64> = HashMap::new();
     for ((end, comm, location), samples) in sums {
+        let runtime = match location {
+            0 => None,
+            location if end == StackEnd::JitFramePointerLost => runtime_of(&mut snapshot, location)?,
+            _ => None,
+        };
         let binary = match location {
             0 => None,
             location => {
@@ -107,11 +118,16 @@ pub fn quality(
                 frame.filter(|frame| frame.kind != FrameKind::Kernel).and_then(|frame| frame.binary.clone())
             }
         };
-        let sum = rows.entry((end, snapshot.text(comm)?, binary)).or_default();
+        let sum = rows.entry((end, snapshot.text(comm)?, binary, runtime)).or_default();
         *sum = sum.saturating_add(samples);
     }
-    let row =
-        |((end, comm, binary), samples): (Shown, u64)| Incomplete { end, binary, comm, samples, remedy: remedy(end) };
+    let row = |((end, comm, binary, runtime), samples): (Shown, u64)| Incomplete {
+        end,
+        binary,
+        comm,
+        samples,
+        remedy: remedy_of(end, runtime),
+    };
     let mut incomplete: Vec<Incomplete> = rows.into_iter().map(row).collect();
     incomplete.sort_by(|a, b| {
         b.samples.cmp(&a.samples).then_with(|| (a.end, &a.comm, &a.binary).cmp(&(b.end, &b.comm, &b.binary)))
@@ -123,6 +139,9 @@ pub fn quality(
     let mut labels = Labels::new();
     let tree = grow(&mut snapshot, &mut labels, [&counts])?;
     let kinds = kinds(&snapshot, &labels, &tree);
+    let totals = tree.totals();
+    let mut interpreters = interpreters(&mut snapshot, &labels, &tree, &totals, within, selector)?;
+    interpreters.truncate(max_rows);
     let mut sums: HashMap<(Option<Reason>, Option<Arc<str>>), u64> = HashMap::new();
     for (shown, [samples]) in tree.shown.iter().zip(&tree.selves).filter(|(_, [samples])| *samples > 0) {
         let Ok(frame) = shown.get() else { continue };
@@ -138,7 +157,25 @@ pub fn quality(
     let hidden_unnamed = unnamed.len().saturating_sub(max_rows) as u64;
     unnamed.truncate(max_rows);
     let samples = counts.samples;
-    Ok(Quality { samples, complete, incomplete, hidden_rows, kinds, unnamed, hidden_unnamed, missed, missed_share })
+    Ok(Quality {
+        samples,
+        complete,
+        incomplete,
+        hidden_rows,
+        kinds,
+        unnamed,
+        hidden_unnamed,
+        interpreters,
+        missed,
+        missed_share,
+    })
+}
+
+/// The runtime of the program that wrote the code at a location.
+fn runtime_of(snapshot: &mut Snapshot<'_>, location: u32) -> Result<Option<Runtime>, QueryError> {
+    let binary = snapshot.place(location)?.binary;
+    let key = snapshot.binary(binary)?.key.clone();
+    Ok(snapshot.program_of(&key)?.and_then(|program| Runtime::of_file(&program)))
 }
 
 /// The location of a stack's outermost frame; 0 of the empty stack.

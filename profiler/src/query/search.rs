@@ -98,7 +98,7 @@ const fn kind_name(kind: FrameKind) -> &'static str {
         FrameKind::Inlined => "inlined",
         FrameKind::Unknown => "no symbol",
         FrameKind::Note => "cut short",
-        FrameKind::Remainder => "too small to send",
+        FrameKind::Remainder => "collapsed",
         FrameKind::Jit => "jit",
     }
 }

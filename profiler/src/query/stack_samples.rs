@@ -55,8 +55,8 @@ pub fn stack_samples(
         }
         Within::Box(grid, area) => {
             sums.recorded_nanos = heat_map::nanos_of(grid, area);
-            heat_map::each_in_area(&mut snapshot, grid, area, selector, |_, hz, group, stack, samples| {
-                sums.add(hz, group.key, stack, samples);
+            heat_map::each_in_area(&mut snapshot, grid, area, selector, |_, sampled| {
+                sums.add(sampled.hz, sampled.group.key, sampled.stack, sampled.samples);
                 sums.check()
             })?;
         }

@@ -143,8 +143,19 @@ sh 0
     tree.hidden_nodes = 4;
     let kinds = [0, 0, 41, 25, 10, 9, 0, 0, 6];
     let around = Some(query::Around { total: 50, self_: 40 });
-    let merged = query::Merged { tree, nanos_per_sample: 10_309_278, around, kinds };
-    check("flamegraph.json", &from_query::flame_graph(TimeRange { from: at(0), to: at(60) }, &merged));
+    let function = tree.frames.iter().find(|frame| &*frame.name == "ExecScan").cloned();
+    let hottest = query::Hottest { process: "postgres".into(), total: 86, function, self_: 40 };
+    let merged = query::Merged {
+        tree,
+        nanos_per_sample: 10_309_278,
+        around,
+        kinds,
+        recorded_nanos: 60_000_000_000,
+        own: query::Own { names: vec!["profiler".into()], total: 0 },
+        hottest: Some(hottest),
+    };
+    let range = TimeRange { from: at(0), to: at(60) };
+    check("flamegraph.json", &from_query::flame_graph(range, &merged, Some("/usr/bin/profiler")));
 }
 
 /// A row with everything, and one with nothing optional.
@@ -311,6 +322,17 @@ fn quality() {
             query::Unnamed { reason: Some(Reason::Unnamed(None)), binary: None, samples: 2 },
         ],
         hidden_unnamed: 1,
+        interpreters: vec![query::Interpreted {
+            comm: "django".into(),
+            runtime: query::Runtime::CPython,
+            file: Some("/usr/bin/python3.11".into()),
+            total: 40,
+            named: 0,
+            remedies: vec![query::Remedy {
+                command: Some("py-spy record -o profile.svg --pid 4711".into()),
+                note: Some("CPython before 3.12 tells no profiler its functions".into()),
+            }],
+        }],
         missed,
         missed_share: 0.004,
     };
@@ -333,7 +355,7 @@ fn labels() {
 #[test]
 fn label_values() {
     let values = vec![("web-1".to_owned(), 70), (String::new(), 30)];
-    let found = query::LabelValues { values, hidden_values: 3, samples: 120 };
+    let found = query::LabelValues { values, hidden_values: 3, samples: 120, ..query::LabelValues::default() };
     check("label_values.json", &from_query::label_values("container".into(), found));
 }
 

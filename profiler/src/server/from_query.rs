@@ -203,9 +203,9 @@ pub fn heat_map(grid: query::Grid, map: query::HeatMap) -> api::HeatMap {
     }
 }
 
-/// The tree as columns.
+/// The tree as columns; `own_exe` is the profiler's executable.
 #[must_use]
-pub fn flame_graph(range: TimeRange, merged: &query::Merged) -> api::FlameGraph {
+pub fn flame_graph(range: TimeRange, merged: &query::Merged, own_exe: Option<&str>) -> api::FlameGraph {
     let CallTree { nodes, frames, incomplete, hidden_nodes } = &merged.tree;
     let mut strings = Strings::default();
     api::FlameGraph {
@@ -217,6 +217,23 @@ pub fn flame_graph(range: TimeRange, merged: &query::Merged) -> api::FlameGraph 
         hidden_nodes: *hidden_nodes,
         kinds: merged.kinds.into(),
         around: merged.around.map(|of| api::FunctionSamples { total: of.total, self_: of.self_ }),
+        recorded_ms: merged.recorded_nanos / 1_000_000,
+        own: own_exe.map(|exe| api::OwnWork {
+            exe: exe.to_owned(),
+            names: merged.own.names.iter().map(ToString::to_string).collect(),
+            total: merged.own.total,
+        }),
+        hottest: merged.hottest.as_ref().map(|hottest| api::Hottest {
+            process: hottest.process.to_string(),
+            total: hottest.total,
+            function: hottest.function.as_ref().map(|frame| api::HottestFunction {
+                name: frame.name.to_string(),
+                kind: frame.kind as u8,
+                binary: frame.binary.as_deref().map(Into::into),
+                file: frame.file.as_deref().map(Into::into),
+                self_: hottest.self_,
+            }),
+        }),
         frames: columns(frames, &mut strings),
         nodes: api::NodeColumns {
             depth: nodes.iter().map(|node| node.depth).collect(),
@@ -271,6 +288,14 @@ pub fn quality(quality: query::Quality) -> api::Quality {
         samples: row.samples,
         remedy: row.remedy.map(Into::into),
     };
+    let interpreter = |row: query::Interpreted| api::Interpreter {
+        comm: row.comm.as_ref().into(),
+        runtime: row.runtime.to_string(),
+        file: row.file.as_deref().map(Into::into),
+        total: row.total,
+        named: row.named,
+        remedies: row.remedies.into_iter().map(remedy).collect(),
+    };
     let unnamed = |row: query::Unnamed| api::Unnamed {
         reason: row.reason.unwrap_or(Reason::Unnamed(None)).name().to_owned(),
         binary: row.binary.as_deref().map(Into::into),
@@ -284,6 +309,7 @@ pub fn quality(quality: query::Quality) -> api::Quality {
         kinds: quality.kinds.into(),
         unnamed: quality.unnamed.into_iter().map(unnamed).collect(),
         hidden_unnamed: quality.hidden_unnamed,
+        interpreters: quality.interpreters.into_iter().map(interpreter).collect(),
         missed_share: quality.missed_share,
         ticks_missed: by_cause(&quality.missed),
     }
@@ -343,8 +369,8 @@ pub fn top(top: query::Top) -> api::Top {
 /// The values of one label.
 #[must_use]
 pub fn label_values(label: String, found: query::LabelValues) -> api::LabelValues {
-    let query::LabelValues { values, hidden_values, samples } = found;
-    let value = |(value, samples)| api::LabelValue { value, samples };
+    let query::LabelValues { values, hidden_values, samples, mut names } = found;
+    let value = |(value, samples): (String, u64)| api::LabelValue { name: names.remove(&value), value, samples };
     api::LabelValues { label, values: values.into_iter().map(value).collect(), hidden_values, samples }
 }
 
@@ -377,6 +403,7 @@ pub fn recording(live: &LiveStatus, own: Cost, children: Cost, now: WallNanos) -
         window_ms: millis(live.window),
         lag_ms: millis(live.lag(now)),
         late: live.late(now).map(|late| late.name().to_owned()),
+        waits_for: live.waits_for(),
         cpu_ms: millis(own.cpu + children.cpu),
         rss_bytes: own.rss_bytes.saturating_add(children.rss_bytes),
         children_cpu_ms: millis(children.cpu),

@@ -243,6 +243,8 @@ struct State {
     hosts: HostNames,
     login: Arc<Login>,
     database: PathBuf,
+    /// This program's file, as the label `exe` has it.
+    own_exe: Option<String>,
     openapi: Bytes,
     clock: fn() -> WallNanos,
 }
@@ -291,6 +293,7 @@ impl Bound {
             hosts: self.hosts,
             login: self.login,
             database,
+            own_exe: std::env::current_exe().ok().and_then(|path| path.into_os_string().into_string().ok()),
             openapi: openapi(),
             clock: self.options.clock,
         });

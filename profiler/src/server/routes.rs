@@ -196,6 +196,7 @@ fn shape(
     group: Option<String>,
     [below, around]: [Option<&str>; 2],
     max_nodes: usize,
+    state: &State,
 ) -> Result<Shape, Failure> {
     if (below.is_some() || around.is_some()) && view != View::TopDown {
         return Err(Failure::BadParameter("below and around go with mode=topdown".into()));
@@ -204,7 +205,7 @@ fn shape(
         return Err(Failure::BadParameter("below and around are two ways to spend one limit: take one".into()));
     }
     let around = around.map(str::parse).transpose().map_err(Failure::BadParameter)?;
-    Ok(Shape { view, group, below: path(below)?, around, max_nodes })
+    Ok(Shape { view, group, below: path(below)?, around, own_exe: state.own_exe.clone(), max_nodes })
 }
 
 /// The name of a node.
@@ -263,20 +264,23 @@ fn counted(params: CountParams, state: &State) -> Result<(Question, Within), Fai
 #[utoipa::path(tag = "profiles", params(TimelineParams), responses((status = 200, body = api::Timeline, description = "One entry a bucket, as columns."), Problems))]
 #[get("/api/v1/timeline")]
 async fn timeline(state: Data<State>, params: Query<TimelineParams>) -> Result<HttpResponse, Failure> {
-    let TimelineParams { from, to, filter, limit, by, series } = params.into_inner();
+    let params = params.into_inner();
+    let edges = [params.column_from, params.column_to, params.row_from, params.row_to];
+    let TimelineParams { from, to, filter, limit, by, series, columns, rows, .. } = params;
     let most = series.unwrap_or(TIMELINE_SERIES.usual);
     if most == 0 || most > TIMELINE_SERIES.most {
         return Err(Failure::BadParameter(format!("series goes from 1 to {}", TIMELINE_SERIES.most)));
     }
     let question = Question::parse(RangeParams { from, to, filter, limit, demangle: None }, &TIMELINE_POINTS, &state)?;
+    let within = within(question.range, columns, rows, edges)?;
     let since = state.recording.live().map(|live| live.snapshot().since);
     let now = (state.clock)();
     let ask = move |reader: &mut _| {
-        let Question { range, selector, limit, .. } = question;
-        let timeline = query::timeline(reader, range, &selector, limit)?;
+        let Question { selector, limit, .. } = question;
+        let timeline = query::timeline(reader, within, &selector, limit)?;
         let groups = match by {
             Some(label) => {
-                let series = query::series(reader, range, &selector, limit, &label, most as usize)?;
+                let series = query::series(reader, within, &selector, limit, &label, most as usize)?;
                 Some((label, series))
             }
             None => None,
@@ -293,12 +297,12 @@ async fn flamegraph(state: Data<State>, params: Query<FlameGraphParams>) -> Resu
     let FlameGraphParams { from, to, filter, limit, mode, focus, demangle, group, below, around } = params.into_inner();
     let view = view(mode.as_deref(), focus)?;
     let question = Question::parse(RangeParams { from, to, filter, limit, demangle }, &FLAME_GRAPH_NODES, &state)?;
-    let shape = shape(view, group, [below.as_deref(), around.as_deref()], question.limit)?;
+    let shape = shape(view, group, [below.as_deref(), around.as_deref()], question.limit, &state)?;
     let ask = move |reader: &mut Reader| {
         reader.set_demangle(question.demangle);
         let Question { range, selector, .. } = question;
         let merged = query::flame_graph_from(reader, range, &selector, &shape)?;
-        to_json(&from_query::flame_graph(range, &merged))
+        to_json(&from_query::flame_graph(range, &merged, shape.own_exe.as_deref()))
     };
     Ok(json(StatusCode::OK, state.readers.ask(ask).await?))
 }
@@ -356,13 +360,13 @@ async fn heatmap_flamegraph(state: Data<State>, params: Query<AreaParams>) -> Re
     let view = view(params.mode.as_deref(), params.focus)?;
     let AreaParams { from, to, filter, limit, columns, rows, demangle, group, below, around, .. } = params;
     let question = Question::parse(RangeParams { from, to, filter, limit, demangle }, &FLAME_GRAPH_NODES, &state)?;
-    let shape = shape(view, group, [below.as_deref(), around.as_deref()], question.limit)?;
+    let shape = shape(view, group, [below.as_deref(), around.as_deref()], question.limit, &state)?;
     let grid = grid(question.range, columns, rows)?;
     let area = area(grid, [params.column_from, params.column_to, params.row_from, params.row_to]);
     let ask = move |reader: &mut Reader| {
         reader.set_demangle(question.demangle);
         let merged = query::flame_graph_of_area(reader, grid, area, &question.selector, &shape)?;
-        to_json(&from_query::flame_graph(question.range, &merged))
+        to_json(&from_query::flame_graph(question.range, &merged, shape.own_exe.as_deref()))
     };
     Ok(json(StatusCode::OK, state.readers.ask(ask).await?))
 }

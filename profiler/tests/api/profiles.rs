@@ -356,10 +356,13 @@ fn quality_accounts_for_every_sample() {
 fn label_values_are_counted() {
     let server = server();
     let comm = server.get("/api/v1/labels/comm/values").json();
-    let expected = serde_json::json!([{"value": "postgres", "samples": 80}, {"value": "sh", "samples": 20}]);
+    let expected = serde_json::json!([
+        {"value": "postgres", "name": null, "samples": 80},
+        {"value": "sh", "name": null, "samples": 20}
+    ]);
     assert_eq!(comm["values"], expected);
     let container = server.get("/api/v1/labels/container/values").json();
-    assert_eq!(container["values"], serde_json::json!([{"value": "", "samples": 100}]));
+    assert_eq!(container["values"], serde_json::json!([{"value": "", "name": null, "samples": 100}]));
     let one = server.get("/api/v1/labels/comm/values?limit=1").json();
     let counts = (one["values"].as_array().unwrap().len(), &one["hidden_values"], &one["samples"]);
     assert_eq!(counts, (1, &1.into(), &100.into()), "{one}");

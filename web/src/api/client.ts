@@ -69,12 +69,14 @@ const TIMEOUT_MS = 60_000;
 /** The timeline; with `by`, also the samples of each of the largest values of that label. */
 export const fetchTimeline = async (
   scope: Scope,
+  box: HeatBox | null,
   points: number,
   by: { label: string; series: number } | null,
   signal: AbortSignal,
 ): Promise<Timeline> => {
   const grouped = by === null ? {} : { by: by.label, series: by.series };
-  return checkTimeline(await ask<Timeline>("timeline", { ...scope, limit: points, ...grouped }, signal));
+  const about = { ...scope, ...boxParameters(box), limit: points, ...grouped };
+  return checkTimeline(await ask<Timeline>("timeline", about, signal));
 };
 
 /** What of a flame graph is wanted. */
@@ -185,14 +187,16 @@ export const fetchLabels = async (signal: AbortSignal): Promise<Labels> =>
 export const fetchStatus = async (signal: AbortSignal): Promise<Status> =>
   checkStatus(await ask<Status>("status", {}, signal));
 
-/** The lines of a function with their weights; those of a box of the heat map, if one is given. */
+/** The lines of a function with their weights; those of a box of the heat map, if one is given; with text from these folders too. */
 export const fetchSource = async (
   of: FunctionId,
   scope: Scope,
   box: HeatBox | null,
+  folders: readonly string[],
   signal: AbortSignal,
 ): Promise<Source> => {
-  const about = { ...scope, ...boxParameters(box), function: of.name, file: of.file ?? "" };
+  const added = { source_map: folders.join("\n") };
+  const about = { ...scope, ...boxParameters(box), function: of.name, file: of.file ?? "", ...added };
   return checkSource(await ask<Source>("source", about, signal));
 };
 

@@ -37,6 +37,12 @@ export interface DecodedFlameGraph {
   kinds: readonly number[];
   /** All samples of the function that was asked for, those of frames that were not sent too; null without one. */
   around: { total: number; self: number } | null;
+  /** Time of the range that was recorded. */
+  recordedMs: number;
+  /** What the profiler itself took; null where it does not know its executable. */
+  own: FlameGraph["own"];
+  /** The process that took the most besides; null without samples. */
+  hottest: FlameGraph["hottest"];
   tree: CallTree;
 }
 
@@ -52,10 +58,14 @@ export function decodeFlameGraph(answer: FlameGraph): DecodedFlameGraph {
     incomplete: "number",
     hidden_nodes: "number",
     kinds: "array",
+    recorded_ms: "number",
   });
   columns(nodes, "nodes", ["depth", "frame", "total", "self"]);
   const around = answer.around ?? null;
   if (around !== null) fields(around, "around", { total: "number", self: "number" });
+  const { own = null, hottest = null } = answer;
+  if (own !== null) fields(own, "own", { exe: "string", names: "array", total: "number" });
+  if (hottest !== null) fields(hottest, "hottest", { process: "string", total: "number" });
   const table = frameTable(frames, strings);
   return {
     fromMs: answer.from_ms,
@@ -66,6 +76,9 @@ export function decodeFlameGraph(answer: FlameGraph): DecodedFlameGraph {
     hiddenNodes: answer.hidden_nodes,
     kinds: answer.kinds,
     around,
+    recordedMs: answer.recorded_ms,
+    own,
+    hottest,
     tree: treeOf(table, nodes),
   };
 }

@@ -549,6 +549,7 @@ export interface components {
              * @description Nodes folded into "remainder" frames because of the limit.
              */
             hidden_nodes: number;
+            hottest?: components["schemas"]["Hottest"] | null;
             /**
              * Format: int64
              * @description Samples whose user stack is cut short.
@@ -566,6 +567,12 @@ export interface components {
             nanos_per_sample: number;
             /** @description The tree, depth first: see [`NodeColumns`]. */
             nodes: components["schemas"]["NodeColumns"];
+            own?: components["schemas"]["OwnWork"] | null;
+            /**
+             * Format: int64
+             * @description Time of the range that was recorded; of a heat map's box, its time.
+             */
+            recorded_ms: number;
             /**
              * Format: int64
              * @description Samples in all (the root's total).
@@ -665,6 +672,36 @@ export interface components {
              */
             untimed: number;
         };
+        /** @description The process with the most samples. */
+        Hottest: {
+            function?: components["schemas"]["HottestFunction"] | null;
+            /** @description Name of the processes, a value of the label `comm`. */
+            process: string;
+            /**
+             * Format: int64
+             * @description Samples of them.
+             */
+            total: number;
+        };
+        /** @description The hottest function of a process. */
+        HottestFunction: {
+            /** @description Path of its binary. */
+            binary?: string | null;
+            /** @description Its source file. */
+            file?: string | null;
+            /**
+             * Format: int32
+             * @description What it is, as in [`FrameColumns::kind`].
+             */
+            kind: number;
+            /** @description Name. */
+            name: string;
+            /**
+             * Format: int64
+             * @description Samples of the process that ended in it.
+             */
+            self: number;
+        };
         /** @description Samples whose user stack is cut short, of one cause, in one file. */
         Incomplete: {
             /** @description Path of the file of the outermost frame there is; null without one. */
@@ -710,8 +747,31 @@ export interface components {
              */
             total: number;
         };
+        /** @description Processes of one name that a runtime runs. */
+        Interpreter: {
+            /** @description Name of the processes. */
+            comm: string;
+            /** @description Path of a file of the runtime's; null where only code in memory was sampled. */
+            file?: string | null;
+            /**
+             * Format: int64
+             * @description Those in which one does.
+             */
+            named: number;
+            /** @description What gives the others one, the best first. */
+            remedies: components["schemas"]["Remedy"][];
+            /** @description `CPython`, `Ruby`, `PHP`, `Perl`, `Lua`, `LuaJIT`, `V8`, `HotSpot`, `BEAM` or `.NET`. */
+            runtime: string;
+            /**
+             * Format: int64
+             * @description Samples that a function of the script could stand in.
+             */
+            total: number;
+        };
         /** @description One value. */
         LabelValue: {
+            /** @description Of a process id: the name of the process; null of other labels. */
+            name?: string | null;
             /**
              * Format: int64
              * @description Samples.
@@ -766,6 +826,18 @@ export interface components {
             /** @description Samples here and below. */
             total: number[];
         };
+        /** @description The profiler's own work. */
+        OwnWork: {
+            /** @description Its executable, a value of the label `exe`. */
+            exe: string;
+            /** @description Names of processes that are all the profiler's own: none of theirs is another program's that is only called so. */
+            names: string[];
+            /**
+             * Format: int64
+             * @description Samples of all its processes.
+             */
+            total: number;
+        };
         /** @description Every error answer: RFC 9457, `application/problem+json`. */
         Problem: {
             /** @description Short code, such as `bad_selector`, stable. */
@@ -801,6 +873,8 @@ export interface components {
             hidden_unnamed: number;
             /** @description The others, by falling samples. */
             incomplete: components["schemas"]["Incomplete"][];
+            /** @description Processes that an interpreter or another runtime runs, by falling samples in which no function of the script has a name. */
+            interpreters: components["schemas"]["Interpreter"][];
             /** @description All samples by the kind of the frame they ended in, as in `/api/v1/flamegraph`. */
             kinds: number[];
             /**
@@ -878,6 +952,8 @@ export interface components {
                 [key: string]: number;
             };
             unwind?: components["schemas"]["UnwindTables"] | null;
+            /** @description The process whose mappings the sampling thread waits for, such as `mapbomb (pid 4711)`; null where it waits for none. */
+            waits_for?: string | null;
             /**
              * Format: int64
              * @description Length of a window.
@@ -2818,6 +2894,11 @@ export interface operations {
                 function: string;
                 /** @description Its source file, as other answers give it. Default: of several files with such a function, the one with the most samples. */
                 file?: string;
+                /**
+                 * @description Folders to look for it in, `FROM=TO` as for `--source-map`, one a line, at most 16: for who is logged in, and only files that they
+                 *     could read themselves.
+                 */
+                source_map?: string;
                 /** @description Start: `now-1h`, RFC 3339, or Unix time in s or ms. Default `now-1h`. */
                 from?: string;
                 /** @description End, in the same forms. Default `now`. */
@@ -3163,6 +3244,18 @@ export interface operations {
                 by?: string;
                 /** @description Most series (default 10); the rest is `others`. */
                 series?: number;
+                /** @description The heat map's columns, for the samples of a box of it alone. Default: all of the range. */
+                columns?: number;
+                /** @description The heat map's rows (default 50). */
+                rows?: number;
+                /** @description First column of the box, from 0 (default 0). */
+                column_from?: number;
+                /** @description Last column of the box (default the last). */
+                column_to?: number;
+                /** @description First row of the box, from 0 (default 0). */
+                row_from?: number;
+                /** @description Last row of the box (default the last). */
+                row_to?: number;
             };
             header?: never;
             path?: never;

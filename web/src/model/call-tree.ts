@@ -32,7 +32,7 @@ export const KIND_NAMES: readonly string[] = [
   "inlined",
   "no symbol",
   "cut short",
-  "too small to send",
+  "collapsed",
   "JIT",
 ];
 

@@ -1,7 +1,7 @@
 /** What belongs together decides what a click shows. */
 
 import { describe, expect, test } from "vitest";
-import { hottest, instructionsOf, nextHottest } from "./code";
+import { hottest, instructionsOf, listing, nextHottest } from "./code";
 
 const weights = (...selves: number[]) => selves.map((self) => ({ self, total: self }));
 
@@ -34,4 +34,16 @@ describe("code", () => {
     expect([...instructionsOf(4, "/src/a.c", instructions)]).toEqual([2]);
     expect([...instructionsOf(null, "/src/a.c", instructions)]).toEqual([]);
   });
+});
+
+/** What is copied reads like what is on the screen. */
+test("a listing is text in columns", () => {
+  const rows = [
+    { self: 0, total: 0, mark: "9", text: "for (;;)" },
+    { self: 30, total: 40, mark: "10", text: "  step();" },
+  ];
+  expect(listing(rows, 40).split("\n")).toEqual([
+    "                      9  for (;;)",
+    "   75.0 %     100 %  10    step();",
+  ]);
 });

@@ -4,6 +4,22 @@
  * Lines and instructions are linked by file and line. Inlined code has lines of other files; these link to nothing here.
  */
 
+import { formatShare } from "./units";
+
+/** A listing as text: self, total, line or address, code; lines without samples have no shares. */
+export function listing(
+  rows: readonly { self: number; total: number; mark: string; text: string }[],
+  total: number,
+): string {
+  const width = rows.reduce((most, { mark }) => Math.max(most, mark.length), 0);
+  const share = (samples: number) => (samples === 0 ? "" : formatShare(samples, total)).padStart(9);
+  return rows
+    .map(({ self, total: all, mark, text }) =>
+      `${share(self)} ${share(all)}  ${mark.padStart(width)}  ${text}`.trimEnd(),
+    )
+    .join("\n");
+}
+
 /** As much of an instruction as links it. */
 interface Placed {
   file: string | null;

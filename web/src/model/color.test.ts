@@ -59,16 +59,16 @@ describe("colours", () => {
     `);
     const legend = (counted: Parameters<typeof colorFrames>[2]) =>
       Object.fromEntries(colorFrames(tree, "kind", counted).legend.map(({ label, self }) => [label, self]));
-    expect(legend(null)).toEqual({ native: 3, kernel: 1, "too small to send": 1 });
+    expect(legend(null)).toEqual({ native: 3, kernel: 1, collapsed: 1 });
     const kinds = [0, 0, 3, 1, 0, 1, 0, 0, 0];
     expect(legend({ kinds, incomplete: 2 })).toEqual({
       native: 3,
       kernel: 1,
       "no symbol": 1,
       "cut short": 2,
-      "too small to send": 1,
+      collapsed: 1,
     });
     // By package or binary the page has nothing but the tree: what is missing of it has an entry.
-    expect(colorFrames(tree, "binary").legend.map(({ label }) => label)).toContain("too small to send");
+    expect(colorFrames(tree, "binary").legend.map(({ label }) => label)).toContain("collapsed");
   });
 });

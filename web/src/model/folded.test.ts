@@ -27,7 +27,7 @@ describe("the text of what is shown", () => {
   test("is of the zoomed frame and without hidden frames", () => {
     const node = nodeByNames(tree, "web", "main", "serve");
     expect(foldedLines(tree, node).trim().split("\n")).toEqual(["web;main;serve 1", "web;main;serve;read 1"]);
-    const tidied = tidyTree(tree, { hide: ["serve"], fold: [], recursion: false, plumbing: false });
+    const tidied = tidyTree(tree, { hide: ["serve"], fold: [], recursion: false, plumbing: false, own: false });
     expect(foldedLines(tidied, 0)).toContain("web;main;read 1\n");
     expect(foldedLines(tidied, 0)).not.toContain("serve");
   });

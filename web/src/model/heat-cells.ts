@@ -92,3 +92,47 @@ export function parseBox(text: string): HeatBox | null {
   if (columnFrom > columnTo || columnTo >= columns || rowFrom > rowTo || rowTo >= rows) return null;
   return { columns, rows, columnFrom, columnTo, rowFrom, rowTo };
 }
+
+/** Samples at which colours begin and end. */
+export interface HeatScale {
+  low: number;
+  high: number;
+}
+
+/** Cells beyond these shares of all that have samples do not stretch the scale. */
+const RARE = 0.02;
+
+/**
+ * From nothing to `expected`, which is what a cell has when everything is busy; without it from the rarest to the busiest cells, so that
+ * also a host that is always busy shows where it is busier.
+ */
+export function scaleOf(values: readonly number[], expected: number | null): HeatScale {
+  if (expected !== null) return { low: 0, high: Math.max(1, Math.ceil(expected)) };
+  const filled = values.filter((n) => n > 0).sort((a, b) => a - b);
+  if (filled.length === 0) return { low: 0, high: 1 };
+  const at = (share: number) => filled[Math.min(filled.length - 1, Math.floor(share * filled.length))];
+  const [low, high] = [at(RARE), at(1 - RARE)];
+  return low < high ? { low, high } : { low: 0, high };
+}
+
+/** How strong each cell's colour is, 0 to 1. A cell with samples is never as one without. */
+export function strengthsOf(values: readonly number[], { low, high }: HeatScale): Float64Array {
+  return Float64Array.from(values, (n) =>
+    n === 0 ? 0 : Math.min(1, Math.max(0.08, (n - low) / Math.max(high - low, 1))),
+  );
+}
+
+const STEPS_MS: readonly number[] = [
+  ...[10, 20, 50, 100, 200, 500],
+  ...[1, 2, 5, 10, 15, 30].map((s) => s * 1e3),
+  ...[1, 2, 5, 10, 15, 30].map((m) => m * 60e3),
+  ...[1, 2, 3, 6, 12, 24, 48, 168].map((h) => h * 3_600e3),
+];
+
+/** Round times of a span, at most so many. */
+export function roundTimes(fromMs: number, toMs: number, most: number): number[] {
+  const step = STEPS_MS.find((ms) => (toMs - fromMs) / ms <= most) ?? (STEPS_MS.at(-1) as number);
+  const times: number[] = [];
+  for (let at = Math.ceil(fromMs / step) * step; at < toMs && times.length < most; at += step) times.push(at);
+  return times;
+}

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { behindMs, recordedInPart } from "./late";
+import { behindMs, lateText, recordedInPart } from "./late";
 
 /** Green is for what is as new as it can be: a window is open, one is being stored. */
 test("the page is behind when no window was stored for more than three", () => {
@@ -15,4 +15,12 @@ test("a side that was recorded in part is one to warn of", () => {
   // A window more or less at the edges.
   expect(recordedInPart({ ...side, recordedMs: 57_000 })).toBe(false);
   expect(recordedInPart({ ...side, samples: 0, recordedMs: 0 })).toBe(false);
+});
+
+/** Being late has a reason, with the process that is to blame where it is known. */
+test("what is late is said in words", () => {
+  expect(lateText({ late: "storing", waits_for: "x (pid 1)" })).toContain("stored");
+  expect(lateText({ late: "sampling", waits_for: "mapbomb (pid 4711)" })).toContain("mapbomb (pid 4711)");
+  expect(lateText({ late: "sampling", waits_for: null })).toContain("processor time");
+  expect(lateText(null)).not.toBe("");
 });

@@ -9,6 +9,13 @@ export function behindMs(recording: { lag_ms: number; window_ms: number } | null
   return recording.lag_ms > WINDOWS_BEHIND * recording.window_ms ? recording.lag_ms : 0;
 }
 
+/** What is late, in words. */
+export function lateText(recording: { late: string | null; waits_for: string | null } | null): string {
+  if (recording?.late === "storing") return "the windows are closed in time, and wait to be stored";
+  if (recording?.waits_for != null) return `sampling waits for the mappings of ${recording.waits_for}`;
+  return "sampling gets too little processor time";
+}
+
 /** Windows need not begin and end where a span does. */
 const RECORDED_WHOLE = 0.9;
 

@@ -51,3 +51,14 @@ test("the database's path is in the command, as a shell reads it", () => {
   expect(commandFor(LOSSES.ring_full, "/x.db")).toBe("profiler run -F 49");
   expect(commandFor(LOSSES.undecodable, "/x.db")).toBeUndefined();
 });
+
+/** Java's flag helps no Ruby: where the server knows the runtime, its words stand, and where it does not, no runtime's. */
+test("code that was made at run time is helped by the words of its runtime", () => {
+  const end = "jit_frame_pointer_lost";
+  expect(remedyForEnd(end, null, "start the program with ruby --yjit --yjit-perf").how).toBe(
+    "Start the program with ruby --yjit --yjit-perf.",
+  );
+  const unknown = remedyForEnd(end, null, null);
+  expect(`${unknown.how} ${unknown.command ?? ""}`).not.toMatch(/java|node/);
+  expect(REASONS.no_file.how).not.toMatch(/node|python/);
+});

@@ -91,8 +91,7 @@ export const ENDS: Readonly<Record<string, Remedy>> = {
   },
   jit_frame_pointer_lost: {
     what: "code made at run time keeps no frame pointer",
-    how: "Ask the runtime for them.",
-    command: "java -XX:+PreserveFramePointer, node --interpreted-frames-native-stack",
+    how: "Ask its runtime for them.",
   },
   stack_unreadable: {
     what: "stack memory could not be read",
@@ -145,7 +144,7 @@ export const REASONS: Readonly<Record<string, Remedy>> = {
   bad_file: { what: "the file is not a readable ELF file", how: "The file is damaged or of another kind." },
   no_file: {
     what: "memory without a file (JIT code)",
-    how: "Let the runtime write /tmp/perf-PID.map (node --perf-basic-prof, python -X perf).",
+    how: "Let its runtime tell of it: the list of functions of scripts has the command.",
   },
   kernel_hidden: {
     what: "kernel.kptr_restrict hides kernel symbols",
@@ -171,12 +170,17 @@ export const REASONS: Readonly<Record<string, Remedy>> = {
   },
 };
 
+function sentence(text: string): string {
+  return `${text.charAt(0).toUpperCase()}${text.slice(1)}.`;
+}
+
 /** Programs of V8, whose built-in functions were compiled without unwind rows. */
 const V8: readonly string[] = ["node", "chrome", "chromium", "electron"];
 
-/** What can be done about stacks that end so in a file. */
-export function remedyForEnd(end: string, binary: string | null): Remedy {
+/** What can be done about stacks that end so in a file; `told` is what the server says of it, who knows the runtime that wrote the code. */
+export function remedyForEnd(end: string, binary: string | null, told: string | null = null): Remedy {
   const known = ENDS[end] ?? { what: end, how: "" };
+  if (end === "jit_frame_pointer_lost" && told !== null) return { what: known.what, how: sentence(told) };
   if (end === "no_unwind_rows" && binary !== null && V8.includes(binary.slice(binary.lastIndexOf("/") + 1))) {
     return { what: known.what, how: "Built-in functions of V8 have none in any build: nothing can be done." };
   }

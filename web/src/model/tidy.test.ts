@@ -2,8 +2,9 @@
 
 import { expect, test } from "vitest";
 import { nodeByNames, profileFromText } from "../testing/profile-from-text";
+import { nodeName } from "./call-tree";
 import { pathHash } from "./focus-path";
-import { NOT_TIDIED, nodeBehind, type Tidy, tidyTree } from "./tidy";
+import { isOwn, NOT_TIDIED, nodeBehind, OWN_FRAME, type Tidy, tidyTree, USUAL_TIDY } from "./tidy";
 
 const { tree } = profileFromText(`
   main  main  main  main  main
@@ -27,4 +28,37 @@ test("behind a frame that is shown is the largest of the nodes that it was made 
 test("behind a path that the tidied tree has not is nothing", () => {
   const path = pathHash(tree, nodeByNames(tree, "main", "wrap"));
   expect(nodeBehind(tree, { ...NOT_TIDIED, hide: ["wrap"] }, path)).toBe(-1);
+});
+
+/** The profiler's processes are one frame, the last one however heavy; nothing of their samples is lost, and other processes stay as they are. */
+test("what the profiler itself took is one frame after all others", () => {
+  const { tree } = profileFromText(`
+    profiler[p] profiler[p] profiler[p] profiler-names[p] web[p]
+    main        main        main        main              main
+    run         run         read        parse             serve
+  `);
+  const own = ["profiler", "profiler-names"];
+  const shown = tidyTree(tree, { ...NOT_TIDIED, own: true }, own);
+  const below = [...shown.depth.keys()].filter((i) => shown.depth[i] === 1);
+  expect(below.map((i) => [nodeName(shown, i), shown.total[i], shown.self[i]])).toEqual([
+    ["web", 1, 0],
+    [OWN_FRAME, 4, 4],
+  ]);
+  expect(below.map((i) => isOwn(shown, i))).toEqual([false, true]);
+  expect(shown.total[0]).toBe(tree.total[0]);
+  expect(tidyTree(tree, { ...NOT_TIDIED, own: true }, [])).toEqual(tree);
+  expect(USUAL_TIDY.own && USUAL_TIDY.plumbing).toBe(true);
+});
+
+/** Entry points and dispatch are hidden where they only pass on; an interpreter's loop that does the work is not. */
+test("plumbing that does the work is shown", () => {
+  const { tree } = profileFromText(`
+    py[p]                    py[p]                    web[p]
+    _start                   _start                   _start
+    _PyEval_EvalFrameDefault _PyEval_EvalFrameDefault main
+                             list_sort
+  `);
+  const shown = tidyTree(tree, { ...NOT_TIDIED, plumbing: true });
+  const names = Array.from({ length: shown.size }, (_, i) => `${" ".repeat(shown.depth[i])}${nodeName(shown, i)}`);
+  expect(names).toEqual(["all", " py", "  _PyEval_EvalFrameDefault", "   list_sort", " web", "  main"]);
 });

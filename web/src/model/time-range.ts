@@ -47,16 +47,3 @@ export function resolveInstant(instant: Instant, now: number): number {
 export function followsNow(range: TimeRange): boolean {
   return typeof range.to === "string";
 }
-
-/** Value of an `<input type="datetime-local">`, in the reader's time zone. */
-export function toLocalInput(ms: number): string {
-  const t = new Date(ms);
-  const pad = (n: number): string => String(n).padStart(2, "0");
-  return `${t.getFullYear()}-${pad(t.getMonth() + 1)}-${pad(t.getDate())}T${pad(t.getHours())}:${pad(t.getMinutes())}:${pad(t.getSeconds())}`;
-}
-
-/** Reads it back; null when it is not a time. */
-export function fromLocalInput(text: string): number | null {
-  const ms = new Date(text).getTime();
-  return Number.isNaN(ms) ? null : ms;
-}

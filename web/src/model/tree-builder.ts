@@ -2,7 +2,7 @@
  * Builds a call tree node by node: what hiding, sandwich and diff are made of.
  *
  * Paths of frames go in, equal paths become one node, samples are added where they end; `finish` adds up and orders siblings
- * as the server does: by falling total, then name. Invariant: the root's total is the sum of all that was added.
+ * as the server does: by falling total, then name; one frame may be told to come last. Invariant: the root's total is the sum of all that was added.
  */
 
 import { type CallTree, callTree, type FrameTable } from "./call-tree";
@@ -20,6 +20,7 @@ export class TreeBuilder {
   constructor(
     private readonly frames: FrameTable,
     rootFrame: number,
+    private readonly lastFrame = -1,
   ) {
     this.stride = frames.name.length;
     this.frame[0] = rootFrame;
@@ -71,6 +72,9 @@ export class TreeBuilder {
       self: new Float64Array(size),
     };
     const compare = (a: number, b: number): number => {
+      if (frame[a] !== frame[b] && (frame[a] === this.lastFrame || frame[b] === this.lastFrame)) {
+        return frame[a] === this.lastFrame ? 1 : -1;
+      }
       if (total[a] !== total[b]) return total[b] - total[a];
       const [nameA, nameB] = [strings[name[frame[a]]], strings[name[frame[b]]]];
       return nameA < nameB ? -1 : nameA > nameB ? 1 : frame[a] - frame[b];

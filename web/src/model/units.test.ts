@@ -4,15 +4,20 @@ import { followsNow, parseInstant, resolveInstant } from "./time-range";
 import {
   baseName,
   formatBytes,
+  formatClock,
   formatCores,
   formatCoresChange,
   formatCount,
   formatInterval,
+  formatMoment,
   formatNanos,
   formatPoints,
   formatSamples,
   formatShare,
   formatSpan,
+  fromLocalInput,
+  toLocalInput,
+  useUtc,
 } from "./units";
 
 /** Never rounds up to all or down to nothing. */
@@ -129,4 +134,28 @@ test("short spans have milliseconds, and nothing is no change", () => {
     "−1.50 cores",
     "±0 cores",
   ]);
+});
+
+/** One switch for all times: what is written, and what is read back from a field. */
+test("times are the reader's, or UTC", () => {
+  const zone = process.env.TZ;
+  const at = Date.UTC(2026, 6, 1, 22, 30, 5);
+  try {
+    process.env.TZ = "Asia/Kolkata";
+    expect([formatMoment(at), toLocalInput(at), fromLocalInput("2026-07-02T04:00:05")]).toEqual([
+      "2026-07-02 04:00:05",
+      "2026-07-02T04:00:05",
+      at,
+    ]);
+    useUtc(true);
+    expect([formatMoment(at), toLocalInput(at), fromLocalInput("2026-07-01T22:30:05")]).toEqual([
+      "2026-07-01 22:30:05",
+      "2026-07-01T22:30:05",
+      at,
+    ]);
+    expect(formatClock(at)).toBe("22:30:05");
+  } finally {
+    useUtc(false);
+    process.env.TZ = zone;
+  }
 });

@@ -1,4 +1,19 @@
-/** Numbers for people: counts, shares, durations, sizes, times. Pure; the time zone is the reader's. */
+/**
+ * Numbers for people: counts, shares, durations, sizes, times. Pure but for the time zone, which is the reader's, or UTC while
+ * `useUtc` says so.
+ */
+
+let utc = false;
+
+/** Which time zone all times are shown in from now on. */
+export function useUtc(wanted: boolean): void {
+  utc = wanted;
+}
+
+/** `ms` as a date whose UTC parts are those to show. */
+function zoned(ms: number): Date {
+  return new Date(utc ? ms : ms - new Date(ms).getTimezoneOffset() * 60_000);
+}
 
 /** `12,345`. By hand: loading what `Intl` needs takes a new page longer than drawing its graph. */
 export function formatCount(n: number): string {
@@ -77,8 +92,8 @@ const pad = (n: number): string => String(n).padStart(2, "0");
 
 /** `14:03:22`. */
 export function formatClock(ms: number): string {
-  const t = new Date(ms);
-  return `${pad(t.getHours())}:${pad(t.getMinutes())}:${pad(t.getSeconds())}`;
+  const t = zoned(ms);
+  return `${pad(t.getUTCHours())}:${pad(t.getUTCMinutes())}:${pad(t.getUTCSeconds())}`;
 }
 
 /** The milliseconds of a moment: `042`. */
@@ -88,8 +103,8 @@ export function formatMillis(ms: number): string {
 
 /** `2026-11-22`. */
 export function formatDate(ms: number): string {
-  const t = new Date(ms);
-  return `${t.getFullYear()}-${pad(t.getMonth() + 1)}-${pad(t.getDate())}`;
+  const t = zoned(ms);
+  return `${t.getUTCFullYear()}-${pad(t.getUTCMonth() + 1)}-${pad(t.getUTCDate())}`;
 }
 
 /** `2026-11-22 14:03:22`. */
@@ -111,6 +126,17 @@ export function formatInterval(from: number, to: number): string {
   return formatDate(from) === formatDate(to)
     ? `${start} – ${end}`
     : `${formatDate(from)} ${start} – ${formatDate(to)} ${end}`;
+}
+
+/** Value of an `<input type="datetime-local">`, in the time zone of all times. */
+export function toLocalInput(ms: number): string {
+  return `${formatDate(ms)}T${formatClock(ms)}`;
+}
+
+/** Reads it back; null when it is not a time. */
+export function fromLocalInput(text: string): number | null {
+  const ms = new Date(utc ? `${text}Z` : text).getTime();
+  return Number.isNaN(ms) ? null : ms;
 }
 
 /** The last part of a path. */

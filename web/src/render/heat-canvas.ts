@@ -1,13 +1,12 @@
-/** Draws a heat map on a canvas: a cell's colour is its value's share of the largest. Knows no framework and no page. */
+/** Draws a heat map on a canvas: the first row of each column at the bottom, as in FlameScope. Knows no framework and no page. */
 
 import type { HeatBox } from "../model/heat-cells";
 
 export interface HeatScene {
   columns: number;
   rows: number;
-  /** Column by column. */
-  values: readonly number[];
-  most: number;
+  /** How strong each cell's colour is, 0 to 1, column by column. */
+  strengths: Float64Array;
   /** From least to most. */
   ramp: readonly string[];
   selection: string;
@@ -28,27 +27,28 @@ export function drawHeat(
   canvas.width = Math.max(1, Math.round(width * ratio));
   canvas.height = Math.max(1, Math.round(height * ratio));
   context.setTransform(ratio, 0, 0, ratio, 0, 0);
-  const { columns, rows, values, most, ramp, box, cursor } = scene;
+  const { columns, rows, strengths, ramp, box, cursor } = scene;
   // On whole device pixels, so that no seam shows between cells.
   const x = (column: number): number => Math.round((column * width * ratio) / columns) / ratio;
-  const y = (row: number): number => Math.round((row * height * ratio) / rows) / ratio;
-  for (let cell = 0; cell < values.length; cell++) {
+  /** The upper edge of what is below row `row`. */
+  const y = (row: number): number => height - Math.round((row * height * ratio) / rows) / ratio;
+  for (let cell = 0; cell < strengths.length; cell++) {
     const column = Math.floor(cell / rows);
     const row = cell % rows;
-    const strength = most > 0 ? Math.ceil((values[cell] / most) * (ramp.length - 1)) : 0;
-    context.fillStyle = ramp[strength];
-    context.fillRect(x(column), y(row), x(column + 1) - x(column), y(row + 1) - y(row));
+    context.fillStyle = ramp[Math.ceil(strengths[cell] * (ramp.length - 1))];
+    context.fillRect(x(column), y(row + 1), x(column + 1) - x(column), y(row) - y(row + 1));
   }
-  const ring = (left: number, top: number, right: number, bottom: number, color: string, thick: number): void => {
+  /** Around rows `first` up to `end`. */
+  const ring = (left: number, first: number, right: number, end: number, color: string, thick: number): void => {
     context.strokeStyle = color;
     context.lineWidth = thick;
-    context.strokeRect(x(left), y(top), Math.max(x(right) - x(left), 2), Math.max(y(bottom) - y(top), 2));
+    context.strokeRect(x(left), y(end), Math.max(x(right) - x(left), 2), Math.max(y(first) - y(end), 2));
   };
   if (box !== null) {
     context.fillStyle = scene.selection;
     context.globalAlpha = 0.25;
-    const [left, top] = [x(box.columnFrom), y(box.rowFrom)];
-    context.fillRect(left, top, x(box.columnTo + 1) - left, y(box.rowTo + 1) - top);
+    const [left, top] = [x(box.columnFrom), y(box.rowTo + 1)];
+    context.fillRect(left, top, x(box.columnTo + 1) - left, y(box.rowFrom) - top);
     context.globalAlpha = 1;
     ring(box.columnFrom, box.rowFrom, box.columnTo + 1, box.rowTo + 1, scene.selection, 2);
   }

@@ -9,7 +9,7 @@ import type { DecodedDiff, DecodedFlameGraph } from "../api/decode";
 import type { CallTree } from "../model/call-tree";
 import { hasHidden, joinCuts } from "../model/deeper";
 import { findPath, pathHash } from "../model/focus-path";
-import { changesNothing, nodeBehind } from "../model/tidy";
+import { changesNothing, nodeBehind, withoutUsual } from "../model/tidy";
 import { baselineScope, diffBy } from "./baseline";
 import type { Question } from "./question";
 import { flame, questions, scope, shown, view } from "./store";
@@ -19,7 +19,8 @@ const tried = new WeakMap<object, string>();
 
 /** The path to fill in below; null when the answer has everything there, or was asked before. */
 function wanted(answer: { hiddenNodes: number }, tree: CallTree): string | null {
-  const { zoom, tidy } = view.peek();
+  const { zoom, tab } = view.peek();
+  const tidy = tab === "diff" ? withoutUsual(view.peek().tidy) : view.peek().tidy;
   if (zoom === null || answer.hiddenNodes === 0 || tried.get(answer) === zoom) return null;
   if (changesNothing(tidy)) {
     const node = findPath(tree, zoom);

@@ -4,7 +4,7 @@ import { computed, signal } from "@preact/signals";
 import { type Diff, diffInks, diffTrees, functionDiffs, nodeDiff } from "../model/diff";
 import { type Choice, choose, chosenIn, findPath, pathHash } from "../model/focus-path";
 import { frameMask } from "../model/search";
-import { tidyTree } from "../model/tidy";
+import { tidyTree, withoutUsual } from "../model/tidy";
 import { searchQuery } from "./flame";
 import type { Pane } from "./pane";
 import { flame, navigate, questions, shown, status, timeline, view } from "./store";
@@ -24,7 +24,8 @@ export function compareHalves(): void {
 export const diff = computed<Diff | null>(() => {
   const { answer } = questions.diff.state.value;
   if (answer === null) return null;
-  const tidy = shown.tidy.value;
+  // Frames that are hidden by themselves are not the same ones on both sides.
+  const tidy = withoutUsual(shown.tidy.value);
   const baseline = shown.baseline.value;
   const { before, after } = answer;
   return diffTrees(tidyTree(before.tree, tidy), tidyTree(after.tree, tidy), [before, after], baseline.absolute);

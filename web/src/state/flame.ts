@@ -9,18 +9,23 @@ import { type Coloring, colorFrames } from "../model/coloring";
 import { type Choice, choose, chosenIn, findPath, pathHash } from "../model/focus-path";
 import { type FunctionId, formatFunction, framesOf, functionOf, isCode, largestNode } from "../model/function";
 import { matchedWithin, parseSearch, searchTree } from "../model/search";
-import { changesNothing, tidyTree } from "../model/tidy";
+import { changesNothing, hasRules, tidyTree } from "../model/tidy";
 import { chosenFunction, flame, navigate, shown, view } from "./store";
 
 /** The tree of the answer, as drawn. */
 export const tree = computed<CallTree | null>(() => {
   const whole = flame.value?.tree ?? null;
-  return whole === null || changesNothing(shown.tidy.value) ? whole : tidyTree(whole, shown.tidy.value);
+  return whole === null || changesNothing(shown.tidy.value) ? whole : tidyTree(whole, shown.tidy.value, ownNames.value);
 });
 
+/** Names of the profiler's own processes, as they stand below the root; none where values of a label stand there. */
+export const ownNames = computed<readonly string[]>(() =>
+  shown.group.value === null ? (flame.value?.own?.names ?? []) : [],
+);
+
 const NO_COLORS: Coloring = { inks: new Uint8Array(0), legend: [] };
-/** Where frames are hidden or folded, samples end elsewhere: the legend is of what is drawn then, and says what was not sent. */
-const counted = computed(() => (changesNothing(shown.tidy.value) ? flame.value : null));
+/** Where a person hid or folded frames, samples end elsewhere: the legend is of what is drawn then, and says what was not sent. */
+const counted = computed(() => (hasRules(shown.tidy.value) ? null : flame.value));
 export const coloring = computed(() =>
   tree.value === null ? NO_COLORS : colorFrames(tree.value, shown.color.value, counted.value),
 );

@@ -8,8 +8,9 @@ import { computed, type ReadonlySignal, type Signal, signal } from "@preact/sign
 import type { CallTree } from "../model/call-tree";
 import { describeFrame, type Frame, FrameKind } from "../model/call-tree";
 import type { NodeDiff } from "../model/diff";
+import { isOwn } from "../model/tidy";
 import { coloring, focus, found, hovered, select, selected, tree, zoomOut, zoomTo } from "./flame";
-import { flame, shown } from "./store";
+import { flame, navigate, shown, view } from "./store";
 
 /** Everything about one node, in numbers. */
 export interface FrameFacts extends Frame {
@@ -70,6 +71,10 @@ export const mainPane: Pane = {
   open: (node) => {
     select(-1);
     const at = tree.peek();
+    if (at !== null && isOwn(at, node)) {
+      navigate({ tidy: { ...view.peek().tidy, own: false } });
+      return;
+    }
     // Into what a remainder is of: there the server has more to send.
     const hidden = at !== null && at.frames.kind[at.frame[node]] === FrameKind.Remainder;
     zoomTo(hidden ? at.parent[node] : node);

@@ -31,6 +31,7 @@ import { askAroundFunction, withFunction } from "./around";
 import { baselineScope, diffBy } from "./baseline";
 import { codeFunction } from "./code";
 import { deepened, deepenedDiff, deepenOnZoom } from "./deeper";
+import { folders } from "./folders";
 import { connection, everyQuestion, facetQuestion, navigate, questions, scope, shown, view } from "./store";
 import { DEFAULT_VIEW, isLive, type ViewState } from "./view";
 
@@ -71,7 +72,7 @@ export function startRefreshing(): void {
       tab === "table" && topKey(topRows(shown)),
       tab === "heatmap",
       tab === "quality",
-      tab === "source" ? codeFunction.value : null,
+      tab === "source" ? [codeFunction.value, folders.value] : null,
       shown.facets.value,
       base,
     ]);
@@ -142,8 +143,8 @@ async function refresh(why: "changed" | "tick"): Promise<void> {
         .then((answer) => withFunction(answer, narrow, now, signal)),
     ),
     questions.status.ask("", fetchStatus),
-    unless(!again, questions.timeline, `${keyOf(whole)} ${now.by}`, (signal) =>
-      fetchTimeline(whole, TIMELINE_POINTS, by, signal),
+    unless(!again, questions.timeline, `${boxKey(whole, now.box)} ${now.by}`, (signal) =>
+      fetchTimeline(whole, now.box, TIMELINE_POINTS, by, signal),
     ),
     unless(true, questions.labels, "", fetchLabels),
   ];
@@ -175,8 +176,11 @@ async function refresh(why: "changed" | "tick"): Promise<void> {
   const code = now.tab === "source" ? codeFunction.peek() : null;
   if (code !== null) {
     const key = `${boxKey(narrow, now.box)} ${formatFunction(code)}`;
+    const added = folders.peek();
     asked.push(
-      unless(!narrowAgain, questions.source, key, (signal) => fetchSource(code, narrow, now.box, signal)),
+      unless(!narrowAgain, questions.source, `${key} ${added.join("\n")}`, (signal) =>
+        fetchSource(code, narrow, now.box, added, signal),
+      ),
       unless(!narrowAgain, questions.disassembly, key, (signal) => fetchDisassembly(code, narrow, now.box, signal)),
     );
   }

@@ -7,16 +7,21 @@ import { type Choice, choose, chosenIn } from "../model/focus-path";
 import { formatFunction, framesOf, functionOf, isCode } from "../model/function";
 import { sandwich } from "../model/sandwich";
 import { frameMask } from "../model/search";
-import { changesNothing, tidyTree } from "../model/tidy";
+import { changesNothing, tidyTree, withoutUsual } from "../model/tidy";
 import { found as around, looking } from "./around";
-import { searchQuery, tree } from "./flame";
+import { searchQuery } from "./flame";
 import type { Pane } from "./pane";
 import { chosenFunction, flame, navigate, shown } from "./store";
 
 /** The answer that has the most of the chosen function. */
 export const answer = computed(() => around.value ?? flame.value);
 
-const whole = computed(() => (around.value === null ? tree.value : tidyTree(around.value.tree, shown.tidy.value)));
+/** What a person hid, folded or merged; nothing is hidden by itself here, for callers are what is asked about. */
+const tidy = computed(() => withoutUsual(shown.tidy.value));
+const whole = computed(() => {
+  const tree = (around.value ?? flame.value)?.tree ?? null;
+  return tree === null ? null : tidyTree(tree, tidy.value);
+});
 
 /** Samples that are 100 %. */
 export const all = computed(() => whole.value?.total[0] ?? 0);
@@ -24,7 +29,7 @@ export const all = computed(() => whole.value?.total[0] ?? 0);
 /** All its samples, where the server has counted any; of frames that are hidden or folded on the page it knows nothing. */
 const figures = computed(() => {
   const counted = around.value?.around ?? null;
-  return counted === null || counted.total === 0 || !changesNothing(shown.tidy.value) ? null : counted;
+  return counted === null || counted.total === 0 || !changesNothing(tidy.value) ? null : counted;
 });
 
 /** Null when nothing is chosen, or the tree has none of it. */

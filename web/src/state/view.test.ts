@@ -37,7 +37,7 @@ describe("the view in the address", () => {
       rootBelow: true,
       sort: { by: "name", ascending: true },
       color: "package",
-      tidy: { hide: ["/a&b/", "kind:kernel"], fold: ['"x"'], recursion: true, plumbing: true },
+      tidy: { hide: ["/a&b/", "kind:kernel"], fold: ['"x"'], recursion: true, plumbing: true, own: false },
       fn: "2|/usr/bin/a|src/a.rs|operator|<int>",
       names: "simple",
       code: "assembly",
@@ -73,6 +73,7 @@ describe("the view in the address", () => {
           fold: pick([], ["/(/"]),
           recursion: pick(true, false),
           plumbing: pick(true, false),
+          own: pick(true, false),
         },
         fn: pick(null, formatFunction({ name: "a|b", kind: 3, binary: null, file: null })),
         names: pick(...NAMINGS),
@@ -122,6 +123,8 @@ describe("parts of an address that cannot be read", () => {
     ["?tab=flames&box=1x1&utm_source=mail", ["tab=flames", "box=1x1"]],
     ["?from=now-1h&to=now&tab=flame&sort=-self&facets=comm", []],
     ["?from=now-5m&filter=x&search=%2F&facets=&live=0", []],
+    ["?tidy=plumbing,own", []],
+    ["?tidy=none&hide=x", []],
   ])("%s", (query, parts) => {
     expect(unreadParts(query)).toEqual(parts);
   });

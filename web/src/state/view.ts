@@ -8,7 +8,7 @@
 import { COLOR_MODES, type ColorMode } from "../model/coloring";
 import { parseFunction } from "../model/function";
 import { formatBox, type HeatBox, parseBox } from "../model/heat-cells";
-import { NOT_TIDIED, type Tidy } from "../model/tidy";
+import { type Tidy, USUAL_TIDY } from "../model/tidy";
 import { followsNow, type Instant, parseInstant } from "../model/time-range";
 
 export const TABS = ["flame", "tree", "table", "sandwich", "diff", "heatmap", "source", "quality"] as const;
@@ -84,7 +84,7 @@ export const DEFAULT_VIEW: ViewState = {
   rootBelow: false,
   sort: { by: "self", ascending: false },
   color: "kind",
-  tidy: NOT_TIDIED,
+  tidy: USUAL_TIDY,
   names: "full",
   fn: null,
   code: "both",
@@ -147,10 +147,11 @@ const SAID_DEFAULTS: Readonly<Record<string, string>> = {
   names: "full",
   code: "both",
   diff: "share",
+  tidy: "plumbing,own",
 };
 const PARTS: readonly string[] = [
   ...Object.keys(SAID_DEFAULTS),
-  ...["filter", "brush", "box", "search", "zoom", "root", "tidy", "hide", "fold", "fn", "line", "group", "by"],
+  ...["filter", "brush", "box", "search", "zoom", "root", "hide", "fold", "fn", "line", "group", "by"],
   ...["facets", "base", "basefilter"],
 ];
 
@@ -176,8 +177,18 @@ function readSpan(text: string | null): { from: number; to: number } | null {
   return { from: Number(span[1]), to: Number(span[2]) };
 }
 
+const TIDY_FLAGS = ["recursion", "plumbing", "own"] as const;
+/** No flag at all, which the usual ones are not. */
+const NO_FLAG = "none";
+
+/** The flags that an address names; the usual ones where it names none that there is. */
+function readFlags(text: string | null): readonly string[] {
+  const flags = TIDY_FLAGS.filter((flag) => (text ?? "").split(",").includes(flag));
+  return flags.length > 0 || text === NO_FLAG ? flags : TIDY_FLAGS.filter((flag) => USUAL_TIDY[flag]);
+}
+
 function readTidy(p: URLSearchParams): Tidy {
-  const flags = (p.get("tidy") ?? "").split(",");
+  const flags = readFlags(p.get("tidy"));
   const rules = (name: string): string[] =>
     p
       .getAll(name)
@@ -188,6 +199,7 @@ function readTidy(p: URLSearchParams): Tidy {
     fold: rules("fold"),
     recursion: flags.includes("recursion"),
     plumbing: flags.includes("plumbing"),
+    own: flags.includes("own"),
   };
 }
 
@@ -210,8 +222,8 @@ export function writeView(view: ViewState): string {
   const { tidy, baseline } = view;
   for (const rule of tidy.hide) p.append("hide", rule);
   for (const rule of tidy.fold) p.append("fold", rule);
-  const flags = (["recursion", "plumbing"] as const).filter((flag) => tidy[flag]);
-  if (flags.length > 0) p.set("tidy", flags.join(","));
+  const flags = TIDY_FLAGS.filter((flag) => tidy[flag]);
+  if (TIDY_FLAGS.some((flag) => tidy[flag] !== USUAL_TIDY[flag])) p.set("tidy", flags.join() || NO_FLAG);
   if (view.names !== DEFAULT_VIEW.names) p.set("names", view.names);
   if (view.fn !== null) p.set("fn", view.fn);
   if (view.code !== DEFAULT_VIEW.code) p.set("code", view.code);

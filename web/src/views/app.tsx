@@ -9,6 +9,7 @@ import { calleesPane } from "../state/sandwich";
 import { rememberViews } from "../state/saved";
 import { announcement, navigate, questions, shown, status } from "../state/store";
 import type { Tab } from "../state/view";
+import { utc } from "../state/zone";
 import { Code } from "./code";
 import { DetailsLine } from "./details";
 import { Diff } from "./diff";
@@ -19,6 +20,7 @@ import { FlamePane } from "./flame-pane";
 import { FrameMenu } from "./frame-menu";
 import { HeatMap } from "./heat-map";
 import { Help } from "./help";
+import { HottestLine } from "./hottest";
 import { FlipIcon, ResetIcon } from "./icons";
 import { LegendBar } from "./legend-bar";
 import { Notices } from "./notices";
@@ -44,7 +46,8 @@ export function App() {
     document.title = host === undefined ? "profiler" : `${host} – profiler`;
   }, [host]);
   return (
-    <div class="app">
+    // Another time zone is another page: everything is written anew.
+    <div class="app" key={String(utc.value)}>
       <a class="skip" href="#panel">
         Skip to the graph
       </a>
@@ -104,6 +107,7 @@ function Panel() {
 function MainGraph() {
   return (
     <>
+      <HottestLine />
       <FlamePane pane={mainPane} />
       <LegendBar />
     </>

@@ -10,11 +10,14 @@ import { flame, questions, status } from "../state/store";
 import { CopyButton } from "./copy-button";
 import { Card } from "./quality";
 
-const SHOWN = 100;
+const SHOWN = 10;
+const MOST = 100;
 
 export function Binaries() {
   const { answer } = questions.binaries.state.value;
+  const all = useSignal(false);
   if (answer === null) return null;
+  const most = all.value ? MOST : SHOWN;
   const rows = answer.binaries;
   const frames = rows.reduce((sum, row) => sum + row.frames, 0);
   const named = rows.reduce((sum, row) => sum + row.named, 0);
@@ -50,7 +53,7 @@ export function Binaries() {
             </tr>
           </thead>
           <tbody>
-            {rows.slice(0, SHOWN).map((row, at) => (
+            {rows.slice(0, most).map((row, at) => (
               <Row
                 key={`${row.path} ${row.build_id} ${row.program}`}
                 row={row}
@@ -61,8 +64,19 @@ export function Binaries() {
           </tbody>
         </table>
       </div>
-      {rows.length + answer.hidden_rows > SHOWN && (
-        <p class="quiet">and {formatCount(rows.length + answer.hidden_rows - SHOWN)} more with fewer samples</p>
+      {rows.length > SHOWN && (
+        <button
+          type="button"
+          class="link"
+          onClick={() => {
+            all.value = !all.value;
+          }}
+        >
+          {all.value ? `Show the first ${SHOWN}` : `Show ${formatCount(Math.min(rows.length, MOST) - SHOWN)} more`}
+        </button>
+      )}
+      {all.value && rows.length + answer.hidden_rows > MOST && (
+        <p class="quiet">and {formatCount(rows.length + answer.hidden_rows - MOST)} more with fewer samples</p>
       )}
     </Card>
   );

@@ -7,13 +7,16 @@ import { type ReadonlySignal, signal, useComputed, useSignal } from "@preact/sig
 import type { ComponentChildren } from "preact";
 import { useEffect, useRef } from "preact/hooks";
 import type { Instruction, SourceText } from "../api/contract";
-import { hottest, nextHottest, sameFile } from "../model/code";
+import { hottest, listing, nextHottest, sameFile } from "../model/code";
 import { formatFunction } from "../model/function";
 import { baseName, formatSamples, formatShare } from "../model/units";
 import { assembly, codeFunction, codeLine, lineInstructions, source } from "../state/code";
+import { addFolder, dropFolder, folders } from "../state/folders";
 import { flame, navigate, shown } from "../state/store";
 import type { CodePart } from "../state/view";
+import { copy } from "./frame-actions";
 import { FunctionChoice, FunctionPicker } from "./function-picker";
+import { CloseIcon } from "./icons";
 import { reveal, useSight } from "./virtual-rows";
 
 const LOADING = "Loading …";
@@ -98,6 +101,7 @@ function Lines() {
       title="Source"
       where={where}
       reason={now === null ? trouble(source.value) : now.reason}
+      help={now !== null && now.found === null && now.file !== null ? <Folders file={now.file} /> : null}
       rows={rows}
       total={now?.total ?? 0}
       chosen={chosen}
@@ -130,6 +134,7 @@ function Assembly() {
       title="Assembly"
       where={now?.binary ?? null}
       reason={now === null ? trouble(assembly.value) : now.reason}
+      help={null}
       rows={rows}
       total={now?.total ?? 0}
       chosen={chosen}
@@ -164,6 +169,8 @@ function CodeTable<R extends Row>(props: {
   title: string;
   where: string | null;
   reason: string | null;
+  /** What can be done about the reason. */
+  help: ComponentChildren;
   rows: ReadonlySignal<readonly R[]>;
   /** Samples that are 100 %. */
   total: number;
@@ -216,10 +223,21 @@ function CodeTable<R extends Row>(props: {
             Next hot line
           </button>
         )}
+        {list.length > 0 && (
+          <CopyListing
+            text={() =>
+              listing(
+                list.map((row) => ({ ...row, mark: props.mark(row), text: props.text(row) })),
+                total,
+              )
+            }
+          />
+        )}
       </header>
       {props.reason !== null && (
         <p class={props.reason === LOADING ? "code-reason quiet" : "code-reason"}>{props.reason}</p>
       )}
+      {props.help}
       {list.length > 0 && (
         <section
           class="code-scroller"
@@ -282,6 +300,72 @@ function CodeTable<R extends Row>(props: {
         </section>
       )}
     </section>
+  );
+}
+
+function CopyListing({ text }: { text: () => string }) {
+  const state = useSignal("Copy");
+  return (
+    <button
+      type="button"
+      class="button small"
+      title="Copy the listing as text, each line with its shares"
+      onClick={async () => {
+        state.value = (await copy(text(), "Copied the listing")) ? "Copied" : "Not copied";
+      }}
+    >
+      {state}
+    </button>
+  );
+}
+
+/** Where this host has the source: FROM is the folder that the compiler wrote, TO the one that has it here. */
+function Folders({ file }: { file: string }) {
+  const problem = useSignal("");
+  // Relative paths have a word of their own: an empty FROM.
+  const folder = file.startsWith("/") ? file.slice(0, file.lastIndexOf("/")) : "";
+  return (
+    <form
+      class="folders"
+      onSubmit={(event) => {
+        event.preventDefault();
+        const form = new FormData(event.currentTarget);
+        const [from, to] = [String(form.get("from")).trim(), String(form.get("to")).trim()];
+        // The grammar is that of --source-map.
+        if (!to.startsWith("/") || !(from === "" || from.startsWith("/"))) {
+          problem.value = "Both are absolute paths; the first may be empty, for sources with relative paths.";
+          return;
+        }
+        problem.value = "";
+        addFolder(from, to);
+      }}
+    >
+      <label>
+        What was compiled in
+        <input type="text" class="text code" name="from" defaultValue={folder} spellcheck={false} key={folder} />
+      </label>
+      <label>
+        lies on this host in
+        <input type="text" class="text code" name="to" placeholder="/home/me/src" spellcheck={false} required />
+      </label>
+      <button type="submit" class="button">
+        Add folder
+      </button>
+      <p class="quiet">Only files that you may read yourself are shown, and only those that samples name.</p>
+      {problem.value !== "" && <p class="problem">{problem}</p>}
+      {folders.value.length > 0 && (
+        <ul class="rules">
+          {folders.value.map((one) => (
+            <li key={one}>
+              <code>{one}</code>
+              <button type="button" class="clear" aria-label={`Forget ${one}`} onClick={() => dropFolder(one)}>
+                <CloseIcon />
+              </button>
+            </li>
+          ))}
+        </ul>
+      )}
+    </form>
   );
 }
 

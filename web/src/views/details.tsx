@@ -154,7 +154,7 @@ export function Tooltip({ facts }: { facts: FrameFacts }) {
       {facts.source !== null && <p class="quiet">{facts.source}</p>}
       {reasonText(facts) !== null && <p class="quiet">{reasonText(facts)}</p>}
       {facts.kind === FrameKind.Remainder && (
-        <p class="quiet">Stands for frames too small to send: a click zooms in, and sends as many again from there.</p>
+        <p class="quiet">Stands for frames that are too small to be drawn: a click zooms in and loads them.</p>
       )}
     </>
   );

@@ -5,7 +5,6 @@ import type { DecodedSide } from "../api/decode";
 import { diffInk } from "../model/color";
 import { formatFunction, functionOf } from "../model/function";
 import { recordedInPart } from "../model/late";
-import { fromLocalInput, toLocalInput } from "../model/time-range";
 import {
   baseName,
   formatCores,
@@ -15,6 +14,8 @@ import {
   formatSamples,
   formatShare,
   formatSpan,
+  fromLocalInput,
+  toLocalInput,
 } from "../model/units";
 import { baselineScope } from "../state/baseline";
 import { changes, compareHalves, diff, diffPane } from "../state/diff";
@@ -72,9 +73,9 @@ export function Diff() {
 
 const HOUR = 3_600_000;
 const SHIFTS: readonly { label: string; ms: number }[] = [
-  { label: "1 h earlier", ms: HOUR },
-  { label: "1 day earlier", ms: 24 * HOUR },
-  { label: "1 week earlier", ms: 168 * HOUR },
+  { label: "1 h", ms: HOUR },
+  { label: "1 day", ms: 24 * HOUR },
+  { label: "1 week", ms: 168 * HOUR },
 ];
 
 function Sides() {
@@ -121,6 +122,8 @@ function Sides() {
           type="button"
           key={label}
           class="button small"
+          aria-label={`${label} earlier`}
+          title={`The same span ${label} earlier`}
           aria-pressed={baseline.range !== null && now !== null && baseline.range.from === now.fromMs - ms}
           onClick={() => shift(ms)}
         >

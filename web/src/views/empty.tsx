@@ -59,8 +59,12 @@ export function emptyState(tab: Tab) {
   }
   if (why?.kind === "refused") {
     return (
-      <Message title={filterProblem.value === null ? why.problem.title : "The filter cannot be used"}>
-        <p>{filterProblem.value === null ? why.problem.detail : "What is wrong with it stands below the filter."}</p>
+      <Message title={filterProblem.value === null ? why.problem.title : "The filter has an error"}>
+        <p>
+          {filterProblem.value === null
+            ? why.problem.detail
+            : "The message below the filter says what is wrong with it."}
+        </p>
         <div class="actions">
           {filter !== "" && <RemoveFilter />}
           <button type="button" class="button" onClick={retryNow}>

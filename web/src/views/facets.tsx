@@ -6,7 +6,7 @@
 import { useSignal } from "@preact/signals";
 import { chosenValues, toggleValue } from "../model/selector";
 import { baseName, formatCount, formatSamples, formatShare } from "../model/units";
-import { facetQuestions, navigate, questions, shown, view } from "../state/store";
+import { facetQuestions, flame, navigate, questions, shown, view } from "../state/store";
 import { DownIcon, MinusIcon } from "./icons";
 
 const FIRST = 12;
@@ -23,6 +23,14 @@ export const LABEL_NAMES: Readonly<Record<string, string>> = {
 };
 /** Without a value: what that means. */
 const NONE: Readonly<Record<string, string>> = { container: "(no container)", unit: "(no unit)" };
+
+/** As people know it: a container by the twelve digits that its tools show, a control group by its last part. */
+export function valueText(label: string, value: string, name: string | null): string {
+  const short = value.replace(/[0-9a-f]{32,64}/g, (id) => `${id.slice(0, 12)}…`);
+  if (label === "pid") return name === null ? value : `${value} ${name}`;
+  if (label === "container") return short;
+  return label === "cgroup" ? baseName(short) : value;
+}
 
 /** Its last part, and its folder where another file is called the same. */
 function fileName(path: string, all: readonly { value: string }[]): string {
@@ -83,9 +91,18 @@ function Values({ label }: { label: string }) {
   const { included, excluded } = chosenValues(shown.filter.value, label);
   // What is chosen stays in sight even when the range has none of it.
   const absent = [...included, ...excluded].filter((value) => !values.some((v) => v.value === value));
-  const listed = [...absent.map((value) => ({ value, samples: 0 })), ...values];
+  const isOwn = (value: string): boolean =>
+    label === "comm"
+      ? (flame.value?.own?.names.includes(value) ?? false)
+      : label === "exe" && value === flame.value?.own?.exe;
+  // The profiler's own come last: what it took is no news.
+  const inOrder = [...values.filter(({ value }) => !isOwn(value)), ...values.filter(({ value }) => isOwn(value))];
+  const listed = [...absent.map((value) => ({ value, samples: 0, name: null })), ...inOrder];
   const wanted = search.value.trim().toLowerCase();
-  const found = wanted === "" ? listed : listed.filter(({ value }) => value.toLowerCase().includes(wanted));
+  const found =
+    wanted === ""
+      ? listed
+      : listed.filter(({ value, name }) => `${value} ${name ?? ""}`.toLowerCase().includes(wanted));
   const first = all.value ? found : found.slice(0, FIRST);
   const toggle = (value: string, how: "included" | "excluded") =>
     navigate({ filter: toggleValue(view.peek().filter, label, value, how), zoom: null });
@@ -105,11 +122,12 @@ function Values({ label }: { label: string }) {
       )}
       {found.length === 0 && <p class="quiet">None has this in its name.</p>}
       <ul class={stale ? "stale" : ""}>
-        {first.map(({ value, samples }) => {
+        {first.map(({ value, samples, name }) => {
           const state = included.includes(value) ? "included" : excluded.includes(value) ? "excluded" : "";
-          const text = value === "" ? (NONE[label] ?? "(none)") : label === "exe" ? fileName(value, values) : value;
+          const known = label === "exe" ? fileName(value, values) : valueText(label, value, name);
+          const text = value === "" ? (NONE[label] ?? "(none)") : known;
           return (
-            <li key={value} class={`facet-row ${state}`}>
+            <li key={value} class={`facet-row ${state}${isOwn(value) ? " own" : ""}`}>
               <button
                 type="button"
                 class="facet-value"

@@ -79,7 +79,13 @@ export function installKeys(): void {
 
 function anywhere(key: string): (() => void) | null {
   const tab = TABS[Number(key) - 1];
-  if (tab !== undefined) return () => navigate({ tab });
+  if (tab !== undefined) {
+    return () => {
+      navigate({ tab });
+      // Into the graph, so that arrows and letters are about it at once.
+      if (tab === "flame") requestAnimationFrame(leaveSearch);
+    };
+  }
   switch (key) {
     case "/":
       return focusSearch;

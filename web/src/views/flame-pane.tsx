@@ -16,6 +16,8 @@ const TOOLTIP_OFFSET = 14;
 const MINIMAP_WIDTH = 56;
 /** A graph this many times as tall as what is in sight gets a minimap. */
 const TALL = 1.6;
+/** A graph lower than this (px) has no use for one: its rows would be thinner than they can be told apart. */
+const MAPPED_HEIGHT = 200;
 
 export function FlamePane({ pane }: { pane: Pane }) {
   const refs = {
@@ -123,7 +125,10 @@ function mountFlame(pane: Pane, parts: Parts, pointer: Signal<{ x: number; y: nu
   /** The minimap comes and goes with the height; the graph makes room for it. */
   const placeMap = (now: FlameScene): void => {
     const tall =
-      pane.mapped && drawing.contentHeight(now) > scroller.clientHeight * TALL && scroller.parentElement !== null;
+      pane.mapped &&
+      scroller.clientHeight >= MAPPED_HEIGHT &&
+      drawing.contentHeight(now) > scroller.clientHeight * TALL &&
+      scroller.parentElement !== null;
     const wanted = tall && (scroller.parentElement?.clientWidth ?? 0) > 600;
     const frame = map.parentElement;
     if (frame === null || frame.hidden === !wanted) return;

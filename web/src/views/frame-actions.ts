@@ -3,8 +3,9 @@
 import { FrameKind, nodeName, pathTo } from "../model/call-tree";
 import { formatFunction, functionOf, isCode } from "../model/function";
 import { toggleValue } from "../model/selector";
+import { isOwn } from "../model/tidy";
 import type { Pane } from "../state/pane";
-import { announcement, navigate, view } from "../state/store";
+import { announcement, flame, navigate, view } from "../state/store";
 
 export interface FrameAction {
   label: string;
@@ -42,13 +43,19 @@ export function actionsFor(pane: Pane, node: number): FrameAction[] {
         run: () => navigate({ tidy: { ...tidy, hide: added(tidy.hide, `"${name}"`) } }),
       },
       {
-        label: "Fold what is below it",
+        label: "Collapse what is below it",
         key: "z",
         run: () => navigate({ tidy: { ...tidy, fold: added(tidy.fold, `"${name}"`) } }),
       },
     );
   }
-  if (chosen.kind === FrameKind.Process) {
+  if (isOwn(at, node)) {
+    const { tidy, filter } = view.peek();
+    const exe = flame.peek()?.own?.exe ?? "";
+    actions.push({ label: "Show its frames", key: "z", run: () => navigate({ tidy: { ...tidy, own: false } }) });
+    const out = () => navigate({ filter: toggleValue(filter, "exe", exe, "excluded"), zoom: null });
+    if (exe !== "") actions.push({ label: "Leave the profiler out", key: "x", run: out });
+  } else if (chosen.kind === FrameKind.Process) {
     const { group } = view.peek();
     const label = group !== null && at.depth[node] === 1 ? group : "comm";
     const value = name === `[no ${label}]` ? "" : name;

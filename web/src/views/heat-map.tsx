@@ -6,11 +6,23 @@
 import { useComputed, useSignal, useSignalEffect } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
 import { mix } from "../model/color";
-import { boxOf, cellAt, cellMs, type HeatBox, type HeatGrid, hullOf, timeOf } from "../model/heat-cells";
+import {
+  boxOf,
+  cellAt,
+  cellMs,
+  type HeatBox,
+  type HeatGrid,
+  type HeatScale,
+  hullOf,
+  roundTimes,
+  scaleOf,
+  strengthsOf,
+  timeOf,
+} from "../model/heat-cells";
 import { formatClock, formatCount, formatInterval, formatMillis, formatMoment, formatSamples } from "../model/units";
 import { drawHeat } from "../render/heat-canvas";
 import { mainPane } from "../state/pane";
-import { announcement, navigate, questions, shown } from "../state/store";
+import { announcement, navigate, questions, shown, status, timeline } from "../state/store";
 import { isDark, theme } from "../state/theme";
 import { DetailsLine } from "./details";
 import { emptyState } from "./empty";
@@ -25,12 +37,17 @@ export function HeatMap() {
   const size = useSignal({ width: 0, height: 0 });
   const cursor = useSignal<Cell | null>(null);
   const anchor = useSignal<Cell | null>(null);
+  const contrast = useSignal(false);
   const { answer, failure } = questions.heat.state.value;
   const heat = useComputed(() => {
     const at = questions.heat.state.value.answer;
     if (at === null) return null;
     const grid: HeatGrid = { fromMs: at.from_ms, toMs: at.to_ms, columns: at.columns, rows: at.rows };
-    return { grid, values: at.samples, most: at.samples.reduce((max, n) => Math.max(max, n), 0) };
+    return { grid, values: at.samples };
+  });
+  const scale = useComputed<HeatScale>(() => {
+    const now = heat.value;
+    return now === null ? { low: 0, high: 1 } : scaleOf(now.values, contrast.value ? null : expected(now.grid));
   });
   const ramp = useComputed(() => {
     const [least, middle, most] = isDark.value ? ["#1b2532", "#a4361f", "#ffb454"] : ["#eef2f7", "#f5a34c", "#b3340a"];
@@ -53,8 +70,7 @@ export function HeatMap() {
     const scene = {
       columns: now.grid.columns,
       rows: now.grid.rows,
-      values: now.values,
-      most: now.most,
+      strengths: strengthsOf(now.values, scale.value),
       ramp: ramp.value,
       selection: theme.value.selection,
       box: dragged ?? chosen.value,
@@ -84,7 +100,8 @@ export function HeatMap() {
     const box = canvas.current?.getBoundingClientRect();
     const grid = heat.peek()?.grid;
     if (box === undefined || grid === undefined) return null;
-    return cellAt(grid, (event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height);
+    // Rows rise.
+    return cellAt(grid, (event.clientX - box.left) / box.width, (box.bottom - event.clientY - 0.5) / box.height);
   };
   const finish = (): void => {
     const grid = heat.peek()?.grid;
@@ -104,7 +121,7 @@ export function HeatMap() {
   const onKey = (event: KeyboardEvent): void => {
     const grid = heat.peek()?.grid;
     if (grid === undefined) return;
-    const by = ({ ArrowDown: [0, 1], ArrowUp: [0, -1], ArrowRight: [1, 0], ArrowLeft: [-1, 0] } as const)[
+    const by = ({ ArrowUp: [0, 1], ArrowDown: [0, -1], ArrowRight: [1, 0], ArrowLeft: [-1, 0] } as const)[
       event.key as "ArrowDown"
     ] as readonly [number, number] | undefined;
     if (by !== undefined) {
@@ -131,26 +148,39 @@ export function HeatMap() {
     <div class="heat">
       <div class="heat-head">
         <span>
-          Each column is <b>{grid === undefined ? "" : span(columnMs(grid))}</b> from top to bottom, each cell{" "}
+          Each column is <b>{grid === undefined ? "" : span(columnMs(grid))}</b> from bottom to top, each cell{" "}
           <b>{grid === undefined ? "" : span(cellMs(grid))}</b>
         </span>
         <span class="ramp" aria-hidden="true">
-          0{" "}
+          {scale.value.low}{" "}
           {ramp.value.map((color) => (
             <i key={color} style={{ background: color }} />
           ))}{" "}
-          {formatSamples(heat.value?.most ?? 0)}
+          {formatSamples(scale.value.high)} and more
         </span>
+        <label
+          class="choice inline"
+          title="From the rarest to the busiest cells, instead of from nothing to all processors busy"
+        >
+          <input
+            type="checkbox"
+            checked={contrast.value}
+            onChange={(event) => {
+              contrast.value = event.currentTarget.checked;
+            }}
+          />
+          more contrast
+        </label>
         {answer.untimed > 0 && (
           <span class="quiet">{formatCount(answer.untimed)} samples are older than the times that are kept</span>
         )}
         <span class="read-out">{read(cursor.value)}</span>
         <Selected box={chosen.value} grid={grid} />
       </div>
-      <div class="heat-plot">
+      <div class="heat-plot" style={insets(grid)}>
         <p class="heat-rows" aria-hidden="true">
           {grid !== undefined &&
-            [0, 0.5, 1].map((part) => <span key={part}>+{part === 0 ? 0 : span(columnMs(grid) * part)}</span>)}
+            [1, 0.5, 0].map((part) => <span key={part}>+{part === 0 ? 0 : span(columnMs(grid) * part)}</span>)}
         </p>
         <div class="heat-canvas">
           {/* biome-ignore lint/a11y/noInteractiveElementToNoninteractiveRole: it takes keys like an application does */}
@@ -203,22 +233,37 @@ function columnMs(grid: HeatGrid): number {
   return cellMs(grid) * grid.rows;
 }
 
+/** As many samples as all processors give in a cell; null where that is not what a cell is of. */
+function expected(grid: HeatGrid): number | null {
+  const recording = status.value?.recording ?? null;
+  if (recording === null || shown.filter.value !== "") return null;
+  return (recording.hz * recording.cpus * cellMs(grid)) / 1_000;
+}
+
+/** Where the grid lies between the edges of the timeline above, which begins and ends with whole buckets: one moment is at one place. */
+function insets(grid: HeatGrid | undefined): Record<string, string> {
+  const above = timeline.value;
+  if (grid === undefined || above === null || shown.brush.value !== null) return {};
+  const length = above.to_ms - above.from_ms;
+  const share = (ms: number) => `${Math.max(0, (ms / length) * 100).toFixed(3)}%`;
+  return { "--before": share(grid.fromMs - above.from_ms), "--after": share(above.to_ms - grid.toMs) };
+}
+
 const MOST_TICKS = 8;
 
-/** Some columns' beginnings, as shares of the width, with as much of the time as tells them apart. */
+/** Round times, as shares of the width, with as much of the time as tells them apart. */
 function columnTicks(grid: HeatGrid): { at: number; text: string }[] {
   const column = columnMs(grid);
-  const every = Math.max(1, Math.ceil(grid.columns / MOST_TICKS));
   const text = (ms: number): string => {
     if (column < 1_000) return `${formatClock(ms)}.${formatMillis(ms)}`;
     if (grid.toMs - grid.fromMs > 86_400_000) return formatMoment(ms).slice(5, 16);
     return column < 60_000 ? formatClock(ms) : formatClock(ms).slice(0, 5);
   };
-  const ticks: { at: number; text: string }[] = [];
-  for (let at = 0; at < grid.columns; at += every) {
-    ticks.push({ at: at / grid.columns, text: text(timeOf(grid, at, 0)) });
-  }
-  return ticks;
+  const length = grid.toMs - grid.fromMs;
+  return roundTimes(grid.fromMs, grid.toMs, MOST_TICKS).map((ms) => ({
+    at: (ms - grid.fromMs) / length,
+    text: text(ms),
+  }));
 }
 
 function Selected({ box, grid }: { box: HeatBox | null; grid: HeatGrid | undefined }) {

@@ -26,7 +26,7 @@ const GROUPS: readonly { title: string; keys: readonly (readonly [string, string
       ["m", "all that can be done with the frame"],
       ["f", "callers and callees (sandwich)"],
       ["a", "source and assembly, line by line"],
-      ["h, z", "hide the function; fold what is below it"],
+      ["h, z", "hide the function; collapse what is below it"],
       ["s, T", "highlight it; show it in the table"],
       ["c, C", "copy the name; the whole stack"],
     ],
@@ -87,7 +87,7 @@ export function Help() {
           <p class="quiet">
             Text, <code>"a whole name"</code>, <code>/a regular expression/</code>, <code>kind:kernel</code>,{" "}
             <code>package:tokio</code>, <code>binary:libc</code>, <code>file:main.rs</code>. A search highlights and
-            never changes a percentage. The same words hide frames under Tidy; to leave samples out, filter.
+            never changes a percentage. The same words hide frames under Simplify; to leave samples out, filter.
           </p>
         </section>
       </div>

@@ -36,7 +36,7 @@ function GroupBy() {
 /** Neither is where samples end. */
 const LEGEND_VERBS: Readonly<Record<string, string>> = {
   "cut short": "have a stack that is",
-  "too small to send": "end in frames that are",
+  collapsed: "end in frames that are",
 };
 
 const MODE_LABELS: Record<ColorMode, string> = { kind: "kind", package: "package", binary: "binary", name: "function" };

@@ -21,7 +21,7 @@ export function QualityStrip() {
           )}
           {answer.hiddenNodes > 0 && (
             <span title="Too small to send; their samples are counted in frames named remainder">
-              {formatCount(answer.hiddenNodes)} small frames folded
+              {formatCount(answer.hiddenNodes)} small frames collapsed
             </span>
           )}
         </>

@@ -2,6 +2,7 @@
 
 import type { ComponentChildren } from "preact";
 import type { Quality as Answer, Recording } from "../api/contract";
+import { advice } from "../model/advice";
 import { FrameKind } from "../model/call-tree";
 import { commandFor, ENDS, LOSSES, MISSES, REASONS, type Remedy, remedyForEnd } from "../model/remedies";
 import { baseName, formatBytes, formatCount, formatMoment, formatNanos, formatShare, formatSpan } from "../model/units";
@@ -18,8 +19,10 @@ export function Quality() {
       {answer === null && <p class="quiet">Loading …</p>}
       {answer !== null && answer.samples > 0 && (
         <>
+          <WhatToDo answer={answer} />
           <CutShort answer={answer} />
           <Unnamed answer={answer} />
+          {answer.interpreters.length > 0 && <Interpreters answer={answer} />}
           <Binaries />
         </>
       )}
@@ -54,11 +57,91 @@ export function Card(props: {
   );
 }
 
+const GAINS = { named: "named", script: "with functions of the script", whole: "with whole stacks" } as const;
+
+/** The few steps that give most; the cards below have the rest. */
+function WhatToDo({ answer }: { answer: Answer }) {
+  const { samples, interpreters, incomplete } = answer;
+  const steps = advice(questions.binaries.state.value.answer?.binaries ?? [], interpreters, incomplete);
+  if (steps.length === 0) return null;
+  return (
+    <section class="steps" aria-label="What to do">
+      <h2>What to do</h2>
+      <ol class="advice">
+        {steps.map(({ gain, samples: gained, about, remedy }) => (
+          <li key={`${gain} ${remedy.command ?? remedy.note}`}>
+            <b class="gain">+{formatShare(gained, samples)}</b>
+            <span>
+              {GAINS[gain]}: {about.slice(0, 3).join(", ")}
+              {about.length > 3 && ` and ${formatCount(about.length - 3)} more`}
+            </span>
+            <span class="helps">
+              {remedy.command !== null && <CopyButton text={remedy.command} />}{" "}
+              {remedy.note !== null && <span class="quiet">{remedy.note}</span>}
+            </span>
+          </li>
+        ))}
+      </ol>
+    </section>
+  );
+}
+
+/** Programs whose functions are not in any file: what of them has a name, and what gives the rest one. */
+function Interpreters({ answer }: { answer: Answer }) {
+  const { interpreters } = answer;
+  const [total, named] = interpreters.reduce(([a, b], row) => [a + row.total, b + row.named], [0, 0]);
+  return (
+    <Card
+      title="Functions of scripts"
+      figure={formatShare(named, total)}
+      good={named >= total * 0.9}
+      about="Samples of processes that an interpreter or a compiler at run time runs, with a function of the script on their stack."
+    >
+      <div class="scroll-x">
+        <table class="facts">
+          <thead>
+            <tr>
+              <th scope="col">Process</th>
+              <th scope="col" class="number">
+                Named
+              </th>
+              <th scope="col" class="number">
+                Samples
+              </th>
+              <th scope="col">What helps</th>
+            </tr>
+          </thead>
+          <tbody>
+            {interpreters.map((row) => (
+              <tr key={`${row.comm} ${row.runtime}`}>
+                <th scope="row" title={row.file ?? ""}>
+                  {row.comm} <span class="quiet">{row.runtime}</span>
+                </th>
+                <td class="number">{formatShare(row.named, row.total)}</td>
+                <td class="number">{formatCount(row.total)}</td>
+                <td>
+                  {row.named < row.total && <p>interpreter: functions of the script are not named yet</p>}
+                  {row.remedies.map(({ command, note }) => (
+                    <p class="helps" key={command ?? note}>
+                      {command !== null && <CopyButton text={command} />}{" "}
+                      {note !== null && <span class="quiet">{note}</span>}
+                    </p>
+                  ))}
+                </td>
+              </tr>
+            ))}
+          </tbody>
+        </table>
+      </div>
+    </Card>
+  );
+}
+
 function CutShort({ answer }: { answer: Answer }) {
   const { samples, complete, incomplete, hidden_rows } = answer;
-  const rows = incomplete.map(({ cause, comm, binary, samples }) => ({
-    key: `${cause} ${comm} ${binary}`,
-    remedy: remedyForEnd(cause, binary),
+  const rows = incomplete.map(({ cause, comm, binary, samples, remedy }) => ({
+    key: `${cause} ${comm} ${binary} ${remedy}`,
+    remedy: remedyForEnd(cause, binary, remedy),
     where: comm,
     binary,
     samples,

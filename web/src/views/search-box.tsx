@@ -1,9 +1,11 @@
 /** The search: highlights as one types, says the exact share, steps through the matches. */
 
 import { useComputed } from "@preact/signals";
+import { frameMask } from "../model/search";
+import { withoutUsual } from "../model/tidy";
 import { formatCount, formatShare } from "../model/units";
 import { focus, found, foundInFocus, searchQuery, selected, tree } from "../state/flame";
-import { navigate, shown } from "../state/store";
+import { flame, navigate, shown, view } from "../state/store";
 import { leaveSearch, stepMatch } from "./flame-keys";
 import { CloseIcon, DownIcon, SearchIcon, UpIcon } from "./icons";
 
@@ -55,18 +57,31 @@ export function SearchBox() {
   );
 }
 
+function showHidden(): void {
+  navigate({ tidy: withoutUsual(view.peek().tidy) }, "replace");
+}
+
 function Found({ steps }: { steps: boolean }) {
   const place = useComputed(() => {
     const nodes = found.value?.nodes;
     return nodes === undefined || selected.value < 0 ? -1 : nodes.indexOf(selected.value);
+  });
+  // What is hidden by itself has names too.
+  const inHidden = useComputed(() => {
+    const { plumbing, own } = shown.tidy.value;
+    const frames = flame.value?.tree.frames;
+    const asked = searchQuery.value;
+    if (!(plumbing || own) || frames === undefined || asked.kind === "none" || asked.kind === "bad") return false;
+    return frameMask(frames, asked).includes(1);
   });
   const query = searchQuery.value;
   const result = found.value;
   const at = tree.value;
   if (query.kind === "bad") {
     return (
-      <p class="found problem" id="search-result" role="status">
-        {query.problem}
+      <p class="found problem" id="search-result" role="status" title={query.problem}>
+        {/* The browser repeats the expression before it says what is wrong. */}
+        {query.problem.slice(query.problem.lastIndexOf(": ") + 1).trim()}
       </p>
     );
   }
@@ -77,15 +92,25 @@ function Found({ steps }: { steps: boolean }) {
     <div class="found">
       <p id="search-result" role="status">
         {count === 0 ? (
-          "No match"
+          inHidden.value ? (
+            <>
+              Only in hidden frames{" "}
+              <button type="button" class="link" onClick={showHidden}>
+                Show them
+              </button>
+            </>
+          ) : (
+            "No match"
+          )
         ) : (
           <>
             <strong>{formatShare(result.total, at.total[0])}</strong>
-            {node > 0 && <> ({formatShare(foundInFocus.value, at.total[node])} of view)</>}
+            {node > 0 && <span title="Of the zoomed frame"> ({formatShare(foundInFocus.value, at.total[node])})</span>}
             <span class="quiet">
               {" "}
-              {place.value >= 0 ? `${formatCount(place.value + 1)} of ${formatCount(count)}` : formatCount(count)}{" "}
-              frames
+              {place.value >= 0
+                ? `${formatCount(place.value + 1)} of ${formatCount(count)}`
+                : `${formatCount(count)} frames`}
             </span>
           </>
         )}

@@ -1,15 +1,24 @@
 /** Fewer frames, the same samples: presets, and the rules a person made. */
 
 import type { Tidy } from "../model/tidy";
-import { changesNothing, NOT_TIDIED } from "../model/tidy";
+import { changesNothing, NOT_TIDIED, USUAL_TIDY } from "../model/tidy";
 import { navigate, shown } from "../state/store";
 import { NAMINGS, type Naming } from "../state/view";
 import { CloseIcon, TidyIcon } from "./icons";
 import { Menu } from "./menu";
 
-const PRESETS: readonly { flag: "plumbing" | "recursion"; label: string; what: string }[] = [
-  { flag: "plumbing", label: "Hide plumbing", what: "entry points, dispatch and trampolines of the usual runtimes" },
+const PRESETS: readonly { flag: "plumbing" | "recursion" | "own"; label: string; what: string }[] = [
+  {
+    flag: "plumbing",
+    label: "Hide plumbing",
+    what: "entry points, dispatch and trampolines of the usual runtimes, where they only pass on",
+  },
   { flag: "recursion", label: "Merge recursion", what: "a function below itself joins its first occurrence" },
+  {
+    flag: "own",
+    label: "Collapse the profiler itself",
+    what: "its own processes stand in one frame, after all others",
+  },
 ];
 
 const NAMES: Readonly<Record<Naming, string>> = {
@@ -28,15 +37,17 @@ export function TidyMenu() {
   const names = shown.names.value;
   const set = (change: Partial<Tidy>) => navigate({ tidy: { ...tidy, ...change } });
   const rules = tidy.hide.length + tidy.fold.length;
-  const active = PRESETS.filter(({ flag }) => tidy[flag]).length + rules + (names === "full" ? 0 : 1);
+  // What is not as usual.
+  const active =
+    PRESETS.filter(({ flag }) => tidy[flag] !== USUAL_TIDY[flag]).length + rules + (names === "full" ? 0 : 1);
   return (
     <Menu
-      label="Tidy: hide and fold frames"
+      label="Simplify: hide and collapse frames"
       class="tidy"
       faceClass="button small"
       face={
         <>
-          <TidyIcon /> Tidy{active > 0 && <b> {active}</b>}
+          <TidyIcon /> Simplify{active > 0 && <b> {active}</b>}
         </>
       }
     >
@@ -91,7 +102,7 @@ export function TidyMenu() {
             <Rule key={`h${rule}`} what="hidden" rule={rule} drop={() => set({ hide: without(tidy.hide, rule) })} />
           ))}
           {tidy.fold.map((rule) => (
-            <Rule key={`f${rule}`} what="folded" rule={rule} drop={() => set({ fold: without(tidy.fold, rule) })} />
+            <Rule key={`f${rule}`} what="collapsed" rule={rule} drop={() => set({ fold: without(tidy.fold, rule) })} />
           ))}
         </ul>
       )}

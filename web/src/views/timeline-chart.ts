@@ -23,6 +23,8 @@ export interface ChartColors {
   began: string;
   /** Of the bands, lowest first; the last for what is left over. */
   bands: readonly string[];
+  /** Whether ticks are at round times of UTC. */
+  utc: boolean;
 }
 
 export interface Interval {
@@ -121,6 +123,7 @@ export class TimelineChart {
         width: Math.max(this.host.clientWidth, 50),
         height: this.host.clientHeight,
         ms: 1,
+        ...(colors.utc ? { tzDate: (ms: number) => uPlot.tzDate(new Date(ms), "Etc/UTC") } : {}),
         padding: [8, 0, 0, 0],
         legend: { show: false },
         cursor: { drag: { setScale: false, x: false, y: false }, y: false, points: { show: false } },
@@ -130,7 +133,8 @@ export class TimelineChart {
           share: { range: () => [0, 1] },
         },
         axes: [
-          { ...axis, size: 24, values: (_, ticks, __, ___, step) => ticks.map((ms) => tickText(ms, step)) },
+          // Room for a clock time with seconds, and a gap to the next.
+          { ...axis, size: 24, space: 76, values: (_, ticks, __, ___, step) => ticks.map((ms) => tickText(ms, step)) },
           {
             ...axis,
             scale: "cores",

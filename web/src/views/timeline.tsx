@@ -7,6 +7,7 @@ import { brushAfter } from "../model/brush-keys";
 import { CATEGORIES, categoryInk, type FlameTheme } from "../model/color";
 import { hullOf } from "../model/heat-cells";
 import { MISSES } from "../model/remedies";
+import { toggleValue } from "../model/selector";
 import { edgesOf, MOST_BANDS } from "../model/stack";
 import { PRESETS, resolveInstant } from "../model/time-range";
 import {
@@ -23,6 +24,7 @@ import { baselineSpan } from "../state/baseline";
 import { bands } from "../state/stack";
 import { announcement, navigate, questions, shown, timeline, view } from "../state/store";
 import { isDark, theme } from "../state/theme";
+import { utc } from "../state/zone";
 import { LABEL_NAMES } from "./facets";
 import { CloseIcon, ZoomInIcon, ZoomOutIcon } from "./icons";
 import type { ChartColors } from "./timeline-chart";
@@ -53,7 +55,11 @@ const DARK = {
   began: "#a3adb9",
 };
 
-const chartColors = computed<ChartColors>(() => ({ ...(isDark.value ? DARK : LIGHT), bands: bandColors(theme.value) }));
+const chartColors = computed<ChartColors>(() => ({
+  ...(isDark.value ? DARK : LIGHT),
+  bands: bandColors(theme.value),
+  utc: utc.value,
+}));
 
 /** The colours of the categories; the last for what is left over. */
 function bandColors(theme: FlameTheme): string[] {
@@ -152,6 +158,7 @@ export function Timeline() {
         tabIndex={0}
         onKeyDown={onKey}
       >
+        <BandValues answer={answer} bucket={bucket.value} />
         {answer === null && <p class="quiet chart-note">{failure === null ? "Loading …" : "No timeline"}</p>}
       </div>
     </section>
@@ -213,13 +220,26 @@ function Key() {
           <i class="swatch busy" /> cores busy{shown.filter.value !== "" && " (filtered)"}
         </span>
       ) : (
-        stacked.map(({ value }, i) => (
-          <span key={value} class="band">
-            <i class="swatch" style={{ background: value === null ? colors.bands.at(-1) : colors.bands[i] }} />{" "}
-            {value ?? "others"}
-            {value === "" && "(none)"}
-          </span>
-        ))
+        stacked.map(({ value }, i) => {
+          const swatch = (
+            <i class="swatch" style={{ background: value === null ? colors.bands.at(-1) : colors.bands[i] }} />
+          );
+          return value === null ? (
+            <span key={value} class="band">
+              {swatch} others
+            </span>
+          ) : (
+            <button
+              type="button"
+              key={value}
+              class="band"
+              title={`Only ${bandName(value)}; Alt+click leaves it out`}
+              onClick={(event) => chooseBand(value, event.altKey ? "excluded" : "included")}
+            >
+              {swatch} {bandName(value)}
+            </button>
+          );
+        })
       )}
       <span title="Of all processors of the host, in per cent on the right">
         <i class="swatch line" /> host
@@ -253,6 +273,12 @@ function Key() {
   );
 }
 
+/** Includes or leaves out what a band stands for, as its facet does. */
+function chooseBand(value: string, how: "included" | "excluded"): void {
+  const { by, filter } = view.peek();
+  if (by !== null) navigate({ filter: toggleValue(filter, by, value, how), zoom: null });
+}
+
 function StackBy() {
   const labels = questions.labels.state.value.answer?.labels ?? [];
   const by = shown.by.value;
@@ -269,6 +295,37 @@ function StackBy() {
       </select>
     </label>
   );
+}
+
+/** What each band had in the bucket under the pointer: beside the pointer, for there are more than the line above has room for. */
+function BandValues({ answer, bucket }: { answer: Answer | null; bucket: number }) {
+  const stacked = bands.value;
+  if (answer === null || stacked === null || bucket < 0 || bucket >= answer.buckets.samples.length) return null;
+  const at = (bucket + 0.5) / answer.buckets.samples.length;
+  const colors = chartColors.value.bands;
+  return (
+    <ul
+      class={at > 0.5 ? "band-values before" : "band-values"}
+      style={{ "--at": String(at) }}
+      aria-hidden="true"
+      data-testid="band-values"
+    >
+      {stacked.map(({ value, cores }, i) => {
+        const now = cores[bucket];
+        return (
+          <li key={value}>
+            <i class="swatch" style={{ background: value === null ? colors.at(-1) : colors[i] }} />
+            <span class="name">{bandName(value)}</span>
+            <b>{now === null ? "–" : formatCores(now)}</b>
+          </li>
+        );
+      })}
+    </ul>
+  );
+}
+
+function bandName(value: string | null): string {
+  return value === null ? "others" : value === "" ? "(none)" : value;
 }
 
 function ReadOut({ answer, bucket }: { answer: Answer | null; bucket: number }) {

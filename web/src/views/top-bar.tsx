@@ -1,13 +1,14 @@
 /** Who and what: product, host, what is sampled; then when: range, live; then downloads, theme, help. */
 
 import { useSignal } from "@preact/signals";
-import { behindMs } from "../model/late";
-import { fromLocalInput, PRESETS, toLocalInput } from "../model/time-range";
-import { formatMoment, formatSpan } from "../model/units";
+import { behindMs, lateText } from "../model/late";
+import { PRESETS } from "../model/time-range";
+import { formatMoment, formatSpan, fromLocalInput, toLocalInput } from "../model/units";
 import { everything, isHistory, shownPreset, showPreset } from "../state/range";
 import { navigate, scopeMillis, shown, status, view } from "../state/store";
 import { nextTheme, themeChoice } from "../state/theme";
 import { DEFAULT_VIEW, isLive } from "../state/view";
+import { setUtc, utc, zoneName } from "../state/zone";
 import { DownloadMenu } from "./download-menu";
 import { FilterBar } from "./filter-bar";
 import { openHelp } from "./help";
@@ -151,7 +152,14 @@ function AbsoluteRange() {
           All that is kept, since {formatMoment(kept.from).slice(0, 16)}
         </button>
       )}
-      <p class="quiet">Times are in {Intl.DateTimeFormat().resolvedOptions().timeZone}.</p>
+      <p class="quiet">Times are in {zoneName()}.</p>
+      <label class="choice">
+        <input type="checkbox" checked={utc.value} onChange={(event) => setUtc(event.currentTarget.checked)} />
+        <span>
+          Show all times in UTC
+          <span class="quiet">as logs often have them</span>
+        </span>
+      </label>
     </form>
   );
 }
@@ -175,7 +183,7 @@ function LiveSwitch() {
             ? "Follow the present (l)"
             : live
               ? behind > 0
-                ? `The newest samples are ${formatSpan(behind)} old. Stop following (l)`
+                ? `The newest samples are ${formatSpan(behind)} old: ${lateText(status.value?.recording ?? null)}. Stop following (l)`
                 : "Stop following (l)"
               : "Follow the present (l)"
       }

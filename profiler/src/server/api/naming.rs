@@ -20,10 +20,29 @@ pub struct Quality {
     pub unnamed: Vec<Unnamed>,
     /// Rows of `unnamed` that the limit left out.
     pub hidden_unnamed: u64,
+    /// Processes that an interpreter or another runtime runs, by falling samples in which no function of the script has a name.
+    pub interpreters: Vec<Interpreter>,
     /// Share of all ticks due that the sampling program did not see, 0 to 1, whole host whatever the filter.
     pub missed_share: f64,
     /// These ticks by cause.
     pub ticks_missed: std::collections::BTreeMap<String, u64>,
+}
+
+/// Processes of one name that a runtime runs.
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
+pub struct Interpreter {
+    /// Name of the processes.
+    pub comm: String,
+    /// `CPython`, `Ruby`, `PHP`, `Perl`, `Lua`, `LuaJIT`, `V8`, `HotSpot`, `BEAM` or `.NET`.
+    pub runtime: String,
+    /// Path of a file of the runtime's; null where only code in memory was sampled.
+    pub file: Option<String>,
+    /// Samples that a function of the script could stand in.
+    pub total: u64,
+    /// Those in which one does.
+    pub named: u64,
+    /// What gives the others one, the best first.
+    pub remedies: Vec<Remedy>,
 }
 
 /// Samples that ended in a function without a name, of one reason, in one file.

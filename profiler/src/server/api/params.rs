@@ -176,6 +176,20 @@ pub struct TimelineParams {
     /// Most series (default 10); the rest is `others`.
     #[param(minimum = 1, maximum = 100)]
     pub series: Option<u32>,
+    /// The heat map's columns, for the samples of a box of it alone. Default: all of the range.
+    #[param(minimum = 1)]
+    pub columns: Option<u32>,
+    /// The heat map's rows (default 50).
+    #[param(minimum = 1)]
+    pub rows: Option<u32>,
+    /// First column of the box, from 0 (default 0).
+    pub column_from: Option<u32>,
+    /// Last column of the box (default the last).
+    pub column_to: Option<u32>,
+    /// First row of the box, from 0 (default 0).
+    pub row_from: Option<u32>,
+    /// Last row of the box (default the last).
+    pub row_to: Option<u32>,
 }
 
 /// Query parameters of `GET /api/v1/flamegraph`.

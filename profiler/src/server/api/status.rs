@@ -39,6 +39,8 @@ pub struct Recording {
     pub lag_ms: u64,
     /// What is late, when that is older than three windows: `sampling` (no window is closed) or `storing` (closed ones wait); else null.
     pub late: Option<String>,
+    /// The process whose mappings the sampling thread waits for, such as `mapbomb (pid 4711)`; null where it waits for none.
+    pub waits_for: Option<String>,
     /// Processor time used so far: by this process and by its children (which parse foreign files), those that have ended too.
     pub cpu_ms: u64,
     /// Resident memory of them.

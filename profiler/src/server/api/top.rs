@@ -63,6 +63,8 @@ pub struct LabelValues {
 pub struct LabelValue {
     /// The value; empty for processes without one (not in a container, say).
     pub value: String,
+    /// Of a process id: the name of the process; null of other labels.
+    pub name: Option<String>,
     /// Samples.
     pub samples: u64,
 }

@@ -23,12 +23,56 @@ pub struct FlameGraph {
     pub kinds: Vec<u64>,
     /// All samples of the function that was asked for with `around`; null without.
     pub around: Option<FunctionSamples>,
+    /// Time of the range that was recorded; of a heat map's box, its time.
+    pub recorded_ms: u64,
+    /// What the profiler itself took; null where its executable is not known.
+    pub own: Option<OwnWork>,
+    /// The process that took the most besides the profiler, and its hottest function, whatever the limit and the mode; null without samples.
+    pub hottest: Option<Hottest>,
     /// Strings that the frames point into.
     pub strings: Vec<String>,
     /// Distinct frames.
     pub frames: FrameColumns,
     /// The tree, depth first: see [`NodeColumns`].
     pub nodes: NodeColumns,
+}
+
+/// The profiler's own work.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, ToSchema)]
+pub struct OwnWork {
+    /// Its executable, a value of the label `exe`.
+    pub exe: String,
+    /// Names of processes that are all the profiler's own: none of theirs is another program's that is only called so.
+    pub names: Vec<String>,
+    /// Samples of all its processes.
+    pub total: u64,
+}
+
+/// The process with the most samples.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, ToSchema)]
+pub struct Hottest {
+    /// Name of the processes, a value of the label `comm`.
+    pub process: String,
+    /// Samples of them.
+    pub total: u64,
+    /// The function that most of these ended in; null where none ended in code.
+    pub function: Option<HottestFunction>,
+}
+
+/// The hottest function of a process.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, ToSchema)]
+pub struct HottestFunction {
+    /// Name.
+    pub name: String,
+    /// What it is, as in [`FrameColumns::kind`].
+    pub kind: u8,
+    /// Path of its binary.
+    pub binary: Option<String>,
+    /// Its source file.
+    pub file: Option<String>,
+    /// Samples of the process that ended in it.
+    #[serde(rename = "self")]
+    pub self_: u64,
 }
 
 /// A function's samples, as `/api/v1/top` has them.
