@@ -121,6 +121,9 @@ bench-unwind: build setup-test ## share of whole stacks of 26 real programs, bes
 	cargo build --release --locked -p profiler --example unwind_table
 	@scripts/as-root.sh scripts/bench-unwind.sh
 
+bench-languages: build ## what users of each language that is installed here get: whole stacks, names, functions of scripts (about 4 minutes, root; LANGUAGES="python java")
+	@scripts/as-root.sh scripts/bench-languages.py
+
 bench-walk: build setup-test ## what the walk costs in the kernel, beside a bare bpf_get_stack, in time and memory (about 3 minutes, root, a quiet machine)
 	cargo build --release --locked -p profiler --example walk_cost
 	@scripts/as-root.sh scripts/bench-walk.sh $(ARGS)
