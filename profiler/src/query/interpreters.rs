@@ -316,5 +316,10 @@ mod tests {
             of("/usr/bin/php8.2").contains("opcache.jit=off") && of("/usr/lib/erlang/bin/beam.smp").contains("JPperf")
         );
         assert!(!of("/opt/own").contains("java"));
+        // Another stack of the same processes tells where their executable does not.
+        let mut window = drawn("/usr/lib/jvm/java-17/lib/server/libjvm.so", "prog/7  !jrun x5\nprog/7  call;jrun x2");
+        window.processes[0].stacks[0].end = StackEnd::JitFramePointerLost;
+        let found = asked(&window, &[("jrun", ""), ("call", "JavaCalls::call_helper")]);
+        assert!(found.incomplete[0].remedy.unwrap().contains("PreserveFramePointer"), "{found:?}");
     }
 }

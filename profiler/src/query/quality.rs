@@ -141,6 +141,13 @@ pub fn quality(
     let kinds = kinds(&snapshot, &labels, &tree);
     let totals = tree.totals();
     let mut interpreters = interpreters(&mut snapshot, &labels, &tree, &totals, within, selector)?;
+    // Where history has forgotten which program wrote the code, the frames of its other stacks say what runs it.
+    for row in incomplete.iter_mut().filter(|row| row.end == StackEnd::JitFramePointerLost) {
+        let known = interpreters.iter().find(|of| of.comm == row.comm).map(|of| of.runtime);
+        if row.remedy == remedy_of(row.end, None) {
+            row.remedy = remedy_of(row.end, known);
+        }
+    }
     interpreters.truncate(max_rows);
     let mut sums: HashMap<(Option<Reason>, Option<Arc<str>>), u64> = HashMap::new();
     for (shown, [samples]) in tree.shown.iter().zip(&tree.selves).filter(|(_, [samples])| *samples > 0) {
