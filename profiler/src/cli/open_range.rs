@@ -115,8 +115,10 @@ pub fn write(part: &Part, out: impl io::Write) -> io::Result<()> {
     match (content, format) {
         (Content::Samples(samples), _) => pprof::write(samples, about, out),
         (Content::Tree(merged), Format::Svg) => {
-            let (title, subtitle) = caption(merged);
-            svg::write(&merged.tree, &svg::Caption { title, subtitle }, out)
+            let samples = merged.tree.nodes.first().map_or(0, |root| root.total);
+            // A line holds no more than 160 letters.
+            let title = format!("{title}, {}", caption::range(*span));
+            svg::write(&merged.tree, &svg::Caption { title, subtitle: caption::amount(filter, samples) }, out)
         }
         (Content::Tree(merged), Format::Html) => {
             let (title, about) = caption(merged);

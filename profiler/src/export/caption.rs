@@ -8,15 +8,27 @@ pub fn title(host: Option<&str>) -> String {
     host.map_or_else(|| "CPU flame graph".to_owned(), |host| format!("CPU flame graph of {host}"))
 }
 
-/// Range, filter and samples; without a filter, of everything.
+/// Range, filter and samples, in one line.
 #[must_use]
-pub fn about(range: TimeRange, filter: &str, samples: u64) -> String {
-    let of = if filter.is_empty() { "everything" } else { filter };
-    let (from, to) = (moment(range.from), moment(range.to));
+pub fn about(of: TimeRange, filter: &str, samples: u64) -> String {
+    format!("{}, {}", range(of), amount(filter, samples))
+}
+
+/// `2026-11-01 12:00:00 to 12:01:00 UTC`.
+#[must_use]
+pub fn range(of: TimeRange) -> String {
+    let (from, to) = (moment(of.from), moment(of.to));
     // A day is said once.
     let to = to.strip_prefix(&from[..from.len().min(11)]).unwrap_or(&to);
+    format!("{from} to {to} UTC")
+}
+
+/// Filter and samples; without a filter, of everything.
+#[must_use]
+pub fn amount(filter: &str, samples: u64) -> String {
+    let of = if filter.is_empty() { "everything" } else { filter };
     let plural = if samples == 1 { "" } else { "s" };
-    format!("{from} to {to} UTC, {of}, {samples} sample{plural}.")
+    format!("{of}, {samples} sample{plural}.")
 }
 
 /// `2026-11-01 12:00:00`, UTC.

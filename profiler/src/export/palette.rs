@@ -20,8 +20,7 @@ const SHADES: u32 = 3;
 const SHADE: f64 = 0.07;
 
 /// What the colours mean.
-pub(super) const LEGEND: &str =
-    "Blue: native, orange: kernel, teal: inlined, green: JIT, grey: process or no symbol, yellow: cut short.";
+pub(super) const LEGEND: &str = "Blue native, orange kernel, teal inlined, green JIT, grey no symbol.";
 
 /// The light fill of a frame: red, green, blue.
 pub(super) fn light(kind: FrameKind, name: &str) -> [u8; 3] {

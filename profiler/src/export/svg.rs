@@ -10,7 +10,7 @@
 use std::io::{self, Write};
 
 use inferno::flamegraph::color::{BackgroundColor, Color, PaletteMap};
-use inferno::flamegraph::{Direction, Options, from_lines};
+use inferno::flamegraph::{Direction, Options, TextTruncateDirection, from_lines};
 
 use super::folded::{Marks, field, write_marked};
 use super::palette;
@@ -39,8 +39,9 @@ pub fn write(tree: &CallTree, caption: &Caption, mut out: impl Write) -> io::Res
     let mut colors = colors(tree);
     let mut options = Options::default();
     options.title = plain(&caption.title);
-    let about = "Frames under 0.01 % are not drawn or searched.";
+    let about = "Under 0.01 % is not drawn or searched.";
     options.subtitle = Some(format!("{} {} {about}", plain(&caption.subtitle), palette::LEGEND));
+    options.text_truncate_direction = TextTruncateDirection::Right;
     "samples".clone_into(&mut options.count_name);
     "Function:".clone_into(&mut options.name_type);
     "monospace".clone_into(&mut options.font_type);
@@ -58,6 +59,9 @@ pub fn write(tree: &CallTree, caption: &Caption, mut out: impl Write) -> io::Res
 /// The colour of each name, marks and all, by its kind. Of frames of one name without a mark, code goes first.
 fn colors(tree: &CallTree) -> PaletteMap {
     let mut colors = PaletteMap::default();
+    // The root has no name there.
+    let [r, g, b] = palette::light(FrameKind::Root, "");
+    colors.insert("", Color { r, g, b });
     let mut frames: Vec<_> = tree.frames.iter().collect();
     frames.sort_by_key(|frame| frame.kind == FrameKind::User);
     for frame in frames {
@@ -144,7 +148,7 @@ sh 0
             rest.split_once(" y=\"").unwrap().1.split_once('"').unwrap().0.parse().unwrap()
         };
         assert!(top_of("sh") < top_of("main") && top_of("main") < top_of("inl"));
-        assert!(svg.contains("orange: kernel"));
+        assert!(svg.contains("orange kernel"));
     }
 
     /// The file can be compared and cached.

@@ -67,8 +67,11 @@ async fn export_svg(state: Data<State>, params: Query<ExportParams>) -> Result<H
     let range = asked.question.range;
     let ask = move |reader: &mut _| {
         let merged = asked.call_tree(reader)?;
-        let (title, subtitle) = asked.caption(reader, &merged)?;
-        let caption = Caption { title, subtitle };
+        let (title, _) = asked.caption(reader, &merged)?;
+        // A line holds no more than 160 letters.
+        let samples = merged.tree.nodes.first().map_or(0, |root| root.total);
+        let title = format!("{title}, {}", caption::range(range));
+        let caption = Caption { title, subtitle: caption::amount(&asked.question.filter, samples) };
         let mut picture = Vec::new();
         svg::write(&merged.tree, &caption, &mut picture).map_err(|error| Failure::Internal(error.into()))?;
         Ok(picture)
