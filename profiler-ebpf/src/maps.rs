@@ -3,7 +3,7 @@
 use aya_ebpf::{
     btf_maps,
     macros::{btf_map, map},
-    maps::{Array, HashMap, PerCpuArray, ProgramArray, RingBuf, StackTrace},
+    maps::{Array, HashMap, LruHashMap, PerCpuArray, ProgramArray, RingBuf, StackTrace},
 };
 use profiler_ebpf::rows::RowCache;
 use profiler_ebpf::tables::{MAX_CHUNKS, MAX_RULES, PAGES_PER_CHUNK, Page, Rule, Space};
@@ -86,6 +86,12 @@ pub static RULES: Array<Rule> = Array::with_max_entries(MAX_RULES, MMAPABLE);
 /// Mappings of each process. Preallocated: before 6.1 programs on perf events may use no other. Size set at load.
 #[map]
 pub static PROCESSES: HashMap<u32, Space> = HashMap::with_max_entries(16_384, 0);
+
+/// Where the kernel last found a place free in which user space knows a process's code: when (boot clock, nanoseconds), first address, first
+/// address after. User space may not give the process mappings from before. The oldest entries go when it is full; what they tell was taken
+/// in long ago.
+#[map]
+pub static UNMAPPED: LruHashMap<u32, [u64; 3]> = LruHashMap::with_max_entries(4096, 0);
 
 /// Answers of the last look-ups.
 #[map]

@@ -1,10 +1,12 @@
-//! The entry points: the timer's, and three that follow processes as they fork, execute and end.
+//! The entry points: the timer's, and four that follow processes as they fork, execute, unmap and end.
 
 use core::ffi::c_void;
 
 use aya_ebpf::{
     EbpfContext as _,
-    bindings::{BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP, BPF_RB_RING_SIZE, bpf_perf_event_data},
+    bindings::{
+        BPF_EXIST, BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP, BPF_RB_RING_SIZE, bpf_perf_event_data,
+    },
     helpers::generated::{
         bpf_get_current_ancestor_cgroup_id, bpf_get_current_cgroup_id, bpf_get_current_comm, bpf_get_current_pid_tgid,
         bpf_get_current_task_btf, bpf_get_smp_processor_id, bpf_get_stack, bpf_get_stackid, bpf_ktime_get_boot_ns,
@@ -14,7 +16,7 @@ use aya_ebpf::{
     macros::{perf_event, raw_tracepoint},
     programs::{PerfEventContext, RawTracePointContext},
 };
-use profiler_ebpf::tables::{DEEP_TAIL_STACK, Registers, TAIL_STACK};
+use profiler_ebpf::tables::{DEEP_TAIL_STACK, Registers, Space, TAIL_STACK};
 use profiler_ebpf::walk::{MEMORY_PAGE, mix};
 use profiler_ebpf::{
     Config, Counters, Filter, MAX_KERNEL_FRAMES, MAX_TAIL, MAX_USER_FRAMES, NO_KERNEL_STACK, Record, RecordHeader,
@@ -348,6 +350,39 @@ pub fn forget_mappings(_ctx: RawTracePointContext) -> i32 {
     0
 }
 
+/// The kernel has found a place where nothing is mapped, to map something there. If code was known to lie there, it has been unmapped, which no
+/// record tells: the process's mappings are not believed any more, and samples carry their stack along until user space knows better.
+#[raw_tracepoint(tracepoint = "vm_unmapped_area")]
+pub fn follow_unmapping(ctx: RawTracePointContext) -> i32 {
+    /// Where `struct vm_unmapped_area_info` has the length, behind its flags.
+    const LENGTH: u32 = 8;
+    let start: u64 = ctx.arg(0);
+    let info: *const c_void = ctx.arg(1);
+    // SAFETY: a helper without arguments; who maps is the current task.
+    let pid = (unsafe { bpf_get_current_pid_tgid() } >> 32) as u32;
+    let Some(known) = maps::PROCESSES.get_ptr(&pid) else { return 0 };
+    // SAFETY: the value of a map. Two halves of different spaces do no harm: the seal goes.
+    let space: Space = unsafe { core::ptr::read_volatile(known) };
+    // An error is no address; its range overflows.
+    let Some(end) = start.checked_add(task::field(info, LENGTH)) else { return 0 };
+    let is_known = unwind::is_known(&space, start, end);
+    // Code may have come and gone there of which user space is yet to hear.
+    let is_noted = || {
+        // SAFETY: the value of a map, plain numbers.
+        maps::UNMAPPED.get_ptr(&pid).is_some_and(|last| unsafe { (*last)[1] < end && start < (*last)[2] })
+    };
+    if is_known || is_noted() {
+        // SAFETY: a helper without arguments.
+        let now = unsafe { bpf_ktime_get_boot_ns() };
+        // Noted first: user space looks whether it is noted after it has written.
+        let _ = maps::UNMAPPED.insert(&pid, &[now, start, end], 0);
+    }
+    if is_known {
+        let _ = maps::PROCESSES.insert(&pid, &Space { seal: 0, ..space }, u64::from(BPF_EXIST));
+    }
+    0
+}
+
 /// The last thread of a process is gone: its pid may come back as a stranger.
 #[raw_tracepoint(tracepoint = "sched_process_free")]
 pub fn forget_process(ctx: RawTracePointContext) -> i32 {
@@ -357,6 +392,7 @@ pub fn forget_process(ctx: RawTracePointContext) -> i32 {
     if task::pid(gone, &config) == tgid {
         let _ = maps::PIDS.remove(&tgid);
         let _ = maps::PROCESSES.remove(&tgid);
+        let _ = maps::UNMAPPED.remove(&tgid);
     }
     0
 }

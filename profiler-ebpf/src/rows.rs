@@ -133,27 +133,7 @@ pub fn enter<T: Tables>(tables: &T, space: &Space, current: &mut Mapping, addres
     if (current.start..current.end).contains(&address) {
         return true;
     }
-    let mapping = |n: u32| {
-        let page = tables.mappings(space.first_page.wrapping_add(n / PAGE_MAPPINGS as u32))?;
-        Some(&page[n as usize % PAGE_MAPPINGS])
-    };
-    // The last one that begins at or below the address, among `len` from `base` on.
-    let (mut base, mut len) = (0, space.count);
-    for _ in 0..MAX_MAPPINGS.ilog2() {
-        if len <= 1 {
-            break;
-        }
-        let half = len / 2;
-        let Some(middle) = mapping(base + half) else { return false };
-        if middle.start <= address {
-            base += half;
-        }
-        len -= half;
-    }
-    if len != 1 {
-        return false;
-    }
-    let Some(found) = mapping(base) else { return false };
+    let Some(found) = last_at(tables, space, address) else { return false };
     if !(found.start..found.end).contains(&address) {
         return false;
     }
@@ -162,6 +142,34 @@ pub fn enter<T: Tables>(tables: &T, space: &Space, current: &mut Mapping, addres
     [*start, *end, *bias] = [found.start, found.end, found.bias];
     [*image, *granules] = [found.image, found.granules];
     true
+}
+
+/// The last mapping that begins at or below an address, or the first one of all.
+#[inline(always)]
+fn last_at<'a, T: Tables>(tables: &'a T, space: &Space, address: u64) -> Option<&'a Mapping> {
+    let mapping = |n: u32| {
+        let page = tables.mappings(space.first_page.wrapping_add(n / PAGE_MAPPINGS as u32))?;
+        Some(&page[n as usize % PAGE_MAPPINGS])
+    };
+    // Among `len` from `base` on.
+    let (mut base, mut len) = (0, space.count);
+    for _ in 0..MAX_MAPPINGS.ilog2() {
+        if len <= 1 {
+            break;
+        }
+        let half = len / 2;
+        if mapping(base + half)?.start <= address {
+            base += half;
+        }
+        len -= half;
+    }
+    if len == 1 { mapping(base) } else { None }
+}
+
+/// Whether something is mapped between two addresses.
+#[inline(always)]
+pub fn overlaps<T: Tables>(tables: &T, space: &Space, start: u64, end: u64) -> bool {
+    last_at(tables, space, end.wrapping_sub(1)).is_some_and(|known| known.start < end && start < known.end)
 }
 
 /// The rule in force at an address of a mapped file; `None` when its pages are not there.
@@ -193,4 +201,66 @@ fn last_row(block: &Block, pc: u16) -> usize {
         step /= 2;
     }
     at & (BLOCK_ROWS - 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// One page of mappings.
+    struct Mapped([Mapping; PAGE_MAPPINGS]);
+
+    impl Tables for Mapped {
+        fn mappings(&self, page: u32) -> Option<&[Mapping; PAGE_MAPPINGS]> {
+            (page == 3).then_some(&self.0)
+        }
+
+        fn index(&self, _: u32) -> Option<&[u32; INDEX_ENTRIES]> {
+            None
+        }
+
+        fn block(&self, _: u32) -> Option<&Block> {
+            None
+        }
+
+        fn rule(&self, _: u16) -> Option<&Rule> {
+            None
+        }
+    }
+
+    /// A file at 10 to 20, made code at 30 to 40, a file at 40 to 50.
+    fn mapped() -> (Mapped, Space) {
+        let mut page = [Mapping::default(); PAGE_MAPPINGS];
+        for (mapping, (start, image)) in page.iter_mut().zip([(10, 7), (30, Mapping::JIT), (40, Mapping::NOT_LOADED)]) {
+            *mapping = Mapping { start, end: start + 10, image, ..Mapping::default() };
+        }
+        (Mapped(page), Space { id: 1, first_page: 3, count: 3, seal: 0 })
+    }
+
+    /// What reaches into a mapping overlaps it, what lies in a gap does not.
+    #[test]
+    fn a_range_overlaps_what_it_reaches_into() {
+        let (tables, space) = mapped();
+        for (start, end) in [(0, 10), (20, 30), (50, 60), (22, 25)] {
+            assert!(!overlaps(&tables, &space, start, end), "{start} to {end} is a gap");
+        }
+        for (start, end) in [(10, 20), (5, 11), (19, 25), (12, 13), (0, 100), (45, 46), (15, 45)] {
+            assert!(overlaps(&tables, &space, start, end), "{start} to {end}");
+        }
+        assert!(!overlaps(&tables, &Space { count: 0, ..space }, 10, 20));
+        assert!(!overlaps(&tables, &Space { first_page: 9, ..space }, 10, 20), "no such page");
+    }
+
+    /// An address is found in the mapping that has it, wherever that stands, and in none of a gap.
+    #[test]
+    fn addresses_are_found_in_their_mappings() {
+        let (tables, space) = mapped();
+        for (address, start) in [(10, 10), (19, 10), (30, 30), (39, 30), (40, 40), (49, 40)] {
+            let mut found = Mapping::default();
+            assert!(enter(&tables, &space, &mut found, address) && found.start == start, "{address}");
+        }
+        for address in [0, 9, 20, 29, 50, u64::MAX] {
+            assert!(!enter(&tables, &space, &mut Mapping::default(), address), "{address}");
+        }
+    }
 }

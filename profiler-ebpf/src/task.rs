@@ -7,7 +7,7 @@ use profiler_ebpf::Config;
 
 /// Reads one field.
 #[inline(always)]
-fn field<T: Default>(task: *const c_void, offset: u32) -> T {
+pub fn field<T: Default>(task: *const c_void, offset: u32) -> T {
     let mut value = T::default();
     // SAFETY: the helper checks the address itself; on failure the value stays zero.
     unsafe {

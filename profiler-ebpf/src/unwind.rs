@@ -11,7 +11,7 @@ use profiler_ebpf::machine::Aarch64 as Machine;
 use profiler_ebpf::machine::WINDOW_WORDS;
 #[cfg(not(bpf_target_arch = "aarch64"))]
 use profiler_ebpf::machine::X86_64 as Machine;
-use profiler_ebpf::rows::{RowCache, Tables};
+use profiler_ebpf::rows::{RowCache, Tables, overlaps};
 use profiler_ebpf::tables::{
     Block, INDEX_ENTRIES, Mapping, PAGE_MAPPINGS, PAGES_PER_CHUNK, Page, Registers, Rule, Space, UnwindMode, view,
 };
@@ -88,6 +88,12 @@ impl Memory for Kernel {
     }
 }
 
+/// Whether a space has code between two addresses.
+#[inline(always)]
+pub fn is_known(space: &Space, start: u64, end: u64) -> bool {
+    overlaps(&Kernel, space, start, end)
+}
+
 /// Sets the walk up: the registers are there already.
 #[inline(always)]
 pub fn begin(scratch: &mut Scratch, config: &Config, pid: u32) {
@@ -95,7 +101,7 @@ pub fn begin(scratch: &mut Scratch, config: &Config, pid: u32) {
     if config.unwind != UnwindMode::FramePointers as u32
         && let Some(known) = maps::PROCESSES.get_ptr(&pid)
     {
-        // SAFETY: the value of a map. It may be replaced while we read it; the seal tells.
+        // SAFETY: the value of a map. It may be replaced while we read it; the seal tells, and is 0 where it is not believed any more.
         let read: Space = unsafe { core::ptr::read_volatile(known) };
         if read.seal == read.seal() {
             space = read;

@@ -158,7 +158,7 @@ fn load(maps: &mut UnwindMaps, pool: &Pool, space: Space, pid: u32) {
     for (number, rule) in (0..).zip(pool.rules()) {
         maps.set_rule(number, *rule);
     }
-    maps.add_space(pid, space).unwrap();
+    maps.add_space(pid, space, boot_now()).unwrap();
     assert_eq!(maps.space_of(pid), Some(space));
 }
 
@@ -287,18 +287,18 @@ fn mappings_follow_forks_and_go_with_exec_and_exit() {
     let mut sampler = Sampler::start(options(shell.pid(), WalkLoop::BpfLoop), boot_now()).unwrap();
     let space = Space { id: 4242, ..Space::default() };
     let mut maps = sampler.take_unwind_maps().unwrap();
-    maps.replace_space(shell.pid(), space).unwrap();
+    maps.replace_space(shell.pid(), space, boot_now()).unwrap();
     assert_eq!(maps.space_of(shell.pid()), None, "there is nothing to replace");
-    maps.add_space(shell.pid(), space).unwrap();
+    maps.add_space(shell.pid(), space, boot_now()).unwrap();
     writeln!(input, "fork").unwrap();
     let child = lines.next().unwrap().unwrap().parse().unwrap();
     wait_for_spaces(&maps, 4242, vec![shell.pid(), child]);
     writeln!(input, "kill").unwrap();
     wait_for_spaces(&maps, 4242, vec![shell.pid()]);
-    maps.replace_space(shell.pid(), Space { id: 4243, ..space }).unwrap();
+    maps.replace_space(shell.pid(), Space { id: 4243, ..space }, boot_now()).unwrap();
     assert_eq!(maps.space_of(shell.pid()).map(|space| space.id), Some(4243));
     writeln!(input, "exec").unwrap();
     wait_for_spaces(&maps, 4243, vec![]);
-    maps.replace_space(shell.pid(), space).unwrap();
+    maps.replace_space(shell.pid(), space, boot_now()).unwrap();
     assert_eq!(maps.space_of(shell.pid()), None, "another program must not get these mappings");
 }

@@ -49,7 +49,7 @@ impl Annotator {
             }
             Place::Program(memory) => {
                 let still = self.still(&place, &code.binary, function, &offsets, deadline)?;
-                self.worker.jit_code(&memory.key, Some(&memory.root), &still, deadline)
+                self.worker.jit_code(&memory.sources, &still, deadline)
             }
         };
         let mut found = of_child.map_err(|reason| reason.describe().to_owned())?;
@@ -80,8 +80,14 @@ impl Annotator {
             BinaryKind::Kernel => Ok(Place::Kernel),
             BinaryKind::Anonymous => Ok(Place::Program(ProgramMemory::open(&ProcRoot::host(), &binary.key)?)),
             BinaryKind::File | BinaryKind::Vdso => {
-                let of =
-                    Binary { file: None, root: None, key: binary.key.clone(), path: binary.path.clone(), ..*binary };
+                let of = Binary {
+                    file: None,
+                    root: None,
+                    jit: None,
+                    key: binary.key.clone(),
+                    path: binary.path.clone(),
+                    ..*binary
+                };
                 let opened = self.opener.run(ROOT, move || open_same(&of));
                 Ok(Place::File(opened.map_err(|_| "the file system of the binary does not answer".to_owned())??))
             }
@@ -128,7 +134,7 @@ impl Annotator {
                 self.worker.of_file(&mapped, offsets, Some(deadline))
             }
             Place::Kernel => self.worker.of_kernel(offsets, Some(deadline)),
-            Place::Program(memory) => self.worker.of_jit(&memory.key, Some(&memory.root), offsets, Some(deadline)),
+            Place::Program(memory) => self.worker.of_jit(Some(&memory.sources), offsets, Some(deadline)),
         }
     }
 }

@@ -18,6 +18,7 @@ use super::open_range::{Ask, EVERYTHING, read, write};
 use super::output::{beside, with_suffix, write_file};
 use super::outputs::Output;
 use super::recorder::{Recorder, RecorderOptions};
+use super::sampling::PATIENCE_ONCE;
 use super::stop::{Hangup, Stop};
 use super::summary::{Progress, Summary};
 use super::voice::say;
@@ -61,6 +62,7 @@ pub fn record(args: RecordArgs) -> anyhow::Result<ExitCode> {
         sampler,
         keep,
         window: args.sampling.window,
+        patience: PATIENCE_ONCE,
         database: place.database.clone(),
         retention: None,
         unwind_memory: args.sampling.tables.unwind_memory.as_u64(),

@@ -45,6 +45,8 @@ pub struct RecorderOptions {
     pub keep: Keep,
     /// Length of a window.
     pub window: Duration,
+    /// How long the samples of a window wait after its end for unwind rows and files.
+    pub patience: Duration,
     /// The database.
     pub database: PathBuf,
     /// What to keep of it; `None` keeps everything.
@@ -87,8 +89,8 @@ impl Recorder {
         let mut unwinding = match sampler.take_unwind_maps() {
             Some(maps) => {
                 let cache = options.cache.as_deref().and_then(unwinding::open_cache);
-                let loader = Loader::start(Worker::default(), cache)
-                    .context("failed to start the thread that loads unwind rows")?;
+                let loader = Loader::start([Worker::default(), Worker::default()], cache)
+                    .context("failed to start the threads that load unwind rows")?;
                 Some(Unwinding::new(Unwinder::new(maps, options.unwind_memory, loader), mode))
             }
             None => None,
@@ -135,7 +137,8 @@ impl Recorder {
             let continued = Arc::new(AtomicBool::new(false));
             signal_hook::flag::register(signal_hook::consts::SIGCONT, Arc::clone(&continued))?;
             let sampling = Sampling::new(sampler, table, unwinding, event, started, window, boot_id, live, continued)
-                .keeping(options.keep);
+                .keeping(options.keep)
+                .waiting(options.patience);
             let work = move || sampling.run(&stop, &queue);
             thread::Builder::new().name("sampler".into()).spawn(work)?
         };

@@ -10,6 +10,7 @@ use super::args::{RunArgs, database};
 use super::host;
 use super::keep::Keep;
 use super::recorder::{Recorder, RecorderOptions};
+use super::sampling::PATIENCE;
 use super::serve::{say_where, server_options};
 use super::stop::{Hangup, Stop};
 use super::upkeep::Retention;
@@ -43,6 +44,7 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
         sampler,
         keep,
         window: args.sampling.window,
+        patience: PATIENCE,
         database,
         retention,
         unwind_memory: args.sampling.tables.unwind_memory.as_u64(),

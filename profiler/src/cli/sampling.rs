@@ -20,7 +20,7 @@ use super::window_queue::WindowQueue;
 use crate::aggregate::Aggregate;
 use crate::process::{CLAIM_NOTICE, Identified, ProcessTable};
 use crate::profile::{
-    Binary, BinaryId, BootNanos, CpuTicks, LossCause, Losses, ProcessWindow, RawSample, SampleEvent, SideBand,
+    Binary, BinaryId, BootNanos, CpuTicks, LossCause, Losses, ProcessWindow, RawSample, Sample, SampleEvent, SideBand,
     WallNanos, Window,
 };
 use crate::sampler::{Sampler, UnseenTicks};
@@ -30,6 +30,8 @@ use crate::sys::memory;
 
 /// Never more often than this, however many processes are new.
 const LEAST_POLL: Duration = Duration::from_millis(20);
+/// Added to the nice value of the sampling thread.
+const PRIORITY: i32 = -10;
 /// A sample is in the ring buffer this long after its time stamp, unless the CPU itself was held up.
 const SETTLE_NANOS: u64 = 20_000_000;
 /// Passes between two looks at the list of CPUs.
@@ -37,9 +39,10 @@ const POLLS_PER_CPU_LOOK: u64 = 10;
 /// A window that takes more memory than this, in frames of 16 bytes, ends before its time: 32 MiB. A busy host with 32 CPUs
 /// fills it at 97 Hz if each of its samples has another stack of 60 frames.
 const MOST_FRAMES: usize = 2 << 20;
-/// A window waits this long after its end for unwind rows that its last samples need, and not longer than it was itself: what is not
-/// stored yet is what a kill -9 can lose.
-const MOST_WAIT: u64 = 2_000_000_000;
+/// A window waits this long after its end for unwind rows that its last samples need: what is not stored yet is what a kill -9 can lose.
+pub(super) const PATIENCE: Duration = Duration::from_secs(2);
+/// The same where all is read at the end: the files of a short recording are all new, and a busy host is slow to read them.
+pub(super) const PATIENCE_ONCE: Duration = Duration::from_secs(10);
 /// Freed memory goes back to the kernel this often.
 const GIVE_BACK: Duration = Duration::from_secs(10);
 /// Most memory of samples whose process must be read first; beyond it they are placed with what is known.
@@ -81,6 +84,8 @@ pub(super) struct Sampling {
     unwinding: Option<Unwinding>,
     event: SampleEvent,
     length: Duration,
+    /// How long a window waits after its end, and not longer than it was itself.
+    patience: Duration,
     boot_id: Arc<str>,
     live: SharedLive,
     /// Not resolved yet, by time: what happened before them may still be on its way.
@@ -130,6 +135,7 @@ impl Sampling {
             unwinding,
             event,
             length,
+            patience: PATIENCE,
             boot_id,
             live,
             samples: Vec::new(),
@@ -152,11 +158,18 @@ impl Sampling {
         Self { keep, ..self }
     }
 
+    /// Waits this long for what the last samples of a window need.
+    pub fn waiting(self, patience: Duration) -> Self {
+        Self { patience, ..self }
+    }
+
     /// Works until `stop` is set.
     ///
     /// # Errors
     /// The kernel refuses what the sampler needs.
     pub fn run(mut self, stop: &AtomicBool, queue: &WindowQueue) -> anyhow::Result<()> {
+        // What is sampled must not keep us from reading the rings; a pass is short. Without the privilege it goes as it goes.
+        let _ = rustix::process::nice(PRIORITY);
         let mut nap = Nap::begin();
         let (mut woken, mut pace) = (false, Pace::new(Instant::now()));
         for poll in 0_u64.. {
@@ -179,7 +192,7 @@ impl Sampling {
                     || unidentified.iter().any(|(of, _)| *of == generation)
                     || unwinding.as_ref().is_some_and(|unwinding| unwinding.holds(generation))
             };
-            let patience = MOST_WAIT.min(self.length.as_nanos() as u64);
+            let patience = self.patience.min(self.length).as_nanos() as u64;
             let is_over = |window: &OpenWindow, end: BootNanos| {
                 end <= settled && (now.0 >= end.0.saturating_add(patience) || !waits(window.generation))
             };
@@ -288,7 +301,7 @@ impl Sampling {
         self.poll();
         self.resolve_until(BootNanos(u64::MAX));
         // A short recording's files are all new: their rows are worth waiting for.
-        while boot_now().0 < end.0.saturating_add(MOST_WAIT)
+        while boot_now().0 < end.0.saturating_add(self.patience.as_nanos() as u64)
             && (!self.waiting.is_empty()
                 || !self.unidentified.is_empty()
                 || self.unwinding.as_ref().is_some_and(Unwinding::is_waiting))
@@ -365,6 +378,9 @@ impl Sampling {
             },
             None => drop(self.table.take_changed()),
         }
+        // Applied in the next pass, among the events of its time.
+        self.side_band.extend(self.unwinding.iter_mut().flat_map(Unwinding::take_unmapped));
+        self.side_band.sort_by_key(SideBand::time);
         // Stacks are cut short meanwhile, and say so; it is no reason to stop sampling.
         match trouble {
             Ok(()) => {}
@@ -391,14 +407,22 @@ impl Sampling {
 
     /// Counts a sample in its window, or lets it wait for the files that it needs.
     fn count(&mut self, (generation, who, raw): Ready) {
-        let sample = match self.table.place(&who, &raw) {
+        let mut sample = match self.table.place(&who, &raw) {
             Some(sample) => sample,
             None => {
                 let Some((_, who, raw)) = self.waiting.hold((generation, who, raw)) else { return };
                 self.table.place_now(&who, &raw)
             }
         };
+        self.unwinding.iter().for_each(|unwinding| unwinding.correct_end(&self.table, &mut sample));
         self.window_of(generation).aggregate.add(sample);
+    }
+
+    /// The same of one whose window closes.
+    fn place_last(&mut self, who: &Identified, raw: &RawSample) -> Sample {
+        let mut sample = self.table.place_now(who, raw);
+        self.unwinding.iter().for_each(|unwinding| unwinding.correct_end(&self.table, &mut sample));
+        sample
     }
 
     /// The window that a generation's samples belong to.
@@ -410,10 +434,10 @@ impl Sampling {
     }
 
     fn close(&mut self, mut window: OpenWindow, end: BootNanos) -> anyhow::Result<Window> {
-        if let Some(unwinding) = &mut self.unwinding {
-            for (_, who, raw) in unwinding.release(&self.table, window.generation, boot_now()) {
-                window.aggregate.add(self.table.place_now(&who, &raw));
-            }
+        let released = self.unwinding.as_mut();
+        let released = released.map(|unwinding| unwinding.release(&self.table, window.generation, boot_now()));
+        for (_, who, raw) in released.unwrap_or_default() {
+            window.aggregate.add(self.place_last(&who, &raw));
         }
         let (due, later) =
             std::mem::take(&mut self.unidentified).into_iter().partition(|(of, _)| *of == window.generation);
@@ -421,10 +445,10 @@ impl Sampling {
         let due: Vec<(u32, RawSample)> = due;
         for (_, raw) in due {
             let who = self.table.identify_unread(&raw);
-            window.aggregate.add(self.table.place_now(&who, &raw));
+            window.aggregate.add(self.place_last(&who, &raw));
         }
         for (_, who, raw) in self.waiting.release(window.generation) {
-            window.aggregate.add(self.table.place_now(&who, &raw));
+            window.aggregate.add(self.place_last(&who, &raw));
         }
         let total = self.sampler.counters_like(window.generation)?;
         let before = std::mem::replace(&mut self.counted[(window.generation & 1) as usize], total);

@@ -14,6 +14,7 @@ use super::args::SymbolizeArgs;
 use super::exit::Usage;
 use super::export::write_stdout;
 use super::host;
+use super::owner::starters;
 use crate::process::build_id_of;
 use crate::profile::{BinaryKind, BuildId, NameStatus, Symbolized};
 use crate::store::naming::{Renamed, Unnamed};
@@ -50,7 +51,8 @@ pub fn symbolize(args: &SymbolizeArgs) -> anyhow::Result<ExitCode> {
         }
     })?;
     let mut worker = host::names_worker(&args.naming, None);
-    let mut finder = FileFinder::default();
+    // The one who called sudo, or whoever we are.
+    let mut finder = starters().last().map_or_else(FileFinder::default, |user| FileFinder::for_user(*user));
     let (mut renamed, mut asked) = (Vec::new(), 0_u64);
     for id in store.unnamed_binaries(args.all)? {
         let unnamed = store.unnamed_of(id, args.all)?;
@@ -120,6 +122,7 @@ fn ask(worker: &mut NamesWorker, finder: &mut FileFinder, unnamed: Unnamed, by_h
                 worker.of_file(&mapped, piece, None)
             }
             (BinaryKind::Kernel, _) if found.is_some() => worker.of_kernel(piece, None),
+            (BinaryKind::Anonymous, _) => worker.of_jit(Some(found.as_ref()?.jit.as_ref()?), piece, None),
             _ => return None,
         };
         names.extend(answer?);

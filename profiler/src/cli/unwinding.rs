@@ -14,16 +14,19 @@ use std::time::{Duration, Instant};
 use profiler_ebpf::tables::UnwindMode;
 
 use crate::process::{Identified, ProcessTable};
-use crate::profile::{BinaryId, BootNanos, MappedRange, RawSample};
+use crate::profile::{BinaryId, BootNanos, MappedRange, RawSample, Sample, SideBand, StackEnd};
 use crate::sampler::UnwindMaps;
 use crate::symbolizer::{RowsError, RowsWorker, WorkerCommand};
 use crate::sys::clock::boot_now;
 use crate::unwind::{
-    Cache, CacheKey, Compile, Entered, Missing, NotCompiled, Request, UnwindCounts, Unwinder, host, stand_in,
+    Cache, CacheKey, Compile, Entered, Missing, NotCompiled, Request, Unmapped, UnwindCounts, Unwinder, host, stand_in,
 };
 
 /// Most memory of waiting samples: 2,000 of them with 16 KiB of stack, 500 with 64. Beyond it a walk ends with what is loaded.
 const MAX_HELD: usize = 32 << 20;
+
+/// Most of it for one process: a compiler's deep stacks, whose rows take seconds to come, leave room for the small programs beside it.
+const MAX_HELD_OF_PROCESS: usize = MAX_HELD / 4;
 
 /// How often to look whether rows have come, while nothing else can be done.
 const LOOK: Duration = Duration::from_millis(2);
@@ -54,6 +57,8 @@ pub(super) struct Unwinding {
     /// Address spaces that had files to be opened when they were last tried: not tried again before `retry_at`.
     tried: HashSet<u64>,
     retry_at: Instant,
+    /// Found while spaces were given to processes; one for each that was refused.
+    unmapped: Vec<SideBand>,
     finished: u64,
 }
 
@@ -76,6 +81,7 @@ impl Unwinding {
             opening: BTreeSet::new(),
             tried: HashSet::new(),
             retry_at: Instant::now(),
+            unmapped: Vec::new(),
             finished: 0,
         }
     }
@@ -123,7 +129,7 @@ impl Unwinding {
     fn enter_now(&mut self, table: &mut ProcessTable, pid: u32, now: BootNanos) -> io::Result<()> {
         let Some(mappings) = table.mappings_of(pid) else { return Ok(()) };
         match self.enter(mappings, || table.ranges_of(pid, now), now)? {
-            Entering::Entered(_) => self.tables.assign(pid, mappings),
+            Entering::Entered(_) => self.assign(table, pid, mappings),
             Entering::Opening => {
                 // What it had is not what it has now: the kernel side sends the stack along meanwhile.
                 self.tables.remove(pid);
@@ -135,6 +141,19 @@ impl Unwinding {
                 Ok(())
             }
         }
+    }
+
+    /// Gives a process the address space with this number, unless the kernel side saw that some of it is gone.
+    fn assign(&mut self, table: &ProcessTable, pid: u32, mappings: u64) -> io::Result<()> {
+        let unmapped = self.tables.assign(pid, mappings, table.mapped_at(pid))?;
+        let event = |Unmapped { time, start, end }| SideBand::Unmap { time, pid, start, end };
+        self.unmapped.extend(unmapped.map(event));
+        Ok(())
+    }
+
+    /// What the kernel side saw unmapped since the last call: for the table, in the order of time.
+    pub fn take_unmapped(&mut self) -> Vec<SideBand> {
+        std::mem::take(&mut self.unmapped)
     }
 
     /// Takes a sample; gives it back unless it has to wait.
@@ -163,7 +182,7 @@ impl Unwinding {
         };
         // What it was mapped to when the sample was taken may be history by now.
         let assigned = match table.mappings_of(who.pid()) {
-            Some(current) if current == mappings => self.tables.assign(who.pid(), mappings),
+            Some(current) if current == mappings => self.assign(table, who.pid(), mappings),
             _ => Ok(()),
         };
         if !entered.ready {
@@ -179,7 +198,9 @@ impl Unwinding {
     /// Lets a sample wait, or gives it back when too many do.
     fn hold(&mut self, held: Held) -> Option<Ready> {
         let bytes = size(&held.raw);
-        if self.held_bytes + bytes > MAX_HELD {
+        let of_process = self.held.iter().filter(|other| other.who.pid() == held.who.pid());
+        let theirs: usize = of_process.map(|other| size(&other.raw)).sum();
+        if self.held_bytes + bytes > MAX_HELD || theirs + bytes > MAX_HELD_OF_PROCESS {
             return Some((held.generation, held.who, held.raw));
         }
         self.held_bytes += bytes;
@@ -237,6 +258,9 @@ impl Unwinding {
             self.follow(table, pid, now)?;
         }
         let entered = self.retry(table, now)?;
+        for (before, binary) in table.take_opened() {
+            self.tables.opened(before, binary, now)?;
+        }
         self.tables.ask(
             |id| {
                 let binary = table.binary(id);
@@ -272,9 +296,11 @@ impl Unwinding {
         };
         match self.tables.mappings_of(pid) {
             Some(before) if before != mappings => self.enter_now(table, pid, now),
+            // The kernel side believes it no more if it found known code gone, and the same may be mapped there again.
+            Some(_) => self.assign(table, pid, mappings),
             // A fork has its parent's from the kernel side; ours has to know of it.
-            None if self.tables.knows(mappings) => self.tables.assign(pid, mappings),
-            Some(_) | None => Ok(()),
+            None if self.tables.knows(mappings) => self.assign(table, pid, mappings),
+            None => Ok(()),
         }
     }
 
@@ -291,6 +317,16 @@ impl Unwinding {
             self.walk_on(table, &who, &mut raw, entered);
         }
         (generation, who, raw)
+    }
+
+    /// A stack that ends in code whose rows could not be had yet does not end for want of rows in the file.
+    pub fn correct_end(&self, table: &ProcessTable, sample: &mut Sample) {
+        if sample.end == StackEnd::NoUnwindRows
+            && let Some(first) = sample.stack.first()
+            && self.tables.why_missing(table.with_rows(first.binary)).is_some_and(Missing::may_come)
+        {
+            sample.end = StackEnd::RowsNotLoaded;
+        }
     }
 
     /// What waiting samples take.
@@ -347,12 +383,12 @@ pub(super) fn open_cache(folder: &Path) -> Option<Cache> {
     opened.ok()
 }
 
-/// The child process that parses files, as the loader sees it.
+/// The child process that parses files, as the loader sees it. Samples wait for its answers, so that it is as urgent as we are.
 pub(super) struct Worker(RowsWorker);
 
 impl Default for Worker {
     fn default() -> Self {
-        Self(RowsWorker::new(WorkerCommand::default()))
+        Self(RowsWorker::new(WorkerCommand { is_urgent: true, ..WorkerCommand::default() }))
     }
 }
 

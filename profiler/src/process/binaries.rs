@@ -8,7 +8,7 @@
 //!
 //! Does no naming.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -18,6 +18,7 @@ use super::budget::{Budget, BudgetCounts, Charge};
 use super::build_id::{Elf, build_id_note, read_elf};
 use super::claims::Claims;
 use super::find_file::{Devices, Found, find_file};
+use super::jit_programs::JitPrograms;
 use super::proc_dir::ProcRoot;
 use super::roots::{Root, Roots, root_of};
 use super::vdso::copy_vdso;
@@ -48,6 +49,9 @@ const KEEP_PINNED: u64 = 60_000_000_000;
 const KEEP_BINARY: u64 = 600_000_000_000;
 /// The same while binaries take more than half of their budget.
 const KEEP_BINARY_BRIEFLY: u64 = 60_000_000_000;
+
+/// Most files that are told of in one pass as open at last; what is beyond has its rows in address spaces that are made from then on.
+const MAX_OPENED: usize = 4096;
 
 /// Most inodes remembered, four for each open file; 48 bytes each.
 const MAX_INODES: usize = 4 * MAX_PINNED;
@@ -94,6 +98,9 @@ pub(super) struct Binaries {
     vdso: BackingRef,
     /// The code that processes wrote.
     jits: HashMap<ProcessKey, BinaryId>,
+    jit_programs: JitPrograms,
+    /// What stood for a file before it was open, and what it is.
+    opened: Vec<(BinaryId, BinaryId)>,
     pinned: usize,
     pinned_of: HashMap<u32, usize>,
 }
@@ -153,6 +160,8 @@ impl Binaries {
             anonymous,
             vdso,
             jits: HashMap::new(),
+            jit_programs: JitPrograms::default(),
+            opened: Vec::new(),
             pinned: 0,
             pinned_of: HashMap::new(),
             roots: Roots::default(),
@@ -181,6 +190,7 @@ impl Binaries {
             code: None,
             file: None,
             root: None,
+            jit: None,
             refused: false,
         };
         let anonymous = Binary {
@@ -191,6 +201,7 @@ impl Binaries {
             code: None,
             file: None,
             root: None,
+            jit: None,
             refused: false,
         };
         let file = copy_vdso().map(Arc::new).ok();
@@ -203,11 +214,22 @@ impl Binaries {
             Some(id) => BinaryKey::BuildId(BinaryKind::Vdso, id),
             None => BinaryKey::Inode { path: path.clone(), dev: 0, inode: 0, mtime: 0, identity: None },
         };
-        let vdso = Binary { key, kind: BinaryKind::Vdso, path, build_id, code: None, file, root: None, refused: false };
+        let vdso = Binary {
+            key,
+            kind: BinaryKind::Vdso,
+            path,
+            build_id,
+            code: None,
+            file,
+            root: None,
+            jit: None,
+            refused: false,
+        };
         let path = UNRECORDED_PATH.to_owned();
         let key = BinaryKey::Inode { path: path.clone(), dev: 0, inode: 0, mtime: 0, identity: None };
         let kind = BinaryKind::File;
-        let unrecorded = Binary { key, kind, path, build_id: None, code: None, file: None, root: None, refused: false };
+        let unrecorded =
+            Binary { key, kind, path, build_id: None, code: None, file: None, root: None, jit: None, refused: false };
         for (id, binary) in [(KERNEL, kernel), (ANONYMOUS, anonymous), (VDSO, vdso), (UNRECORDED, unrecorded)] {
             assert_eq!(self.add(binary, None, 0, BootNanos(0)), id, "special binaries have constant ids");
         }
@@ -408,6 +430,11 @@ impl Binaries {
         self.enter(&backing, opened, now);
     }
 
+    /// Files that were opened since the last call after something else had stood for them: what that was, and what they are.
+    pub fn take_opened(&mut self) -> Vec<(BinaryId, BinaryId)> {
+        std::mem::take(&mut self.opened)
+    }
+
     /// Whether files are being opened.
     pub fn is_opening(&self) -> bool {
         self.all_pending > 0
@@ -424,7 +451,16 @@ impl Binaries {
 
     /// Enters the binary that a backing turned out to be.
     fn enter(&mut self, backing: &Backing, opened: Opened, now: BootNanos) -> BinaryId {
+        let before = backing.binary();
+        let stood_in =
+            self.entries.get(&before).is_some_and(|entry| entry.binary.file.is_none() || is_claimed(&entry.binary));
         let id = self.binary_of(backing, opened, now);
+        let is_open = |id: &BinaryId| self.entries.get(id).is_some_and(|entry| entry.binary.file.is_some());
+        if let Some(id) = id.filter(|id| stood_in && is_open(id))
+            && self.opened.len() < MAX_OPENED
+        {
+            self.opened.push((before, id));
+        }
         match id {
             Some(id) => backing.place(id, now),
             None => backing.place_for_good(ANONYMOUS),
@@ -464,7 +500,7 @@ impl Binaries {
                 system.map_or((None, None), |entry| (entry.binary.file.clone(), entry.binary.root.clone()));
             let code = system.and_then(|entry| entry.binary.code);
             self.claims.not_verified += u64::from(build_id.is_some());
-            let binary = Binary { key, kind, path, build_id, code, file, root, refused };
+            let binary = Binary { key, kind, path, build_id, code, file, root, jit: None, refused };
             return Some(self.add(binary, None, backing.user, now));
         };
         let key = match build_id {
@@ -476,7 +512,7 @@ impl Binaries {
         };
         let root = root.and_then(|root| self.roots.share(&self.proc, root, backing.user));
         let (file, inode) = (Some(Arc::new(opened.file)), mapped.inode.filter(|_| certain));
-        let binary = Binary { key, kind, path: path.clone(), build_id, code, file, root, refused };
+        let binary = Binary { key, kind, path: path.clone(), build_id, code, file, root, jit: None, refused };
         let id = self.add(binary, inode, backing.user, now);
         if id == UNRECORDED {
             return Some(id);
@@ -503,7 +539,9 @@ impl Binaries {
             && let Some(entry) = self.entries.get_mut(&id)
         {
             entry.used = entry.used.max(now);
-            if entry.binary.file.is_none() && binary.file.is_some() {
+            if entry.binary.jit.is_none() && binary.jit.is_some() {
+                entry.binary = Arc::new(binary);
+            } else if entry.binary.file.is_none() && binary.file.is_some() {
                 let user = entry.user;
                 (entry.binary, entry.inode) = (Arc::new(binary), inode);
                 if opened {
@@ -547,126 +585,14 @@ impl Binaries {
             self.unpin_oldest(id, |_| true);
         }
     }
-
-    /// The code that a process wrote; all such code together when the process is gone.
-    pub fn jit(&mut self, process: ProcessKey, user: u32, now: BootNanos) -> BinaryId {
-        if let Some(id) = self.jits.get(&process).copied()
-            && (id == ANONYMOUS || self.touch(id, now))
-        {
-            return id;
-        }
-        let id = self.jit_binary(process).map_or(ANONYMOUS, |binary| self.add(binary, None, user, now));
-        self.jits.insert(process, id);
-        id
-    }
-
-    fn jit_binary(&mut self, process: ProcessKey) -> Option<Binary> {
-        let ProcessKey { pid, start } = process;
-        let dir = self.proc.process(pid).ok()?;
-        let (inside, user) = dir.identity_inside()?;
-        // Read first, then made sure that it was this process.
-        dir.stat().filter(|stat| stat.start == start)?;
-        let root = self.roots.of(&self.proc, pid, user);
-        let BinaryKey::Kernel { boot_id } = &self.entries.get(&KERNEL)?.binary.key else { return None };
-        let key = BinaryKey::Jit { boot_id: boot_id.clone(), pid, start, inside, user };
-        let path = ANONYMOUS_PATH.to_owned();
-        Some(Binary {
-            key,
-            kind: BinaryKind::Anonymous,
-            path,
-            build_id: None,
-            code: None,
-            file: None,
-            root,
-            refused: false,
-        })
-    }
-
-    fn unpin_oldest(&mut self, but: BinaryId, of: impl Fn(&Entry) -> bool) {
-        let may_go = |(id, entry): &(&BinaryId, &Entry)| {
-            **id != VDSO && **id != but && entry.binary.file.is_some() && !is_claimed(&entry.binary) && of(entry)
-        };
-        let open = self.entries.iter().filter(may_go);
-        if let Some(id) = open.min_by_key(|(_, entry)| entry.used).map(|(id, _)| *id) {
-            self.unpin(id);
-        }
-    }
-
-    fn unpin(&mut self, id: BinaryId) {
-        if let Some(entry) = self.entries.get_mut(&id)
-            && entry.binary.file.is_some()
-        {
-            let Binary { key, kind, path, build_id, code, .. } = &*entry.binary;
-            let own = !is_claimed(&entry.binary);
-            let (key, path) = (key.clone(), path.clone());
-            entry.binary = Arc::new(Binary {
-                key,
-                kind: *kind,
-                path,
-                build_id: *build_id,
-                code: *code,
-                file: None,
-                root: None,
-                refused: false,
-            });
-            if !own {
-                return;
-            }
-            self.pinned -= 1;
-            let user = entry.user;
-            if let Some(of_user) = self.pinned_of.get_mut(&user) {
-                *of_user -= 1;
-                if *of_user == 0 {
-                    self.pinned_of.remove(&user);
-                }
-            }
-        }
-    }
-
-    /// Forgets what no mapping needs any more: first the name and identity, after a while the file, at last the binary.
-    pub fn end_window(&mut self, now: BootNanos) {
-        self.backings.retain(|_, backing| Arc::strong_count(&backing.0) > 1);
-        let mapped: HashSet<u32> = self.backings.values().map(|backing| backing.0.binary().0).collect();
-        let unused = |id: &BinaryId| id.0 > UNRECORDED.0 && !mapped.contains(&id.0);
-        let keep_binary = if self.binaries_budget.is_half_full() { KEEP_BINARY_BRIEFLY } else { KEEP_BINARY };
-        let idle = |entry: &Entry| now.0.saturating_sub(entry.used.0);
-        let closing = self.entries.iter().filter(|(id, entry)| {
-            unused(id)
-                && idle(entry) > KEEP_PINNED
-                && entry.binary.file.is_some()
-                && Arc::strong_count(&entry.binary) == 1
-        });
-        for id in closing.map(|(id, _)| *id).collect::<Vec<_>>() {
-            self.unpin(id);
-        }
-        let by_key = &mut self.by_key;
-        self.entries.retain(|id, entry| {
-            let keep = !unused(id) || idle(entry) <= keep_binary || entry.binary.file.is_some();
-            if !keep {
-                by_key.remove(&entry.binary.key);
-            }
-            keep
-        });
-        let entries = &self.entries;
-        self.by_inode.retain(|_, id| entries.get(id).is_some_and(|entry| entry.binary.file.is_some()));
-        self.claims.retain(|id| entries.contains_key(&id));
-        self.jits.retain(|_, id| *id != ANONYMOUS && entries.contains_key(id));
-        shrink(&mut self.backings);
-        shrink(&mut self.entries);
-        shrink(&mut self.by_key);
-        shrink(&mut self.by_inode);
-        shrink(&mut self.jits);
-    }
-}
-
-/// Gives back what a map took when it was much larger.
-pub(super) fn shrink<K: std::hash::Hash + Eq, V>(map: &mut HashMap<K, V>) {
-    if map.capacity() > 1024 && map.capacity() > 4 * map.len() {
-        map.shrink_to(2 * map.len());
-    }
 }
 
 /// Whether all that is known of a file is what it claims.
 fn is_claimed(binary: &Binary) -> bool {
     matches!(binary.key, BinaryKey::Claimed { .. })
 }
+
+mod closing;
+mod jit;
+
+pub(super) use closing::shrink;

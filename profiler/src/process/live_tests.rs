@@ -120,6 +120,68 @@ fn an_unknown_process_is_read_at_its_first_sample() {
     assert_eq!((facts.comm.as_str(), facts.exe.as_deref()), ("program", running.path.to_str()));
 }
 
+/// A file that was not open when it was asked for is told of when it is, with what had stood for it.
+#[test]
+fn a_file_that_is_open_too_late_is_told_of() {
+    let running = Running::start();
+    let (pid, line) = (running.pid(), running.mapping());
+    let start = parse_stat(&std::fs::read(format!("/proc/{pid}/stat")).unwrap()).unwrap().start;
+    let mut table = ProcessTable::new(ProcRoot::host());
+    let raw = sample_of(1000, pid, start.0, &[line.start + 16]);
+    let who = table.identify_now(&raw);
+    let stood_in = table.place_now(&who, &raw).stack[0].binary;
+    assert!(table.binary(stood_in).file.is_none());
+    let deadline = Instant::now() + Duration::from_secs(10);
+    let opened = loop {
+        table.begin_pass(BootNanos(2_000_000_000));
+        let opened = table.take_opened();
+        if !opened.is_empty() {
+            break opened;
+        }
+        assert!(Instant::now() < deadline, "the file was not opened");
+        std::thread::sleep(Duration::from_millis(2));
+    };
+    let [(before, binary)] = opened[..] else { panic!("{opened:?}") };
+    assert_eq!(before, stood_in);
+    assert!(is_elf(&table.binary(binary)));
+    assert!(table.take_opened().is_empty(), "once");
+}
+
+/// The map of a program that wrote code is held open from its first sample on.
+#[test]
+fn the_map_of_written_code_is_held_from_the_first_sample() {
+    let code = "import mmap, os, time
+area = mmap.mmap(-1, 4096, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, mmap.PROT_READ | mmap.PROT_EXEC)
+open(f'/tmp/perf-{os.getpid()}.map', 'w').write('1000 10 f\\n')
+time.sleep(600)";
+    let child = Command::new("python3").args(["-c", code]).spawn().unwrap();
+    let mut running = Running { _dir: tempfile::tempdir().unwrap(), path: PathBuf::new(), child };
+    let pid = running.pid();
+    let (line, map) = (code_of_length(pid, 4096), format!("/tmp/perf-{pid}.map"));
+    let deadline = Instant::now() + Duration::from_secs(10);
+    let wait = |what: &str, is_so: &mut dyn FnMut() -> bool| {
+        while !is_so() {
+            assert!(Instant::now() < deadline, "{what}");
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    };
+    wait("no map", &mut || std::fs::metadata(&map).is_ok_and(|map| map.len() > 0));
+    let start = parse_stat(&std::fs::read(format!("/proc/{pid}/stat")).unwrap()).unwrap().start;
+    let mut table = ProcessTable::new(ProcRoot::host());
+    let sample = table.resolve(&sample_of(1000, pid, start.0, &[line.start + 16]));
+    let sources = table.binary(sample.stack[0].binary).jit.clone().unwrap();
+    wait("the map is not held", &mut || sources.has_file());
+    assert_eq!(table.counts().jit_programs, 1);
+    std::fs::remove_file(&map).unwrap();
+    running.child.kill().unwrap();
+    running.child.wait().unwrap();
+    assert!(!sources.has_ended());
+    table.apply(SideBand::Exit { time: BootNanos(u64::MAX / 2), pid, tid: pid });
+    wait("the end is not noted", &mut || sources.has_ended());
+    let look = super::look_for_jit_files(&ProcRoot::host(), &sources, [true; 2]);
+    assert_eq!(look.files.len(), 1, "held still");
+}
+
 /// Code that a program wrote is that program's, though the program has ended before its stack could be placed.
 #[test]
 fn code_that_was_written_is_known_after_the_program_has_ended() {

@@ -4,11 +4,13 @@
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::ProcRoot;
+use super::jit_files::sources_in;
 use super::reading_time::Patience;
-use crate::profile::{BinaryKey, ProcessKey};
+use crate::profile::{BinaryKey, JitSources, ProcessKey};
 
 /// Longest header of a core file: a kernel's has a few segments.
 const MAX_SEGMENTS: usize = 4096;
@@ -79,8 +81,8 @@ pub struct ProgramMemory {
     code: Vec<(u64, u64)>,
     /// The program, with what it calls itself and whose it is.
     pub key: BinaryKey,
-    /// Its root directory.
-    pub root: File,
+    /// Where its runtime tells of its code.
+    pub sources: Arc<JitSources>,
 }
 
 impl ProgramMemory {
@@ -96,7 +98,7 @@ impl ProgramMemory {
         let dir = proc.process(*pid).map_err(|_| gone)?;
         let (inside, user) = dir.identity_inside().ok_or(gone)?;
         let memory = dir.open_memory().map_err(|_| "the program's memory may not be read by the profiler")?;
-        let root = File::from(dir.root().map_err(|_| gone)?);
+        let sources = Arc::new(sources_in(&dir, ProcessKey { pid: *pid, start: *start }).ok_or(gone)?);
         let (maps, _) = dir.executable_maps(usize::MAX, Patience::of(Duration::from_millis(500))).ok_or(gone)?;
         // Opened first, then made sure that it was this process.
         let same = dir
@@ -104,7 +106,7 @@ impl ProgramMemory {
             .filter(|stat| ProcessKey { pid: *pid, start: stat.start } == ProcessKey { pid: *pid, start: *start });
         same.filter(|_| is_this_boot(proc, boot_id)).ok_or(gone)?;
         let key = BinaryKey::Jit { boot_id: boot_id.clone(), pid: *pid, start: *start, inside, user };
-        Ok(Self { memory, code: maps.iter().map(|line| (line.start, line.end)).collect(), key, root })
+        Ok(Self { memory, code: maps.iter().map(|line| (line.start, line.end)).collect(), key, sources })
     }
 
     /// Fills in what lies at an address; false when it is not executable there, or gone.

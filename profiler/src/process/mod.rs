@@ -18,6 +18,8 @@ mod claims;
 mod drawing;
 mod file_identity;
 mod find_file;
+mod jit_files;
+mod jit_programs;
 #[cfg(test)]
 mod live_tests;
 mod mappings;
@@ -38,6 +40,7 @@ mod vdso;
 pub use budget::BudgetCounts;
 pub use build_id::build_id_of;
 pub use claims::CLAIM_NOTICE;
+pub use jit_files::{JitLook, MAX_JIT_MAP, jit_sources, jit_sources_of, look_for_jit_files};
 pub use memory::{KernelMemory, ProgramMemory};
 pub use open_file::{open_exactly, open_file_in_root};
 pub use owner::owner_of;

@@ -54,6 +54,13 @@ pub fn open_exactly(root: impl AsFd, path: &Path) -> io::Result<File> {
     Ok(open_found(found)?.file)
 }
 
+/// A directory below this root, to open files in it; a part of its path may be no link.
+pub(super) fn open_directory_exactly(root: impl AsFd, path: &Path) -> io::Result<File> {
+    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS;
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    Ok(File::from(rustix::fs::openat2(root, path, flags, Mode::empty(), resolve)?))
+}
+
 /// Opens what a link of `/proc/PID` leads to (`exe`, `map_files/..`): the kernel follows it to the file itself, whatever
 /// has become of its path.
 pub(super) fn open_link(dir: impl AsFd, link: &Path) -> io::Result<OpenedFile> {
@@ -64,8 +71,11 @@ pub(super) fn open_link(dir: impl AsFd, link: &Path) -> io::Result<OpenedFile> {
 /// Opens for reading what an `O_PATH` descriptor stands for, if it is a regular file with something in it.
 fn open_found(found: OwnedFd) -> io::Result<OpenedFile> {
     let stat = rustix::fs::fstat(&found)?;
-    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile || stat.st_size <= 0 {
+    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
         return Err(io::ErrorKind::InvalidInput.into());
+    }
+    if stat.st_size <= 0 {
+        return Err(io::ErrorKind::UnexpectedEof.into());
     }
     let ourselves = format!("/proc/self/fd/{}", found.as_raw_fd());
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;

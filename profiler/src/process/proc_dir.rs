@@ -179,6 +179,19 @@ impl ProcessDir {
         exe(&self.dir).or_else(|| exe(self.other()?))
     }
 
+    /// Whether it has a file open, as far as so many of its descriptors tell.
+    pub fn has_open(&self, (dev, inode): (u64, u64), most: usize) -> bool {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let descriptors = rustix::fs::openat(self.other().unwrap_or(&self.dir), "fd", flags, Mode::empty()).ok();
+        let listed = descriptors.as_ref().and_then(|fds| Some((fds, rustix::fs::Dir::read_from(fds).ok()?)));
+        listed.is_some_and(|(fds, entries)| {
+            entries.filter_map(Result::ok).take(most).any(|entry| {
+                let found = rustix::fs::statat(fds, entry.file_name(), AtFlags::empty());
+                found.is_ok_and(|found| (found.st_dev, found.st_ino) == (dev, inode))
+            })
+        })
+    }
+
     /// Opens a path as the process would see it.
     pub fn open(&self, path: &[u8]) -> io::Result<OpenedFile> {
         open_in_root(self.root()?, Path::new(std::ffi::OsStr::from_bytes(path)))

@@ -5,13 +5,13 @@
 
 use std::io::IoSliceMut;
 use std::sync::Arc;
-use std::time::Instant;
 
 use profiler_ebpf::tables::BY_FRAME_POINTER;
 use rustix::io::{ReadWriteFlags, preadv2};
 
 use super::backing::Origin;
 use super::binaries::Binaries;
+use super::reading_time::Begin;
 use super::stack_cache::{Cached, Resolved, StackKey};
 use super::table::{MAX_COMM, ProcessTable, REREAD_INCOMPLETE};
 use super::tracked::{AddressSpace, NAMELESS, NO_USER, Start, Tracked};
@@ -213,7 +213,7 @@ impl ProcessTable {
         let executing = process.executed.is_some_and(|at| raw.time.0.wrapping_sub(at.0) < EXECUTING);
         let (ppid, user, space) = (process.ppid, process.user, process.space_at(raw.time));
         let revision = process.revision_at(raw.time);
-        if leaf.and_then(|leaf| space.ranges.find(leaf)).is_some_and(|range| range.backing.is_anonymous()) {
+        if space.has_made_code {
             // While it lives: a stack that waits for files or unwind rows may be placed when nothing can be asked of it any more.
             self.binaries.jit(key, user, raw.time);
         }
@@ -227,7 +227,7 @@ impl ProcessTable {
         process.stale = false;
         process.asked_at = now;
         let Ok(dir) = self.proc.process(process.facts.key.pid) else { return false };
-        let begin = Instant::now();
+        let begin = Begin::now();
         let Some(stat) = dir.stat().filter(|stat| process.start.admits(stat.start)) else { return false };
         self.counts.processes_read += 1;
         self.read(process, &dir, &stat, now);
@@ -260,7 +260,7 @@ impl ProcessTable {
             return process.set_cgroup(known.clone(), raw.time, &self.process_budget);
         }
         process.cgroup_asked_at = raw.time;
-        let begin = Instant::now();
+        let begin = Begin::now();
         let read = self.proc.process(raw.pid).ok().and_then(|dir| {
             let cgroup = dir.cgroup()?;
             // Read first, then make sure that it was this process.
@@ -332,6 +332,12 @@ impl ProcessTable {
     pub fn mappings_of(&self, pid: u32) -> Option<u64> {
         let process = self.processes.get(&pid)?.last().filter(|process| process.left.is_none())?;
         Some(process.space.generation).filter(|generation| *generation != 0)
+    }
+
+    /// Until when all that a process has mapped is known: 0 when nothing is known of it.
+    #[must_use]
+    pub fn mapped_at(&self, pid: u32) -> BootNanos {
+        self.processes.get(&pid).and_then(|all| all.last()).map_or(BootNanos(0), |process| process.mapped_at)
     }
 
     /// The executable ranges that a process has now. `None` while files of them are being opened.

@@ -128,7 +128,17 @@ mod tests {
                 BinaryKey::Inode { path: path.clone(), dev: stat.dev(), inode: stat.ino(), mtime, identity }
             }
         };
-        Binary { key, kind: BinaryKind::File, path, build_id: None, code: None, file: None, root: None, refused: false }
+        Binary {
+            key,
+            kind: BinaryKind::File,
+            path,
+            build_id: None,
+            code: None,
+            file: None,
+            root: None,
+            jit: None,
+            refused: false,
+        }
     }
 
     /// The same build is found at its path; another one, or a file that was changed, is not taken for it.

@@ -12,6 +12,7 @@ use super::backing::{BackingRef, Origin};
 use super::binaries::{Binaries, shrink};
 use super::budget::{Budget, BudgetCounts};
 use super::cgroup::Cgroup;
+use super::jit_files::is_jitdump;
 use super::mappings::{MAX_RANGES, Mapping};
 use super::proc_dir::ProcRoot;
 use super::reading_time::{BeingRead, ReadingTime};
@@ -70,6 +71,8 @@ pub struct ProcessTable {
     unread: VecDeque<u32>,
     pub(super) reading: ReadingTime,
     pub(super) being_read: BeingRead,
+    /// When this pass began.
+    pub(super) pass: BootNanos,
 }
 
 /// What the table holds and has done, for `/metrics`.
@@ -99,6 +102,10 @@ pub struct TableCounts {
     pub roots: usize,
     /// Root directories that were not kept because there were too many.
     pub roots_refused: u64,
+    /// Programs whose files of names for code that they wrote are kept open.
+    pub jit_programs: usize,
+    /// Programs whose files were not kept open because there were too many.
+    pub jit_programs_refused: u64,
     /// Memory of mappings, with the paths of their files.
     pub mappings: BudgetCounts,
     /// Memory of processes beside their mappings.
@@ -134,12 +141,14 @@ impl ProcessTable {
             unread: VecDeque::new(),
             reading: ReadingTime::default(),
             being_read: BeingRead::default(),
+            pass: BootNanos(0),
         }
     }
 
     /// A pass of the sampling thread begins: takes in the files that have been opened since the last one. Says whether there were any.
     pub fn begin_pass(&mut self, now: BootNanos) -> bool {
         self.reading.begin();
+        self.pass = self.pass.max(now);
         self.binaries.take_answers(now)
     }
 
@@ -162,13 +171,15 @@ impl ProcessTable {
     /// Takes in one side-band record. Records come in the order of their times.
     pub fn apply(&mut self, event: SideBand) {
         match &event {
-            SideBand::Exec { pid, .. } | SideBand::Fork { pid, .. } | SideBand::Mmap { pid, .. } => {
-                self.changed.push(*pid)
-            }
+            SideBand::Exec { pid, .. }
+            | SideBand::Fork { pid, .. }
+            | SideBand::Mmap { pid, .. }
+            | SideBand::Unmap { pid, .. } => self.changed.push(*pid),
             SideBand::Exit { .. } | SideBand::Comm { .. } | SideBand::Lost { .. } => {}
         }
         match event {
             SideBand::Exec { time, pid, comm } => {
+                self.look_for_jit_files(pid, false);
                 let comm = printable(comm.as_bytes(), MAX_COMM);
                 self.change_facts(pid, time, |process, budget| {
                     process.space = Arc::default();
@@ -199,25 +210,36 @@ impl ProcessTable {
                 }
             }
             SideBand::Exit { time, pid, tid } => self.exit(pid, tid, time),
+            SideBand::Unmap { time, pid, start, end } => self.unmap(time, pid, (start, end), false),
             SideBand::Mmap { time, pid, start, len, page_offset, path, identity, executable, shared } => {
                 let end = start.saturating_add(len);
                 if executable {
                     self.map(time, pid, (start, end), page_offset, &path, identity, shared);
-                } else if self.newest(pid).is_some_and(|process| process.space.ranges.overlaps(start, end)) {
-                    self.generation += 1;
-                    let generation = self.generation;
-                    self.change(pid, time, |process| {
-                        process.text_was_cut |= process.space.ranges.has_file(start, end);
-                        let space = Arc::make_mut(&mut process.space);
-                        space.ranges.cut(start, end);
-                        space.generation = generation;
-                    });
+                } else {
+                    self.unmap(time, pid, (start, end), true);
                 }
             }
             SideBand::Lost { .. } => {
                 self.lost = true;
                 self.processes.values_mut().flatten().for_each(|process| process.stale = true);
             }
+        }
+    }
+
+    /// Nothing of what was known lies between two addresses any more; `is_covered` when something that is no code does.
+    fn unmap(&mut self, time: BootNanos, pid: u32, (start, end): (u64, u64), is_covered: bool) {
+        if let Some(process) = self.newest(pid) {
+            process.mapped_at = process.mapped_at.max(time);
+        }
+        if self.newest(pid).is_some_and(|process| process.space.ranges.overlaps(start, end)) {
+            self.generation += 1;
+            let generation = self.generation;
+            self.change(pid, time, |process| {
+                process.text_was_cut |= is_covered && process.space.ranges.has_file(start, end);
+                let space = Arc::make_mut(&mut process.space);
+                space.ranges.cut(start, end);
+                space.generation = generation;
+            });
         }
     }
 
@@ -252,6 +274,18 @@ impl ProcessTable {
         self.binaries.get(id)
     }
 
+    /// Files that were open too late for what was asked of them, or for which there was another binary until now: what stood for each, and
+    /// what it is. Since the last call.
+    pub fn take_opened(&mut self) -> Vec<(BinaryId, BinaryId)> {
+        self.binaries.take_opened()
+    }
+
+    /// The binary whose unwind rows are those of this one.
+    #[must_use]
+    pub fn with_rows(&self, id: BinaryId) -> BinaryId {
+        self.binaries.with_rows(id)
+    }
+
     /// Build ids found since the last call that two different files claim, in words, and the totals: of those, and of files that could
     /// not be opened while they were known to be the mapped ones.
     pub fn take_claims(&mut self) -> (Vec<String>, [u64; 2]) {
@@ -264,12 +298,15 @@ impl ProcessTable {
     #[must_use]
     pub fn counts(&self) -> TableCounts {
         let (roots, roots_refused) = self.binaries.roots();
+        let (jit_programs, jit_programs_refused) = self.binaries.jit_programs();
         TableCounts {
             pinned_files: self.binaries.pinned(),
             processes_unread: self.unread.len(),
             files_opening: self.binaries.pending(),
             roots,
             roots_refused,
+            jit_programs,
+            jit_programs_refused,
             mappings: self.mappings_budget.counts(),
             process_memory: self.process_budget.counts(),
             binaries: self.binaries.budget(),
@@ -289,6 +326,15 @@ impl ProcessTable {
         } else if pid == tid {
             process.left = Some(time);
             self.changed.push(pid);
+            self.look_for_jit_files(pid, true);
+        }
+    }
+
+    /// What the process that has a pid tells of its code may be gone soon, or has just come.
+    fn look_for_jit_files(&mut self, pid: u32, left: bool) {
+        if let Some(process) = self.newest(pid) {
+            let key = process.facts.key;
+            self.binaries.look_for_jit_files(key, left);
         }
     }
 
@@ -299,6 +345,7 @@ impl ProcessTable {
         if !goes_on {
             process.left = Some(time);
             self.changed.push(pid);
+            self.look_for_jit_files(pid, true);
         }
     }
 
@@ -334,8 +381,9 @@ impl ProcessTable {
         let Ok(alive) = self.proc.pids() else { return };
         let alive: std::collections::HashSet<u32> = alive.into_iter().collect();
         for (_, all) in self.processes.iter_mut().filter(|(pid, _)| !alive.contains(pid)) {
-            for process in all {
-                process.left.get_or_insert(now);
+            for process in all.iter_mut().filter(|process| process.left.is_none()) {
+                process.left = Some(now);
+                self.binaries.look_for_jit_files(process.facts.key, true);
             }
         }
     }
@@ -401,7 +449,10 @@ impl ProcessTable {
             if time < process.read_at {
                 return;
             }
-            process.left.get_or_insert(time);
+            if process.left.is_none() {
+                process.left = Some(time);
+                self.look_for_jit_files(pid, true);
+            }
         }
         let child = match self.newest(ppid) {
             Some(parent) => parent.fork(pid, ppid, time),
@@ -428,6 +479,12 @@ impl ProcessTable {
         shared: bool,
     ) {
         let user = self.user_of(pid);
+        if let Some(process) = self.newest(pid) {
+            process.mapped_at = process.mapped_at.max(time);
+        }
+        if is_jitdump(path) {
+            self.look_for_jit_files(pid, false);
+        }
         let backing = self.binaries.backing(path, identity, shared, start, user);
         self.generation += 1;
         let (generation, budget) = (self.generation, self.mappings_budget.clone());

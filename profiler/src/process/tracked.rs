@@ -55,6 +55,8 @@ pub(super) struct AddressSpace {
     pub ranges: Mappings<BackingRef>,
     /// There are more ranges than are known: they were too many for the user's share, or for one process.
     pub incomplete: bool,
+    /// Some range is memory without a file, or was: code that the program wrote.
+    pub has_made_code: bool,
     /// For the ranges.
     pub charge: Option<Charge>,
 }
@@ -72,6 +74,7 @@ impl AddressSpace {
 
     /// Charges a user for the ranges that there are now.
     pub fn settle(&mut self, budget: &Budget, user: u32) {
+        self.has_made_code = self.ranges.iter().any(|range| range.backing.is_anonymous());
         let bytes = self.bytes();
         match &mut self.charge {
             Some(charge) => charge.resize(bytes),
@@ -132,6 +135,8 @@ pub(super) struct Tracked {
     pub stale: bool,
     /// `/proc` was read at this time: older side-band records tell nothing new.
     pub read_at: BootNanos,
+    /// All code that was mapped until then is known.
+    pub mapped_at: BootNanos,
     /// When reading `/proc` was last tried.
     pub asked_at: BootNanos,
     /// Whether a sample of it has come.
@@ -172,6 +177,7 @@ impl Tracked {
             text_was_cut: false,
             stale: true,
             read_at: BootNanos(0),
+            mapped_at: BootNanos(0),
             asked_at: BootNanos(0),
             sampled: false,
             has_threads: false,
@@ -214,7 +220,7 @@ impl Tracked {
         let mut child = Self::unknown(pid, Start::Forked(now), now);
         child.ppid = ppid;
         (child.user, child.user_stale) = (self.user, self.user_stale);
-        child.space = self.space.clone();
+        (child.space, child.mapped_at) = (self.space.clone(), self.mapped_at);
         child.facts = Arc::new(ProcessFacts { key: child.facts.key, ..ProcessFacts::clone(&self.facts) });
         child.cgroup_id = self.cgroup_id;
         child.cgroup = self.cgroup.clone();

@@ -4,7 +4,7 @@ use std::fmt;
 use std::fs::File;
 use std::sync::Arc;
 
-use super::{InodeNumber, StartTicks};
+use super::{InodeNumber, JitSources, StartTicks};
 
 /// The GNU build id note: 1 to 20 bytes that name one exact build of a file.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -272,6 +272,8 @@ pub struct Binary {
     /// The open file, pinned at first sight so that deletion or replacement cannot take it away. `None` when it could
     /// not be opened, and for the kernel and anonymous memory.
     pub file: Option<Arc<File>>,
+    /// Of code that a process wrote: where its runtime tells of it. `None` when that is not held open.
+    pub jit: Option<Arc<JitSources>>,
     /// There is no file although there was one to be opened: it was no regular file, or not for us.
     pub refused: bool,
     /// The root directory of a process that had it mapped, where its debug information may lie; `None` when it is ours.

@@ -1,12 +1,13 @@
 //! The words every room shares: time, process, binary, location, sample, window, symbol, call tree.
 //!
-//! Plain data by value or by index. No I/O, no clocks, no locks; depends on nothing but the kernel boundary crate. A
+//! Plain data by value or by index. No I/O, no clocks, no locks (but that of [`JitSources`]); depends on nothing but the kernel boundary crate. A
 //! sample changes its type as it walks: [`RawSample`] (addresses, as the kernel sent it) -> [`Sample`] (locations:
 //! binary and offset) -> [`Window`] (equal stacks counted, what the store takes) -> [`CallTree`] (what people see).
 
 mod binary;
 mod call_tree;
 mod demangle;
+mod jit_sources;
 mod loss;
 mod missed;
 mod name_source;
@@ -22,6 +23,7 @@ mod window;
 pub use binary::{Binary, BinaryId, BinaryKey, BinaryKind, BuildId, CodeSegment, FileIdentity, Owner, UNRECORDED_PATH};
 pub use call_tree::{CallTree, Frame, FrameId, FrameKind, Node, Reason};
 pub use demangle::{Demangle, simple};
+pub use jit_sources::{JitFiles, JitProgram, JitSources};
 pub use loss::{LossCause, Losses};
 pub use missed::{MissCause, MissedTicks};
 pub use name_source::{FoundSource, NameSource, NameSources, NameStatus};

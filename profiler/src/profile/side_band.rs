@@ -105,6 +105,17 @@ pub enum SideBand {
         /// Mapped so that what others write there is seen.
         shared: bool,
     },
+    /// Nothing was mapped there any more. The kernel has no record of it; the eBPF side notices when the place is used again.
+    Unmap {
+        /// When.
+        time: BootNanos,
+        /// Whose.
+        pid: u32,
+        /// First address.
+        start: u64,
+        /// First address after.
+        end: u64,
+    },
     /// Events were lost: what is known of processes may be stale.
     Lost {
         /// When.
@@ -124,6 +135,7 @@ impl SideBand {
             | Self::Fork { time, .. }
             | Self::Exit { time, .. }
             | Self::Mmap { time, .. }
+            | Self::Unmap { time, .. }
             | Self::Lost { time, .. } => *time,
         }
     }

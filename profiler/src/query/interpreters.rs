@@ -221,6 +221,7 @@ mod tests {
                 code: None,
                 file: None,
                 root: None,
+                jit: None,
                 refused: false,
             })
         };

@@ -185,6 +185,7 @@ impl Carrier {
                 file: None,
                 refused,
                 root: None,
+                jit: None,
             });
         }
         self.binaries.insert(id.0, Arc::clone(&binary));

@@ -15,8 +15,9 @@ use profiler_ebpf::tables::{MAX_RULES, PAGES_PER_CHUNK, Page, Rule, Space};
 
 use super::SamplerError;
 use super::load::take;
+use crate::profile::BootNanos;
 use crate::sys::shared_map::SharedArray;
-use crate::unwind::{Kernel, PageMemory, host};
+use crate::unwind::{Kernel, PageMemory, Unmapped, host};
 
 /// `BPF_F_MMAPABLE`, as the object says of its template: the kernel compares them.
 const MMAPABLE: u32 = 1 << 10;
@@ -35,6 +36,8 @@ pub struct UnwindMaps {
     first: Option<Array<MapData, Page>>,
     rules: SharedArray<Rule>,
     processes: HashMap<MapData, u32, Space>,
+    /// When and where the kernel side last saw that known code of a process is gone.
+    unmapped: HashMap<MapData, u32, [u64; 3]>,
 }
 
 impl UnwindMaps {
@@ -50,13 +53,39 @@ impl UnwindMaps {
             first: None,
             rules: shared(&rules, MAX_RULES).map_err(SamplerError::load)?,
             processes: take(ebpf, "PROCESSES", HashMap::try_from)?,
+            unmapped: take(ebpf, "UNMAPPED", HashMap::try_from)?,
         })
     }
 
-    /// A process's mappings.
+    /// A process's mappings, if they are believed.
     #[must_use]
     pub fn space_of(&self, pid: u32) -> Option<Space> {
-        self.processes.get(&pid, 0).ok().map(|space| Space { seal: 0, ..space })
+        let space = self.processes.get(&pid, 0).ok().filter(|space| space.seal == space.seal());
+        space.map(|space| Space { seal: 0, ..space })
+    }
+
+    /// Writes a space, and takes it back when the kernel side has seen something unmapped since it was made.
+    fn write_space(
+        &mut self,
+        pid: u32,
+        space: Space,
+        known: BootNanos,
+        flags: u64,
+    ) -> Result<Option<Unmapped>, MapError> {
+        let since = |maps: &Self| {
+            let [time, start, end] = maps.unmapped.get(&pid, 0).ok().filter(|[time, ..]| *time > known.0)?;
+            Some(Unmapped { time: BootNanos(time), start, end })
+        };
+        if let Some(unmapped) = since(self) {
+            return Ok(Some(unmapped));
+        }
+        self.processes.insert(&pid, &sealed(space), flags)?;
+        // The kernel side notes first and breaks the seal then: what it has done before we wrote is noted by now.
+        let unmapped = since(self);
+        if unmapped.is_some() {
+            self.processes.insert(&pid, &Space { seal: 0, ..space }, EXIST)?;
+        }
+        Ok(unmapped)
     }
 
     /// Every process that has mappings, with them. While processes come and go some can be missed.
@@ -104,12 +133,12 @@ impl Kernel for UnwindMaps {
         self.rules.set(usize::from(number), rule);
     }
 
-    fn add_space(&mut self, pid: u32, space: Space) -> io::Result<()> {
-        self.processes.insert(&pid, &sealed(space), ANY).map_err(io::Error::other)
+    fn add_space(&mut self, pid: u32, space: Space, known: BootNanos) -> io::Result<Option<Unmapped>> {
+        self.write_space(pid, space, known, ANY).map_err(io::Error::other)
     }
 
-    fn replace_space(&mut self, pid: u32, space: Space) -> io::Result<()> {
-        unless_missing(self.processes.insert(&pid, &sealed(space), EXIST))
+    fn replace_space(&mut self, pid: u32, space: Space, known: BootNanos) -> io::Result<()> {
+        unless_missing(self.write_space(pid, space, known, EXIST).map(drop))
     }
 
     fn remove_space(&mut self, pid: u32) {

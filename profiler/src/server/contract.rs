@@ -263,6 +263,7 @@ fn disassembly() {
         code: None,
         file: None,
         root: None,
+        jit: None,
         refused: false,
     };
     let places =

@@ -152,6 +152,7 @@ fn encode_table(to: &mut DescriptorEncoder<'_>, table: &TableCounts, waiting_byt
         ("files_open", "Files of binaries that are kept open", table.pinned_files),
         ("files_opening", "Files of binaries that are being opened", table.files_opening),
         ("roots", "Root directories of containers that are kept open", table.roots),
+        ("jit_programs", "Programs whose files of names for code that they wrote are kept open", table.jit_programs),
     ];
     for (name, help, value) in gauges {
         one(to, &format!("profiler_{name}"), help, None, &ConstGauge::new(value as u64))?;
@@ -186,6 +187,11 @@ fn encode_table(to: &mut DescriptorEncoder<'_>, table: &TableCounts, waiting_byt
             table.binaries.refused,
         ),
         ("roots_refused", "Root directories that were not kept: too many of one user or in all", table.roots_refused),
+        (
+            "jit_programs_refused",
+            "Programs whose files of names for code that they wrote were not kept open: too many of one user or in all",
+            table.jit_programs_refused,
+        ),
         ("processes_read", "Times that a process was read from /proc after the start", table.processes_read),
     ];
     for (name, help, value) in counters {

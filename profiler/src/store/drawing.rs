@@ -78,6 +78,7 @@ fn binary(kind: BinaryKind, path: &str, key: BinaryKey) -> Arc<Binary> {
         code: None,
         file: None,
         root: None,
+        jit: None,
         refused: false,
     })
 }

@@ -1,11 +1,11 @@
 //! Finding the file of a binary that was sampled earlier, to name it again: on this host, if it is still the one it was, or given
-//! by hand.
+//! by hand; and where a program tells of the code it wrote.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::process::open_same;
-use crate::profile::{Binary, BinaryKey, BinaryKind};
+use crate::process::{ProcRoot, jit_sources_of, open_same};
+use crate::profile::{Binary, BinaryKey, BinaryKind, ProcessKey};
 use crate::sys::time_share::ROOT;
 use crate::sys::timeout_pool::TimeoutPool;
 
@@ -16,15 +16,23 @@ const OPENING: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct FileFinder {
     opener: TimeoutPool,
+    /// Whose files are believed to tell of the code of a program that has ended, beside root's: whose it was is not known any more.
+    user: u32,
 }
 
 impl Default for FileFinder {
     fn default() -> Self {
-        Self { opener: TimeoutPool::new("file-opener", OPENING) }
+        Self { opener: TimeoutPool::new("file-opener", OPENING), user: ROOT }
     }
 }
 
 impl FileFinder {
+    /// One that serves this user.
+    #[must_use]
+    pub fn for_user(user: u32) -> Self {
+        Self { user, ..Self::default() }
+    }
+
     /// The binary with its file; `None` when the host has it no more, or another one in its place.
     pub fn find(&mut self, binary: &Binary) -> Option<Binary> {
         match binary.kind {
@@ -37,8 +45,16 @@ impl FileFinder {
                 let (file, root) = (Some(Arc::new(found.file)), found.root.map(Arc::new));
                 Some(Binary { file, root, ..bare(binary) })
             }
-            // Every process has the same; and who wrote code is asked while it lives.
-            BinaryKind::Vdso | BinaryKind::Anonymous => None,
+            // Found by pid and start time, in the same boot.
+            BinaryKind::Anonymous => {
+                let BinaryKey::Jit { boot_id, pid, start, .. } = binary.key.clone() else { return None };
+                let (process, user) = (ProcessKey { pid, start }, self.user);
+                let find = move || jit_sources_of(&ProcRoot::host(), &boot_id, process, user);
+                let jit = self.opener.run(ROOT, find).ok()??;
+                Some(Binary { jit: Some(Arc::new(jit)), ..bare(binary) })
+            }
+            // Every process has the same.
+            BinaryKind::Vdso => None,
         }
     }
 }
@@ -47,7 +63,17 @@ impl FileFinder {
 fn bare(binary: &Binary) -> Binary {
     let Binary { key, kind, path, build_id, code, refused, .. } = binary;
     let (key, path) = (key.clone(), path.clone());
-    Binary { key, kind: *kind, path, build_id: *build_id, code: *code, file: None, root: None, refused: *refused }
+    Binary {
+        key,
+        kind: *kind,
+        path,
+        build_id: *build_id,
+        code: *code,
+        file: None,
+        root: None,
+        jit: None,
+        refused: *refused,
+    }
 }
 
 fn this_kernel() -> Option<BinaryKey> {
@@ -62,7 +88,17 @@ mod tests {
     use super::*;
 
     fn binary(kind: BinaryKind, key: BinaryKey) -> Binary {
-        Binary { key, kind, path: "/bin/sh".into(), build_id: None, code: None, file: None, refused: false, root: None }
+        Binary {
+            key,
+            kind,
+            path: "/bin/sh".into(),
+            build_id: None,
+            code: None,
+            file: None,
+            refused: false,
+            root: None,
+            jit: None,
+        }
     }
 
     /// A file is found as long as it is the same one; the kernel as long as it is this boot's; what a program wrote is gone.

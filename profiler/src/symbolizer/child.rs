@@ -29,6 +29,8 @@ const LOOK: Duration = Duration::from_millis(100);
 
 /// The variable that tells a child which user to become.
 pub(super) const USER: &str = "PROFILER_CHILD_USER";
+/// The variable that tells a child not to give way to other processes.
+pub(super) const URGENT: &str = "PROFILER_CHILD_URGENT";
 
 /// How to start the child: a program that calls [`super::worker_main`].
 #[derive(Clone, Debug)]
@@ -42,6 +44,8 @@ pub struct WorkerCommand {
     pub patience: Duration,
     /// What names may come from.
     pub sources: NameSources,
+    /// Samples wait for its answers: it does not give way to other processes.
+    pub is_urgent: bool,
 }
 
 impl Default for WorkerCommand {
@@ -52,6 +56,7 @@ impl Default for WorkerCommand {
             args: vec!["symbolizer-worker".into()],
             patience: PATIENCE,
             sources: NameSources::ALL,
+            is_urgent: false,
         }
     }
 }
@@ -70,7 +75,7 @@ pub(super) struct WorkerChild {
 }
 
 impl WorkerChild {
-    /// Starts one. It inherits nothing but its end of the socket: no environment but the user that it becomes, no other
+    /// Starts one. It inherits nothing but its end of the socket: no environment but the user that it becomes and its urgency, no other
     /// descriptors; what it prints is dropped, as it may quote a hostile file.
     pub fn spawn(command: &WorkerCommand) -> io::Result<Self> {
         let (socket, theirs) = UnixStream::pair()?;
@@ -81,6 +86,7 @@ impl WorkerChild {
             .args(&command.args)
             .env_clear()
             .envs(user.iter().map(|user| (USER, user.id().to_string())))
+            .envs(command.is_urgent.then_some((URGENT, "1")))
             .current_dir("/")
             // A Ctrl-C is meant for us: the last names are still wanted.
             .process_group(0)

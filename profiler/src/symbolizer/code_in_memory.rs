@@ -3,14 +3,14 @@
 
 use std::fs::File;
 use std::os::fd::AsFd;
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::code::CodeBytes;
-use super::jit_files::{self, JitFile};
 use super::lane::FileContent;
-use super::names::{KALLSYMS, NamesWorker, user_of};
+use super::names::{KALLSYMS, NamesWorker};
 use super::wire::{Kind, MAX_OFFSETS, Reply};
-use crate::profile::{BinaryKey, NameSource, UnknownReason};
+use crate::profile::{JitSources, NameSource, UnknownReason};
 
 impl NamesWorker {
     /// The functions of the kernel that cover these addresses.
@@ -31,21 +31,22 @@ impl NamesWorker {
     /// Why there are none.
     pub fn jit_code(
         &mut self,
-        key: &BinaryKey,
-        root: Option<&File>,
+        sources: &Arc<JitSources>,
         addresses: &[u64],
         deadline: Instant,
     ) -> Result<CodeBytes, UnknownReason> {
-        let allowed = [NameSource::PerfMap, NameSource::Jitdump].map(|source| self.allows(source));
-        let (theirs, root) = (key.clone(), root.and_then(|root| root.try_clone().ok()));
-        let file = match self.opener.run(user_of(key), move || jit_files::open(&theirs, root.as_ref(), allowed)) {
-            _ if allowed == [false; 2] => return Err(UnknownReason::SwitchedOff),
-            Ok(JitFile::Found(file)) => file,
-            Ok(JitFile::Missing) => return Err(UnknownReason::NoFile),
-            Ok(JitFile::Refused) | Err(_) => return Err(UnknownReason::FileRefused),
-        };
-        let content = FileContent::of(&file).ok_or(UnknownReason::FileRefused)?;
-        self.code_told_by(Kind::JitCode, &file, Some(content), addresses, deadline)
+        let mut files = self.jit_files(Some(sources))?;
+        // A dump has the code itself.
+        files.sort_by_key(|(source, _)| *source != NameSource::Jitdump);
+        let mut answer = Err(UnknownReason::NotFound);
+        for (_, file) in files {
+            let content = FileContent::of(&file).ok_or(UnknownReason::FileRefused)?;
+            answer = self.code_told_by(Kind::JitCode, &file, Some(content), addresses, deadline);
+            if answer.as_ref().is_ok_and(|code| !code.pieces.is_empty()) {
+                break;
+            }
+        }
+        answer
     }
 
     fn code_told_by(

@@ -10,10 +10,9 @@ use std::io::{self, BufRead, BufReader, Read};
 use std::os::unix::fs::FileExt;
 
 use super::code::CodeBytes;
+use crate::process::MAX_JIT_MAP;
 use crate::profile::{SourceLine, Symbol, Symbolized, UnknownReason, printable_name};
 
-/// Most bytes read of a map.
-pub(super) const MAX_MAP: u64 = 64 << 20;
 /// Most lines or records read.
 const MAX_ENTRIES: usize = 1_000_000;
 /// Longest line read; what is beyond is no name.
@@ -46,7 +45,7 @@ fn read_all(file: &File, addresses: &[u64]) -> Answers {
     let read = if file.read_exact_at(&mut magic, 0).is_ok() && magic == JITDUMP {
         read_dump(file, &mut answers)
     } else {
-        read_map(BufReader::with_capacity(64 << 10, At { file, at: 0 }.take(MAX_MAP)), &mut answers)
+        read_map(BufReader::with_capacity(64 << 10, At { file, at: 0 }.take(MAX_JIT_MAP)), &mut answers)
     };
     // What was read before a fault is still true.
     let _ = read;

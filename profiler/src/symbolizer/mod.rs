@@ -29,8 +29,8 @@ mod failure;
 mod found;
 #[cfg(fuzzing)]
 pub mod fuzzing;
-mod jit_files;
 mod jit_map;
+mod jit_names;
 mod kept_names;
 mod kernel;
 mod lane;

@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::os::fd::AsFd;
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,18 +13,13 @@ use super::contents::Facts;
 use super::debug_files::{debug_file, package, shared_file, unit_files};
 use super::debuginfod::Debuginfod;
 use super::found::{self, path_of};
-use super::jit_files::{self, JitFile};
 use super::kept_names::{KeptNames, Key};
 use super::lane::{FileContent, Lane, LaneError, Trust};
 use super::memfd::fixed_memfd;
 use super::own_programs::{mark, own_tags};
-use super::silent::Stamp;
 use super::wire::{Kind, MAX_OFFSETS, Reply};
 use super::worker::MAX_FILE;
-use crate::profile::{
-    Binary, BinaryKey, BuildId, FileIdentity, FoundSource, NameSource, Owner, Symbolized, UnknownReason,
-};
-use crate::sys::time_share::ROOT;
+use crate::profile::{Binary, BuildId, FileIdentity, FoundSource, NameSource, Owner, Symbolized, UnknownReason};
 use crate::sys::timeout_pool::TimeoutPool;
 
 /// Memory for an unpacked symbol table.
@@ -99,9 +93,9 @@ pub struct NamesWorker {
     /// Names of earlier runs.
     kept: Option<KeptNames>,
     /// What the last question found where.
-    found: Vec<FoundSource>,
+    pub(super) found: Vec<FoundSource>,
     /// When the file of the last question is tried again, if it is set aside.
-    again_at: Option<Instant>,
+    pub(super) again_at: Option<Instant>,
 }
 
 impl NamesWorker {
@@ -420,67 +414,6 @@ impl NamesWorker {
         all(Kind::Elf, [debug, memory].into_iter().chain(shared.into_iter().flatten()).collect())
     }
 
-    /// What a living program tells by of the code it wrote; `None` once it has ended, or where nothing may be used of that.
-    pub(super) fn jit_stamp(&mut self, program: &Binary) -> Option<Stamp> {
-        let BinaryKey::Jit { pid, user, .. } = &program.key else { return None };
-        let allowed = self.allowed_jit().filter(|_| Path::new(&format!("/proc/{pid}")).exists())?;
-        let root = program.root.as_deref().and_then(|root| root.try_clone().ok());
-        let theirs = program.key.clone();
-        match self.opener.run(*user, move || jit_files::open(&theirs, root.as_ref(), allowed)) {
-            Ok(JitFile::Found(file)) => {
-                let stat = file.metadata().ok()?;
-                Some(Some((stat.len(), stat.mtime(), stat.mtime_nsec())))
-            }
-            Ok(JitFile::Missing) => Some(None),
-            Ok(JitFile::Refused) | Err(_) => None,
-        }
-    }
-
-    /// Which of a program's files may be used: its map, its dump.
-    fn allowed_jit(&self) -> Option<[bool; 2]> {
-        let allowed = [NameSource::PerfMap, NameSource::Jitdump].map(|source| self.lane.command.sources.has(source));
-        (allowed != [false; 2]).then_some(allowed)
-    }
-
-    /// Names for code that a program wrote, one for each address, from the file in which its runtime tells of it. `None` as above.
-    pub fn of_jit(
-        &mut self,
-        key: &BinaryKey,
-        root: Option<&File>,
-        addresses: &[u64],
-        deadline: Option<Instant>,
-    ) -> Option<Vec<Symbolized>> {
-        let unknown = |reason| Some(vec![Symbolized::Unknown(reason); addresses.len()]);
-        let Some(allowed) = self.allowed_jit() else { return unknown(UnknownReason::SwitchedOff) };
-        self.again_at = None;
-        self.found = found::one(NameSource::PerfMap, None);
-        let (theirs, root) = (key.clone(), root.and_then(|root| root.try_clone().ok()));
-        let file = match self.opener.run(user_of(key), move || jit_files::open(&theirs, root.as_ref(), allowed)) {
-            Ok(JitFile::Found(file)) => file,
-            Ok(JitFile::Missing) => return unknown(UnknownReason::NoFile),
-            Ok(JitFile::Refused) | Err(_) => return unknown(UnknownReason::FileRefused),
-        };
-        let path = path_of(&file);
-        let dump = path.as_deref().is_some_and(|path| path.ends_with(".dump"));
-        self.found = found::one(if dump { NameSource::Jitdump } else { NameSource::PerfMap }, path);
-        let Some(content) = FileContent::of(&file) else { return unknown(UnknownReason::FileRefused) };
-        let mut results = Vec::with_capacity(addresses.len());
-        while results.len() < addresses.len() {
-            if self.lane.distrust(&content).is_some() {
-                break;
-            }
-            let rest = first(&addresses[results.len()..]);
-            match self.lane.ask(Kind::Jit, Some(&content), &[file.as_fd()], rest, deadline) {
-                Ok(Reply::Names(names)) => results.extend(names),
-                Err(error) if self.asks_again(&error, deadline) => {}
-                Ok(_) | Err(_) => return None,
-            }
-        }
-        self.again_at = self.lane.set_aside_until(&content);
-        results.resize(addresses.len(), Symbolized::Unknown(UnknownReason::SymbolizerFailed));
-        Some(results)
-    }
-
     /// Names for kernel addresses, one for each. `None` when there is no child to ask or it failed, which no file of others can
     /// have done: worth another try.
     pub fn of_kernel(&mut self, addresses: &[u64], deadline: Option<Instant>) -> Option<Vec<Symbolized>> {
@@ -513,11 +446,6 @@ impl NamesWorker {
 }
 
 /// As many as one question holds.
-fn first(offsets: &[u64]) -> &[u64] {
+pub(super) fn first(offsets: &[u64]) -> &[u64] {
     &offsets[..offsets.len().min(MAX_OFFSETS)]
-}
-
-/// The user whose program wrote the code, who decides what its file is and whether it answers.
-pub(super) fn user_of(key: &BinaryKey) -> u32 {
-    if let BinaryKey::Jit { user, .. } = key { *user } else { ROOT }
 }

@@ -187,6 +187,7 @@ mod tests {
             code: None,
             file: None,
             root: None,
+            jit: None,
             refused: false,
         })
     }
@@ -289,6 +290,7 @@ mod tests {
             code: None,
             file: Some(Arc::new(file)),
             root: None,
+            jit: None,
             refused: false,
         })
     }

@@ -53,9 +53,11 @@ pub(super) struct HardLimits {
 }
 
 /// Gives everything up. What the kernel has not got is left out and told; what it has and refuses is an error.
-pub(super) fn enter(limits: &HardLimits, user: Option<u32>) -> io::Result<Confinement> {
+pub(super) fn enter(limits: &HardLimits, user: Option<u32>, is_urgent: bool) -> io::Result<Confinement> {
     // These two only make us a better neighbour: go on where they are refused.
-    let _ = rustix::process::nice(5);
+    if !is_urgent {
+        let _ = rustix::process::nice(5);
+    }
     let _ = std::fs::write("/proc/self/oom_score_adj", oom_score(read_oom_score()).to_string());
     for (resource, most) in [
         (Resource::Core, 0),

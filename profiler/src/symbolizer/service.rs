@@ -9,6 +9,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::found;
+use super::jit_names::sources_of;
 use super::names::{Mapped, NamesWorker};
 use super::packages::Packages;
 use super::pending::{Job, Pending, owner};
@@ -111,6 +112,7 @@ impl Symbolizer {
             later: HashMap::new(),
             tries: HashMap::new(),
             silent: Silent::default(),
+            is_last: false,
             packages: Packages::default(),
             set_aside: HashMap::new(),
         };
@@ -175,6 +177,8 @@ struct Service<F> {
     tries: HashMap<LocationId, usize>,
     /// Programs to be asked about again, for whatever they had no answer to.
     silent: Silent,
+    /// Nothing more is asked, and those programs have been looked at for the last time.
+    is_last: bool,
     packages: Packages,
     /// Binaries whose file is set aside, and when it is tried again.
     set_aside: HashMap<BinaryKey, (Instant, Arc<Binary>)>,
@@ -185,12 +189,15 @@ impl<F: Fn(Answers)> Service<F> {
     fn run(&mut self, batches: &Receiver<Vec<Request>>) -> usize {
         let mut open = true;
         let mut paused: Option<Instant> = None;
-        while open || self.pending.len() > 0 || !self.later.is_empty() {
+        while open || self.pending.len() > 0 || !self.later.is_empty() || !self.is_last {
             let now = Instant::now();
             let hurry = self.shared.deadline.get().copied();
             self.ask_again(now, hurry.is_some());
             if hurry.is_some_and(|deadline| deadline <= now) {
                 break;
+            }
+            if !open && !self.is_last {
+                self.look_last();
             }
             paused = paused.filter(|until| *until > now);
             let pause = paused.map_or(Duration::ZERO, |until| until - now);
@@ -241,8 +248,18 @@ impl<F: Fn(Answers)> Service<F> {
             (self.answers)(Answers { binary, status: NameStatus::default(), names: Vec::new(), tells_more: true });
         }
         let worker = &mut self.worker;
-        for binary in self.silent.told(Instant::now(), |program| worker.jit_stamp(program)) {
+        for binary in self.silent.told(Instant::now(), |program| worker.look_at(program)) {
             (self.answers)(Answers { binary, status: NameStatus::default(), names: Vec::new(), tells_more: true });
+        }
+    }
+
+    /// What programs tell by now, at the end, is used for all their places that have no name.
+    fn look_last(&mut self) {
+        self.is_last = true;
+        let worker = &mut self.worker;
+        for request in self.silent.finish(|program| worker.look_at(program)) {
+            let is_new = !self.later.contains_key(&request.location) && self.pending.add(request);
+            self.shared.waiting.fetch_add(usize::from(is_new), Ordering::Relaxed);
         }
     }
 
@@ -299,13 +316,14 @@ impl<F: Fn(Answers)> Service<F> {
         let taken = job.requests.len();
         let offsets: Vec<u64> = job.requests.iter().map(|request| request.offset).collect();
         let deadline = self.shared.deadline.get().copied();
-        let Binary { key, kind, path, file, root, refused, .. } = &*job.binary;
+        let Binary { key, kind, path, file, refused, .. } = &*job.binary;
         let without_file = match key {
             _ if path == UNRECORDED_PATH => UnknownReason::TooManyMappings,
             _ if *refused => UnknownReason::FileRefused,
             BinaryKey::Claimed { .. } => UnknownReason::NotVerified,
             _ => UnknownReason::FileGone,
         };
+        let sources = sources_of(&job.binary);
         let begin = Instant::now();
         if let (BinaryKind::File, Some(file), None) = (kind, file, deadline) {
             let mapped = Mapped::of(&job.binary, file);
@@ -325,7 +343,7 @@ impl<F: Fn(Answers)> Service<F> {
             }
             (BinaryKind::File | BinaryKind::Vdso, None) => Some(vec![Symbolized::Unknown(without_file); taken]),
             (BinaryKind::Kernel, _) => self.worker.of_kernel(&offsets, deadline),
-            (BinaryKind::Anonymous, _) => self.worker.of_jit(key, root.as_deref(), &offsets, deadline),
+            (BinaryKind::Anonymous, _) => self.worker.of_jit(sources.as_ref(), &offsets, deadline),
         };
         let took = begin.elapsed();
         self.pending.took(&job.binary, took, Instant::now());
@@ -340,12 +358,17 @@ impl<F: Fn(Answers)> Service<F> {
         let (requests, results) =
             if deadline.is_none() { self.not_yet(job.requests, results) } else { (job.requests, results) };
         self.shared.waiting.fetch_sub(requests.len(), Ordering::Relaxed);
-        if matches!(key, BinaryKey::Jit { .. })
-            && deadline.is_none()
-            && results.iter().any(|name| matches!(name.reason(), Some(UnknownReason::NoFile | UnknownReason::NotFound)))
-            && let Some(stamp) = self.worker.jit_stamp(&job.binary)
+        let is_unnamed =
+            |name: &Symbolized| matches!(name, Symbolized::Unknown(UnknownReason::NoFile | UnknownReason::NotFound));
+        // One that had ended by then has told all it will.
+        if sources.is_some_and(|sources| !sources.has_ended())
+            && !self.is_last
+            && results.iter().any(is_unnamed)
+            && let Some(looked) = self.worker.look_at(&job.binary)
         {
-            self.silent.note(&job.binary, stamp, Instant::now());
+            let unnamed =
+                requests.iter().zip(&results).filter(|(_, name)| is_unnamed(name)).map(|(request, _)| request);
+            self.silent.note(&job.binary, looked, unnamed, Instant::now());
         }
         let names = requests.iter().map(|request| request.location).zip(results).collect();
         (self.answers)(Answers { binary: job.binary, status, names, tells_more: false });

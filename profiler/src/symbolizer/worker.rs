@@ -12,7 +12,7 @@ use std::os::unix::fs::FileExt;
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags};
 use rustix::process::{Resource, Rlimit};
 
-use super::child::USER;
+use super::child::{URGENT, USER};
 use super::code::code_of;
 use super::contents::Contents;
 use super::dwarf::{Units, units_of};
@@ -137,7 +137,7 @@ fn answer_with(mut answer: impl FnMut(&Question, &[File]) -> Result<Reply, Worke
     // Asked now, as the library reads `/proc/self/auxv` when it is first asked.
     let _ = (cpu_seconds(), resident(&statm));
     let user = std::env::var(USER).ok().and_then(|user| user.parse().ok());
-    let confinement = sandbox::enter(&LIMITS, user)?;
+    let confinement = sandbox::enter(&LIMITS, user, std::env::var_os(URGENT).is_some())?;
     let stdin = io::stdin();
     send(stdin.as_fd(), &Answer { id: 0, leaving: false, reply: Reply::Hello(confinement) })?;
     while let Some((question, files)) = receive(stdin.as_fd())? {

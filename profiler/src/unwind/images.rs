@@ -130,6 +130,13 @@ impl Images {
         Changed { binaries: vec![binary] }
     }
 
+    /// Asks for a file anew that could not be read, when next something maps it.
+    pub fn forget_missing(&mut self, binary: BinaryId) {
+        if self.why_missing(binary).is_some_and(Missing::may_come) {
+            self.states.remove(&binary);
+        }
+    }
+
     /// A sample needed these files.
     pub fn touch(&mut self, binaries: impl Iterator<Item = BinaryId>, now: BootNanos) {
         for binary in binaries {

@@ -5,21 +5,35 @@ use std::io;
 use profiler_ebpf::tables::{Rule, Space};
 
 use super::pool::PageMemory;
+use crate::profile::BootNanos;
+
+/// A place where code was known to lie and the kernel found nothing mapped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unmapped {
+    /// When.
+    pub time: BootNanos,
+    /// First address.
+    pub start: u64,
+    /// First address after.
+    pub end: u64,
+}
 
 /// The kernel's tables, or a copy of them in ordinary memory.
 pub trait Kernel: PageMemory {
     /// Writes a rule that no reachable row uses yet.
     fn set_rule(&mut self, number: u16, rule: Rule);
-    /// Gives a process its space, whether it had one or not.
+    /// Gives a process its space, whether it had one or not; unless the kernel side has seen after `known`, until when all that it has mapped
+    /// is in the space, that some of it is gone. Says what.
     ///
     /// # Errors
     /// The map is full.
-    fn add_space(&mut self, pid: u32, space: Space) -> io::Result<()>;
-    /// Gives a process another space, unless it has lost the one it had: it has called exec, or ended, and we are yet to hear of it.
+    fn add_space(&mut self, pid: u32, space: Space, known: BootNanos) -> io::Result<Option<Unmapped>>;
+    /// Gives a process another space, unless it has lost the one it had: it has called exec, or ended, and we are yet to hear of it; or some of
+    /// it is gone, as above.
     ///
     /// # Errors
     /// The kernel refuses.
-    fn replace_space(&mut self, pid: u32, space: Space) -> io::Result<()>;
+    fn replace_space(&mut self, pid: u32, space: Space, known: BootNanos) -> io::Result<()>;
     /// Takes a process's space away.
     fn remove_space(&mut self, pid: u32);
 }

@@ -1,7 +1,8 @@
-//! The thread that gets images: from the cache on disk, or from the worker that parses foreign files.
+//! The threads that get images: from the cache on disk, or from the worker that parses foreign files.
 //!
-//! One file at a time, small ones first: the first minute on a busy host wants hundreds. What comes back has been checked; the
-//! sampling thread only copies it into the pool.
+//! Small files first: the first minute on a busy host wants hundreds. A large one that is in no cache takes seconds, in which no small one
+//! waits: it is compiled on a thread of its own, with a worker of its own. What comes back has been checked; the sampling thread only copies it
+//! into the pool.
 //!
 //! - A file whose child was ended by something else is tried again, after those that were not.
 //! - Files of one user other than root get a share of the time (`sys/time_share.rs`) and of the places of those that wait.
@@ -27,6 +28,9 @@ const MAX_WAITING: usize = 16_384;
 const MAX_OF_USER: usize = MAX_WAITING / 4;
 /// Bytes of images that may wait to be copied; one more is let in.
 const MAX_READY: usize = 32 << 20;
+
+/// Files from this length on are large: they take tenths of a second, or seconds.
+const LARGE: u64 = 8 << 20;
 
 /// The parser is let go when nothing was asked for this long.
 const IDLE: Duration = Duration::from_secs(10);
@@ -77,7 +81,7 @@ pub trait Compile: Send + 'static {
     fn idle(&mut self);
 }
 
-/// The thread's other end.
+/// The threads' other end.
 #[derive(Debug)]
 pub struct Loader {
     shared: Arc<Shared>,
@@ -107,13 +111,25 @@ struct Waiting {
     owner: u32,
     /// How often its child was ended by something else.
     tries: u32,
+    /// Who gets it.
+    lane: Lane,
+}
+
+/// The threads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Lane {
+    /// Looks into the cache, and compiles small files.
+    Quick,
+    /// Compiles large ones that are not in the cache.
+    Large,
 }
 
 impl State {
-    /// The smallest file that was tried least, so that what all processes share does not wait behind the largest program of one. Users
-    /// who had their share of the time wait.
-    fn next(&self, now: Instant) -> Option<usize> {
-        let awake = (0..self.wanted.len()).filter(|at| self.shares.rest(self.wanted[*at].owner, now).is_zero());
+    /// The smallest file of a lane that was tried least, so that what all processes share does not wait behind the largest program of one.
+    /// Users who had their share of the time wait.
+    fn next(&self, lane: Lane, now: Instant) -> Option<usize> {
+        let of_lane = (0..self.wanted.len()).filter(|at| self.wanted[*at].lane == lane);
+        let awake = of_lane.filter(|at| self.shares.rest(self.wanted[*at].owner, now).is_zero());
         awake.min_by_key(|at| (self.wanted[*at].tries, self.wanted[*at].request.len))
     }
 
@@ -129,29 +145,48 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The next file; `None` after a while without any.
-    fn next_wanted(&self) -> Option<Waiting> {
+    /// The next file of a lane; `None` after a while without any.
+    fn next_wanted(&self, lane: Lane) -> Option<Waiting> {
         let begin = Instant::now();
         let mut state = self.lock();
         loop {
             let now = Instant::now();
-            if let Some(next) = state.next(now) {
+            if let Some(next) = state.next(lane, now) {
                 return Some(state.wanted.swap_remove(next));
             }
             let left = IDLE.saturating_sub(now - begin);
             if state.closed || left.is_zero() {
                 return None;
             }
-            let rests = state.wanted.iter().map(|waiting| state.shares.rest(waiting.owner, now));
+            let of_lane = state.wanted.iter().filter(|waiting| waiting.lane == lane);
+            let rests = of_lane.map(|waiting| state.shares.rest(waiting.owner, now));
             let wait = rests.min().unwrap_or(left).min(left);
             state = self.changed.wait_timeout(state, wait).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 
-    /// A file's child was ended by something else: it is tried again.
-    fn put_back(&self, mut waiting: Waiting) {
-        waiting.tries += 1;
+    /// A file waits again.
+    fn put_back(&self, waiting: Waiting) {
         self.lock().wanted.push(waiting);
+        self.changed.notify_all();
+    }
+
+    /// Gets the image of a file and hands it over, or lets it wait for another try.
+    fn load(&self, waiting: Waiting, compile: &mut impl Compile, cache: Option<&Cache>) {
+        let (begin, Waiting { request, lane, .. }) = (Instant::now(), &waiting);
+        let kept = cache.zip(request.kept_as.as_ref());
+        let known = kept.filter(|_| *lane == Lane::Quick).and_then(|(cache, key)| cache.get(key));
+        if let Some(image) = known {
+            return self.done(&waiting, Ok(image), begin);
+        }
+        if *lane == Lane::Quick && request.len >= LARGE {
+            return self.put_back(Waiting { lane: Lane::Large, ..waiting });
+        }
+        match compiled(request, compile, kept) {
+            Err(NotCompiled::Interrupted) => self.put_back(Waiting { tries: waiting.tries + 1, ..waiting }),
+            Err(NotCompiled::Missing(why)) => self.done(&waiting, Err(why), begin),
+            Ok(image) => self.done(&waiting, Ok(image), begin),
+        }
     }
 
     /// Hands an image over, once those before it have left room.
@@ -166,28 +201,25 @@ impl Shared {
 }
 
 impl Loader {
-    /// Starts the thread.
+    /// Starts the threads, each with a parser of its own: the second one for large files.
     ///
     /// # Errors
     /// No thread can be had.
-    pub fn start(mut compile: impl Compile, cache: Option<Cache>) -> io::Result<Self> {
-        let shared = Arc::new(Shared::default());
-        let theirs = Arc::clone(&shared);
-        thread::Builder::new().name("unwind rows".into()).spawn(move || {
-            while !theirs.lock().closed {
-                let Some(waiting) = theirs.next_wanted() else {
-                    compile.idle();
-                    continue;
-                };
-                let begin = Instant::now();
-                match get(&waiting.request, &mut compile, cache.as_ref()) {
-                    Err(NotCompiled::Interrupted) => theirs.put_back(waiting),
-                    Err(NotCompiled::Missing(why)) => theirs.done(&waiting, Err(why), begin),
-                    Ok(image) => theirs.done(&waiting, Ok(image), begin),
+    pub fn start<C: Compile>([quick, large]: [C; 2], cache: Option<Cache>) -> io::Result<Self> {
+        let loader = Self { shared: Arc::default() };
+        let cache = Arc::new(cache);
+        for (lane, mut compile) in [(Lane::Quick, quick), (Lane::Large, large)] {
+            let (shared, cache) = (Arc::clone(&loader.shared), Arc::clone(&cache));
+            thread::Builder::new().name("unwind rows".into()).spawn(move || {
+                while !shared.lock().closed {
+                    match shared.next_wanted(lane) {
+                        Some(waiting) => shared.load(waiting, &mut compile, (*cache).as_ref()),
+                        None => compile.idle(),
+                    }
                 }
-            }
-        })?;
-        Ok(Self { shared })
+            })?;
+        }
+        Ok(loader)
     }
 
     /// Asks for an image; `false` when too many wait already, in all or of the file's owner.
@@ -196,7 +228,7 @@ impl Loader {
         let mut state = self.shared.lock();
         let room = state.has_room_for(owner);
         if room {
-            state.wanted.push(Waiting { request, owner, tries: 0 });
+            state.wanted.push(Waiting { request, owner, tries: 0, lane: Lane::Quick });
             self.shared.changed.notify_all();
         }
         room
@@ -212,18 +244,18 @@ impl Loader {
 }
 
 impl Drop for Loader {
-    /// Lets the thread end after the file it is at, without waiting for it.
+    /// Lets the threads end after the files they are at, without waiting for them.
     fn drop(&mut self) {
         self.shared.lock().closed = true;
         self.shared.changed.notify_all();
     }
 }
 
-fn get(request: &Request, compile: &mut impl Compile, cache: Option<&Cache>) -> Result<Image, NotCompiled> {
-    let kept = cache.zip(request.kept_as.as_ref());
-    if let Some(image) = kept.and_then(|(cache, key)| cache.get(key)) {
-        return Ok(image);
-    }
+fn compiled(
+    request: &Request,
+    compile: &mut impl Compile,
+    kept: Option<(&Cache, &CacheKey)>,
+) -> Result<Image, NotCompiled> {
     let encoded = compile.compile(&request.file, request.user)?;
     let image = Image::decode(&encoded).map_err(|_| NotCompiled::Missing(Missing::Failed))?;
     if let Some((cache, key)) = kept
@@ -265,11 +297,43 @@ mod tests {
         Request { binary: BinaryId(len as u32), file: Arc::new(file), user: None, len, kept_as: None }
     }
 
+    /// Two of them, with the files that each is asked about, and where its answers go in.
+    #[expect(clippy::type_complexity, reason = "what a test needs of two ends each")]
+    fn told() -> ([Told; 2], [(Receiver<u64>, Sender<Result<Vec<u8>, NotCompiled>>); 2]) {
+        let pair = || {
+            let ((asked, files), (answer, answers)) = (channel(), channel());
+            (Told { asked, answers }, (files, answer))
+        };
+        let ((quick, its), (large, theirs)) = (pair(), pair());
+        ([quick, large], [its, theirs])
+    }
+
+    /// A small file does not wait for a large one, nor a large one for another thread than its own.
+    #[test]
+    fn small_files_do_not_wait_for_large_ones() {
+        let (told, [(small, answer), (large, answer_large)]) = told();
+        let loader = Loader::start(told, None).unwrap();
+        let next = |files: &Receiver<u64>| files.recv_timeout(Duration::from_secs(60)).unwrap();
+        let refused = || Err(NotCompiled::Missing(Missing::NoRows));
+        assert!(loader.ask(request(0, 2 * LARGE)));
+        assert_eq!(next(&large), 2 * LARGE);
+        assert!([3 * LARGE, 7, LARGE].into_iter().all(|len| loader.ask(request(0, len))));
+        assert_eq!(next(&small), 7);
+        answer.send(refused()).unwrap();
+        let order = [0; 2].map(|_| {
+            answer_large.send(refused()).unwrap();
+            next(&large)
+        });
+        assert_eq!(order, [LARGE, 3 * LARGE]);
+        assert!(small.try_recv().is_err());
+        answer_large.send(refused()).unwrap();
+    }
+
     /// A file whose child is ended by something else is tried again, after the others, until there is an answer.
     #[test]
     fn an_interrupted_file_is_tried_again_after_the_others() {
-        let ((asked, files), (answer, answers)) = (channel(), channel());
-        let loader = Loader::start(Told { asked, answers }, None).unwrap();
+        let (told, [(files, answer), _large]) = told();
+        let loader = Loader::start(told, None).unwrap();
         let next = || files.recv_timeout(Duration::from_secs(60)).unwrap();
         assert!(loader.ask(request(0, 1)));
         assert_eq!(next(), 1);
@@ -299,17 +363,20 @@ mod tests {
         let ask = |state: &mut State, owner, len| {
             let room = state.has_room_for(owner);
             if room {
-                state.wanted.push(Waiting { request: request(0, len), owner, tries: 0 });
+                state.wanted.push(Waiting { request: request(0, len), owner, tries: 0, lane: Lane::Quick });
             }
             room
         };
         assert!(ask(&mut state, 1000, 1) && ask(&mut state, 1001, 2) && ask(&mut state, 0, 3));
         state.shares.took(1000, Duration::from_secs(10), now);
         let len = |state: &State, at: Option<usize>| at.map(|at| state.wanted[at].request.len);
-        assert_eq!(len(&state, state.next(now)), Some(2));
-        assert_eq!(len(&state, state.next(now + Duration::from_secs(30))), Some(1));
+        assert_eq!(len(&state, state.next(Lane::Quick, now)), Some(2));
+        assert_eq!(state.next(Lane::Large, now), None);
+        assert_eq!(len(&state, state.next(Lane::Quick, now + Duration::from_secs(30))), Some(1));
         let one = request(1000, 1);
-        state.wanted = (0..MAX_OF_USER).map(|_| Waiting { request: one.clone(), owner: 1000, tries: 0 }).collect();
+        state.wanted = (0..MAX_OF_USER)
+            .map(|_| Waiting { request: one.clone(), owner: 1000, tries: 0, lane: Lane::Quick })
+            .collect();
         assert!(!ask(&mut state, 1000, 1) && ask(&mut state, 1001, 1) && ask(&mut state, 0, 1));
     }
 }

@@ -50,7 +50,7 @@ pub use codec::ImageError;
 pub use compile::{CompileError, compile, compile_file};
 pub use go_names::{GoFunction, go_functions};
 pub use image::Image;
-pub use kernel::{Kernel, Missing};
+pub use kernel::{Kernel, Missing, Unmapped};
 pub use loader::{Compile, Loader, NotCompiled, Request, stand_in};
 pub use pool::{CHUNK, PageMemory};
 pub use spaces::Entered;

@@ -9,9 +9,9 @@ use std::io;
 
 use profiler_ebpf::tables::{MAX_MAPPINGS, Mapping, PAGE, PAGE_MAPPINGS, Page, Space};
 
-use super::Kernel;
 use super::images::Images;
 use super::pool::Extent;
+use super::{Kernel, Unmapped};
 use crate::profile::{BinaryId, BootNanos, MappedRange};
 
 /// A space that no process has is kept this long for one that maps the same again, or for samples on their way.
@@ -33,7 +33,8 @@ struct Published {
 #[derive(Debug, Default)]
 pub(super) struct Spaces {
     spaces: HashMap<u64, Published>,
-    pids: HashMap<u32, u64>,
+    /// The space of each process, and until when all that it has mapped is in it.
+    pids: HashMap<u32, (u64, BootNanos)>,
     /// Last number given to a space; they are never used twice.
     last: u32,
 }
@@ -118,23 +119,29 @@ impl Spaces {
         Ok(Some((space, extent, waiting)))
     }
 
-    /// Gives a process this space.
-    pub fn assign(&mut self, pid: u32, generation: u64, kernel: &mut impl Kernel) -> io::Result<()> {
-        let Some(published) = self.spaces.get_mut(&generation) else { return Ok(()) };
+    /// Gives a process this space, in which all is that it mapped until `known`.
+    pub fn assign(
+        &mut self,
+        pid: u32,
+        generation: u64,
+        known: BootNanos,
+        kernel: &mut impl Kernel,
+    ) -> io::Result<Option<Unmapped>> {
+        let Some(published) = self.spaces.get_mut(&generation) else { return Ok(None) };
         published.pids.insert(pid);
-        kernel.add_space(pid, published.space)?;
-        if let Some(before) = self.pids.insert(pid, generation)
+        let unmapped = kernel.add_space(pid, published.space, known)?;
+        if let Some((before, _)) = self.pids.insert(pid, (generation, known))
             && before != generation
             && let Some(before) = self.spaces.get_mut(&before)
         {
             before.pids.remove(&pid);
         }
-        Ok(())
+        Ok(unmapped)
     }
 
     /// A process has no space any more: it is gone, or its mappings are not known.
     pub fn remove(&mut self, pid: u32, kernel: &mut impl Kernel) {
-        if let Some(generation) = self.pids.remove(&pid) {
+        if let Some((generation, _)) = self.pids.remove(&pid) {
             if let Some(published) = self.spaces.get_mut(&generation) {
                 published.pids.remove(&pid);
             }
@@ -148,9 +155,15 @@ impl Spaces {
         ranges.filter_map(|range| range.file)
     }
 
+    /// What was mapped as one binary is another one.
+    pub fn rename(&mut self, before: BinaryId, binary: BinaryId) {
+        let ranges = self.spaces.values_mut().flat_map(|published| &mut published.ranges);
+        ranges.filter(|range| range.file == Some(before)).for_each(|range| range.file = Some(binary));
+    }
+
     /// The number of a process's space.
     pub fn generation(&self, pid: u32) -> Option<u64> {
-        self.pids.get(&pid).copied()
+        self.pids.get(&pid).map(|(generation, _)| *generation)
     }
 
     /// Makes those spaces anew that map one of these files: what their mappings say has changed.
@@ -184,7 +197,8 @@ impl Spaces {
             };
             (published.space, published.extent, published.waiting) = (space, extent, waiting);
             for pid in &published.pids {
-                kernel.replace_space(*pid, space)?;
+                let known = self.pids.get(pid).map_or(BootNanos(0), |(_, known)| *known);
+                kernel.replace_space(*pid, space, known)?;
             }
             self.spaces.insert(generation, published);
         }
@@ -203,7 +217,7 @@ impl Spaces {
         let stale: Vec<u32> = self
             .pids
             .iter()
-            .filter(|(pid, generation)| current(**pid) != Some(**generation))
+            .filter(|(pid, (generation, _))| current(**pid) != Some(*generation))
             .map(|(pid, _)| *pid)
             .collect();
         stale.into_iter().for_each(|pid| self.remove(pid, kernel));

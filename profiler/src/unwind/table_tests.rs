@@ -46,12 +46,12 @@ impl Kernel for Fake {
         self.rules.insert(number, rule);
     }
 
-    fn add_space(&mut self, pid: u32, space: Space) -> io::Result<()> {
+    fn add_space(&mut self, pid: u32, space: Space, _: BootNanos) -> io::Result<Option<Unmapped>> {
         self.spaces.insert(pid, space);
-        Ok(())
+        Ok(None)
     }
 
-    fn replace_space(&mut self, pid: u32, space: Space) -> io::Result<()> {
+    fn replace_space(&mut self, pid: u32, space: Space, _: BootNanos) -> io::Result<()> {
         self.spaces.entry(pid).and_modify(|old| *old = space);
         Ok(())
     }
@@ -83,7 +83,7 @@ impl Host {
     }
 
     fn assign(&mut self, pid: u32, generation: u64) {
-        self.spaces.assign(pid, generation, &mut self.kernel).unwrap();
+        self.spaces.assign(pid, generation, self.now, &mut self.kernel).unwrap();
     }
 
     fn load(&mut self, binary: BinaryId, image: Image) {
@@ -182,6 +182,30 @@ fn what_has_no_rows_says_so() {
     host.refresh(changed.binaries);
     assert_eq!(host.mapping(50, 0x40_0000).image, Mapping::NO_ROWS);
     assert!(host.spaces.entered(1).unwrap().ready);
+}
+
+/// A file that was opened too late is asked for then, in the spaces that there are, under its old number or another.
+#[test]
+fn a_file_that_is_open_at_last_is_asked_for() {
+    for is in [PROGRAM, LIBC] {
+        let mut host = Host::new(64 * CHUNK);
+        host.enter(1, &[range(0x40_0000, 0x4000, 0x1000, PROGRAM)]);
+        host.assign(50, 1);
+        let changed = host.images.missing(PROGRAM, Missing::Unreadable, host.now);
+        host.refresh(changed.binaries);
+        assert_eq!(host.mapping(50, 0x40_0000).image, Mapping::NO_ROWS);
+        host.wanted.clear();
+        host.images.forget_missing(PROGRAM);
+        host.spaces.rename(PROGRAM, is);
+        host.refresh(vec![is]);
+        assert_eq!((host.wanted.as_slice(), host.mapping(50, 0x40_0000).image), (&[is][..], Mapping::NOT_LOADED));
+        host.load(is, image(16, 64));
+        assert_eq!(host.rule(50, 0x40_0020), rule(24));
+    }
+    let mut host = Host::new(64 * CHUNK);
+    host.images.missing(PROGRAM, Missing::NoRows, host.now);
+    host.images.forget_missing(PROGRAM);
+    assert_eq!(host.images.why_missing(PROGRAM), Some(Missing::NoRows), "that is for good");
 }
 
 /// When the budget is used up the image used longest ago goes, its pages only after no walk can be reading them; it comes back

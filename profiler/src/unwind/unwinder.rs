@@ -8,7 +8,7 @@ use std::io;
 use super::images::{Changed, Images};
 use super::loader::{Loader, Request};
 use super::spaces::{Entered, Spaces};
-use super::{Kernel, Missing};
+use super::{Kernel, Missing, Unmapped};
 use crate::profile::{BinaryId, BootNanos, MappedRange};
 
 /// The figures of the tables, for `/metrics`, `/status` and `doctor`.
@@ -79,12 +79,13 @@ impl<K: Kernel> Unwinder<K> {
         self.spaces.enter(generation, ranges(), &mut self.images, &mut self.kernel, &mut self.wanted, now)
     }
 
-    /// Gives a process the space with this number, if it is here.
+    /// Gives a process the space with this number, if it is here; `known`: until when all that it mapped is in it. Says what the kernel side saw
+    /// unmapped since.
     ///
     /// # Errors
     /// The map of processes is full.
-    pub fn assign(&mut self, pid: u32, generation: u64) -> io::Result<()> {
-        self.spaces.assign(pid, generation, &mut self.kernel)
+    pub fn assign(&mut self, pid: u32, generation: u64, known: BootNanos) -> io::Result<Option<Unmapped>> {
+        self.spaces.assign(pid, generation, known, &mut self.kernel)
     }
 
     /// The number of a process's space, if the kernel side has one for it.
@@ -138,6 +139,16 @@ impl<K: Kernel> Unwinder<K> {
             }
         }
         self.refresh(missing, now)
+    }
+
+    /// A file is open at last that something else stood for, which could not be read: the spaces that map it ask for its rows.
+    ///
+    /// # Errors
+    /// The kernel refuses memory.
+    pub fn opened(&mut self, before: BinaryId, binary: BinaryId, now: BootNanos) -> io::Result<()> {
+        self.images.forget_missing(before);
+        self.spaces.rename(before, binary);
+        self.refresh(BTreeSet::from([binary]), now)
     }
 
     /// Loads what has come and takes back what is no longer used. Says whether anything has changed.

@@ -103,6 +103,7 @@ impl Program {
             code: None,
             file: None,
             root: None,
+            jit: None,
             refused: false,
         };
         let stack = |(offsets, count): &(&[u64], u64)| StackCount {

@@ -24,7 +24,8 @@ fn record(database: &Path) {
     for (nth, boot) in (1_u32..).zip([this.trim(), "another"]) {
         let (kind, path) = (BinaryKind::Kernel, "[kernel]".to_owned());
         let key = BinaryKey::Kernel { boot_id: boot.to_owned() };
-        let kernel = Binary { key, kind, path, build_id: None, code: None, file: None, root: None, refused: false };
+        let kernel =
+            Binary { key, kind, path, build_id: None, code: None, file: None, root: None, jit: None, refused: false };
         window.binaries.push((BinaryId(nth), Arc::new(kernel)));
         for address in ADDRESSES {
             let stack: Vec<_> =

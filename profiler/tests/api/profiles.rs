@@ -28,6 +28,7 @@ pub fn window() -> Window {
         code: None,
         file: None,
         root: None,
+        jit: None,
         refused: false,
     };
     let stack = |offsets: &[u64], end: StackEnd, count: u64| StackCount {

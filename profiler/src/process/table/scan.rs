@@ -7,7 +7,7 @@ use std::time::Instant;
 use super::super::mappings::{MAX_RANGES, Mapping, Mappings};
 use super::super::proc_dir::ProcessDir;
 use super::super::proc_text::Stat;
-use super::super::reading_time::{ONE_PROCESS, Patience};
+use super::super::reading_time::{Begin, ONE_PROCESS, Patience};
 use super::super::tracked::{AddressSpace, NO_USER, RANGE_BYTES, Start, Tracked};
 use super::{MAX_COMM, MAX_PATH, ProcessTable};
 use crate::profile::{BootNanos, printable};
@@ -58,7 +58,7 @@ impl ProcessTable {
         if !self.reading.is_left_for(user) {
             return false;
         }
-        let begin = Instant::now();
+        let begin = Begin::now();
         if let Some(stat) = dir.stat() {
             // Records may have told of it already, and that it is not known.
             let mut all = self.processes.remove(&pid).unwrap_or_default();
@@ -91,6 +91,8 @@ impl ProcessTable {
         (process.user, process.user_stale) = (dir.user().unwrap_or(process.user), false);
         process.stale = false;
         process.read_at = now;
+        // What was mapped before this pass began is read now.
+        process.mapped_at = process.mapped_at.max(now).max(self.pass);
         process.text_was_cut = false;
         process.asked_at = now;
         if process.facts.key.start != stat.start {

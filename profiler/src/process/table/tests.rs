@@ -68,6 +68,36 @@ fn an_exec_clears_what_was_mapped() {
     assert_eq!((facts.comm.as_str(), facts.exe.as_deref()), ("new", Some("/bin/new")));
 }
 
+/// What was unmapped is known for samples of after that time, and only for them.
+#[test]
+fn an_unmapping_cuts_from_its_time_on() {
+    let mut host = Host::default();
+    host.draw(
+        "
+        10 exec 50 program
+        11 mmap 50 0x1000-0x2000 /bin/program
+        12 mmap 50 0x5000-0x6000 /lib/first.so
+        ",
+    );
+    let known = |host: &Host| host.table.mapped_at(50);
+    assert_eq!(known(&host), BootNanos(12_000_000));
+    let first = host.table.resolve(&sample(13, 50, &[0x5010, 0x1100]));
+    host.table.apply(SideBand::Unmap { time: BootNanos(14_000_000), pid: 50, start: 0x4000, end: 0x7000 });
+    assert_eq!(known(&host), BootNanos(14_000_000));
+    let gone = host.table.resolve(&sample(15, 50, &[0x1010, 0x5100]));
+    host.draw("16 mmap 50 0x5000-0x6000 /lib/second.so");
+    let second = host.table.resolve(&sample(17, 50, &[0x5010, 0x1100]));
+    let described = [first, gone, second].map(|sample| host.describe(&sample));
+    assert_eq!(
+        described,
+        [
+            "/bin/program+0xff /lib/first.so+0x10 complete",
+            "/bin/program+0x10 return_address_lost",
+            "/bin/program+0xff /lib/second.so+0x10 complete",
+        ]
+    );
+}
+
 /// A pid that comes back is another process; late samples of the first still find it, by their start time.
 #[test]
 fn a_pid_that_comes_back_is_another_process() {

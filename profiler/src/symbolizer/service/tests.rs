@@ -30,7 +30,17 @@ fn identity_of(file: &File) -> FileIdentity {
 fn binary(name: &str, file: File) -> Arc<Binary> {
     let key = BinaryKey::Inode { path: name.to_owned(), dev: 0, inode: 0, mtime: 0, identity: None };
     let (path, file) = (name.to_owned(), Some(Arc::new(file)));
-    Arc::new(Binary { key, kind: BinaryKind::File, path, build_id: None, code: None, file, root: None, refused: false })
+    Arc::new(Binary {
+        key,
+        kind: BinaryKind::File,
+        path,
+        build_id: None,
+        code: None,
+        file,
+        root: None,
+        jit: None,
+        refused: false,
+    })
 }
 
 fn mapped(file: &File) -> Mapped<'_> {
@@ -47,6 +57,7 @@ fn special(kind: BinaryKind) -> Arc<Binary> {
         code: None,
         file: None,
         root: None,
+        jit: None,
         refused: false,
     })
 }
@@ -70,6 +81,7 @@ fn own_vdso() -> Binary {
         code: None,
         file,
         root: None,
+        jit: None,
         refused: false,
     }
 }
@@ -520,7 +532,8 @@ fn what_is_switched_off_names_nothing() {
         inside: std::process::id(),
         user: 0,
     };
-    assert_eq!(worker.of_jit(&jit, None, &[1], None), Some(off.clone()));
+    let jit = crate::process::jit_sources(&jit, None).map(Arc::new);
+    assert_eq!(worker.of_jit(jit.as_ref(), &[1], None), Some(off.clone()));
     worker.of_file(&mapped(&File::open("/bin/true").unwrap()), &[0x3000], None).unwrap();
     let looked: Vec<_> = worker.take_found().into_iter().map(|found| found.source).collect();
     assert!(looked.contains(&NameSource::Dwarf) && !looked.contains(&NameSource::DebugFile), "{looked:?}");
@@ -603,17 +616,33 @@ fn file_offset_of(address: u64) -> u64 {
     offset.unwrap()
 }
 
+/// When a process began (field 22 of its `stat`, the 20th after the name).
+fn start_of(pid: u32) -> crate::profile::StartTicks {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let mut fields = stat.rsplit_once(')').unwrap().1.split_ascii_whitespace();
+    crate::profile::StartTicks(fields.nth(19).unwrap().parse().unwrap())
+}
+
 /// A program that tells of nothing has its answer at once; when its map comes, long after, somebody is told to ask again.
 #[test]
 fn a_program_that_tells_at_last_is_heard() {
     let mut sleeper = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
-    let start = crate::profile::StartTicks((crate::sys::clock::boot_now().0 / 10_000_000).saturating_sub(500));
     let user = rustix::process::geteuid().as_raw();
     let pid = sleeper.id();
+    let start = start_of(pid);
     let key = BinaryKey::Jit { boot_id: String::new(), pid, start, inside: pid, user };
     let (kind, path) = (BinaryKind::Anonymous, "[anon]".to_owned());
-    let binary =
-        Arc::new(Binary { key, kind, path, build_id: None, code: None, file: None, root: None, refused: false });
+    let binary = Arc::new(Binary {
+        key,
+        kind,
+        path,
+        build_id: None,
+        code: None,
+        file: None,
+        root: None,
+        jit: None,
+        refused: false,
+    });
     let (sender, answers) = channel();
     let symbolizer =
         Symbolizer::start(NamesWorker::new(real_child()), move |batch| sender.send(batch).unwrap()).unwrap();
@@ -635,20 +664,74 @@ fn a_program_that_tells_at_last_is_heard() {
     std::fs::remove_file(map).unwrap();
 }
 
+/// A map that comes at the very end is used for what had no name, also where its program has ended since.
+#[test]
+fn a_map_that_comes_last_is_used_at_the_end() {
+    for ends in [false, true] {
+        let mut sleeper = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
+        let pid = sleeper.id();
+        let (start, user) = (start_of(pid), rustix::process::geteuid().as_raw());
+        let key = BinaryKey::Jit { boot_id: String::new(), pid, start, inside: pid, user };
+        let jit = crate::process::jit_sources(&key, None).map(Arc::new);
+        let (kind, path) = (BinaryKind::Anonymous, "[anon]".to_owned());
+        let binary = Arc::new(Binary {
+            key,
+            kind,
+            path,
+            build_id: None,
+            code: None,
+            file: None,
+            root: None,
+            jit,
+            refused: false,
+        });
+        let (sender, answers) = channel();
+        let symbolizer =
+            Symbolizer::start(NamesWorker::new(real_child()), move |batch| sender.send(batch).unwrap()).unwrap();
+        symbolizer.request(vec![Request { location: LocationId(1), binary, offset: 0x1001, weight: 1 }]);
+        let answer = answers.recv_timeout(Duration::from_secs(60)).unwrap();
+        assert_eq!(answer.names, [(LocationId(1), Symbolized::Unknown(UnknownReason::NoFile))]);
+        let map = format!("/tmp/perf-{pid}.map");
+        std::fs::write(&map, "1000 10 last\n").unwrap();
+        if ends {
+            sleeper.kill().unwrap();
+            sleeper.wait().unwrap();
+        }
+        assert_eq!(symbolizer.finish(Duration::from_secs(60)), 0);
+        std::fs::remove_file(map).unwrap();
+        let names: Vec<_> = answers.iter().flat_map(|answer| answer.names).collect();
+        assert!(
+            matches!(&names[..], [(_, Symbolized::Named(symbols))] if &*symbols[0].name == "last"),
+            "{ends}: {names:?}"
+        );
+        let _ = sleeper.kill();
+        let _ = sleeper.wait();
+    }
+}
+
 /// A sample of code that its runtime tells of later gets its name then: the program lives, and is asked again. Of a program that has ended
 /// the answer is final at once.
 #[test]
 fn code_told_of_late_is_named_late() {
-    let started = crate::sys::clock::boot_now().0 / 10_000_000;
     let mut sleeper = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
     let map = format!("/tmp/perf-{}.map", sleeper.id());
     std::fs::write(&map, "1000 10 early\n").unwrap();
     let jit = |pid: u32| {
-        let start = crate::profile::StartTicks(started.saturating_sub(500));
+        let start = start_of(sleeper.id());
         let user = rustix::process::geteuid().as_raw();
         let key = BinaryKey::Jit { boot_id: String::new(), pid, start, inside: sleeper.id(), user };
         let (kind, path) = (BinaryKind::Anonymous, "[anon]".to_owned());
-        Arc::new(Binary { key, kind, path, build_id: None, code: None, file: None, root: None, refused: false })
+        Arc::new(Binary {
+            key,
+            kind,
+            path,
+            build_id: None,
+            code: None,
+            file: None,
+            root: None,
+            jit: None,
+            refused: false,
+        })
     };
     let (sender, answers) = channel();
     let symbolizer =
