@@ -8,13 +8,13 @@
 //! A header is read through an `immutable` connection: SQLite takes no lock for it, looks at no log and writes nothing, so a
 //! foreign or newer database stays byte for byte as it was.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::ffi::OsString;
 use std::fmt::Write;
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -91,6 +91,25 @@ pub(super) fn inspect(path: &Path) -> Result<Found, StoreError> {
     // A log may hold pages that the main file lacks; without one the file must have every page its header counts.
     let whole = has_log(path) || !header.is_cut;
     Ok(Found::Ours { whole, version })
+}
+
+/// The pages that the log has a version of (<https://sqlite.org/fileformat.html>, section 4.1): nobody's lock is on that file, so that it may be
+/// opened and closed.
+pub(super) fn pages_in_log(path: &Path) -> io::Result<HashSet<u32>> {
+    const HEADER: usize = 32;
+    const FRAME: usize = 24;
+    let log = File::open(beside(path, "-wal"))?;
+    let mut header = [0; HEADER];
+    log.read_exact_at(&mut header, 0)?;
+    let word = |bytes: &[u8], at: usize| u32::from_be_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
+    let (size, salts) = (u64::from(word(&header, 8)), header[16..24].to_vec());
+    let (mut pages, mut at, mut frame) = (HashSet::new(), HEADER as u64, [0; FRAME]);
+    // Frames of an older log, which this one is written over, have other salts.
+    while log.read_exact_at(&mut frame, at).is_ok() && frame[8..16] == salts {
+        pages.insert(word(&frame, 0));
+        at += FRAME as u64 + size;
+    }
+    Ok(pages)
 }
 
 /// Length of a database's header (<https://sqlite.org/fileformat.html>, section 1.3).

@@ -174,7 +174,7 @@ impl Store {
             return Ok(Some(Gone::Log));
         }
         self.keep_lock()?;
-        if is_cut(&self.path) {
+        if is_cut(&self.path) && !self.log_has_the_rest()? {
             return Ok(Some(Gone::Cut));
         }
         let log = file::log_bytes(&self.path);
@@ -194,6 +194,24 @@ impl Store {
             self.lock = file::lock(&self.path)?;
         }
         Ok(())
+    }
+
+    /// Whether every page that the main file is too short for is in the log. So it is where a reader held a checkpoint up: of each page the
+    /// newest version is moved, unless the reader does not see it, and the header may be moved without the last page.
+    fn log_has_the_rest(&self) -> Result<bool, StoreError> {
+        let number =
+            |name| self.conn.pragma_query_value(None, name, |row| row.get::<_, u32>(0)).map_err(StoreError::from);
+        let (pages, size) = match (number("page_count"), number("page_size")) {
+            (Ok(pages), Ok(size)) => (pages, size),
+            (Err(StoreError::Damaged(_)), _) | (_, Err(StoreError::Damaged(_))) => return Ok(false),
+            (Err(error), _) | (_, Err(error)) => return Err(error),
+        };
+        let there = |path: &Path| Some(path.metadata().ok()?.len() / u64::from(size));
+        let before = there(&self.path);
+        let logged = file::pages_in_log(&self.path).unwrap_or_default();
+        let first = before.map_or(1, |pages| u32::try_from(pages).unwrap_or(u32::MAX).saturating_add(1));
+        // What another program has moved meanwhile is in the file now.
+        Ok((first..=pages).all(|page| logged.contains(&page)) || there(&self.path) > before)
     }
 
     /// The log is shorter than it was. Another program may have emptied it, which is its right; then every page of it is in the

@@ -204,16 +204,17 @@ impl Daemon {
     }
 
     /// Ctrl-C, and the end.
-    pub fn stop(mut self) {
-        self.interrupt();
-        assert!(self.child.wait().unwrap().success());
+    pub fn stop(self) {
+        self.stop_and_say();
     }
 
     /// The same, with all that it said but the link it began with.
     pub fn stop_and_say(mut self) -> String {
         self.interrupt();
-        assert!(self.child.wait().unwrap().success());
-        self.said.take().unwrap().join().unwrap()
+        let status = self.child.wait().unwrap();
+        let said = self.said.take().unwrap().join().unwrap();
+        assert!(status.success(), "{status}: {said}");
+        said
     }
 }
 

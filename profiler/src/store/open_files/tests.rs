@@ -250,3 +250,24 @@ fn a_database_or_a_log_that_was_cut_short_is_set_aside() {
         assert_eq!((windows(&path), store.look().unwrap()), (1, None));
     }
 }
+
+/// A reader holds a checkpoint up: the header is moved into the file, and says more pages than there are, the last pages are not, for the
+/// reader does not see their newest versions. Nothing is cut; the log has them. Where it has not, the file is cut.
+#[test]
+fn a_checkpoint_that_a_reader_holds_up_cuts_nothing() {
+    let (_folder, path, mut store) = database();
+    assert!(empty_log(&store.conn));
+    store.conn.execute_batch("CREATE TABLE extra (b BLOB); INSERT INTO extra VALUES (zeroblob(200000))").unwrap();
+    let reader = Connection::open(&path).unwrap();
+    reader.execute_batch("BEGIN; SELECT count(*) FROM extra").unwrap();
+    store.conn.execute_batch("UPDATE extra SET b = randomblob(200000)").unwrap();
+    store.conn.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(())).unwrap();
+    assert!(is_cut(&path), "the file is shorter than its header says");
+    assert_eq!(store.look().unwrap(), None);
+    store.write_window(&window(1, "web/7  main x1")).unwrap();
+    drop(reader);
+    assert!(empty_log(&store.conn) && !is_cut(&path));
+    assert_eq!(store.look().unwrap(), None);
+    assert!(Command::new("truncate").args(["-s", "8192"]).arg(&path).status().unwrap().success());
+    assert_eq!(store.look().unwrap(), Some(Gone::Cut));
+}
