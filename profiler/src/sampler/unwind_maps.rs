@@ -82,8 +82,12 @@ impl UnwindMaps {
         self.processes.insert(&pid, &sealed(space), flags)?;
         // The kernel side notes first and breaks the seal then: what it has done before we wrote is noted by now.
         let unmapped = since(self);
-        if unmapped.is_some() {
-            self.processes.insert(&pid, &Space { seal: 0, ..space }, EXIST)?;
+        if unmapped.is_some()
+            && let Err(error) = self.processes.insert(&pid, &Space { seal: 0, ..space }, EXIST)
+            // It has ended, or called exec, meanwhile.
+            && !is_missing(&error)
+        {
+            return Err(error);
         }
         Ok(unmapped)
     }
@@ -191,8 +195,15 @@ fn shared<T: aya::Pod>(map: &Array<MapData, T>, len: u32) -> io::Result<SharedAr
 /// Leaves it at that when the process is gone.
 fn unless_missing(result: Result<(), MapError>) -> io::Result<()> {
     match result {
-        Ok(()) | Err(MapError::KeyNotFound) => Ok(()),
-        Err(MapError::SyscallError(error)) if error.io_error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(io::Error::other(error)),
+        Err(error) if !is_missing(&error) => Err(io::Error::other(error)),
+        _ => Ok(()),
+    }
+}
+
+fn is_missing(error: &MapError) -> bool {
+    match error {
+        MapError::KeyNotFound => true,
+        MapError::SyscallError(error) => error.io_error.kind() == io::ErrorKind::NotFound,
+        _ => false,
     }
 }
