@@ -163,7 +163,8 @@ fn every_command_that_is_recommended_is_there() {
                     Err(
                         ErrorKind::MissingRequiredArgument
                         | ErrorKind::DisplayHelp
-                        | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand,
+                        | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
+                        | ErrorKind::DisplayVersion,
                     ) => {}
                     Err(kind) => wrong.push(format!("{}: {command}: {kind}", file.display())),
                 }
