@@ -7,15 +7,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use actix_web::http::StatusCode;
-use actix_web::web::{Data, Query, block};
+use actix_web::web::{Data, block};
 use actix_web::{HttpRequest, HttpResponse, get};
 use tokio::time::Instant;
 use utoipa_actix_web::service_config::ServiceConfig;
 
-use super::api::{self, DisassemblyParams, RangeParams, SourceParams};
+use super::api::{self, BoxParams, DisassemblyParams, LimitParams, RangeParams, SourceParams};
 use super::connections::PeerKey;
 use super::error::Failure;
-use super::routes::{Problems, Question, TOP_ROWS, json, to_json, within};
+use super::parameters::Parameters;
+use super::routes::{Problems, Question, TOP_ROWS, json, to_json};
 use super::turns::{Shares, Turns};
 use super::{State, from_query};
 use crate::annotate::Annotator;
@@ -65,7 +66,7 @@ pub fn configure(config: &mut ServiceConfig<'_>) {
 /// A function's source lines with their samples.
 #[utoipa::path(
     tag = "functions",
-    params(SourceParams),
+    params(RangeParams, SourceParams, BoxParams),
     responses(
         (status = 200, body = api::Source, description = "The lines; without text where the file is not to be had."),
         Problems
@@ -75,15 +76,12 @@ pub fn configure(config: &mut ServiceConfig<'_>) {
 async fn source(
     state: Data<State>,
     request: HttpRequest,
-    params: Query<SourceParams>,
+    asked: Parameters<(RangeParams, SourceParams, BoxParams)>,
 ) -> Result<HttpResponse, Failure> {
-    let params = params.into_inner();
+    let Parameters((range, SourceParams { function, file, source_map }, area)) = asked;
     let viewer = state.login.viewer(&state.hosts, &request).await;
-    let viewer = viewer.adding(params.source_map.as_deref().unwrap_or_default()).map_err(Failure::BadParameter)?;
-    let edges = [params.column_from, params.column_to, params.row_from, params.row_to];
-    let SourceParams { function, file, from, to, filter, demangle, columns, rows, .. } = params;
-    let question = Question::parse(RangeParams { from, to, filter, limit: None, demangle }, &TOP_ROWS, &state)?;
-    let within = within(question.range, columns, rows, edges)?;
+    let viewer = viewer.adding(source_map.as_deref().unwrap_or_default()).map_err(Failure::BadParameter)?;
+    let (question, within) = Question::counted((range, LimitParams::default(), area), &TOP_ROWS, &state)?;
     let is = FunctionIs { name: function, binary: None, file };
     let asked = is.clone();
     let ask = move |reader: &mut Reader| {
@@ -100,19 +98,19 @@ async fn source(
 /// A function's instructions with their samples.
 #[utoipa::path(
     tag = "functions",
-    params(DisassemblyParams),
+    params(RangeParams, DisassemblyParams, BoxParams),
     responses(
         (status = 200, body = api::Disassembly, description = "The instructions; without text where the binary is not to be had."),
         Problems
     )
 )]
 #[get("/api/v1/disassembly")]
-async fn disassembly(state: Data<State>, params: Query<DisassemblyParams>) -> Result<HttpResponse, Failure> {
-    let params = params.into_inner();
-    let edges = [params.column_from, params.column_to, params.row_from, params.row_to];
-    let DisassemblyParams { function, binary, from, to, filter, demangle, columns, rows, .. } = params;
-    let question = Question::parse(RangeParams { from, to, filter, limit: None, demangle }, &TOP_ROWS, &state)?;
-    let within = within(question.range, columns, rows, edges)?;
+async fn disassembly(
+    state: Data<State>,
+    asked: Parameters<(RangeParams, DisassemblyParams, BoxParams)>,
+) -> Result<HttpResponse, Failure> {
+    let Parameters((range, DisassemblyParams { function, binary }, area)) = asked;
+    let (question, within) = Question::counted((range, LimitParams::default(), area), &TOP_ROWS, &state)?;
     let is = FunctionIs { name: function, binary, file: None };
     let asked = is.clone();
     let ask = move |reader: &mut Reader| {

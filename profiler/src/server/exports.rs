@@ -6,14 +6,15 @@ use std::task::{Context, Poll};
 
 use actix_web::body::{BodySize, MessageBody};
 use actix_web::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
-use actix_web::web::{Bytes, Data, Query};
+use actix_web::web::{Bytes, Data};
 use actix_web::{HttpResponse, get};
 use utoipa_actix_web::service_config::ServiceConfig;
 
 use super::State;
-use super::api::{ExportParams, PprofParams, RangeParams};
+use super::api::{BoxParams, LimitParams, PprofParams, RangeParams};
 use super::error::Failure;
-use super::routes::{Limits, Problems, Question, within};
+use super::parameters::Parameters;
+use super::routes::{Counted, Limits, Problems, Question};
 use crate::export::folded::{Lines, Marks};
 use crate::export::svg::{self, Caption};
 use crate::export::{caption, html, pprof};
@@ -40,12 +41,12 @@ pub fn configure(config: &mut ServiceConfig<'_>) {
 /// Folded stacks, one line a stack: `process;frame;frame count`.
 #[utoipa::path(
     tag = "export",
-    params(ExportParams),
+    params(RangeParams, LimitParams, BoxParams),
     responses((status = 200, body = String, content_type = "text/plain", description = "The lines."), Problems)
 )]
 #[get("/api/v1/export/folded")]
-async fn export_folded(state: Data<State>, params: Query<ExportParams>) -> Result<HttpResponse, Failure> {
-    let asked = Asked::parse(params.into_inner(), &FOLDED_NODES, &state)?;
+async fn export_folded(state: Data<State>, asked: Parameters<Counted>) -> Result<HttpResponse, Failure> {
+    let asked = Asked::parse(asked.0, &FOLDED_NODES, &state)?;
     let range = asked.question.range;
     let merged = state.readers.ask(move |reader: &mut _| asked.call_tree(reader)).await?;
     let body = FoldedBody { tree: merged.tree, lines: Lines::new(Marks::None) };
@@ -58,12 +59,12 @@ async fn export_folded(state: Data<State>, params: Query<ExportParams>) -> Resul
 /// A flame graph as an SVG file that stands alone.
 #[utoipa::path(
     tag = "export",
-    params(ExportParams),
+    params(RangeParams, LimitParams, BoxParams),
     responses((status = 200, body = String, content_type = "image/svg+xml", description = "The picture."), Problems)
 )]
 #[get("/api/v1/export/svg")]
-async fn export_svg(state: Data<State>, params: Query<ExportParams>) -> Result<HttpResponse, Failure> {
-    let asked = Asked::parse(params.into_inner(), &SVG_NODES, &state)?;
+async fn export_svg(state: Data<State>, asked: Parameters<Counted>) -> Result<HttpResponse, Failure> {
+    let asked = Asked::parse(asked.0, &SVG_NODES, &state)?;
     let range = asked.question.range;
     let ask = move |reader: &mut _| {
         let merged = asked.call_tree(reader)?;
@@ -85,12 +86,12 @@ async fn export_svg(state: Data<State>, params: Query<ExportParams>) -> Result<H
 /// A flame graph as one page that opens from a file and asks for nothing.
 #[utoipa::path(
     tag = "export",
-    params(ExportParams),
+    params(RangeParams, LimitParams, BoxParams),
     responses((status = 200, body = String, content_type = "text/html", description = "The page."), Problems)
 )]
 #[get("/api/v1/export/html")]
-async fn export_html(state: Data<State>, params: Query<ExportParams>) -> Result<HttpResponse, Failure> {
-    let asked = Asked::parse(params.into_inner(), &HTML_NODES, &state)?;
+async fn export_html(state: Data<State>, asked: Parameters<Counted>) -> Result<HttpResponse, Failure> {
+    let asked = Asked::parse(asked.0, &HTML_NODES, &state)?;
     let range = asked.question.range;
     let ask = move |reader: &mut _| {
         let merged = asked.call_tree(reader)?;
@@ -111,27 +112,16 @@ async fn export_html(state: Data<State>, params: Query<ExportParams>) -> Result<
 /// addresses and lines.
 #[utoipa::path(
     tag = "export",
-    params(PprofParams),
+    params(RangeParams, PprofParams, BoxParams),
     responses((status = 200, body = Vec<u8>, content_type = "application/vnd.google.protobuf+gzip", description = "The profile."), Problems)
 )]
 #[get("/api/v1/export/pprof")]
-async fn export_pprof(state: Data<State>, params: Query<PprofParams>) -> Result<HttpResponse, Failure> {
-    let PprofParams {
-        from,
-        to,
-        filter,
-        demangle,
-        process_frames,
-        columns,
-        rows,
-        column_from,
-        column_to,
-        row_from,
-        row_to,
-    } = params.into_inner();
-    let edges = [column_from, column_to, row_from, row_to];
-    let asked =
-        Asked::new(RangeParams { from, to, filter, limit: None, demangle }, (columns, rows, edges), &PPROF, &state)?;
+async fn export_pprof(
+    state: Data<State>,
+    asked: Parameters<(RangeParams, PprofParams, BoxParams)>,
+) -> Result<HttpResponse, Failure> {
+    let Parameters((range, PprofParams { process_frames }, area)) = asked;
+    let asked = Asked::parse((range, LimitParams::default(), area), &PPROF, &state)?;
     let range = asked.question.range;
     let ask = move |reader: &mut Reader| {
         reader.set_demangle(asked.question.demangle);
@@ -159,21 +149,8 @@ struct Asked {
 }
 
 impl Asked {
-    fn parse(params: ExportParams, limits: &Limits, state: &State) -> Result<Self, Failure> {
-        let ExportParams { from, to, filter, limit, demangle, columns, rows, column_from, column_to, row_from, row_to } =
-            params;
-        let edges = [column_from, column_to, row_from, row_to];
-        Self::new(RangeParams { from, to, filter, limit, demangle }, (columns, rows, edges), limits, state)
-    }
-
-    fn new(
-        range: RangeParams,
-        (columns, rows, edges): (Option<u32>, Option<u32>, [Option<u32>; 4]),
-        limits: &Limits,
-        state: &State,
-    ) -> Result<Self, Failure> {
-        let question = Question::parse(range, limits, state)?;
-        let within = within(question.range, columns, rows, edges)?;
+    fn parse(params: Counted, limits: &Limits, state: &State) -> Result<Self, Failure> {
+        let (question, within) = Question::counted(params, limits, state)?;
         Ok(Self { question, within })
     }
 

@@ -21,6 +21,7 @@ mod hosts;
 mod live;
 mod login;
 mod metrics;
+mod parameters;
 mod readers;
 mod recording;
 mod refusals;

@@ -9,12 +9,12 @@ use utoipa::{IntoResponses, OpenApi};
 use utoipa_actix_web::service_config::ServiceConfig;
 
 use super::api::{
-    self, AreaParams, CountParams, DiffParams, FlameGraphParams, HeatMapParams, Problem, RangeParams, TimelineParams,
-    TopParams,
+    self, BoxParams, DiffParams, GridParams, LimitParams, Problem, RangeParams, ShapeParams, TimelineParams, TopParams,
 };
 use super::error::Failure;
 use super::live::Cost;
 use super::metrics::{self, Scrape};
+use super::parameters::Parameters;
 use super::refusals::Cause;
 use super::{State, annotate, exports, from_query};
 use crate::profile::{Demangle, TimeRange};
@@ -123,6 +123,9 @@ pub fn configure(config: &mut ServiceConfig<'_>) {
     config.service(status).service(document).service(scrape).service(healthz);
 }
 
+/// Parameters of a question that counts samples of a range, or of a box of its heat map.
+pub type Counted = (RangeParams, LimitParams, BoxParams);
+
 /// A question about a range, parsed.
 pub struct Question {
     /// When.
@@ -141,8 +144,8 @@ impl Question {
     ///
     /// # Errors
     /// One of them is wrong.
-    pub fn parse(params: RangeParams, limits: &Limits, state: &State) -> Result<Self, Failure> {
-        let given = params.limit.unwrap_or(limits.usual);
+    pub fn parse(params: RangeParams, limit: LimitParams, limits: &Limits, state: &State) -> Result<Self, Failure> {
+        let given = limit.limit.unwrap_or(limits.usual);
         if given == 0 || given > limits.most {
             return Err(Failure::Limit { given, most: limits.most });
         }
@@ -158,6 +161,16 @@ impl Question {
             filter,
             demangle,
         })
+    }
+
+    /// Takes the parameters apart, those of a box too.
+    ///
+    /// # Errors
+    /// One of them is wrong.
+    pub fn counted((range, limit, area): Counted, limits: &Limits, state: &State) -> Result<(Self, Within), Failure> {
+        let question = Self::parse(range, limit, limits, state)?;
+        let within = within(question.range, area)?;
+        Ok((question, within))
     }
 
     /// Most nodes or rows of the answer.
@@ -191,21 +204,17 @@ fn view(mode: Option<&str>, focus: Option<String>) -> Result<View, Failure> {
 }
 
 /// What is wanted of a flame graph.
-fn shape(
-    view: View,
-    group: Option<String>,
-    [below, around]: [Option<&str>; 2],
-    max_nodes: usize,
-    state: &State,
-) -> Result<Shape, Failure> {
+fn shape(params: ShapeParams, max_nodes: usize, state: &State) -> Result<Shape, Failure> {
+    let ShapeParams { mode, focus, group, below, around } = params;
+    let view = view(mode.as_deref(), focus)?;
     if (below.is_some() || around.is_some()) && view != View::TopDown {
         return Err(Failure::BadParameter("below and around go with mode=topdown".into()));
     }
     if below.is_some() && around.is_some() {
         return Err(Failure::BadParameter("below and around are two ways to spend one limit: take one".into()));
     }
-    let around = around.map(str::parse).transpose().map_err(Failure::BadParameter)?;
-    Ok(Shape { view, group, below: path(below)?, around, own_exe: state.own_exe.clone(), max_nodes })
+    let around = around.as_deref().map(str::parse).transpose().map_err(Failure::BadParameter)?;
+    Ok(Shape { view, group, below: path(below.as_deref())?, around, own_exe: state.own_exe.clone(), max_nodes })
 }
 
 /// The name of a node.
@@ -214,8 +223,8 @@ fn path(text: Option<&str>) -> Result<Option<PathHash>, Failure> {
 }
 
 /// The columns and rows of a heat map.
-fn grid(range: TimeRange, columns: Option<u32>, rows: Option<u32>) -> Result<Grid, Failure> {
-    let (columns, rows) = (columns.unwrap_or(60), rows.unwrap_or(50));
+fn grid(range: TimeRange, params: GridParams) -> Result<Grid, Failure> {
+    let (columns, rows) = (params.columns.unwrap_or(60), params.rows.unwrap_or(50));
     let cells = u64::from(columns) * u64::from(rows);
     if cells == 0 || cells > query::MAX_CELLS as u64 {
         let most = query::MAX_CELLS;
@@ -226,53 +235,43 @@ fn grid(range: TimeRange, columns: Option<u32>, rows: Option<u32>) -> Result<Gri
     Ok(Grid { range, columns, rows })
 }
 
-/// A box of it: what is not given is its edge.
-fn area(grid: Grid, [column_from, column_to, row_from, row_to]: [Option<u32>; 4]) -> Area {
-    Area {
+/// A heat map and a box of it: what is not given is its edge.
+fn area(range: TimeRange, params: BoxParams) -> Result<(Grid, Area), Failure> {
+    let BoxParams { columns, rows, column_from, column_to, row_from, row_to } = params;
+    let grid = grid(range, GridParams { columns, rows })?;
+    let area = Area {
         columns: [column_from.unwrap_or(0), column_to.unwrap_or(grid.columns - 1)],
         rows: [row_from.unwrap_or(0), row_to.unwrap_or(grid.rows - 1)],
-    }
+    };
+    Ok((grid, area))
 }
 
 /// The samples of a range, or, where its heat map's columns are given, of a box of that.
-pub fn within(
-    range: TimeRange,
-    columns: Option<u32>,
-    rows: Option<u32>,
-    edges: [Option<u32>; 4],
-) -> Result<Within, Failure> {
-    if columns.is_none() {
-        if rows.is_some() || edges.iter().any(Option::is_some) {
-            return Err(Failure::BadParameter("a box of a heat map needs its columns".into()));
-        }
-        return Ok(range.into());
+fn within(range: TimeRange, params: BoxParams) -> Result<Within, Failure> {
+    let BoxParams { columns, rows, column_from, column_to, row_from, row_to } = params;
+    if columns.is_some() {
+        let (grid, area) = area(range, params)?;
+        return Ok(Within::Box(grid, area));
     }
-    let grid = grid(range, columns, rows)?;
-    Ok(Within::Box(grid, area(grid, edges)))
-}
-
-/// A question that counts samples of a range or of a box of its heat map.
-fn counted(params: CountParams, state: &State) -> Result<(Question, Within), Failure> {
-    let CountParams { from, to, filter, limit, demangle, columns, rows, column_from, column_to, row_from, row_to } =
-        params;
-    let question = Question::parse(RangeParams { from, to, filter, limit, demangle }, &TOP_ROWS, state)?;
-    let within = within(question.range, columns, rows, [column_from, column_to, row_from, row_to])?;
-    Ok((question, within))
+    if [rows, column_from, column_to, row_from, row_to].iter().any(Option::is_some) {
+        return Err(Failure::BadParameter("a box of a heat map needs its columns".into()));
+    }
+    Ok(range.into())
 }
 
 /// Samples over time, in equal buckets; by the values of a label, if asked.
-#[utoipa::path(tag = "profiles", params(TimelineParams), responses((status = 200, body = api::Timeline, description = "One entry a bucket, as columns."), Problems))]
+#[utoipa::path(tag = "profiles", params(RangeParams, LimitParams, TimelineParams, BoxParams), responses((status = 200, body = api::Timeline, description = "One entry a bucket, as columns."), Problems))]
 #[get("/api/v1/timeline")]
-async fn timeline(state: Data<State>, params: Query<TimelineParams>) -> Result<HttpResponse, Failure> {
-    let params = params.into_inner();
-    let edges = [params.column_from, params.column_to, params.row_from, params.row_to];
-    let TimelineParams { from, to, filter, limit, by, series, columns, rows, .. } = params;
+async fn timeline(
+    state: Data<State>,
+    asked: Parameters<(RangeParams, LimitParams, TimelineParams, BoxParams)>,
+) -> Result<HttpResponse, Failure> {
+    let Parameters((range, limit, TimelineParams { by, series }, area)) = asked;
     let most = series.unwrap_or(TIMELINE_SERIES.usual);
     if most == 0 || most > TIMELINE_SERIES.most {
         return Err(Failure::BadParameter(format!("series goes from 1 to {}", TIMELINE_SERIES.most)));
     }
-    let question = Question::parse(RangeParams { from, to, filter, limit, demangle: None }, &TIMELINE_POINTS, &state)?;
-    let within = within(question.range, columns, rows, edges)?;
+    let (question, within) = Question::counted((range, limit, area), &TIMELINE_POINTS, &state)?;
     let since = state.recording.live().map(|live| live.snapshot().since);
     let now = (state.clock)();
     let ask = move |reader: &mut _| {
@@ -291,13 +290,15 @@ async fn timeline(state: Data<State>, params: Query<TimelineParams>) -> Result<H
 }
 
 /// The merged call tree of a range, pruned to the limit; from its roots, its leaves, or one function.
-#[utoipa::path(tag = "profiles", params(FlameGraphParams), responses((status = 200, body = api::FlameGraph, description = "The tree, as columns."), Problems))]
+#[utoipa::path(tag = "profiles", params(RangeParams, LimitParams, ShapeParams), responses((status = 200, body = api::FlameGraph, description = "The tree, as columns."), Problems))]
 #[get("/api/v1/flamegraph")]
-async fn flamegraph(state: Data<State>, params: Query<FlameGraphParams>) -> Result<HttpResponse, Failure> {
-    let FlameGraphParams { from, to, filter, limit, mode, focus, demangle, group, below, around } = params.into_inner();
-    let view = view(mode.as_deref(), focus)?;
-    let question = Question::parse(RangeParams { from, to, filter, limit, demangle }, &FLAME_GRAPH_NODES, &state)?;
-    let shape = shape(view, group, [below.as_deref(), around.as_deref()], question.limit, &state)?;
+async fn flamegraph(
+    state: Data<State>,
+    asked: Parameters<(RangeParams, LimitParams, ShapeParams)>,
+) -> Result<HttpResponse, Failure> {
+    let Parameters((range, limit, shape_asked)) = asked;
+    let question = Question::parse(range, limit, &FLAME_GRAPH_NODES, &state)?;
+    let shape = shape(shape_asked, question.limit, &state)?;
     let ask = move |reader: &mut Reader| {
         reader.set_demangle(question.demangle);
         let Question { range, selector, .. } = question;
@@ -308,11 +309,13 @@ async fn flamegraph(state: Data<State>, params: Query<FlameGraphParams>) -> Resu
 }
 
 /// Two ranges or selectors against each other, as one call tree.
-#[utoipa::path(tag = "profiles", params(DiffParams), responses((status = 200, body = api::Diff, description = "The tree, as columns."), Problems))]
+#[utoipa::path(tag = "profiles", params(RangeParams, LimitParams, DiffParams), responses((status = 200, body = api::Diff, description = "The tree, as columns."), Problems))]
 #[get("/api/v1/diff")]
-async fn diff(state: Data<State>, params: Query<DiffParams>) -> Result<HttpResponse, Failure> {
-    let DiffParams { from, to, filter, base_from, base_to, base_filter, limit, by, demangle, below } =
-        params.into_inner();
+async fn diff(
+    state: Data<State>,
+    asked: Parameters<(RangeParams, LimitParams, DiffParams)>,
+) -> Result<HttpResponse, Failure> {
+    let Parameters((range, limit, DiffParams { base_from, base_to, base_filter, by, below })) = asked;
     let below = path(below.as_deref())?;
     let by = match by.as_deref() {
         None | Some("share") => By::Share,
@@ -320,14 +323,13 @@ async fn diff(state: Data<State>, params: Query<DiffParams>) -> Result<HttpRespo
         Some(_) => return Err(Failure::BadParameter("by is share or time".into())),
     };
     let base = RangeParams {
-        from: base_from.or_else(|| from.clone()),
-        to: base_to.or_else(|| to.clone()),
-        filter: base_filter.or_else(|| filter.clone()),
-        limit,
-        demangle: None,
+        from: base_from.or_else(|| range.from.clone()),
+        to: base_to.or_else(|| range.to.clone()),
+        filter: base_filter.or_else(|| range.filter.clone()),
+        ..range.clone()
     };
-    let before = Question::parse(base, &FLAME_GRAPH_NODES, &state)?;
-    let after = Question::parse(RangeParams { from, to, filter, limit, demangle }, &FLAME_GRAPH_NODES, &state)?;
+    let before = Question::parse(base, limit, &FLAME_GRAPH_NODES, &state)?;
+    let after = Question::parse(range, limit, &FLAME_GRAPH_NODES, &state)?;
     let ask = move |reader: &mut Reader| {
         reader.set_demangle(after.demangle);
         let sides = [(before.range, &before.selector), (after.range, &after.selector)];
@@ -338,13 +340,12 @@ async fn diff(state: Data<State>, params: Query<DiffParams>) -> Result<HttpRespo
 }
 
 /// Samples by the time they were taken, to 10 ms: columns of a range, rows of each column.
-#[utoipa::path(tag = "profiles", params(HeatMapParams), responses((status = 200, body = api::HeatMap, description = "The cells, one column after the other."), Problems))]
+#[utoipa::path(tag = "profiles", params(RangeParams, GridParams), responses((status = 200, body = api::HeatMap, description = "The cells, one column after the other."), Problems))]
 #[get("/api/v1/heatmap")]
-async fn heatmap(state: Data<State>, params: Query<HeatMapParams>) -> Result<HttpResponse, Failure> {
-    let HeatMapParams { from, to, filter, columns, rows } = params.into_inner();
-    let question =
-        Question::parse(RangeParams { from, to, filter, ..RangeParams::default() }, &FLAME_GRAPH_NODES, &state)?;
-    let grid = grid(question.range, columns, rows)?;
+async fn heatmap(state: Data<State>, asked: Parameters<(RangeParams, GridParams)>) -> Result<HttpResponse, Failure> {
+    let Parameters((range, cells)) = asked;
+    let question = Question::parse(range, LimitParams::default(), &FLAME_GRAPH_NODES, &state)?;
+    let grid = grid(question.range, cells)?;
     let ask = move |reader: &mut _| {
         let map = query::heat_map(reader, grid, &question.selector)?;
         to_json(&from_query::heat_map(grid, map))
@@ -353,16 +354,16 @@ async fn heatmap(state: Data<State>, params: Query<HeatMapParams>) -> Result<Htt
 }
 
 /// The flame graph of a box of a heat map.
-#[utoipa::path(tag = "profiles", params(AreaParams), responses((status = 200, body = api::FlameGraph, description = "The tree, as columns."), Problems))]
+#[utoipa::path(tag = "profiles", params(RangeParams, LimitParams, ShapeParams, BoxParams), responses((status = 200, body = api::FlameGraph, description = "The tree, as columns."), Problems))]
 #[get("/api/v1/heatmap/flamegraph")]
-async fn heatmap_flamegraph(state: Data<State>, params: Query<AreaParams>) -> Result<HttpResponse, Failure> {
-    let params = params.into_inner();
-    let view = view(params.mode.as_deref(), params.focus)?;
-    let AreaParams { from, to, filter, limit, columns, rows, demangle, group, below, around, .. } = params;
-    let question = Question::parse(RangeParams { from, to, filter, limit, demangle }, &FLAME_GRAPH_NODES, &state)?;
-    let shape = shape(view, group, [below.as_deref(), around.as_deref()], question.limit, &state)?;
-    let grid = grid(question.range, columns, rows)?;
-    let area = area(grid, [params.column_from, params.column_to, params.row_from, params.row_to]);
+async fn heatmap_flamegraph(
+    state: Data<State>,
+    asked: Parameters<(RangeParams, LimitParams, ShapeParams, BoxParams)>,
+) -> Result<HttpResponse, Failure> {
+    let Parameters((range, limit, shape_asked, box_asked)) = asked;
+    let question = Question::parse(range, limit, &FLAME_GRAPH_NODES, &state)?;
+    let shape = shape(shape_asked, question.limit, &state)?;
+    let (grid, area) = area(question.range, box_asked)?;
     let ask = move |reader: &mut Reader| {
         reader.set_demangle(question.demangle);
         let merged = query::flame_graph_of_area(reader, grid, area, &question.selector, &shape)?;
@@ -372,12 +373,13 @@ async fn heatmap_flamegraph(state: Data<State>, params: Query<AreaParams>) -> Re
 }
 
 /// Functions by falling self, or in another order; those that fit a search, if one is given.
-#[utoipa::path(tag = "profiles", params(TopParams), responses((status = 200, body = api::Top, description = "The rows."), Problems))]
+#[utoipa::path(tag = "profiles", params(RangeParams, LimitParams, TopParams, BoxParams), responses((status = 200, body = api::Top, description = "The rows."), Problems))]
 #[get("/api/v1/top")]
-async fn top(state: Data<State>, params: Query<TopParams>) -> Result<HttpResponse, Failure> {
-    let params = params.into_inner();
-    let edges = [params.column_from, params.column_to, params.row_from, params.row_to];
-    let TopParams { from, to, filter, limit, sort, order, search, demangle, columns, rows, .. } = params;
+async fn top(
+    state: Data<State>,
+    asked: Parameters<(RangeParams, LimitParams, TopParams, BoxParams)>,
+) -> Result<HttpResponse, Failure> {
+    let Parameters((range, limit, TopParams { sort, order, search }, area)) = asked;
     let sort = match sort.as_deref().unwrap_or("self") {
         "self" => TopOrder::Self_,
         "total" => TopOrder::Total,
@@ -392,8 +394,7 @@ async fn top(state: Data<State>, params: Query<TopParams>) -> Result<HttpRespons
     };
     let search = search.filter(|text| !text.trim().is_empty()).map(|text| text.parse()).transpose();
     let search = search.map_err(Failure::BadParameter)?;
-    let question = Question::parse(RangeParams { from, to, filter, limit, demangle }, &TOP_ROWS, &state)?;
-    let within = within(question.range, columns, rows, edges)?;
+    let (question, within) = Question::counted((range, limit, area), &TOP_ROWS, &state)?;
     let wanted = TopRows { order: sort, ascending, search, max_rows: question.limit };
     let ask = move |reader: &mut Reader| {
         reader.set_demangle(question.demangle);
@@ -404,10 +405,10 @@ async fn top(state: Data<State>, params: Query<TopParams>) -> Result<HttpRespons
 }
 
 /// How good the samples are: whole stacks, and where, why and whose the others end; what ended in a function without a name.
-#[utoipa::path(tag = "profiles", params(CountParams), responses((status = 200, body = api::Quality, description = "The quality."), Problems))]
+#[utoipa::path(tag = "profiles", params(RangeParams, LimitParams, BoxParams), responses((status = 200, body = api::Quality, description = "The quality."), Problems))]
 #[get("/api/v1/quality")]
-async fn quality(state: Data<State>, params: Query<CountParams>) -> Result<HttpResponse, Failure> {
-    let (question, within) = counted(params.into_inner(), &state)?;
+async fn quality(state: Data<State>, asked: Parameters<Counted>) -> Result<HttpResponse, Failure> {
+    let (question, within) = Question::counted(asked.0, &TOP_ROWS, &state)?;
     let ask = move |reader: &mut Reader| {
         let quality = query::quality(reader, within, &question.selector, question.limit)?;
         to_json(&from_query::quality(quality))
@@ -416,10 +417,11 @@ async fn quality(state: Data<State>, params: Query<CountParams>) -> Result<HttpR
 }
 
 /// How well each binary is named, where names were found, why others are missing and what helps.
-#[utoipa::path(tag = "profiles", params(RangeParams), responses((status = 200, body = api::Binaries, description = "The binaries."), Problems))]
+#[utoipa::path(tag = "profiles", params(RangeParams, LimitParams), responses((status = 200, body = api::Binaries, description = "The binaries."), Problems))]
 #[get("/api/v1/binaries")]
-async fn binaries(state: Data<State>, params: Query<RangeParams>) -> Result<HttpResponse, Failure> {
-    let question = Question::parse(params.into_inner(), &BINARIES, &state)?;
+async fn binaries(state: Data<State>, asked: Parameters<(RangeParams, LimitParams)>) -> Result<HttpResponse, Failure> {
+    let Parameters((range, limit)) = asked;
+    let question = Question::parse(range, limit, &BINARIES, &state)?;
     let ask = move |reader: &mut _| {
         let binaries =
             query::binaries(reader, question.range, &question.selector, question.limit, &Distribution::here())?;
@@ -458,7 +460,7 @@ async fn labels(_none: Query<NoParams>) -> Result<HttpResponse, Failure> {
 /// Values of a label in a range, by falling samples.
 #[utoipa::path(
     tag = "labels",
-    params(CountParams, ("name" = String, Path, description = "The label, such as `comm`.")),
+    params(RangeParams, LimitParams, BoxParams, ("name" = String, Path, description = "The label, such as `comm`.")),
     responses(
         (status = 200, body = api::LabelValues, description = "The values, the empty one for \"has none\"."),
         (status = 404, body = Problem, content_type = "application/problem+json", description = "`unknown_label`."),
@@ -469,13 +471,13 @@ async fn labels(_none: Query<NoParams>) -> Result<HttpResponse, Failure> {
 async fn label_values(
     state: Data<State>,
     name: Path<String>,
-    params: Query<CountParams>,
+    asked: Parameters<Counted>,
 ) -> Result<HttpResponse, Failure> {
     let name = name.into_inner();
     if !query::LABELS.contains(&name.as_str()) {
         return Err(Failure::NoSuchLabel(name));
     }
-    let (question, within) = counted(params.into_inner(), &state)?;
+    let (question, within) = Question::counted(asked.0, &TOP_ROWS, &state)?;
     let ask = move |reader: &mut _| {
         let values = query::label_values(reader, within, &question.selector, &name, question.limit)?;
         to_json(&from_query::label_values(name, values))

@@ -1296,19 +1296,22 @@ export interface operations {
     binaries: {
         parameters: {
             query?: {
-                /** @description Start: `now-1h`, RFC 3339, or Unix time in s or ms. Default `now-1h`. */
+                /** @description Start: `now-1h`, RFC 3339, or Unix time in s, ms, us or ns. Default `now-1h`. */
                 from?: string;
                 /** @description End, in the same forms. Default `now`. */
                 to?: string;
                 /** @description Label selector, such as `{comm="postgres", container=~"web-.*"}`. Default: everything. */
                 filter?: string;
                 /**
-                 * @description Flame graph: most nodes to send (default 100000). Timeline: most points (default 600). Top and label values: most
-                 *     rows (default 200).
+                 * @description What is shown of names, where there are any: `full` (default), `simple` (no parameters, no generic arguments), or `none` (the
+                 *     linker's).
+                 */
+                demangle?: string;
+                /**
+                 * @description The most nodes, points or rows of the answer, which tells how many it leaves out. Default: 100000 nodes of a graph or a difference,
+                 *     1000000 of folded stacks, 10000 of an SVG; 600 points; 200 rows.
                  */
                 limit?: number;
-                /** @description What is shown of names: `full` (default), `simple` (no parameters, no generic arguments), or `none` (the linker's). */
-                demangle?: string;
             };
             header?: never;
             path?: never;
@@ -1411,24 +1414,30 @@ export interface operations {
     diff: {
         parameters: {
             query?: {
-                /** @description Start after. Default `now-1h`. */
+                /** @description Start: `now-1h`, RFC 3339, or Unix time in s, ms, us or ns. Default `now-1h`. */
                 from?: string;
-                /** @description End after. Default `now`. */
+                /** @description End, in the same forms. Default `now`. */
                 to?: string;
-                /** @description Selector after. Default: everything. */
+                /** @description Label selector, such as `{comm="postgres", container=~"web-.*"}`. Default: everything. */
                 filter?: string;
+                /**
+                 * @description What is shown of names, where there are any: `full` (default), `simple` (no parameters, no generic arguments), or `none` (the
+                 *     linker's).
+                 */
+                demangle?: string;
+                /**
+                 * @description The most nodes, points or rows of the answer, which tells how many it leaves out. Default: 100000 nodes of a graph or a difference,
+                 *     1000000 of folded stacks, 10000 of an SVG; 600 points; 200 rows.
+                 */
+                limit?: number;
                 /** @description Start before. Default: `from`. */
                 base_from?: string;
                 /** @description End before. Default: `to`. */
                 base_to?: string;
                 /** @description Selector before. Default: `filter`. */
                 base_filter?: string;
-                /** @description Most nodes to send (default 100000). */
-                limit?: number;
                 /** @description What is compared: `share` of each side's samples (default), or `time`: CPU time by recorded time. */
                 by?: string;
-                /** @description What is shown of names: `full` (default), `simple` (no parameters, no generic arguments), or `none` (the linker's). */
-                demangle?: string;
                 /** @description Spend the limit on what is below this node, as for `/api/v1/flamegraph`. */
                 below?: string;
             };
@@ -1533,21 +1542,24 @@ export interface operations {
     disassembly: {
         parameters: {
             query: {
+                /** @description Start: `now-1h`, RFC 3339, or Unix time in s, ms, us or ns. Default `now-1h`. */
+                from?: string;
+                /** @description End, in the same forms. Default `now`. */
+                to?: string;
+                /** @description Label selector, such as `{comm="postgres", container=~"web-.*"}`. Default: everything. */
+                filter?: string;
+                /**
+                 * @description What is shown of names, where there are any: `full` (default), `simple` (no parameters, no generic arguments), or `none` (the
+                 *     linker's).
+                 */
+                demangle?: string;
                 /** @description The function's name, as other answers give it. */
                 function: string;
                 /** @description Path of its binary, as other answers give it. Default: of several builds with such a function, the one with the most samples. */
                 binary?: string;
-                /** @description Start: `now-1h`, RFC 3339, or Unix time in s or ms. Default `now-1h`. */
-                from?: string;
-                /** @description End, in the same forms. Default `now`. */
-                to?: string;
-                /** @description Label selector. Default: everything. */
-                filter?: string;
-                /** @description What is shown of names: `full` (default), `simple` (no parameters, no generic arguments), or `none` (the linker's). */
-                demangle?: string;
-                /** @description The heat map's columns, for the samples of a box of it alone. Default: all of the range. */
+                /** @description The heat map's columns: equal slices of the range. Default: 60 for a heat map, elsewhere none: all of the range. */
                 columns?: number;
-                /** @description The heat map's rows (default 50). */
+                /** @description The heat map's rows: equal slices of each column (default 50). */
                 rows?: number;
                 /** @description First column of the box, from 0 (default 0). */
                 column_from?: number;
@@ -1659,19 +1671,25 @@ export interface operations {
     export_folded: {
         parameters: {
             query?: {
-                /** @description Start: `now-1h`, RFC 3339, or Unix time in s or ms. Default `now-1h`. */
+                /** @description Start: `now-1h`, RFC 3339, or Unix time in s, ms, us or ns. Default `now-1h`. */
                 from?: string;
                 /** @description End, in the same forms. Default `now`. */
                 to?: string;
                 /** @description Label selector, such as `{comm="postgres", container=~"web-.*"}`. Default: everything. */
                 filter?: string;
-                /** @description Most nodes (default 1000000 folded, 10000 SVG); the smallest stand in remainder nodes. */
-                limit?: number;
-                /** @description What is shown of names: `full` (default), `simple` (no parameters, no generic arguments), or `none` (the linker's). */
+                /**
+                 * @description What is shown of names, where there are any: `full` (default), `simple` (no parameters, no generic arguments), or `none` (the
+                 *     linker's).
+                 */
                 demangle?: string;
-                /** @description The heat map's columns, for the samples of a box of it alone. Default: all of the range. */
+                /**
+                 * @description The most nodes, points or rows of the answer, which tells how many it leaves out. Default: 100000 nodes of a graph or a difference,
+                 *     1000000 of folded stacks, 10000 of an SVG; 600 points; 200 rows.
+                 */
+                limit?: number;
+                /** @description The heat map's columns: equal slices of the range. Default: 60 for a heat map, elsewhere none: all of the range. */
                 columns?: number;
-                /** @description The heat map's rows (default 50). */
+                /** @description The heat map's rows: equal slices of each column (default 50). */
                 rows?: number;
                 /** @description First column of the box, from 0 (default 0). */
                 column_from?: number;
@@ -1783,19 +1801,25 @@ export interface operations {
     export_html: {
         parameters: {
             query?: {
-                /** @description Start: `now-1h`, RFC 3339, or Unix time in s or ms. Default `now-1h`. */
+                /** @description Start: `now-1h`, RFC 3339, or Unix time in s, ms, us or ns. Default `now-1h`. */
                 from?: string;
                 /** @description End, in the same forms. Default `now`. */
                 to?: string;
                 /** @description Label selector, such as `{comm="postgres", container=~"web-.*"}`. Default: everything. */
                 filter?: string;
-                /** @description Most nodes (default 1000000 folded, 10000 SVG); the smallest stand in remainder nodes. */
-                limit?: number;
-                /** @description What is shown of names: `full` (default), `simple` (no parameters, no generic arguments), or `none` (the linker's). */
+                /**
+                 * @description What is shown of names, where there are any: `full` (default), `simple` (no parameters, no generic arguments), or `none` (the
+                 *     linker's).
+                 */
                 demangle?: string;
-                /** @description The heat map's columns, for the samples of a box of it alone. Default: all of the range. */
+                /**
+                 * @description The most nodes, points or rows of the answer, which tells how many it leaves out. Default: 100000 nodes of a graph or a difference,
+                 *     1000000 of folded stacks, 10000 of an SVG; 600 points; 200 rows.
+                 */
+                limit?: number;
+                /** @description The heat map's columns: equal slices of the range. Default: 60 for a heat map, elsewhere none: all of the range. */
                 columns?: number;
-                /** @description The heat map's rows (default 50). */
+                /** @description The heat map's rows: equal slices of each column (default 50). */
                 rows?: number;
                 /** @description First column of the box, from 0 (default 0). */
                 column_from?: number;
@@ -1907,19 +1931,22 @@ export interface operations {
     export_pprof: {
         parameters: {
             query?: {
-                /** @description Start: `now-1h`, RFC 3339, or Unix time in s or ms. Default `now-1h`. */
+                /** @description Start: `now-1h`, RFC 3339, or Unix time in s, ms, us or ns. Default `now-1h`. */
                 from?: string;
                 /** @description End, in the same forms. Default `now`. */
                 to?: string;
                 /** @description Label selector, such as `{comm="postgres", container=~"web-.*"}`. Default: everything. */
                 filter?: string;
-                /** @description What is shown of names: `full` (default), `simple` (no parameters, no generic arguments), or `none` (the linker's). */
+                /**
+                 * @description What is shown of names, where there are any: `full` (default), `simple` (no parameters, no generic arguments), or `none` (the
+                 *     linker's).
+                 */
                 demangle?: string;
                 /** @description Whether each stack begins with a frame that names its process (default false: the process is in the labels). */
                 process_frames?: boolean;
-                /** @description The heat map's columns, for the samples of a box of it alone. Default: all of the range. */
+                /** @description The heat map's columns: equal slices of the range. Default: 60 for a heat map, elsewhere none: all of the range. */
                 columns?: number;
-                /** @description The heat map's rows (default 50). */
+                /** @description The heat map's rows: equal slices of each column (default 50). */
                 rows?: number;
                 /** @description First column of the box, from 0 (default 0). */
                 column_from?: number;
@@ -2031,19 +2058,25 @@ export interface operations {
     export_svg: {
         parameters: {
             query?: {
-                /** @description Start: `now-1h`, RFC 3339, or Unix time in s or ms. Default `now-1h`. */
+                /** @description Start: `now-1h`, RFC 3339, or Unix time in s, ms, us or ns. Default `now-1h`. */
                 from?: string;
                 /** @description End, in the same forms. Default `now`. */
                 to?: string;
                 /** @description Label selector, such as `{comm="postgres", container=~"web-.*"}`. Default: everything. */
                 filter?: string;
-                /** @description Most nodes (default 1000000 folded, 10000 SVG); the smallest stand in remainder nodes. */
-                limit?: number;
-                /** @description What is shown of names: `full` (default), `simple` (no parameters, no generic arguments), or `none` (the linker's). */
+                /**
+                 * @description What is shown of names, where there are any: `full` (default), `simple` (no parameters, no generic arguments), or `none` (the
+                 *     linker's).
+                 */
                 demangle?: string;
-                /** @description The heat map's columns, for the samples of a box of it alone. Default: all of the range. */
+                /**
+                 * @description The most nodes, points or rows of the answer, which tells how many it leaves out. Default: 100000 nodes of a graph or a difference,
+                 *     1000000 of folded stacks, 10000 of an SVG; 600 points; 200 rows.
+                 */
+                limit?: number;
+                /** @description The heat map's columns: equal slices of the range. Default: 60 for a heat map, elsewhere none: all of the range. */
                 columns?: number;
-                /** @description The heat map's rows (default 50). */
+                /** @description The heat map's rows: equal slices of each column (default 50). */
                 rows?: number;
                 /** @description First column of the box, from 0 (default 0). */
                 column_from?: number;
@@ -2155,20 +2188,26 @@ export interface operations {
     flamegraph: {
         parameters: {
             query?: {
-                /** @description Start: `now-1h`, RFC 3339, or Unix time in s or ms. Default `now-1h`. */
+                /** @description Start: `now-1h`, RFC 3339, or Unix time in s, ms, us or ns. Default `now-1h`. */
                 from?: string;
                 /** @description End, in the same forms. Default `now`. */
                 to?: string;
                 /** @description Label selector, such as `{comm="postgres", container=~"web-.*"}`. Default: everything. */
                 filter?: string;
-                /** @description Most nodes to send (default 100000). */
+                /**
+                 * @description What is shown of names, where there are any: `full` (default), `simple` (no parameters, no generic arguments), or `none` (the
+                 *     linker's).
+                 */
+                demangle?: string;
+                /**
+                 * @description The most nodes, points or rows of the answer, which tells how many it leaves out. Default: 100000 nodes of a graph or a difference,
+                 *     1000000 of folded stacks, 10000 of an SVG; 600 points; 200 rows.
+                 */
                 limit?: number;
                 /** @description Where it is seen from: `topdown` (default), `bottomup`, or with `focus` `callers` or `callees`. */
                 mode?: string;
                 /** @description The name of a function, for `callers` and `callees`. */
                 focus?: string;
-                /** @description What is shown of names: `full` (default), `simple` (no parameters, no generic arguments), or `none` (the linker's). */
-                demangle?: string;
                 /** @description A label whose values stand between the root and the processes. */
                 group?: string;
                 /**
@@ -2283,12 +2322,17 @@ export interface operations {
     heatmap: {
         parameters: {
             query?: {
-                /** @description Start: `now-1m`, RFC 3339, or Unix time in s, ms, us or ns. Default `now-1h`. */
+                /** @description Start: `now-1h`, RFC 3339, or Unix time in s, ms, us or ns. Default `now-1h`. */
                 from?: string;
                 /** @description End, in the same forms. Default `now`. */
                 to?: string;
-                /** @description Label selector. Default: everything. */
+                /** @description Label selector, such as `{comm="postgres", container=~"web-.*"}`. Default: everything. */
                 filter?: string;
+                /**
+                 * @description What is shown of names, where there are any: `full` (default), `simple` (no parameters, no generic arguments), or `none` (the
+                 *     linker's).
+                 */
+                demangle?: string;
                 /** @description Equal slices of the range (default 60). */
                 columns?: number;
                 /** @description Equal slices of each column (default 50). */
@@ -2395,15 +2439,41 @@ export interface operations {
     heatmap_flamegraph: {
         parameters: {
             query?: {
-                /** @description Start of the heat map. Default `now-1h`. */
+                /** @description Start: `now-1h`, RFC 3339, or Unix time in s, ms, us or ns. Default `now-1h`. */
                 from?: string;
-                /** @description Its end. Default `now`. */
+                /** @description End, in the same forms. Default `now`. */
                 to?: string;
-                /** @description Label selector. Default: everything. */
+                /** @description Label selector, such as `{comm="postgres", container=~"web-.*"}`. Default: everything. */
                 filter?: string;
-                /** @description The heat map's columns (default 60). */
+                /**
+                 * @description What is shown of names, where there are any: `full` (default), `simple` (no parameters, no generic arguments), or `none` (the
+                 *     linker's).
+                 */
+                demangle?: string;
+                /**
+                 * @description The most nodes, points or rows of the answer, which tells how many it leaves out. Default: 100000 nodes of a graph or a difference,
+                 *     1000000 of folded stacks, 10000 of an SVG; 600 points; 200 rows.
+                 */
+                limit?: number;
+                /** @description Where it is seen from: `topdown` (default), `bottomup`, or with `focus` `callers` or `callees`. */
+                mode?: string;
+                /** @description The name of a function, for `callers` and `callees`. */
+                focus?: string;
+                /** @description A label whose values stand between the root and the processes. */
+                group?: string;
+                /**
+                 * @description Of `topdown`: spend the limit on what is below this node, named by its depth and the hash of its path, such as
+                 *     `4-1f3a9c02b7d4e0` (docs/api.md); where there is none, on everything.
+                 */
+                below?: string;
+                /**
+                 * @description Of `topdown`: spend the limit on what calls this function and what it calls, wherever it is: `kind|binary|file|name`, such as
+                 *     `2|/usr/bin/app||main` (kinds as in `frames.kind`; binary or file are empty where the frame has none).
+                 */
+                around?: string;
+                /** @description The heat map's columns: equal slices of the range. Default: 60 for a heat map, elsewhere none: all of the range. */
                 columns?: number;
-                /** @description The heat map's rows (default 50). */
+                /** @description The heat map's rows: equal slices of each column (default 50). */
                 rows?: number;
                 /** @description First column of the box, from 0 (default 0). */
                 column_from?: number;
@@ -2413,20 +2483,6 @@ export interface operations {
                 row_from?: number;
                 /** @description Last row of the box (default the last). */
                 row_to?: number;
-                /** @description Most nodes to send (default 100000). */
-                limit?: number;
-                /** @description As for `/api/v1/flamegraph`. */
-                mode?: string;
-                /** @description As for `/api/v1/flamegraph`. */
-                focus?: string;
-                /** @description What is shown of names: `full` (default), `simple` (no parameters, no generic arguments), or `none` (the linker's). */
-                demangle?: string;
-                /** @description As for `/api/v1/flamegraph`. */
-                group?: string;
-                /** @description As for `/api/v1/flamegraph`. */
-                below?: string;
-                /** @description As for `/api/v1/flamegraph`. */
-                around?: string;
             };
             header?: never;
             path?: never;
@@ -2630,19 +2686,25 @@ export interface operations {
     label_values: {
         parameters: {
             query?: {
-                /** @description Start: `now-1h`, RFC 3339, or Unix time in s or ms. Default `now-1h`. */
+                /** @description Start: `now-1h`, RFC 3339, or Unix time in s, ms, us or ns. Default `now-1h`. */
                 from?: string;
                 /** @description End, in the same forms. Default `now`. */
                 to?: string;
                 /** @description Label selector, such as `{comm="postgres", container=~"web-.*"}`. Default: everything. */
                 filter?: string;
-                /** @description Most rows (default 200). */
-                limit?: number;
-                /** @description What is shown of names: `full` (default), `simple` (no parameters, no generic arguments), or `none` (the linker's). */
+                /**
+                 * @description What is shown of names, where there are any: `full` (default), `simple` (no parameters, no generic arguments), or `none` (the
+                 *     linker's).
+                 */
                 demangle?: string;
-                /** @description The heat map's columns, for the samples of a box of it alone. Default: all of the range. */
+                /**
+                 * @description The most nodes, points or rows of the answer, which tells how many it leaves out. Default: 100000 nodes of a graph or a difference,
+                 *     1000000 of folded stacks, 10000 of an SVG; 600 points; 200 rows.
+                 */
+                limit?: number;
+                /** @description The heat map's columns: equal slices of the range. Default: 60 for a heat map, elsewhere none: all of the range. */
                 columns?: number;
-                /** @description The heat map's rows (default 50). */
+                /** @description The heat map's rows: equal slices of each column (default 50). */
                 rows?: number;
                 /** @description First column of the box, from 0 (default 0). */
                 column_from?: number;
@@ -2766,19 +2828,25 @@ export interface operations {
     quality: {
         parameters: {
             query?: {
-                /** @description Start: `now-1h`, RFC 3339, or Unix time in s or ms. Default `now-1h`. */
+                /** @description Start: `now-1h`, RFC 3339, or Unix time in s, ms, us or ns. Default `now-1h`. */
                 from?: string;
                 /** @description End, in the same forms. Default `now`. */
                 to?: string;
                 /** @description Label selector, such as `{comm="postgres", container=~"web-.*"}`. Default: everything. */
                 filter?: string;
-                /** @description Most rows (default 200). */
-                limit?: number;
-                /** @description What is shown of names: `full` (default), `simple` (no parameters, no generic arguments), or `none` (the linker's). */
+                /**
+                 * @description What is shown of names, where there are any: `full` (default), `simple` (no parameters, no generic arguments), or `none` (the
+                 *     linker's).
+                 */
                 demangle?: string;
-                /** @description The heat map's columns, for the samples of a box of it alone. Default: all of the range. */
+                /**
+                 * @description The most nodes, points or rows of the answer, which tells how many it leaves out. Default: 100000 nodes of a graph or a difference,
+                 *     1000000 of folded stacks, 10000 of an SVG; 600 points; 200 rows.
+                 */
+                limit?: number;
+                /** @description The heat map's columns: equal slices of the range. Default: 60 for a heat map, elsewhere none: all of the range. */
                 columns?: number;
-                /** @description The heat map's rows (default 50). */
+                /** @description The heat map's rows: equal slices of each column (default 50). */
                 rows?: number;
                 /** @description First column of the box, from 0 (default 0). */
                 column_from?: number;
@@ -2890,6 +2958,17 @@ export interface operations {
     source: {
         parameters: {
             query: {
+                /** @description Start: `now-1h`, RFC 3339, or Unix time in s, ms, us or ns. Default `now-1h`. */
+                from?: string;
+                /** @description End, in the same forms. Default `now`. */
+                to?: string;
+                /** @description Label selector, such as `{comm="postgres", container=~"web-.*"}`. Default: everything. */
+                filter?: string;
+                /**
+                 * @description What is shown of names, where there are any: `full` (default), `simple` (no parameters, no generic arguments), or `none` (the
+                 *     linker's).
+                 */
+                demangle?: string;
                 /** @description The function's name, as other answers give it. */
                 function: string;
                 /** @description Its source file, as other answers give it. Default: of several files with such a function, the one with the most samples. */
@@ -2899,17 +2978,9 @@ export interface operations {
                  *     could read themselves.
                  */
                 source_map?: string;
-                /** @description Start: `now-1h`, RFC 3339, or Unix time in s or ms. Default `now-1h`. */
-                from?: string;
-                /** @description End, in the same forms. Default `now`. */
-                to?: string;
-                /** @description Label selector. Default: everything. */
-                filter?: string;
-                /** @description What is shown of names: `full` (default), `simple` (no parameters, no generic arguments), or `none` (the linker's). */
-                demangle?: string;
-                /** @description The heat map's columns, for the samples of a box of it alone. Default: all of the range. */
+                /** @description The heat map's columns: equal slices of the range. Default: 60 for a heat map, elsewhere none: all of the range. */
                 columns?: number;
-                /** @description The heat map's rows (default 50). */
+                /** @description The heat map's rows: equal slices of each column (default 50). */
                 rows?: number;
                 /** @description First column of the box, from 0 (default 0). */
                 column_from?: number;
@@ -3232,21 +3303,29 @@ export interface operations {
     timeline: {
         parameters: {
             query?: {
-                /** @description Start: `now-1h`, RFC 3339, or Unix time in s or ms. Default `now-1h`. */
+                /** @description Start: `now-1h`, RFC 3339, or Unix time in s, ms, us or ns. Default `now-1h`. */
                 from?: string;
                 /** @description End, in the same forms. Default `now`. */
                 to?: string;
                 /** @description Label selector, such as `{comm="postgres", container=~"web-.*"}`. Default: everything. */
                 filter?: string;
-                /** @description Most points (default 600). */
+                /**
+                 * @description What is shown of names, where there are any: `full` (default), `simple` (no parameters, no generic arguments), or `none` (the
+                 *     linker's).
+                 */
+                demangle?: string;
+                /**
+                 * @description The most nodes, points or rows of the answer, which tells how many it leaves out. Default: 100000 nodes of a graph or a difference,
+                 *     1000000 of folded stacks, 10000 of an SVG; 600 points; 200 rows.
+                 */
                 limit?: number;
                 /** @description A label: the answer then has a series of samples for each of its values. */
                 by?: string;
                 /** @description Most series (default 10); the rest is `others`. */
                 series?: number;
-                /** @description The heat map's columns, for the samples of a box of it alone. Default: all of the range. */
+                /** @description The heat map's columns: equal slices of the range. Default: 60 for a heat map, elsewhere none: all of the range. */
                 columns?: number;
-                /** @description The heat map's rows (default 50). */
+                /** @description The heat map's rows: equal slices of each column (default 50). */
                 rows?: number;
                 /** @description First column of the box, from 0 (default 0). */
                 column_from?: number;
@@ -3358,13 +3437,21 @@ export interface operations {
     top: {
         parameters: {
             query?: {
-                /** @description Start: `now-1h`, RFC 3339, or Unix time in s or ms. Default `now-1h`. */
+                /** @description Start: `now-1h`, RFC 3339, or Unix time in s, ms, us or ns. Default `now-1h`. */
                 from?: string;
                 /** @description End, in the same forms. Default `now`. */
                 to?: string;
                 /** @description Label selector, such as `{comm="postgres", container=~"web-.*"}`. Default: everything. */
                 filter?: string;
-                /** @description Most rows (default 200). */
+                /**
+                 * @description What is shown of names, where there are any: `full` (default), `simple` (no parameters, no generic arguments), or `none` (the
+                 *     linker's).
+                 */
+                demangle?: string;
+                /**
+                 * @description The most nodes, points or rows of the answer, which tells how many it leaves out. Default: 100000 nodes of a graph or a difference,
+                 *     1000000 of folded stacks, 10000 of an SVG; 600 points; 200 rows.
+                 */
                 limit?: number;
                 /** @description What the rows are put in order by: `self` (default), `total`, `name` or `binary`. */
                 sort?: string;
@@ -3375,11 +3462,9 @@ export interface operations {
                  *     case), or `kind:`, `binary:`, `package:`, `file:` and a value. What does not fit is counted in `unmatched_rows`.
                  */
                 search?: string;
-                /** @description What is shown of names: `full` (default), `simple` (no parameters, no generic arguments), or `none` (the linker's). */
-                demangle?: string;
-                /** @description The heat map's columns, for the samples of a box of it alone. Default: all of the range. */
+                /** @description The heat map's columns: equal slices of the range. Default: 60 for a heat map, elsewhere none: all of the range. */
                 columns?: number;
-                /** @description The heat map's rows (default 50). */
+                /** @description The heat map's rows: equal slices of each column (default 50). */
                 rows?: number;
                 /** @description First column of the box, from 0 (default 0). */
                 column_from?: number;
