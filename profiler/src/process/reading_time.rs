@@ -53,8 +53,8 @@ pub struct BeingRead(Arc<Mutex<Option<(u32, String, Instant)>>>);
 
 impl BeingRead {
     /// Reading begins.
-    pub fn begin(&self, pid: u32, comm: &str) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((pid, comm.to_owned(), Instant::now()));
+    pub fn begin(&self, pid: u32, comm: &str, at: Instant) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((pid, comm.to_owned(), at));
     }
 
     /// It is over.

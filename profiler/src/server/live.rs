@@ -281,9 +281,10 @@ mod tests {
     fn the_process_that_sampling_waits_for_is_named() {
         let now = WallNanos::from_millis(164_000);
         let status = live(0, Some(100));
-        status.being_read.begin(4711, "mapbomb");
+        let begun = std::time::Instant::now();
+        status.being_read.begin(4711, "mapbomb", begun);
         assert!(!status.failing(now).unwrap_or_default().contains("mapbomb"), "just begun");
-        std::thread::sleep(Duration::from_millis(1_010));
+        status.being_read.begin(4711, "mapbomb", begun.checked_sub(Duration::from_secs(1)).unwrap());
         let said = status.failing(now).unwrap_or_default();
         assert!(said.contains("mappings of mapbomb (pid 4711)"), "{said}");
         status.being_read.end();

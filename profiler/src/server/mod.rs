@@ -72,8 +72,9 @@ const BACKLOG: i32 = 4096;
 /// Two questions, one for the status, one about files, one that looks who asks, and what compresses answers.
 const BLOCKING_THREADS: usize = 8;
 /// Questions at once, and waiting. Each can hold a call tree and its JSON, 50 MiB for a busy day, and each reader the names: two at once
-/// would answer hardly sooner on the two cores of a small host, and need twice the memory, so the second is for another peer only.
-const QUESTIONS: Shares = Shares { at_once: 2, at_once_of_peer: 1, waiting: 64, waiting_of_peer: 10 };
+/// would answer hardly sooner on the two cores of a small host, and need twice the memory, so the second is for another peer only. A page asks
+/// up to twelve questions when it opens: two pages of one user find room, and more than half of it is left for others.
+const QUESTIONS: Shares = Shares { at_once: 2, at_once_of_peer: 1, waiting: 64, waiting_of_peer: 24 };
 /// The same for `/status`, which must not wait behind them.
 const STATUS_QUESTIONS: Shares = Shares { at_once: 1, at_once_of_peer: 1, waiting: 64, waiting_of_peer: 16 };
 

@@ -71,7 +71,7 @@ fn a_jitdump_is_found_by_its_mapping() {
     let place = Place::new();
     let dump = place.at("jit-4711.dump");
     let (running, _map) = place.start(&["dump", &dump]);
-    std::thread::sleep(Duration::from_millis(300));
+    running.wait_until_busy();
     let pid = running.pid().to_string();
     assert!(place.named(&["-d", "2", "-p", &pid]) >= 0.9);
     assert!(place.named(&["-d", "2", "--", place.program.to_str().unwrap(), "dump", &dump]) >= 0.9);

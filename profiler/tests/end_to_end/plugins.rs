@@ -2,7 +2,6 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
 
 use crate::run::{Running, folded, recorded, share};
 
@@ -33,7 +32,7 @@ fn plugins_that_take_each_others_place_keep_their_stacks() {
     let output = folder.path().join("out.folded");
     for millis in ["20", "300"] {
         let running = Running::start(&program, &[first.to_str().unwrap(), second.to_str().unwrap(), millis]);
-        std::thread::sleep(Duration::from_millis(500));
+        running.wait_until_busy();
         let pid = running.pid().to_string();
         recorded(&["-F", "199", "-d", "5", "-p", &pid, "-o", output.to_str().unwrap()]);
         drop(running);

@@ -93,12 +93,7 @@ function Found({ steps }: { steps: boolean }) {
       <p id="search-result" role="status">
         {count === 0 ? (
           inHidden.value ? (
-            <>
-              Only in hidden frames{" "}
-              <button type="button" class="link" onClick={showHidden}>
-                Show them
-              </button>
-            </>
+            "Only in hidden frames"
           ) : (
             "No match"
           )
@@ -115,6 +110,12 @@ function Found({ steps }: { steps: boolean }) {
           </>
         )}
       </p>
+      {/* Not part of what is read aloud, and never cut off with it. */}
+      {count === 0 && inHidden.value && (
+        <button type="button" class="link" onClick={showHidden}>
+          Show them
+        </button>
+      )}
       {steps && (
         <>
           <button

@@ -121,7 +121,7 @@ impl ProcessTable {
         }
         self.counts.facts_merged += u64::from(!kept);
         process.settle(&self.process_budget);
-        self.being_read.begin(process.facts.key.pid, &process.facts.comm);
+        self.being_read.begin(process.facts.key.pid, &process.facts.comm, Instant::now());
         let maps = dir.executable_maps(MAX_RANGES, Patience::of(ONE_PROCESS));
         self.being_read.end();
         let Some((lines, all)) = maps else { return };
