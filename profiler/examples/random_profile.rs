@@ -70,7 +70,7 @@ fn window(random: &mut Random, start: i64, seconds: i64, samples: &mut Vec<Value
         let kind = if nth == 0 { BinaryKind::Kernel } else { BinaryKind::File };
         let (key, path) = (key(nth), (*path).to_owned());
         let binary =
-            Binary { key, kind, path, build_id: None, code: None, file: None, root: None, jit: None, refused: false };
+            Binary { key, kind, path, build_id: None, code: None, file: None, root: None, jit: None, unopened: None };
         (BinaryId(nth as u32), Arc::new(binary))
     };
     let mut processes: Vec<ProcessWindow> = Vec::new();

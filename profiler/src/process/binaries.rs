@@ -24,7 +24,7 @@ use super::roots::{Root, Roots, root_of};
 use super::vdso::copy_vdso;
 use crate::profile::{
     Binary, BinaryId, BinaryKey, BinaryKind, BootNanos, BuildId, InodeNumber, MappedFile, ProcessKey, UNRECORDED_PATH,
-    printable,
+    UnknownReason, printable,
 };
 use crate::sys::fair_pool::FairPool;
 
@@ -109,8 +109,8 @@ pub(super) struct Binaries {
 #[derive(Debug)]
 struct Opened {
     found: Option<Found>,
-    /// Nothing was found, but there was something that may not be opened.
-    refused: bool,
+    /// Why nothing was found, where more is known than that it is gone.
+    unopened: Option<UnknownReason>,
     /// The root directory of the process that mapped it.
     root: Option<Root>,
 }
@@ -191,7 +191,7 @@ impl Binaries {
             file: None,
             root: None,
             jit: None,
-            refused: false,
+            unopened: None,
         };
         let anonymous = Binary {
             key: BinaryKey::Anonymous,
@@ -202,7 +202,7 @@ impl Binaries {
             file: None,
             root: None,
             jit: None,
-            refused: false,
+            unopened: None,
         };
         let file = copy_vdso().map(Arc::new).ok();
         let build_id = match file.as_deref().map(read_elf) {
@@ -223,13 +223,13 @@ impl Binaries {
             file,
             root: None,
             jit: None,
-            refused: false,
+            unopened: None,
         };
         let path = UNRECORDED_PATH.to_owned();
         let key = BinaryKey::Inode { path: path.clone(), dev: 0, inode: 0, mtime: 0, identity: None };
         let kind = BinaryKind::File;
         let unrecorded =
-            Binary { key, kind, path, build_id: None, code: None, file: None, root: None, jit: None, refused: false };
+            Binary { key, kind, path, build_id: None, code: None, file: None, root: None, jit: None, unopened: None };
         for (id, binary) in [(KERNEL, kernel), (ANONYMOUS, anonymous), (VDSO, vdso), (UNRECORDED, unrecorded)] {
             assert_eq!(self.add(binary, None, 0, BootNanos(0)), id, "special binaries have constant ids");
         }
@@ -378,8 +378,8 @@ impl Binaries {
         if let Some(id) = self.placed(backing, now) {
             return id;
         }
-        let unopened = Opened { found: None, refused: true, root: None };
-        self.enter(&backing.0, unopened, now)
+        let unopened = Some(UnknownReason::NotOpenedInTime);
+        self.enter(&backing.0, Opened { found: None, unopened, root: None }, now)
     }
 
     /// Asks the pool for a file; says no when it has no room for the request.
@@ -395,8 +395,9 @@ impl Binaries {
         let (asked, devices) = (Arc::clone(&backing), Arc::clone(&self.devices));
         let submitted = self.pool.submit(user, move || {
             let (found, refused) = find_file(&proc, &path, backing.identity, origin, &devices);
+            let unopened = refused.then_some(UnknownReason::FileRefused);
             let root = found.as_ref().and_then(|_| root_of(&proc.process(origin.pid).ok()?));
-            let _ = answer.send(Answer { user, backing, opened: Opened { found, refused, root } });
+            let _ = answer.send(Answer { user, backing, opened: Opened { found, unopened, root } });
         });
         if submitted.is_ok() {
             asked.ask(now);
@@ -470,7 +471,7 @@ impl Binaries {
 
     /// The binary that a backing is, or `None` if it is known for good to be no ELF file.
     fn binary_of(&mut self, backing: &Backing, opened: Opened, now: BootNanos) -> Option<BinaryId> {
-        let Opened { found, refused, root } = opened;
+        let Opened { found, unopened, root } = opened;
         let mapped = backing.identity;
         if backing.sort == Sort::Volatile {
             match (&found, mapped.build_id) {
@@ -500,7 +501,7 @@ impl Binaries {
                 system.map_or((None, None), |entry| (entry.binary.file.clone(), entry.binary.root.clone()));
             let code = system.and_then(|entry| entry.binary.code);
             self.claims.not_verified += u64::from(build_id.is_some());
-            let binary = Binary { key, kind, path, build_id, code, file, root, jit: None, refused };
+            let binary = Binary { key, kind, path, build_id, code, file, root, jit: None, unopened };
             return Some(self.add(binary, None, backing.user, now));
         };
         let key = match build_id {
@@ -512,7 +513,7 @@ impl Binaries {
         };
         let root = root.and_then(|root| self.roots.share(&self.proc, root, backing.user));
         let (file, inode) = (Some(Arc::new(opened.file)), mapped.inode.filter(|_| certain));
-        let binary = Binary { key, kind, path: path.clone(), build_id, code, file, root, jit: None, refused };
+        let binary = Binary { key, kind, path: path.clone(), build_id, code, file, root, jit: None, unopened };
         let id = self.add(binary, inode, backing.user, now);
         if id == UNRECORDED {
             return Some(id);

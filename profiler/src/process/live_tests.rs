@@ -20,7 +20,7 @@ use super::drawing::sample_of;
 use super::proc_text::{MapsLine, executable_maps, parse_stat};
 use super::{ProcRoot, ProcessTable};
 use crate::profile::{Binary, BinaryKey, BinaryKind, BootNanos, BuildId, StartTicks};
-use crate::profile::{InodeNumber, MappedFile, SideBand};
+use crate::profile::{InodeNumber, MappedFile, SideBand, UnknownReason};
 
 /// A program that waits to be killed, copied to a place of its own.
 struct Running {
@@ -353,8 +353,23 @@ fn a_file_that_is_refused_is_told_from_one_that_is_gone() {
             shared: false,
         });
     }
-    let refused = [0x1010, 0x3010].map(|address| resolve(&mut table, nobody, address).0.refused);
-    assert_eq!(refused, [true, false]);
+    let unopened = [0x1010, 0x3010].map(|address| resolve(&mut table, nobody, address).0.unopened);
+    assert_eq!(unopened, [Some(UnknownReason::FileRefused), None]);
+}
+
+/// A sample that cannot wait for its file says that it was late, not that it was refused; once it is open, samples have it.
+#[test]
+fn a_file_that_is_not_open_in_time_is_told_from_one_that_is_refused() {
+    let running = Running::start();
+    let (pid, line) = (running.pid(), running.mapping());
+    let mut table = ProcessTable::new(ProcRoot::host());
+    let sample = sample_of(1000, pid, 0, &[line.start + 16]);
+    let who = table.identify_now(&sample);
+    let late = table.place_now(&who, &sample);
+    assert_eq!(table.binary(late.stack[0].binary).unopened, Some(UnknownReason::NotOpenedInTime));
+    let (binary, _) = resolve(&mut table, pid, line.start + 16);
+    assert_eq!(binary.unopened, None);
+    assert!(is_elf(&binary));
 }
 
 /// A program that runs from memory (`memfd_create`) is a file like others.

@@ -137,7 +137,7 @@ mod tests {
             file: None,
             root: None,
             jit: None,
-            refused: false,
+            unopened: None,
         }
     }
 

@@ -4,7 +4,7 @@ use std::fmt;
 use std::fs::File;
 use std::sync::Arc;
 
-use super::{InodeNumber, JitSources, StartTicks};
+use super::{InodeNumber, JitSources, StartTicks, UnknownReason};
 
 /// The GNU build id note: 1 to 20 bytes that name one exact build of a file.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -274,8 +274,8 @@ pub struct Binary {
     pub file: Option<Arc<File>>,
     /// Of code that a process wrote: where its runtime tells of it. `None` when that is not held open.
     pub jit: Option<Arc<JitSources>>,
-    /// There is no file although there was one to be opened: it was no regular file, or not for us.
-    pub refused: bool,
+    /// Why there is no file, where more is known than that it is gone.
+    pub unopened: Option<UnknownReason>,
     /// The root directory of a process that had it mapped, where its debug information may lie; `None` when it is ours.
     pub root: Option<Arc<File>>,
 }

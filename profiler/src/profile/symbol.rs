@@ -54,11 +54,13 @@ pub enum UnknownReason {
     TooManyMappings = 11,
     /// The process was gone before its file could be opened, and no file of the system has its build id.
     NotVerified = 12,
+    /// The file was not open in time: its file system or the queue of its user's files was slow.
+    NotOpenedInTime = 13,
 }
 
 impl UnknownReason {
     /// Every reason, in stored order.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::FileGone,
         Self::FileRefused,
         Self::NoSymbols,
@@ -70,6 +72,7 @@ impl UnknownReason {
         Self::SwitchedOff,
         Self::TooManyMappings,
         Self::NotVerified,
+        Self::NotOpenedInTime,
     ];
 
     /// The reason stored as `n`, if there is one.
@@ -99,6 +102,7 @@ impl UnknownReason {
             Self::TooManyMappings => "too_many_mappings",
             Self::SwitchedOff => "switched_off",
             Self::NotVerified => "not_verified",
+            Self::NotOpenedInTime => "not_opened_in_time",
         }
     }
 
@@ -117,6 +121,7 @@ impl UnknownReason {
             Self::TooManyMappings => "too many mappings of this user",
             Self::SwitchedOff => "what would name it is switched off (--names)",
             Self::NotVerified => "not verified: the process was gone before its file could be opened",
+            Self::NotOpenedInTime => "the file was not open in time",
         }
     }
 }

@@ -222,7 +222,7 @@ mod tests {
                 file: None,
                 root: None,
                 jit: None,
-                refused: false,
+                unopened: None,
             })
         };
         window.binaries[1].1 = of(app.key.clone(), BinaryKind::File, file);

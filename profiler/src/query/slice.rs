@@ -175,7 +175,7 @@ impl Carrier {
         if let BinaryKey::Kernel { boot_id } = &binary.key {
             self.kernels.insert(id.0, Kernel { text: snapshot.kernel_text(boot_id)?, pages: HashMap::new() });
             let key = BinaryKey::Kernel { boot_id: format!("{RELATIVE}{}", id.0) };
-            let Binary { kind, ref path, build_id, refused, .. } = *binary;
+            let Binary { kind, ref path, build_id, unopened, .. } = *binary;
             binary = Arc::new(Binary {
                 key,
                 kind,
@@ -183,7 +183,7 @@ impl Carrier {
                 build_id,
                 code: None,
                 file: None,
-                refused,
+                unopened,
                 root: None,
                 jit: None,
             });

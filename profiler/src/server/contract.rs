@@ -264,7 +264,7 @@ fn disassembly() {
         file: None,
         root: None,
         jit: None,
-        refused: false,
+        unopened: None,
     };
     let places =
         vec![query::Weight { at: 0x1130, self_: 30, total: 30 }, query::Weight { at: 0x1138, self_: 0, total: 10 }];

@@ -79,7 +79,7 @@ fn binary(kind: BinaryKind, path: &str, key: BinaryKey) -> Arc<Binary> {
         file: None,
         root: None,
         jit: None,
-        refused: false,
+        unopened: None,
     })
 }
 

@@ -105,7 +105,7 @@ pub(super) fn binary(conn: &Connection, id: i64) -> Result<Arc<Binary>, StoreErr
         [Some(offset), Some(address), Some(len)] => Some(CodeSegment { offset, address, len }),
         _ => None,
     };
-    Ok(Arc::new(Binary { key, kind, path, build_id, code, file: None, refused: false, root: None, jit: None }))
+    Ok(Arc::new(Binary { key, kind, path, build_id, code, file: None, unopened: None, root: None, jit: None }))
 }
 
 /// From the text that `intern::identity` writes.

@@ -61,7 +61,7 @@ impl FileFinder {
 
 /// The same without a file.
 fn bare(binary: &Binary) -> Binary {
-    let Binary { key, kind, path, build_id, code, refused, .. } = binary;
+    let Binary { key, kind, path, build_id, code, unopened, .. } = binary;
     let (key, path) = (key.clone(), path.clone());
     Binary {
         key,
@@ -72,7 +72,7 @@ fn bare(binary: &Binary) -> Binary {
         file: None,
         root: None,
         jit: None,
-        refused: *refused,
+        unopened: *unopened,
     }
 }
 
@@ -95,7 +95,7 @@ mod tests {
             build_id: None,
             code: None,
             file: None,
-            refused: false,
+            unopened: None,
             root: None,
             jit: None,
         }

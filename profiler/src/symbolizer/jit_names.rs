@@ -54,7 +54,8 @@ impl NamesWorker {
         sources: Option<&Arc<JitSources>>,
     ) -> Result<Vec<(NameSource, Arc<File>)>, UnknownReason> {
         let allowed = self.allowed_jit().ok_or(UnknownReason::SwitchedOff)?;
-        let look = self.look_for(sources.ok_or(UnknownReason::NoFile)?, allowed).ok_or(UnknownReason::FileRefused)?;
+        let look = self.look_for(sources.ok_or(UnknownReason::NoFile)?, allowed);
+        let look = look.ok_or(UnknownReason::NotOpenedInTime)?;
         match look.files.is_empty() {
             false => Ok(look.files),
             true if look.refused => Err(UnknownReason::FileRefused),

@@ -188,7 +188,7 @@ mod tests {
             file: None,
             root: None,
             jit: None,
-            refused: false,
+            unopened: None,
         })
     }
 
@@ -291,7 +291,7 @@ mod tests {
             file: Some(Arc::new(file)),
             root: None,
             jit: None,
-            refused: false,
+            unopened: None,
         })
     }
 

@@ -316,12 +316,13 @@ impl<F: Fn(Answers)> Service<F> {
         let taken = job.requests.len();
         let offsets: Vec<u64> = job.requests.iter().map(|request| request.offset).collect();
         let deadline = self.shared.deadline.get().copied();
-        let Binary { key, kind, path, file, refused, .. } = &*job.binary;
+        let Binary { key, kind, path, file, unopened, .. } = &*job.binary;
         let without_file = match key {
             _ if path == UNRECORDED_PATH => UnknownReason::TooManyMappings,
-            _ if *refused => UnknownReason::FileRefused,
-            BinaryKey::Claimed { .. } => UnknownReason::NotVerified,
-            _ => UnknownReason::FileGone,
+            key => unopened.unwrap_or(match key {
+                BinaryKey::Claimed { .. } => UnknownReason::NotVerified,
+                _ => UnknownReason::FileGone,
+            }),
         };
         let sources = sources_of(&job.binary);
         let begin = Instant::now();

@@ -134,7 +134,7 @@ mod tests {
             file: None,
             root: None,
             jit: None,
-            refused: false,
+            unopened: None,
         })
     }
 

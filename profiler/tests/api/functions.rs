@@ -104,7 +104,7 @@ impl Program {
             file: None,
             root: None,
             jit: None,
-            refused: false,
+            unopened: None,
         };
         let stack = |(offsets, count): &(&[u64], u64)| StackCount {
             tid: 1,

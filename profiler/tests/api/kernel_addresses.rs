@@ -25,7 +25,7 @@ fn record(database: &Path) {
         let (kind, path) = (BinaryKind::Kernel, "[kernel]".to_owned());
         let key = BinaryKey::Kernel { boot_id: boot.to_owned() };
         let kernel =
-            Binary { key, kind, path, build_id: None, code: None, file: None, root: None, jit: None, refused: false };
+            Binary { key, kind, path, build_id: None, code: None, file: None, root: None, jit: None, unopened: None };
         window.binaries.push((BinaryId(nth), Arc::new(kernel)));
         for address in ADDRESSES {
             let stack: Vec<_> =

@@ -29,7 +29,7 @@ pub fn window() -> Window {
         file: None,
         root: None,
         jit: None,
-        refused: false,
+        unopened: None,
     };
     let stack = |offsets: &[u64], end: StackEnd, count: u64| StackCount {
         tid: 1,

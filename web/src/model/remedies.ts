@@ -168,6 +168,10 @@ export const REASONS: Readonly<Record<string, Remedy>> = {
     what: "not verified: the process was gone before its file could be opened",
     how: "A short process; the next one that lives longer gives the file its names.",
   },
+  not_opened_in_time: {
+    what: "the file was not open in time",
+    how: "Its file system is slow, or its user has many new files waiting; later samples are named once it is open.",
+  },
 };
 
 function sentence(text: string): string {

@@ -92,5 +92,5 @@ fn without_files(binary: &Binary) -> Binary {
     let Binary { key, kind, path, build_id, code, .. } = binary;
     let (key, path) = (key.clone(), path.clone());
     let (kind, build_id, code) = (*kind, *build_id, *code);
-    Binary { key, kind, path, build_id, code, file: None, root: None, jit: None, refused: false }
+    Binary { key, kind, path, build_id, code, file: None, root: None, jit: None, unopened: None }
 }

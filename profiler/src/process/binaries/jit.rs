@@ -40,7 +40,7 @@ impl Binaries {
         let key = BinaryKey::Jit { boot_id: boot_id.clone(), pid, start, inside, user };
         let path = ANONYMOUS_PATH.to_owned();
         let jit = self.jit_programs.add(process, program(process, (inside, user)), root.clone(), now);
-        let (kind, refused) = (BinaryKind::Anonymous, false);
-        Some(Binary { key, kind, path, build_id: None, code: None, file: None, root, jit, refused })
+        let kind = BinaryKind::Anonymous;
+        Some(Binary { key, kind, path, build_id: None, code: None, file: None, root, jit, unopened: None })
     }
 }

@@ -49,7 +49,7 @@ pub struct Interpreter {
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 pub struct Unnamed {
     /// Why: `not_asked` (nobody has looked yet), `file_gone`, `file_refused`, `no_symbols`, `not_found`, `bad_file`, `no_file`,
-    /// `kernel_hidden`, `symbolizer_failed`, `switched_off`, `too_many_mappings` or `not_verified`.
+    /// `kernel_hidden`, `symbolizer_failed`, `switched_off`, `too_many_mappings`, `not_verified` or `not_opened_in_time`.
     pub reason: String,
     /// Path of the file; null without one.
     pub binary: Option<String>,

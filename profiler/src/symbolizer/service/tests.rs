@@ -39,7 +39,7 @@ fn binary(name: &str, file: File) -> Arc<Binary> {
         file,
         root: None,
         jit: None,
-        refused: false,
+        unopened: None,
     })
 }
 
@@ -58,7 +58,7 @@ fn special(kind: BinaryKind) -> Arc<Binary> {
         file: None,
         root: None,
         jit: None,
-        refused: false,
+        unopened: None,
     })
 }
 
@@ -82,7 +82,7 @@ fn own_vdso() -> Binary {
         file,
         root: None,
         jit: None,
-        refused: false,
+        unopened: None,
     }
 }
 
@@ -641,7 +641,7 @@ fn a_program_that_tells_at_last_is_heard() {
         file: None,
         root: None,
         jit: None,
-        refused: false,
+        unopened: None,
     });
     let (sender, answers) = channel();
     let symbolizer =
@@ -683,7 +683,7 @@ fn a_map_that_comes_last_is_used_at_the_end() {
             file: None,
             root: None,
             jit,
-            refused: false,
+            unopened: None,
         });
         let (sender, answers) = channel();
         let symbolizer =
@@ -730,7 +730,7 @@ fn code_told_of_late_is_named_late() {
             file: None,
             root: None,
             jit: None,
-            refused: false,
+            unopened: None,
         })
     };
     let (sender, answers) = channel();
