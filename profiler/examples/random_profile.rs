@@ -68,10 +68,7 @@ fn window(random: &mut Random, start: i64, seconds: i64, samples: &mut Vec<Value
     };
     let binary = |(nth, path): (usize, &&str)| {
         let kind = if nth == 0 { BinaryKind::Kernel } else { BinaryKind::File };
-        let (key, path) = (key(nth), (*path).to_owned());
-        let binary =
-            Binary { key, kind, path, build_id: None, code: None, file: None, root: None, jit: None, unopened: None };
-        (BinaryId(nth as u32), Arc::new(binary))
+        (BinaryId(nth as u32), Arc::new(Binary::new(kind, key(nth), *path)))
     };
     let mut processes: Vec<ProcessWindow> = Vec::new();
     for pid in 1..=2 + random.below(4) {

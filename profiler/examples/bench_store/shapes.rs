@@ -76,7 +76,7 @@ fn binary(n: u32) -> Binary {
         Some(id) if kind == BinaryKind::File => BinaryKey::BuildId(kind, id),
         _ => BinaryKey::Kernel { boot_id: crate::host::BOOT.into() },
     };
-    Binary { key, kind, path, build_id: id, code: None, file: None, unopened: None, root: None, jit: None }
+    Binary { build_id: id, ..Binary::new(kind, key, path) }
 }
 
 /// Path of a program.

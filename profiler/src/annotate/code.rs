@@ -80,14 +80,7 @@ impl Annotator {
             BinaryKind::Kernel => Ok(Place::Kernel),
             BinaryKind::Anonymous => Ok(Place::Program(ProgramMemory::open(&ProcRoot::host(), &binary.key)?)),
             BinaryKind::File | BinaryKind::Vdso => {
-                let of = Binary {
-                    file: None,
-                    root: None,
-                    jit: None,
-                    key: binary.key.clone(),
-                    path: binary.path.clone(),
-                    ..*binary
-                };
+                let of = binary.without_files();
                 let opened = self.opener.run(ROOT, move || open_same(&of));
                 Ok(Place::File(opened.map_err(|_| "the file system of the binary does not answer".to_owned())??))
             }

@@ -280,6 +280,23 @@ pub struct Binary {
     pub root: Option<Arc<File>>,
 }
 
+impl Binary {
+    /// One of which nothing else is known, and nothing is open.
+    #[must_use]
+    pub fn new(kind: BinaryKind, key: BinaryKey, path: impl Into<String>) -> Self {
+        let path = path.into();
+        Self { key, kind, path, build_id: None, code: None, file: None, jit: None, unopened: None, root: None }
+    }
+
+    /// The same with nothing of it open.
+    #[must_use]
+    pub fn without_files(&self) -> Self {
+        let Self { key, kind, path, build_id, code, unopened, .. } = self;
+        let (build_id, code, unopened) = (*build_id, *code, *unopened);
+        Self { build_id, code, unopened, ..Self::new(*kind, key.clone(), path.clone()) }
+    }
+}
+
 /// Index of a [`Binary`] in the process room's table; valid for one run of the profiler.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct BinaryId(pub u32);

@@ -212,23 +212,10 @@ mod tests {
     fn drawn(file: &str, drawing: &str) -> Window {
         let mut window = window(0, drawing);
         let app = Arc::clone(&window.binaries[1].1);
-        let of = |key: BinaryKey, kind, path: &str| {
-            Arc::new(Binary {
-                key,
-                kind,
-                path: path.into(),
-                build_id: app.build_id.filter(|_| kind == BinaryKind::File),
-                code: None,
-                file: None,
-                root: None,
-                jit: None,
-                unopened: None,
-            })
-        };
-        window.binaries[1].1 = of(app.key.clone(), BinaryKind::File, file);
+        window.binaries[1].1 = Arc::new(Binary { path: file.into(), ..app.without_files() });
         let start = window.processes[0].facts.key.start;
         let key = BinaryKey::Jit { boot_id: "boot".into(), pid: 7, start, inside: 7, user: 0 };
-        window.binaries.push((JIT, of(key, BinaryKind::Anonymous, "[anon]")));
+        window.binaries.push((JIT, Arc::new(Binary::new(BinaryKind::Anonymous, key, "[anon]"))));
         for stack in window.processes.iter_mut().flat_map(|of| &mut of.stacks) {
             let in_memory = |location: &Location| location.offset.to_be_bytes()[0] == b'j';
             let place = |location: &Location| {

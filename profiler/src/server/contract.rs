@@ -255,17 +255,8 @@ fn source() {
 #[test]
 fn disassembly() {
     let id = BuildId::new(&[0xab; 20]).expect("20 bytes");
-    let binary = Binary {
-        key: BinaryKey::BuildId(BinaryKind::File, id),
-        kind: BinaryKind::File,
-        path: "/usr/bin/postgres".into(),
-        build_id: Some(id),
-        code: None,
-        file: None,
-        root: None,
-        jit: None,
-        unopened: None,
-    };
+    let key = BinaryKey::BuildId(BinaryKind::File, id);
+    let binary = Binary { build_id: Some(id), ..Binary::new(BinaryKind::File, key, "/usr/bin/postgres") };
     let places =
         vec![query::Weight { at: 0x1130, self_: 30, total: 30 }, query::Weight { at: 0x1138, self_: 0, total: 10 }];
     let code = query::Code { binary: std::sync::Arc::new(binary), total: 40, places };

@@ -37,13 +37,13 @@ impl FileFinder {
     pub fn find(&mut self, binary: &Binary) -> Option<Binary> {
         match binary.kind {
             // Another boot's addresses are others.
-            BinaryKind::Kernel => (Some(&binary.key) == this_kernel().as_ref()).then(|| bare(binary)),
+            BinaryKind::Kernel => (Some(&binary.key) == this_kernel().as_ref()).then(|| binary.without_files()),
             BinaryKind::File => {
-                let wanted = bare(binary);
+                let wanted = binary.without_files();
                 // Asked for by whoever may use the profiler; whose the file is, is not known before it is open.
                 let found = self.opener.run(ROOT, move || open_same(&wanted)).ok()?.ok()?;
                 let (file, root) = (Some(Arc::new(found.file)), found.root.map(Arc::new));
-                Some(Binary { file, root, ..bare(binary) })
+                Some(Binary { file, root, ..binary.without_files() })
             }
             // Found by pid and start time, in the same boot.
             BinaryKind::Anonymous => {
@@ -51,28 +51,11 @@ impl FileFinder {
                 let (process, user) = (ProcessKey { pid, start }, self.user);
                 let find = move || jit_sources_of(&ProcRoot::host(), &boot_id, process, user);
                 let jit = self.opener.run(ROOT, find).ok()??;
-                Some(Binary { jit: Some(Arc::new(jit)), ..bare(binary) })
+                Some(Binary { jit: Some(Arc::new(jit)), ..binary.without_files() })
             }
             // Every process has the same.
             BinaryKind::Vdso => None,
         }
-    }
-}
-
-/// The same without a file.
-fn bare(binary: &Binary) -> Binary {
-    let Binary { key, kind, path, build_id, code, unopened, .. } = binary;
-    let (key, path) = (key.clone(), path.clone());
-    Binary {
-        key,
-        kind: *kind,
-        path,
-        build_id: *build_id,
-        code: *code,
-        file: None,
-        root: None,
-        jit: None,
-        unopened: *unopened,
     }
 }
 
@@ -88,17 +71,7 @@ mod tests {
     use super::*;
 
     fn binary(kind: BinaryKind, key: BinaryKey) -> Binary {
-        Binary {
-            key,
-            kind,
-            path: "/bin/sh".into(),
-            build_id: None,
-            code: None,
-            file: None,
-            unopened: None,
-            root: None,
-            jit: None,
-        }
+        Binary::new(kind, key, "/bin/sh")
     }
 
     /// A file is found as long as it is the same one; the kernel as long as it is this boot's; what a program wrote is gone.

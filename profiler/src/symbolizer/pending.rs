@@ -179,17 +179,7 @@ mod tests {
     fn binary(name: u8) -> Arc<Binary> {
         let id = BuildId::new(&[name]).unwrap();
         let key = BinaryKey::BuildId(BinaryKind::File, id);
-        Arc::new(Binary {
-            key,
-            kind: BinaryKind::File,
-            path: name.to_string(),
-            build_id: Some(id),
-            code: None,
-            file: None,
-            root: None,
-            jit: None,
-            unopened: None,
-        })
+        Arc::new(Binary { build_id: Some(id), ..Binary::new(BinaryKind::File, key, name.to_string()) })
     }
 
     fn request(binary: &Arc<Binary>, location: i64, weight: u64) -> Request {
@@ -281,18 +271,7 @@ mod tests {
     fn file_of(user: u32, name: u8) -> Arc<Binary> {
         let file = tempfile::tempfile().unwrap();
         rustix::fs::fchown(&file, Some(rustix::fs::Uid::from_raw(user)), None).unwrap();
-        let Binary { key, kind, path, build_id, .. } = Arc::into_inner(binary(name)).unwrap();
-        Arc::new(Binary {
-            key,
-            kind,
-            path,
-            build_id,
-            code: None,
-            file: Some(Arc::new(file)),
-            root: None,
-            jit: None,
-            unopened: None,
-        })
+        Arc::new(Binary { file: Some(Arc::new(file)), ..binary(name).without_files() })
     }
 
     /// However many files of one user take ten seconds each, and however busy they are: the others' files have their turn after the first.

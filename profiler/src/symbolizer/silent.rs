@@ -124,18 +124,7 @@ mod tests {
 
     fn program(pid: u32) -> Arc<Binary> {
         let key = BinaryKey::Jit { boot_id: String::new(), pid, start: StartTicks(1), inside: pid, user: 0 };
-        let (kind, path) = (BinaryKind::Anonymous, "[anon]".to_owned());
-        Arc::new(Binary {
-            key,
-            kind,
-            path,
-            build_id: None,
-            code: None,
-            file: None,
-            root: None,
-            jit: None,
-            unopened: None,
-        })
+        Arc::new(Binary::new(BinaryKind::Anonymous, key, "[anon]"))
     }
 
     fn pid(binary: &Binary) -> u32 {

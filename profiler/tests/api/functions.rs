@@ -92,20 +92,12 @@ impl Program {
     /// A window in which the program was sampled, with addresses for offsets: a small program's text lies so.
     fn window(&self, stacks: &[(&[u64], u64)]) -> Window {
         let id = self.build_id();
-        let binary = Binary {
-            key: match self.owner {
-                Some(owner) => BinaryKey::File(id, FileIdentity { len: 1, owner, hash: 2 }),
-                None => BinaryKey::BuildId(BinaryKind::File, id),
-            },
-            kind: BinaryKind::File,
-            path: self.path.display().to_string(),
-            build_id: Some(id),
-            code: None,
-            file: None,
-            root: None,
-            jit: None,
-            unopened: None,
+        let key = match self.owner {
+            Some(owner) => BinaryKey::File(id, FileIdentity { len: 1, owner, hash: 2 }),
+            None => BinaryKey::BuildId(BinaryKind::File, id),
         };
+        let path = self.path.display().to_string();
+        let binary = Binary { build_id: Some(id), ..Binary::new(BinaryKind::File, key, path) };
         let stack = |(offsets, count): &(&[u64], u64)| StackCount {
             tid: 1,
             thread: "program".into(),

@@ -22,10 +22,8 @@ fn record(database: &Path) {
     let this = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
     let mut window = window();
     for (nth, boot) in (1_u32..).zip([this.trim(), "another"]) {
-        let (kind, path) = (BinaryKind::Kernel, "[kernel]".to_owned());
         let key = BinaryKey::Kernel { boot_id: boot.to_owned() };
-        let kernel =
-            Binary { key, kind, path, build_id: None, code: None, file: None, root: None, jit: None, unopened: None };
+        let kernel = Binary::new(BinaryKind::Kernel, key, "[kernel]");
         window.binaries.push((BinaryId(nth), Arc::new(kernel)));
         for address in ADDRESSES {
             let stack: Vec<_> =

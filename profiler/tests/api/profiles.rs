@@ -20,17 +20,7 @@ use crate::client::{Server, noon};
 pub fn window() -> Window {
     let end = WallNanos(noon().0 - 60_000_000_000);
     let key = BinaryKey::Inode { path: "/bin/db".into(), dev: 1, inode: 2, mtime: 3, identity: None };
-    let binary = Binary {
-        key,
-        kind: BinaryKind::File,
-        path: "/bin/db".into(),
-        build_id: None,
-        code: None,
-        file: None,
-        root: None,
-        jit: None,
-        unopened: None,
-    };
+    let binary = Binary::new(BinaryKind::File, key, "/bin/db");
     let stack = |offsets: &[u64], end: StackEnd, count: u64| StackCount {
         tid: 1,
         thread: "worker".into(),
