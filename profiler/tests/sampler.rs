@@ -26,6 +26,16 @@ impl Busy {
     fn spinning() -> Self {
         Self::shell("while :; do :; done")
     }
+
+    /// Waits until it has forked so often.
+    fn wait_for_children(&self, count: usize) {
+        let (pid, begin) = (self.0.id(), Instant::now());
+        let children = || std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
+        while children().split_whitespace().count() < count {
+            assert!(begin.elapsed() < Duration::from_secs(30), "{:?}", children());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
 }
 
 impl Drop for Busy {
@@ -135,7 +145,7 @@ fn the_pid_filter_follows_children() {
 fn the_pid_filter_takes_in_children_that_are_there_already() {
     let busy =
         Busy::shell("sh -c 'while :; do :; done' & sh -c 'sleep 1; sh -c \"while :; do :; done\" & wait' & wait");
-    std::thread::sleep(Duration::from_millis(300));
+    busy.wait_for_children(2);
     let run = run(options(499, Target::Pids(vec![busy.0.id()])), Duration::from_secs(3), Duration::from_secs(1));
     let pids: BTreeSet<u32> = run.samples.iter().map(|sample| sample.pid).filter(|pid| *pid != busy.0.id()).collect();
     pids.iter().for_each(|pid| drop(Command::new("kill").arg(pid.to_string()).stderr(Stdio::null()).status()));

@@ -119,16 +119,13 @@ fn a_forked_worker_uses_its_parents_map() {
 fn a_map_outlives_its_container() {
     let place = Place::new();
     let program = place.program.to_str().unwrap();
-    let inside = format!("sleep 1.5; mount -t tmpfs none /tmp && exec {program} brief");
     // The program must be reached: it is not below `/tmp`.
     let folder = Path::new("/var/tmp").join(format!("profiler-jit-{}", std::process::id()));
     std::fs::create_dir(&folder).unwrap();
     let copy = folder.join("jit");
     std::fs::copy(program, &copy).unwrap();
-    let inside = inside.replace(program, copy.to_str().unwrap());
-    let running = Running::start(Path::new("unshare"), &["-m", "--propagation", "private", "sh", "-c", &inside]);
-    let share = place.named(&["-d", "6", "-a"]);
-    drop(running);
+    let inside = format!("mount -t tmpfs none /tmp && exec {} brief", copy.display());
+    let share = place.named(&["--", "unshare", "-m", "--propagation", "private", "sh", "-c", &inside]);
     std::fs::remove_dir_all(folder).unwrap();
     assert!(share >= 0.9);
 }

@@ -112,21 +112,26 @@ fn a_process_without_its_first_thread_is_kept_while_it_rests() {
         let pid = running.pid().to_string();
         assert!(Command::new("kill").args([name, &pid]).status().unwrap().success());
     };
-    std::thread::sleep(Duration::from_secs(3));
+    let sampled = || {
+        // Windows are stored a while after their end.
+        let begin = Instant::now();
+        loop {
+            let (_, text) = daemon.get("/api/v1/export/folded?from=now-15s&filter=%7Bcomm%3D%22leader%22%7D");
+            let stacks = folded(&text);
+            if stacks.values().sum::<u64>() > 100 {
+                return stacks;
+            }
+            assert!(begin.elapsed() < Duration::from_secs(60), "too few samples: {text}");
+            std::thread::sleep(Duration::from_millis(200));
+        }
+    };
+    running.wait_until(|fields| fields[0] == "Z");
+    sampled();
     signal("-STOP");
+    // The rest itself: after half a minute without a sample a process is looked for in `/proc`.
     std::thread::sleep(Duration::from_secs(36));
     signal("-CONT");
-    // Windows are stored a while after their end.
-    let begin = Instant::now();
-    let stacks = loop {
-        std::thread::sleep(Duration::from_secs(1));
-        let (_, text) = daemon.get("/api/v1/export/folded?from=now-15s&filter=%7Bcomm%3D%22leader%22%7D");
-        let stacks = folded(&text);
-        if stacks.values().sum::<u64>() > 100 {
-            break stacks;
-        }
-        assert!(begin.elapsed() < Duration::from_secs(60), "no samples after the rest: {text}");
-    };
+    let stacks = sampled();
     let whole = share(&stacks, |_| true, |stack| stack.contains(";shift;grind") && !stack.contains("[stack cut"));
     assert!(whole >= 0.97, "{whole}: {stacks:#?}");
     daemon.stop();
