@@ -24,8 +24,8 @@ pub const DEFAULT_LISTEN: &str = "127.0.0.1:7117";
 
 const EXIT_CODES: &str = "\
 Exit codes:
-  0    done; `record COMMAND` exits with the command's own code, 128 + n when signal n ended it, unless an output was lost
-  1    something failed; the message says what
+  0    done; `record COMMAND` exits with the command's own code, 128 + n when signal n ended it
+  1    something failed, an output of `record COMMAND` was lost, say; the message says what
   2    the command line makes no sense
   3    no samples, or none that match
   4    not allowed; the message says how to grant it
@@ -44,7 +44,7 @@ Examples:
   profiler serve saved.db --open                  browse a recording, no privileges needed
   profiler export --from now-15m --filter '{comm=\"postgres\"}' -o pg.folded
   profiler db backup -o copy.db                   a copy of one moment, while the profiler goes on
-  profiler doctor                                 what this host offers, what is missing, how to fix it";
+  profiler doctor                                 what this host lacks, and how to fix it";
 
 const ENVIRONMENT: &str = "\
 Environment:
@@ -254,8 +254,8 @@ pub struct ListenArgs {
     /// Also answer requests for this host name, besides localhost (behind a proxy, say). May be repeated.
     #[arg(long = "allow-host", value_name = "NAME")]
     pub allow_hosts: Vec<String>,
-    /// Where the source text of functions is: what was compiled below FROM is below TO here. May be repeated; the page shows files below
-    /// TO that samples name, and no others.
+    /// Where the source text of functions is: what was compiled below FROM is below TO here. May be repeated; everybody on the page sees
+    /// the files below TO that samples name. Without it the page shows what its viewer could read.
     #[arg(long = "source-map", value_name = "FROM=TO")]
     pub source_map: Vec<SourceRoot>,
     /// Let everybody who reaches the address read every profile, without a login.
@@ -275,8 +275,8 @@ pub struct ListenArgs {
 /// `record`.
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "\
-The file's extension chooses the format: .folded (stacks, for flame graph tools), .svg (flame graph), .html (a page to look around
-in), .pb.gz (pprof), .db (everything, for `profiler serve`). `-o -` writes folded stacks to standard output.
+The file's extension chooses the format: .folded (stacks, for flame graph tools), .svg (flame graph), .html (a page to look \
+around in), .pb.gz (pprof), .db (everything, for `profiler serve`). `-o -` writes folded stacks to standard output.
 
 Example: sudo profiler record -F 499 -d 10 -o cpu.html -o cpu.db -- make -j8")]
 pub struct RecordArgs {
@@ -343,8 +343,9 @@ pub struct ServeArgs {
 /// `url`.
 #[derive(Clone, Debug, clap::Args)]
 #[command(
-    after_help = "The link is made from the token in DB.token, which whoever runs this must be allowed to read.\n\
-                        Programs send the token itself: curl -H \"Authorization: Bearer $(sudo cat DB.token)\" ..."
+    after_help = "The link is made from the token in DB.token, which whoever runs this must be allowed to read.\n\n\
+                        Programs send the token itself: curl -H \"Authorization: Bearer $(sudo cat DB.token)\" ...\n\n\
+                        Example: sudo profiler url --base http://localhost:8000"
 )]
 pub struct UrlArgs {
     #[command(flatten)]
@@ -418,9 +419,9 @@ pub enum Format {
 /// `sql`.
 #[derive(Clone, Debug, clap::Args)]
 #[command(
-    after_help = "Tables: samples and frames (of the range and filter), v_samples, v_functions, v_locations, v_processes, v_binaries,\n\
+    after_help = "Tables: samples and frames (of the range and filter), v_samples, v_functions, v_locations, v_processes, v_binaries, \
                         v_windows, v_history (of the whole database, in any SQLite shell too).\n\n\
-                        Example: profiler sql host.db 'SELECT comm, sum(cpu_seconds) FROM samples GROUP BY comm ORDER BY 2 DESC' --from now-1d"
+                        Example: profiler sql host.db 'SELECT comm, sum(cpu_seconds) FROM samples GROUP BY 1' --from now-1d"
 )]
 pub struct SqlArgs {
     /// One question, such as 'SELECT * FROM v_windows', and the database [default: where `run` keeps it], in any order.
@@ -475,8 +476,8 @@ pub struct NamesArgs {
 /// `symbolize`.
 #[derive(Clone, Debug, clap::Args)]
 #[command(
-    after_help = "Samples are not touched; a name becomes better or stays. A running profiler does it by itself when asked:\n\
-                        curl -X POST localhost:7117/api/v1/symbolize  (by another user: with the token, see `profiler url --help`)\n\n\
+    after_help = "Samples are not touched; a name becomes better or stays. A running profiler does it by itself when asked, by \
+                        another user with the token (see `profiler url --help`): curl -X POST localhost:7117/api/v1/symbolize\n\n\
                         Example: sudo profiler symbolize host.db --file ./server.debug"
 )]
 pub struct SymbolizeArgs {

@@ -1,4 +1,4 @@
-//! `profiler names`: how well each binary of a range is named, and what helps.
+//! `profiler names`: how well each binary of a range is named, which processes run scripts whose functions are not, and what helps.
 
 use std::collections::HashSet;
 use std::io::{self, Write};
@@ -11,7 +11,7 @@ use super::exit::NoSamples;
 use super::export::write_stdout;
 use super::select;
 use crate::profile::{Reason, printable};
-use crate::query::{self, NamedBinary, Remedy};
+use crate::query::{self, Interpreted, NamedBinary, Remedy};
 use crate::store::Reader;
 use crate::sys::distribution::Distribution;
 
@@ -25,25 +25,30 @@ const WIDTH: usize = 100;
 pub fn names(args: &NamesArgs) -> anyhow::Result<ExitCode> {
     let (selector, range) = select::of(&args.range)?;
     let database = args.database.path()?;
-    let found = query::binaries(&mut Reader::open(&database)?, range, &selector, args.limit, &Distribution::here())?;
+    let mut reader = Reader::open(&database)?;
+    let found = query::binaries(&mut reader, range, &selector, args.limit, &Distribution::here())?;
     if found.rows.is_empty() {
         anyhow::bail!(NoSamples("no samples match".into()));
     }
+    let interpreters = query::quality(&mut reader, range.into(), &selector, args.limit)?.interpreters;
     if args.json {
         let rows: Vec<Row<'_>> = found.rows.iter().map(Row::of).collect();
         let text = serde_json::to_string_pretty(&Rows {
             rows,
             hidden_rows: found.hidden_rows,
             together: found.together.as_ref(),
+            interpreters: interpreters.iter().map(Scripts::of).collect(),
         })? + "\n";
         write_stdout(|out| out.write_all(text.as_bytes()))?;
         return Ok(ExitCode::SUCCESS);
     }
     write_stdout(|mut out| {
         table(&found.rows, &mut out)?;
-        let Some(together) = &found.together else { return Ok(()) };
-        writeln!(out, "symbols of the heaviest of these at once:")?;
-        remedy(together, &mut out)
+        if let Some(together) = &found.together {
+            writeln!(out, "symbols of the heaviest of these at once:")?;
+            remedy(together, &mut out)?;
+        }
+        scripts(&interpreters, &mut out)
     })?;
     if found.hidden_rows > 0 {
         eprintln!("{} more binaries; --limit shows more", found.hidden_rows);
@@ -51,12 +56,36 @@ pub fn names(args: &NamesArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The table as JSON; names of fields as in `/api/v1/binaries`.
+/// The tables as JSON; names of fields as in `/api/v1/binaries` and `/api/v1/quality`.
 #[derive(Serialize)]
 struct Rows<'a> {
     rows: Vec<Row<'a>>,
     hidden_rows: u64,
     together: Option<&'a Remedy>,
+    interpreters: Vec<Scripts<'a>>,
+}
+
+#[derive(Serialize)]
+struct Scripts<'a> {
+    comm: &'a str,
+    runtime: String,
+    file: Option<&'a str>,
+    total: u64,
+    named: u64,
+    remedies: &'a [Remedy],
+}
+
+impl<'a> Scripts<'a> {
+    fn of(row: &'a Interpreted) -> Self {
+        Self {
+            comm: &row.comm,
+            runtime: row.runtime.to_string(),
+            file: row.file.as_deref(),
+            total: row.total,
+            named: row.named,
+            remedies: &row.remedies,
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -122,12 +151,60 @@ fn table(rows: &[NamedBinary], mut out: impl Write) -> io::Result<()> {
     Ok(())
 }
 
+/// Processes that run scripts, whose functions are in no binary: their share of samples with such a function, and what names the others.
+fn scripts(rows: &[Interpreted], mut out: impl Write) -> io::Result<()> {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    writeln!(out, "  named    samples  process, with functions of its script")?;
+    for row in rows {
+        let (share, comm) = (row.named as f64 * 100.0 / row.total.max(1) as f64, printable(row.comm.as_bytes(), WIDTH));
+        writeln!(out, "{share:5.1} %{:11}  {comm} ({})", row.total, row.runtime)?;
+        if row.named < row.total {
+            writeln!(out, "{:20}interpreter: functions of the script are not named yet", "")?;
+            row.remedies.iter().try_for_each(|one| remedy(one, &mut out))?;
+        }
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     #![expect(clippy::unwrap_used, reason = "tests")]
 
     use super::*;
     use crate::profile::{FoundSource, NameSource, UnknownReason};
+    use crate::query::Runtime;
+
+    /// What runs a script says so, with what helps; one whose functions all have names needs none, and without any there is no table.
+    #[test]
+    fn scripts_are_told_of_below_the_binaries() {
+        let row = |comm: &str, named| Interpreted {
+            comm: comm.into(),
+            runtime: Runtime::CPython,
+            file: None,
+            total: 40,
+            named,
+            remedies: vec![Remedy { command: Some("py-spy record --pid 7".into()), note: None }],
+        };
+        let text = |rows: &[Interpreted]| {
+            let mut text = Vec::new();
+            scripts(rows, &mut text).unwrap();
+            String::from_utf8(text).unwrap()
+        };
+        let told = text(&[row("dj\u{1b}ango", 10), row("worker", 40)]);
+        let lines: Vec<&str> = told.lines().map(str::trim).collect();
+        assert_eq!(
+            lines[1..],
+            [
+                "25.0 %         40  dj\u{fffd}ango (CPython)",
+                "interpreter: functions of the script are not named yet",
+                "py-spy record --pid 7",
+                "100.0 %         40  worker (CPython)",
+            ]
+        );
+        assert_eq!(text(&[]), "");
+    }
 
     /// The share, where names came from, and below it why the rest has none and what helps; nothing that moves the cursor.
     #[test]

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::run::{Daemon, Running, Setting};
+use crate::run::{Daemon, PROFILER, Running, Setting, recorded};
 
 /// What the commands below are waited for. A cold host compiles rows and names of whole runtimes first.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -74,6 +74,28 @@ fn node_is_started_as_told_and_its_functions_have_names() {
     let told = Running(types(folder.path(), &format!("{command} {script}")));
     wait_for_function(&daemon, "fibonacci");
     remove_map(told.pid());
+}
+
+/// A person without the page is told of scripts, too: the interpreter has all its names, and none of them is the script's.
+#[test]
+fn the_command_line_says_that_functions_of_a_script_have_no_names() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = folder.path().join("script.db").to_str().unwrap().to_owned();
+    let script = "while True: sorted(range(100))";
+    recorded(&["-F", "499", "-d", "2", "-o", &database, "--", "/usr/bin/python3", "-c", script]);
+    let names = |more: &[&str]| {
+        let done = Command::new(PROFILER).args(["names", &database]).args(more).output().unwrap();
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+        String::from_utf8(done.stdout).unwrap()
+    };
+    let text = names(&[]);
+    for said in ["(CPython)", "interpreter: functions of the script are not named yet"] {
+        assert!(text.contains(said), "{text}");
+    }
+    let found: Value = serde_json::from_str(&names(&["--json"])).unwrap();
+    let row = &found["interpreters"][0];
+    assert_eq!((&row["runtime"], &row["named"]), (&"CPython".into(), &0.into()), "{found}");
+    assert!(row["total"].as_u64().unwrap() > 50 && row["remedies"][0]["command"].is_string(), "{found}");
 }
 
 const PROGRAM: &str = "public class Fib {

@@ -14,6 +14,22 @@ fn the_definition_is_consistent() {
     Args::command().debug_assert();
 }
 
+/// The help of all commands reads well where it is widest, at 100 columns: no line is broken there and once more by hand.
+#[test]
+fn no_line_of_the_help_is_broken_twice() {
+    fn broken(command: &clap::Command, found: &mut Vec<String>) {
+        let text = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+        let lines: Vec<&str> = text.lines().collect();
+        let goes_on = |at: usize| lines.get(at + 1).is_some_and(|next| !next.is_empty());
+        let long = (0..lines.len()).filter(|at| lines[*at].chars().count() > 100 && goes_on(*at));
+        found.extend(long.map(|at| format!("{}: {}", command.get_name(), lines[at])));
+        command.get_subcommands().for_each(|command| broken(command, found));
+    }
+    let mut found = Vec::new();
+    broken(&Args::command(), &mut found);
+    assert_eq!(found, [""; 0]);
+}
+
 /// Bare numbers are seconds; units are as people write them; nonsense and zero are refused.
 #[test]
 fn durations_are_read_as_people_write_them() {
