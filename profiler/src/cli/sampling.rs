@@ -477,8 +477,9 @@ impl Sampling {
             unwinding.counts()
         });
         let table = self.table.counts();
-        let held = self.unwinding.as_ref().map_or(0, Unwinding::held_bytes);
-        let waiting_bytes = self.waiting.bytes() + self.unidentified_bytes + held;
+        let held = self.unwinding.as_ref().map_or((0, 0), Unwinding::waiting);
+        let files = self.waiting.counts();
+        let (waiting_bytes, waiting_refused) = (files.0 + self.unidentified_bytes + held.0, files.1 + held.1);
         if self.gave_back.elapsed() >= GIVE_BACK {
             self.gave_back = Instant::now();
             memory::give_back();
@@ -508,6 +509,7 @@ impl Sampling {
             live.unwind = unwind;
             live.table = Some(table);
             live.waiting_bytes = waiting_bytes;
+            live.waiting_refused = waiting_refused;
             (live.build_id_conflicts, live.files_not_verified) = (build_id_conflicts, files_not_verified);
             let told = live.notices.iter().filter(|notice| notice.starts_with(CLAIM_NOTICE)).count();
             live.notices.extend(claims.into_iter().take(MAX_CLAIM_NOTICES.saturating_sub(told)));

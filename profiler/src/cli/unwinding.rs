@@ -13,7 +13,8 @@ use std::time::{Duration, Instant};
 
 use profiler_ebpf::tables::UnwindMode;
 
-use crate::process::{Identified, ProcessTable};
+use super::waiting::Room;
+use crate::process::{Charge, Identified, ProcessTable};
 use crate::profile::{BinaryId, BootNanos, MappedRange, RawSample, Sample, SideBand, StackEnd};
 use crate::sampler::UnwindMaps;
 use crate::symbolizer::{RowsError, RowsWorker, WorkerCommand};
@@ -24,9 +25,6 @@ use crate::unwind::{
 
 /// Most memory of waiting samples: 2,000 of them with 16 KiB of stack, 500 with 64. Beyond it a walk ends with what is loaded.
 const MAX_HELD: usize = 32 << 20;
-
-/// Most of it for one process: a compiler's deep stacks, whose rows take seconds to come, leave room for the small programs beside it.
-const MAX_HELD_OF_PROCESS: usize = MAX_HELD / 4;
 
 /// How often to look whether rows have come, while nothing else can be done.
 const LOOK: Duration = Duration::from_millis(2);
@@ -41,6 +39,7 @@ struct Held {
     raw: RawSample,
     /// Its address space is not in the tables yet: files of it are being opened.
     opening: bool,
+    charge: Charge,
 }
 
 /// A sample ready to be counted, with the generation that it belongs to.
@@ -51,7 +50,7 @@ pub(super) struct Unwinding {
     tables: Unwinder<UnwindMaps>,
     mode: UnwindMode,
     held: VecDeque<Held>,
-    held_bytes: usize,
+    room: Room,
     /// Processes whose address space is to be given to them when its files are open.
     opening: BTreeSet<u32>,
     /// Address spaces that had files to be opened when they were last tried: not tried again before `retry_at`.
@@ -77,7 +76,7 @@ impl Unwinding {
             tables,
             mode,
             held: VecDeque::new(),
-            held_bytes: 0,
+            room: Room::new(MAX_HELD),
             opening: BTreeSet::new(),
             tried: HashSet::new(),
             retry_at: Instant::now(),
@@ -174,8 +173,7 @@ impl Unwinding {
             Ok(Entering::Entered(entered)) => entered,
             Ok(Entering::Opening) => {
                 self.opening.insert(who.pid());
-                let held = Held { generation, who, raw, opening: true };
-                return (self.hold(held), Ok(()));
+                return (self.hold((generation, who, raw), true), Ok(()));
             }
             Ok(Entering::NoRoom) => return (Some((generation, who, raw)), Ok(())),
             Err(error) => return (Some((generation, who, raw)), Err(error)),
@@ -187,24 +185,17 @@ impl Unwinding {
         };
         if !entered.ready {
             self.tables.revive(mappings);
-            let held = Held { generation, who, raw, opening: false };
-            let Some(refused) = self.hold(held) else { return (None, assigned) };
+            let Some(refused) = self.hold((generation, who, raw), false) else { return (None, assigned) };
             (_, who, raw) = refused;
         }
         self.walk_on(table, &who, &mut raw, entered);
         (Some((generation, who, raw)), assigned)
     }
 
-    /// Lets a sample wait, or gives it back when too many do.
-    fn hold(&mut self, held: Held) -> Option<Ready> {
-        let bytes = size(&held.raw);
-        let of_process = self.held.iter().filter(|other| other.who.pid() == held.who.pid());
-        let theirs: usize = of_process.map(|other| size(&other.raw)).sum();
-        if self.held_bytes + bytes > MAX_HELD || theirs + bytes > MAX_HELD_OF_PROCESS {
-            return Some((held.generation, held.who, held.raw));
-        }
-        self.held_bytes += bytes;
-        self.held.push_back(held);
+    /// Lets a sample wait, or gives it back when there is no room.
+    fn hold(&mut self, (generation, who, raw): Ready, opening: bool) -> Option<Ready> {
+        let Some(charge) = self.room.enter(&who, size(&raw)) else { return Some((generation, who, raw)) };
+        self.held.push_back(Held { generation, who, raw, opening, charge });
         None
     }
 
@@ -311,8 +302,9 @@ impl Unwinding {
     }
 
     fn finish(&mut self, table: &ProcessTable, held: Held, now: BootNanos) -> Ready {
-        let Held { generation, who, mut raw, .. } = held;
-        self.held_bytes -= size(&raw);
+        let Held { generation, who, mut raw, charge, .. } = held;
+        self.room.leave(who.pid(), size(&raw));
+        drop(charge);
         if let Some(entered) = self.tables.find(who.mappings(), now) {
             self.walk_on(table, &who, &mut raw, entered);
         }
@@ -329,9 +321,9 @@ impl Unwinding {
         }
     }
 
-    /// What waiting samples take.
-    pub fn held_bytes(&self) -> usize {
-        self.held_bytes
+    /// What waiting samples take, and how many found no room.
+    pub fn waiting(&self) -> (usize, u64) {
+        self.room.counts()
     }
 
     /// Whether samples of a generation wait.

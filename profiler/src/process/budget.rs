@@ -1,4 +1,4 @@
-//! Memory budgets of the process table, with a share for each user.
+//! Memory budgets with a share for each user: of the process table, and of samples that wait.
 //!
 //! In: bytes, and the user who makes us keep them. Out: a [`Charge`], which gives them back when it is dropped, or a refusal, which is
 //! counted. What is charged is an estimate of what the allocator gives.
@@ -19,7 +19,7 @@ const ROOT: u32 = 0;
 
 /// A budget in bytes. Clones are the same budget.
 #[derive(Clone, Debug)]
-pub(super) struct Budget(Arc<Mutex<Accounts>>);
+pub(crate) struct Budget(Arc<Mutex<Accounts>>);
 
 #[derive(Debug, Default)]
 struct Accounts {
@@ -117,7 +117,7 @@ impl Accounts {
 
 /// Bytes that a user is charged for.
 #[derive(Debug)]
-pub(super) struct Charge {
+pub(crate) struct Charge {
     budget: Budget,
     user: u32,
     bytes: usize,

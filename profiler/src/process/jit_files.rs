@@ -117,7 +117,11 @@ pub(super) fn look(proc: &ProcRoot, sources: &JitSources, left: bool) {
         return;
     }
     found.refused = false;
-    let itself = found.programs.first().and_then(|program| dir_of(proc, program));
+    let (itself, has_ended) = match found.programs.first().map_or(Life::Ended, |program| life_of(proc, program)) {
+        Life::Goes(dir) => (Some(dir), false),
+        Life::Ended => (None, true),
+        Life::Unknown => (None, false),
+    };
     if found.temporary.is_none() {
         let root = match (&itself, &sources.root) {
             (Some(dir), _) => dir.root().map(File::from),
@@ -137,7 +141,10 @@ pub(super) fn look(proc: &ProcRoot, sources: &JitSources, left: bool) {
     }
     let JitFiles { programs, temporary, refused, .. } = &mut found;
     for (nth, program) in programs.iter_mut().enumerate() {
-        let other = if nth > 0 { dir_of(proc, program) } else { None };
+        let other = match nth {
+            0 => None,
+            _ => life_of(proc, program).goes(),
+        };
         let dir = if nth > 0 { &other } else { &itself };
         let mapped = dir.as_ref().and_then(mapped_dump).map(Arc::new);
         let is_mapped = mapped.is_some();
@@ -159,15 +166,35 @@ pub(super) fn look(proc: &ProcRoot, sources: &JitSources, left: bool) {
         program.map = map.or(program.map.take());
         program.dump = dump.or(program.dump.take());
     }
-    found.ended = left || itself.is_none();
+    found.ended = left || has_ended;
     sources.set(found);
 }
 
-/// What `/proc` has of a program, as long as it runs.
-fn dir_of(proc: &ProcRoot, program: &JitProgram) -> Option<ProcessDir> {
-    let dir = proc.process(program.pid).ok()?;
-    let stat = dir.stat().filter(|stat| stat.start == program.start)?;
-    (!stat.ended || dir.goes_on()).then_some(dir)
+/// What has become of a program.
+enum Life {
+    Goes(ProcessDir),
+    Ended,
+    /// `/proc` does not say: no descriptor is left, say. What is not known to have ended is looked at again.
+    Unknown,
+}
+
+impl Life {
+    fn goes(self) -> Option<ProcessDir> {
+        if let Self::Goes(dir) = self { Some(dir) } else { None }
+    }
+}
+
+fn life_of(proc: &ProcRoot, program: &JitProgram) -> Life {
+    let dir = match proc.process(program.pid) {
+        Ok(dir) => dir,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Life::Ended,
+        Err(_) => return Life::Unknown,
+    };
+    match dir.stat() {
+        Some(stat) if stat.start != program.start || (stat.ended && !dir.goes_on()) => Life::Ended,
+        Some(_) => Life::Goes(dir),
+        None => Life::Unknown,
+    }
 }
 
 /// The jitdump that a program has mapped last.

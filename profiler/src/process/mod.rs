@@ -38,6 +38,7 @@ mod tracked;
 mod vdso;
 
 pub use budget::BudgetCounts;
+pub(crate) use budget::{Budget, Charge};
 pub use build_id::build_id_of;
 pub use claims::CLAIM_NOTICE;
 pub use jit_files::{JitLook, MAX_JIT_MAP, jit_sources, jit_sources_of, look_for_jit_files};

@@ -61,6 +61,12 @@ impl Identified {
     pub fn pid(&self) -> u32 {
         self.process.pid
     }
+
+    /// Its effective user, as far as that is known.
+    #[must_use]
+    pub fn user(&self) -> u32 {
+        self.user
+    }
 }
 
 impl ProcessTable {

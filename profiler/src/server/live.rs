@@ -59,6 +59,8 @@ pub struct LiveStatus {
     pub being_read: BeingRead,
     /// Memory of samples that wait for files, unwind rows or `/proc`, in bytes.
     pub waiting_bytes: usize,
+    /// Samples that were placed with what was known, as there was no room to wait.
+    pub waiting_refused: u64,
     /// Ticks that were due and that our program did not see, by cause.
     pub ticks_missed: MissedTicks,
     /// Build ids that two different files were found to claim.

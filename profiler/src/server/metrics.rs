@@ -101,7 +101,7 @@ impl Collector for Scrape {
         if let Some(live) = live
             && let Some(table) = live.table
         {
-            encode_table(to, &table, live.waiting_bytes)?;
+            encode_table(to, &table, (live.waiting_bytes, live.waiting_refused))?;
         }
         let (own, children) = (self.own, self.children);
         let help = "Processor time of this process and its children, those that have ended too";
@@ -141,7 +141,11 @@ impl Collector for Scrape {
 }
 
 /// What is known of processes: what it takes, what was refused.
-fn encode_table(to: &mut DescriptorEncoder<'_>, table: &TableCounts, waiting_bytes: usize) -> std::fmt::Result {
+fn encode_table(
+    to: &mut DescriptorEncoder<'_>,
+    table: &TableCounts,
+    (waiting_bytes, waiting_refused): (usize, u64),
+) -> std::fmt::Result {
     let gauges = [
         ("processes", "Processes tracked", table.processes),
         (
@@ -166,6 +170,11 @@ fn encode_table(to: &mut DescriptorEncoder<'_>, table: &TableCounts, waiting_byt
     let help = "Memory of samples that wait for files, unwind rows or /proc";
     one(to, "profiler_samples_waiting", help, Some(&Unit::Bytes), &ConstGauge::new(waiting_bytes as u64))?;
     let counters = [
+        (
+            "samples_waiting_refused",
+            "Samples placed with what was known: no room to wait for files or unwind rows, of their process, user or in all",
+            waiting_refused,
+        ),
         (
             "mappings_refused",
             "Mappings that were not recorded: too many of one process or user",

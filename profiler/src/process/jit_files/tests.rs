@@ -139,6 +139,21 @@ fn what_is_held_outlives_its_path_and_what_comes_later_is_not_taken() {
     assert_eq!(text(&without), None);
 }
 
+/// Where `/proc` does not answer, for want of descriptors say, a program is not taken for one that has ended: its map may come yet.
+#[test]
+fn a_program_that_cannot_be_looked_at_has_not_ended() {
+    let (root, proc) = (root(), tempfile::tempdir().unwrap());
+    let own = sources(root.path(), 0);
+    let entry = proc.path().join((u32::MAX >> 1).to_string());
+    let look = || look_for_jit_files(&ProcRoot::at(proc.path()), &own, [true; 2]);
+    File::create(&entry).unwrap();
+    assert!(!look().ended);
+    std::fs::remove_file(&entry).unwrap();
+    std::fs::write(root.path().join("tmp/perf-7.map"), "1000 10 f\n").unwrap();
+    let last = look();
+    assert!(last.ended && last.files.len() == 1);
+}
+
 /// A shell with a line, gone with its value.
 struct Shell(Child);
 
