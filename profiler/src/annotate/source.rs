@@ -98,17 +98,17 @@ impl Annotator {
         let Some(file) = lines.file.as_deref().filter(|_| !lines.places.is_empty()) else {
             return Err("no debug information tells the function's source file and lines".to_owned());
         };
-        // The longest folder knows best; the words of the start before those of the page.
-        let given = self.roots.iter().map(|root| (root, Word::Start));
-        let added = viewer.folders().iter().map(|root| (root, Word::Viewer));
-        let mut below: Vec<(&SourceRoot, Word, &str)> =
-            given.chain(added).filter_map(|(root, word)| Some((root, word, root.rest(file)?))).collect();
+        // The longest folder knows best; what was given at the start before what the page adds.
+        let given = self.roots.iter().map(|root| (root, Grant::Start));
+        let added = viewer.folders().iter().map(|root| (root, Grant::Viewer));
+        let mut below: Vec<(&SourceRoot, Grant, &str)> =
+            given.chain(added).filter_map(|(root, grant)| Some((root, grant, root.rest(file)?))).collect();
         below.sort_by_key(|(root, ..)| std::cmp::Reverse(root.from.len()));
-        let mut places: Vec<(PathBuf, Word, PathBuf)> =
-            below.into_iter().map(|(root, word, rest)| (root.to.clone(), word, rest.into())).collect();
+        let mut places: Vec<(PathBuf, Grant, PathBuf)> =
+            below.into_iter().map(|(root, grant, rest)| (root.to.clone(), grant, rest.into())).collect();
         let trusted: Vec<Owner> = lines.owners.iter().copied().filter(|owner| viewer.trusts(*owner)).collect();
         if file.starts_with('/') && !trusted.is_empty() {
-            places.push(("/".into(), Word::Binary { of_root: trusted.contains(&Owner::System) }, file.into()));
+            places.push(("/".into(), Grant::Binary { of_root: trusted.contains(&Owner::System) }, file.into()));
         }
         if places.is_empty() {
             let folder = Path::new(file).parent().unwrap_or(Path::new(""));
@@ -118,10 +118,10 @@ impl Annotator {
             ));
         }
         let mut looked_at = Vec::new();
-        for (folder, word, rest) in places {
+        for (folder, grant, rest) in places {
             let path = folder.join(rest.strip_prefix("/").unwrap_or(&rest));
             let viewer = viewer.clone();
-            match self.opener.run(ROOT, move || read_below(&folder, &rest, word, &viewer)) {
+            match self.opener.run(ROOT, move || read_below(&folder, &rest, grant, &viewer)) {
                 Ok(Ok(text)) => return Ok((path.display().to_string(), text)),
                 Ok(Err(reason)) => looked_at.push(format!("{}: {reason}", path.display())),
                 Err(_) => looked_at.push(format!("{}: the file system does not answer", path.display())),
@@ -131,9 +131,9 @@ impl Annotator {
     }
 }
 
-/// Who says that a file may be read.
+/// By whose grant a file is read.
 #[derive(Clone, Copy, Debug)]
-enum Word {
+enum Grant {
     /// `--source-map`.
     Start,
     /// The viewer, on the page.
@@ -143,16 +143,16 @@ enum Word {
 }
 
 /// The text of a regular file below a folder.
-fn read_below(folder: &Path, path: &Path, word: Word, viewer: &Viewer) -> Result<String, &'static str> {
-    let file = match word {
-        Word::Start => {
+fn read_below(folder: &Path, path: &Path, grant: Grant, viewer: &Viewer) -> Result<String, &'static str> {
+    let file = match grant {
+        Grant::Start => {
             let folder =
                 File::open(folder).map_err(|_| "the folder is not there, or may not be read by the profiler")?;
             open_file_in_root(folder, path)
                 .map_err(|_| "no such file below the folder, or it may not be read by the profiler")?
         }
-        Word::Viewer => viewer.open(folder, path, false)?,
-        Word::Binary { of_root } => viewer.open(folder, path, of_root)?,
+        Grant::Viewer => viewer.open(folder, path, false)?,
+        Grant::Binary { of_root } => viewer.open(folder, path, of_root)?,
     };
     let mut bytes = Vec::new();
     let read = file.take(MAX_SOURCE + 1).read_to_end(&mut bytes);

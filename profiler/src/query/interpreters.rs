@@ -44,9 +44,9 @@ struct Sum {
     runtimes: HashMap<Runtime, (u64, Option<Arc<str>>)>,
 }
 
-/// How a node's stack goes through a runtime, from the process down.
+/// What of a runtime is on a node's stack, from the process down.
 #[derive(Clone, Copy, Default)]
-struct Way {
+struct Seen {
     /// Whether a frame of an evaluation loop, or a nameless one of the runtime's file or of memory, is on it.
     interpreted: bool,
     /// Whether a function of the script is.
@@ -90,27 +90,27 @@ pub(super) fn interpreters(
     if runtime_of.is_empty() {
         return Ok(Vec::new());
     }
-    let mut ways = vec![Way::default(); tree.len()];
+    let mut seen = vec![Seen::default(); tree.len()];
     let mut sums: HashMap<Shown, [u64; 2]> = HashMap::new();
     for at in 1..tree.len() {
-        let above = ways[tree.parents[at] as usize];
+        let above = seen[tree.parents[at] as usize];
         let process = tree.shown[process_of[at] as usize];
         let Some((runtime, _)) = runtime_of.get(&process) else { continue };
-        let mut way = above;
+        let mut here = above;
         match kinds.get(&tree.shown[at]) {
-            Some(Known::Runtime(_, true) | Known::Memory(None)) => way.interpreted = true,
+            Some(Known::Runtime(_, true) | Known::Memory(None)) => here.interpreted = true,
             Some(Known::Memory(Some(name))) => {
-                way.interpreted = true;
-                way.named |= runtime.is_script(name);
+                here.interpreted = true;
+                here.named |= runtime.is_script(name);
             }
             _ => {}
         }
-        ways[at] = way;
+        seen[at] = here;
         let samples = tree.selves[at][0];
-        if way.interpreted && samples > 0 {
+        if here.interpreted && samples > 0 {
             let [total, named] = sums.entry(process).or_default();
             *total = total.saturating_add(samples);
-            *named = named.saturating_add(if way.named { samples } else { 0 });
+            *named = named.saturating_add(if here.named { samples } else { 0 });
         }
     }
     let pids = pids(snapshot, within, selector)?;
