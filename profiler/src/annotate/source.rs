@@ -10,13 +10,15 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use super::{Annotator, Viewer};
-use crate::process::open_file_in_root;
-use crate::profile::{Owner, printable};
+use crate::process::{lies_here, open_file_in_root};
+use crate::profile::{Binary, BinaryKind, Owner, printable};
 use crate::query::{Lines, Weight};
 use crate::sys::time_share::ROOT;
 
 /// Largest source file.
 const MAX_SOURCE: u64 = 4 << 20;
+/// Most binaries that are looked at for whether they may name a file.
+const MOST_BINARIES: usize = 16;
 /// Longest line shown, in bytes.
 const MAX_LINE: usize = 500;
 /// Lines shown around one with samples.
@@ -94,6 +96,16 @@ impl Annotator {
         Source { lines: shown(&lines.places, &text), found: read.map(|(path, _)| path), reason }
     }
 
+    /// Who can have written a binary that names a file, if a viewer trusts it: one that lies at its path on this host. A container's names files
+    /// of the container, and whoever made its image would have those of the host read.
+    fn trusted(&self, binary: &Binary, viewer: &Viewer) -> Option<Owner> {
+        let of_kernel = (binary.kind == BinaryKind::Kernel).then_some(Owner::System);
+        let owner = of_kernel.or(binary.key.identity().map(|identity| identity.owner))?;
+        let of = binary.without_files();
+        let is_here = || self.opener.run(ROOT, move || lies_here(&of)).unwrap_or(false);
+        (viewer.trusts(owner) && (of_kernel.is_some() || is_here())).then_some(owner)
+    }
+
     fn read_source(&mut self, lines: &Lines, viewer: &Viewer) -> Result<(String, String), String> {
         let Some(file) = lines.file.as_deref().filter(|_| !lines.places.is_empty()) else {
             return Err("no debug information tells the function's source file and lines".to_owned());
@@ -106,9 +118,11 @@ impl Annotator {
         below.sort_by_key(|(root, ..)| std::cmp::Reverse(root.from.len()));
         let mut places: Vec<(PathBuf, Grant, PathBuf)> =
             below.into_iter().map(|(root, grant, rest)| (root.to.clone(), grant, rest.into())).collect();
-        let trusted: Vec<Owner> = lines.owners.iter().copied().filter(|owner| viewer.trusts(*owner)).collect();
-        if file.starts_with('/') && !trusted.is_empty() {
-            places.push(("/".into(), Grant::Binary { of_root: trusted.contains(&Owner::System) }, file.into()));
+        if file.starts_with('/') {
+            let named_by = lines.binaries.iter().take(MOST_BINARIES);
+            let trusted: Vec<Owner> = named_by.filter_map(|binary| self.trusted(binary, viewer)).collect();
+            let grant = Grant::Binary { of_root: trusted.contains(&Owner::System) };
+            places.extend((!trusted.is_empty()).then(|| ("/".into(), grant, file.into())));
         }
         if places.is_empty() {
             let folder = Path::new(file).parent().unwrap_or(Path::new(""));

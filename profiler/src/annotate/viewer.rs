@@ -1,7 +1,7 @@
 //! What a viewer sees of source files that nobody gave a word for at the start.
 //!
-//! - Where a binary that is trusted names an absolute path, the file at that path. Trusted is what root alone can write, and what the
-//!   viewer's own user alone can: anybody else's binary may name any file.
+//! - Where a binary that is trusted names an absolute path, the file at that path. Trusted is what lies on this host and root alone can
+//!   write, or the viewer's own user alone: anybody else's binary, and a container's, may name any file.
 //! - Files below folders that the viewer added on the page, written as for `--source-map`.
 //!
 //! The profiler may read more than its viewer. So a file is shown only if it is regular, of one name, reached without any link, and

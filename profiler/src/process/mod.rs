@@ -48,5 +48,5 @@ pub use owner::owner_of;
 pub use proc_dir::ProcRoot;
 pub use reading_time::BeingRead;
 pub use resolve::Identified;
-pub use same_file::{SameFile, open_same};
+pub use same_file::{SameFile, key_of, lies_here, open_same};
 pub use table::{ProcessTable, TableCounts};

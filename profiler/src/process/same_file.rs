@@ -70,6 +70,23 @@ pub fn open_same(binary: &Binary) -> Result<SameFile, &'static str> {
     })
 }
 
+/// Whether the file at a binary's path in our own root directory is the very build: no container's, no other user's namesake. May hang
+/// where a file system does.
+#[must_use]
+pub fn lies_here(binary: &Binary) -> bool {
+    let opened = || open_file_in_root(File::open("/").ok()?, Path::new(&binary.path)).ok();
+    binary.kind == BinaryKind::File && opened().is_some_and(|file| is_same(&file, &binary.key))
+}
+
+/// The key of an open file with a build id, as that of one that is sampled; `None` of any other.
+#[must_use]
+pub fn key_of(file: &File) -> Option<BinaryKey> {
+    match identify(file).ok()? {
+        (Elf::Is(Some(id)), identity) => Some(BinaryKey::File(id, identity)),
+        _ => None,
+    }
+}
+
 fn is_same(file: &File, key: &BinaryKey) -> bool {
     match key {
         BinaryKey::BuildId(_, id) => build_id_of(file) == Some(*id),
@@ -119,26 +136,11 @@ mod tests {
     fn of(path: &Path) -> Binary {
         let stat = std::fs::metadata(path).unwrap();
         let mtime = stat.mtime() * 1_000_000_000 + stat.mtime_nsec();
-        let identity = identify(&File::open(path).unwrap()).unwrap().1;
+        let file = File::open(path).unwrap();
+        let identity = Some(identify(&file).unwrap().1);
         let path = path.to_str().unwrap().to_owned();
-        let key = match build_id_of(&File::open(&path).unwrap()) {
-            Some(id) => BinaryKey::File(id, identity),
-            None => {
-                let identity = Some(identity);
-                BinaryKey::Inode { path: path.clone(), dev: stat.dev(), inode: stat.ino(), mtime, identity }
-            }
-        };
-        Binary {
-            key,
-            kind: BinaryKind::File,
-            path,
-            build_id: None,
-            code: None,
-            file: None,
-            root: None,
-            jit: None,
-            unopened: None,
-        }
+        let by_inode = || BinaryKey::Inode { path: path.clone(), dev: stat.dev(), inode: stat.ino(), mtime, identity };
+        Binary::new(BinaryKind::File, key_of(&file).unwrap_or_else(by_inode), &path)
     }
 
     /// The same build is found at its path; another one, or a file that was changed, is not taken for it.
@@ -150,11 +152,11 @@ mod tests {
         std::fs::write(&without, "no ELF file").unwrap();
         for path in [&with_id, &without] {
             let binary = of(path);
-            assert!(open_same(&binary).is_ok(), "{binary:?}");
+            assert!(open_same(&binary).is_ok() && lies_here(&binary), "{binary:?}");
             std::fs::remove_file(path).unwrap();
-            assert!(open_same(&binary).unwrap_err().contains("not at its path"));
+            assert!(open_same(&binary).unwrap_err().contains("not at its path") && !lies_here(&binary));
             std::fs::copy("/bin/false", path).unwrap();
-            assert!(open_same(&binary).unwrap_err().contains("another build"));
+            assert!(open_same(&binary).unwrap_err().contains("another build") && !lies_here(&binary));
         }
     }
 
@@ -165,7 +167,7 @@ mod tests {
             [(BinaryKind::Kernel, "kernel"), (BinaryKind::Vdso, "another kernel"), (BinaryKind::Anonymous, "memory")]
         {
             let binary = Binary { kind, ..of(Path::new("/bin/true")) };
-            assert!(open_same(&binary).unwrap_err().contains(word));
+            assert!(open_same(&binary).unwrap_err().contains(word) && !lies_here(&binary));
         }
     }
 }

@@ -289,7 +289,7 @@ mod tests {
         assert_eq!(lines(&mut reader, within, &all, &main).unwrap().unwrap().total, samples);
         assert_eq!(lines(&mut reader, seconds.range, &all, &main).unwrap().unwrap().total, 2 * 124);
         let nothing = Within::Box(seconds, Area { columns: [19, 19], rows: [1, 1] });
-        assert_eq!(lines(&mut reader, nothing, &all, &main).unwrap(), None);
+        assert!(lines(&mut reader, nothing, &all, &main).unwrap().is_none());
     }
 
     /// Functions, values of labels and quality of a box are of its samples too: whatever stands beside its flame graph.

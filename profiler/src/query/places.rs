@@ -14,7 +14,7 @@ use std::sync::Arc;
 use super::heat_map::Within;
 use super::merge::Counts;
 use super::{QueryError, Selector};
-use crate::profile::{Binary, BinaryKind, Frame, Owner};
+use crate::profile::{Binary, Frame};
 use crate::store::{CachedFrame, FunctionId, Reader, RowMap, Snapshot, StackId, StoreError};
 
 /// Stacks looked up between two questions whether to go on.
@@ -64,12 +64,12 @@ pub struct Code {
 }
 
 /// A function by its source lines.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Lines {
     /// The file with the most of its samples, as the compiler wrote it; `None` where no debug information tells.
     pub file: Option<Arc<str>>,
-    /// Who can have written the binaries that name it, each once; unknown where such a file was never opened.
-    pub owners: Vec<Owner>,
+    /// The binaries that name it, each once.
+    pub binaries: Vec<Arc<Binary>>,
     /// Samples with the function on the stack.
     pub total: u64,
     /// By rising line; samples without a line are in the total only.
@@ -145,13 +145,9 @@ pub fn lines(
     let Found { total, rows } = weigh(&mut snapshot, &counts, function, only)?;
     let with_line = rows.into_iter().filter(|((_, line), _)| *line > 0);
     let places = with_line.map(|((_, line), weight)| Weight { at: line.into(), ..weight }).collect();
-    let mut owners = BTreeSet::new();
-    for binary in binaries.into_inner() {
-        let binary = snapshot.binary(binary)?;
-        let of_kernel = (binary.kind == BinaryKind::Kernel).then_some(Owner::System);
-        owners.extend(of_kernel.or(binary.key.identity().map(|identity| identity.owner)));
-    }
-    Ok(Some(Lines { file, owners: owners.into_iter().collect(), total, places: sorted(places) }))
+    let binaries = binaries.into_inner().into_iter().map(|binary| snapshot.binary(binary).map(Arc::clone));
+    let binaries = binaries.collect::<Result<_, _>>()?;
+    Ok(Some(Lines { file, binaries, total, places: sorted(places) }))
 }
 
 fn sorted(mut places: Vec<Weight>) -> Vec<Weight> {

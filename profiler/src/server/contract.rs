@@ -229,7 +229,7 @@ fn binaries() {
 #[test]
 fn source() {
     let places = vec![query::Weight { at: 7, self_: 30, total: 40 }, query::Weight { at: 8, self_: 0, total: 2 }];
-    let lines = query::Lines { file: Some("/build/db/exec.c".into()), owners: Vec::new(), total: 41, places };
+    let lines = query::Lines { file: Some("/build/db/exec.c".into()), binaries: Vec::new(), total: 41, places };
     let line =
         |line, text: Option<&str>, self_, total| annotate::Line { line, text: text.map(str::to_owned), self_, total };
     let read = annotate::Source {

@@ -7,6 +7,7 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use profiler::process::key_of;
 use profiler::profile::{
     Binary, BinaryId, BinaryKey, BinaryKind, BootNanos, BuildId, CpuTicks, FileIdentity, Location, Losses, Owner,
     ProcessFacts, ProcessKey, ProcessWindow, SampleEvent, StackCount, StackEnd, StartTicks, WallNanos, Window,
@@ -53,8 +54,8 @@ fn run(folder: &Path, command: &str) -> String {
 struct Program {
     folder: tempfile::TempDir,
     path: PathBuf,
-    /// Who can have written it, as history has it; unknown for a file that was never opened.
-    owner: Option<Owner>,
+    /// What it is, as history has it; unknown for a file that was never opened.
+    key: Option<BinaryKey>,
 }
 
 impl Program {
@@ -63,12 +64,13 @@ impl Program {
     }
 
     fn compiled(flags: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        // Not in `/tmp`, which may be mounted without set-user-id: then nobody's files there are believed to be their owner's.
+        let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
         std::fs::create_dir(folder.path().join("src")).unwrap();
         std::fs::write(folder.path().join("src/program.c"), SOURCE).unwrap();
         run(folder.path(), &format!("cc -g -O1 {flags} -Wl,--build-id -o program $(pwd)/src/program.c"));
         let path = folder.path().join("program");
-        Self { folder, path, owner: None }
+        Self { folder, path, key: None }
     }
 
     fn objdump(&self, function: &str) -> Vec<(u64, String)> {
@@ -92,10 +94,7 @@ impl Program {
     /// A window in which the program was sampled, with addresses for offsets: a small program's text lies so.
     fn window(&self, stacks: &[(&[u64], u64)]) -> Window {
         let id = self.build_id();
-        let key = match self.owner {
-            Some(owner) => BinaryKey::File(id, FileIdentity { len: 1, owner, hash: 2 }),
-            None => BinaryKey::BuildId(BinaryKind::File, id),
-        };
+        let key = self.key.clone().unwrap_or(BinaryKey::BuildId(BinaryKind::File, id));
         let path = self.path.display().to_string();
         let binary = Binary { build_id: Some(id), ..Binary::new(BinaryKind::File, key, path) };
         let stack = |(offsets, count): &(&[u64], u64)| StackCount {
@@ -302,7 +301,9 @@ fn source_at_its_path_needs_no_word_at_the_start() {
     let work = program.objdump("work")[0].0;
     let stacks: [(&[u64], u64); 1] = [(&[work], 3)];
     let file = program.folder.path().join("src/program.c").display().to_string();
-    program.owner = Some(Owner::System);
+    // Root's where root runs this, else the viewer's own.
+    let key = key_of(&File::open(&program.path).unwrap()).unwrap();
+    program.key = Some(key.clone());
     let found = program.server(&stacks, &[]).get("/api/v1/source?function=work").json();
     assert_eq!((found["found"].as_str(), &found["reason"]), (Some(file.as_str()), &Value::Null), "{found}");
     let texts: Vec<_> = found["lines"].as_array().unwrap().iter().filter_map(|row| row["text"].as_str()).collect();
@@ -313,7 +314,8 @@ fn source_at_its_path_needs_no_word_at_the_start() {
         let answer = open.get(&path).json();
         assert!(answer["reason"].as_str().is_some_and(|why| why.contains("--source-map")), "{answer}");
     }
-    program.owner = Some(Owner::User(4_000_000_000));
+    let BinaryKey::File(id, identity) = key else { panic!("{key:?}") };
+    program.key = Some(BinaryKey::File(id, FileIdentity { owner: Owner::User(4_000_000_000), ..identity }));
     let server = program.server(&stacks, &[]);
     let without = server.get("/api/v1/source?function=work").json();
     assert!(without["reason"].as_str().is_some_and(|why| why.contains("--source-map")), "{without}");

@@ -3,10 +3,13 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use std::os::unix::fs::symlink;
+use std::sync::Arc;
 
 use tempfile::TempDir;
 
 use super::*;
+use crate::process::key_of;
+use crate::profile::{BinaryKey, FileIdentity};
 use crate::symbolizer::WorkerCommand;
 
 fn weight(at: u64) -> Weight {
@@ -15,7 +18,7 @@ fn weight(at: u64) -> Weight {
 
 fn asked(file: &str, lines: &[u64]) -> Lines {
     let places = lines.iter().map(|line| weight(*line)).collect();
-    Lines { file: Some(file.into()), owners: Vec::new(), total: 9, places }
+    Lines { file: Some(file.into()), binaries: Vec::new(), total: 9, places }
 }
 
 fn annotator(roots: &[&str]) -> Annotator {
@@ -61,7 +64,7 @@ fn without_a_word_nothing_is_read() {
         [(1, None), (3, None)]
     );
     let unknown = annotator(&[])
-        .source(&Lines { file: None, owners: Vec::new(), total: 9, places: Vec::new() }, &Viewer::default());
+        .source(&Lines { file: None, binaries: Vec::new(), total: 9, places: Vec::new() }, &Viewer::default());
     assert!(unknown.reason.unwrap().contains("no debug information"));
 }
 
@@ -104,30 +107,39 @@ fn no_path_leads_out_of_the_folder() {
     }
 }
 
-/// Where root's binary, or the viewer's, names a file that lies at its path here, its text is shown to who is logged in; another user's
-/// binary is not believed, a relative path is no path, and a folder of the page helps both.
+/// Where root's binary, or the viewer's, names a file that lies at its path here, its text is shown to who is logged in. Another user's
+/// binary is not believed, nor one that does not lie here, such as a container's; a relative path is no path; a folder of the page helps.
 #[test]
 fn a_trusted_binary_shows_its_source() {
     let (_dir, app) = folder();
     let file = format!("{app}/src/main.c");
-    let read = |file: &str, owner: Owner, viewer: &Viewer| {
-        let lines = Lines { owners: vec![owner], ..asked(file, &[2]) };
+    let program = std::fs::canonicalize("/bin/true").unwrap();
+    let key = key_of(&File::open(&program).unwrap()).unwrap();
+    let at =
+        |path: &Path, key: &BinaryKey| Arc::new(Binary::new(BinaryKind::File, key.clone(), path.to_str().unwrap()));
+    let own = std::os::unix::fs::MetadataExt::uid(&std::fs::metadata(&file).unwrap());
+    let BinaryKey::File(id, identity) = &key else { panic!("{key:?}") };
+    let of_other = BinaryKey::File(*id, FileIdentity { owner: Owner::User(own + 1), ..*identity });
+    let (ours, others) = (at(&program, &key), at(&program, &of_other));
+    let read = |file: &str, binary: &Arc<Binary>, viewer: &Viewer| {
+        let lines = Lines { binaries: vec![Arc::clone(binary)], ..asked(file, &[2]) };
         annotator(&[]).source(&lines, viewer)
     };
-    let own = std::os::unix::fs::MetadataExt::uid(&std::fs::metadata(&file).unwrap());
     let viewer = Viewer::logged_in(Some(own));
-    let found = read(&file, Owner::System, &viewer);
+    let found = read(&file, &ours, &viewer);
     assert_eq!((found.found.as_deref(), found.reason), (Some(&*file), None));
     assert_eq!(found.lines[1].text.as_deref(), Some("    two\u{fffd}[31m"));
-    let refused = |file: &str, owner, viewer: &Viewer| {
-        read(file, owner, viewer).reason.is_some_and(|why| why.contains("--source-map"))
+    let refused = |file: &str, binary: &Arc<Binary>, viewer: &Viewer| {
+        read(file, binary, viewer).reason.is_some_and(|why| why.contains("--source-map"))
     };
-    assert!(refused(&file, Owner::User(own + 1), &viewer), "another user's word");
-    assert!(refused(&file, Owner::System, &Viewer::default()), "nobody is logged in");
-    assert!(refused("src/main.c", Owner::System, &viewer), "a relative path");
+    assert!(refused(&file, &others, &viewer), "another user's word");
+    assert!(refused(&file, &at(Path::new("/app/bin/true"), &key), &viewer), "a container's");
+    assert!(refused(&file, &at(Path::new("/bin/false"), &key), &viewer), "another build lies there");
+    assert!(refused(&file, &ours, &Viewer::default()), "nobody is logged in");
+    assert!(refused("src/main.c", &ours, &viewer), "a relative path");
     let adding = |map: String| Viewer::logged_in(Some(own)).adding(&map).unwrap();
-    assert!(read("src/main.c", Owner::User(own + 1), &adding(format!("={app}"))).found.is_some());
-    assert!(read("/build/src/main.c", Owner::User(own + 1), &adding(format!("/build={app}"))).found.is_some());
+    assert!(read("src/main.c", &others, &adding(format!("={app}"))).found.is_some());
+    assert!(read("/build/src/main.c", &others, &adding(format!("/build={app}"))).found.is_some());
 }
 
 /// A word that is no map is refused with the form it should have.

@@ -55,7 +55,7 @@ fn lines_have_what_was_taken_in_them_and_below() {
     assert_eq!(by_line(&mut reader, "g"), (4, vec![(1, 3, 3), (9, 0, 1)]));
     assert_eq!(by_line(&mut reader, "m"), (20, vec![(1, 9, 20)]));
     let nobody = lines(&mut reader, ALL_TIME, &Selector::default(), &named("x")).unwrap();
-    assert_eq!(nobody, None);
+    assert!(nobody.is_none());
 }
 
 /// An instruction has all samples taken at it, whatever was inlined there; only those where the function is are its own.
