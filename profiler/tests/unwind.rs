@@ -302,3 +302,33 @@ fn mappings_follow_forks_and_go_with_exec_and_exit() {
     maps.replace_space(shell.pid(), space, boot_now()).unwrap();
     assert_eq!(maps.space_of(shell.pid()), None, "another program must not get these mappings");
 }
+
+/// Once the kernel finds a place free where code is known, the process's space is not believed any more; a space that is older than that is
+/// refused, and a newer one taken. What is mapped elsewhere changes nothing.
+#[test]
+fn a_space_is_not_believed_once_known_code_is_gone() {
+    // So large that it is a mapping of its own (`man 3 mallopt`, M_MMAP_THRESHOLD).
+    const LEN: usize = 64 << 20;
+    let area = || std::hint::black_box(vec![0_u8; LEN]);
+    let pid = std::process::id();
+    let mut sampler = Sampler::start(options(pid, WalkLoop::BpfLoop), boot_now()).unwrap();
+    let mut maps = sampler.take_unwind_maps().unwrap();
+    let known = area();
+    let start = known.as_ptr() as u64;
+    let end = start + LEN as u64;
+    let mut pool = Pool::default();
+    let space = pool.space(&[Mapping { start, end, image: Mapping::JIT, ..Mapping::default() }]);
+    load(&mut maps, &pool, space, pid);
+    let before = boot_now();
+    let elsewhere = area();
+    assert_eq!(maps.space_of(pid), Some(space));
+    drop(known);
+    let again = area();
+    assert_eq!(maps.space_of(pid), None, "{start:#x} is {:?}", again.as_ptr());
+    let gone = maps.add_space(pid, space, before).unwrap().unwrap();
+    assert!(gone.time > before && gone.start < end && start < gone.end, "{gone:?}");
+    assert_eq!(maps.space_of(pid), None);
+    assert_eq!(maps.add_space(pid, space, boot_now()).unwrap(), None);
+    assert_eq!(maps.space_of(pid), Some(space));
+    drop((elsewhere, again));
+}

@@ -145,8 +145,8 @@ pub fn lines(
     let Found { total, rows } = weigh(&mut snapshot, &counts, function, only)?;
     let with_line = rows.into_iter().filter(|((_, line), _)| *line > 0);
     let places = with_line.map(|((_, line), weight)| Weight { at: line.into(), ..weight }).collect();
-    let binaries = binaries.into_inner().into_iter().map(|binary| snapshot.binary(binary).map(Arc::clone));
-    let binaries = binaries.collect::<Result<_, _>>()?;
+    let binaries = binaries.into_inner().into_iter().map(|binary| snapshot.binary(binary));
+    let binaries = binaries.collect::<Result<_, StoreError>>()?;
     Ok(Some(Lines { file, binaries, total, places: sorted(places) }))
 }
 

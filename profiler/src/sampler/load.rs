@@ -71,7 +71,7 @@ pub(super) fn load(options: &SamplerOptions) -> Result<Loaded, SamplerError> {
     }
     if by_rows {
         attach(&mut ebpf, "forget_mappings", "sched_process_exec")?;
-        // Kernels before 5.7 have no such tracepoint: there what is mapped over other code is known a tenth of a second late.
+        // Where the tracepoint is not to be had, what is mapped over other code is known a tenth of a second late.
         if let Err(error) = attach(&mut ebpf, "follow_unmapping", "vm_unmapped_area") {
             let error: &dyn std::error::Error = &error;
             tracing::info!(error, "libraries that take each other's place are known a tenth of a second late");
