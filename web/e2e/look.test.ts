@@ -72,6 +72,8 @@ test.runIf(wanted !== "")("pictures are taken in both themes and sizes", { timeo
     const { page, misdeeds } = await openPage(browser, mock.url);
     for (const [size, width, height] of [
       ["wide", 1440, 900],
+      ["large", 1920, 1080],
+      ["small", 1024, 700],
       ["narrow", 390, 844],
     ] as const) {
       for (const scheme of ["light", "dark"] as const) {
@@ -84,7 +86,8 @@ test.runIf(wanted !== "")("pictures are taken in both themes and sizes", { timeo
           await page.goto(`${mock.url}${query}`);
           await page.waitForSelector(".panel-content canvas, table, .empty h2, .card");
           await page.waitForTimeout(500);
-          await prepare?.(page, size === "wide" ? 1216 : width);
+          // Beside the labels.
+          await prepare?.(page, size === "narrow" ? width : width - 224);
           await page.waitForTimeout(300);
           await page.screenshot({ path: join(shots, `${set}-${name}.png`), fullPage: size === "narrow" });
         }

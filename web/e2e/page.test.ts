@@ -247,7 +247,7 @@ describe("the page", () => {
     const total = totals[0].split(" ")[0];
     const found = person.page.locator(".found");
     if (real !== undefined) {
-      await expect.poll(() => found.innerText()).toMatch(/%|Only in hidden frames/);
+      await expect.poll(() => found.innerText()).toMatch(/%|Only in [\d,]+ hidden frame/);
       // The function with the most samples of a real host may be plumbing, which the graph hides at first: it says so, and shows it.
       const show = found.getByRole("button", { name: "Show them" });
       if (await show.isVisible()) await show.click({ timeout: 10_000 });

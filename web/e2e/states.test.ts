@@ -218,6 +218,24 @@ describe.runIf(real === undefined)("the page and a server with troubles", () => 
     await person.param("filter", null);
   });
 
+  test("a search counts what is hidden by itself, and shows it", async () => {
+    await person.graph();
+    const heaviest = await person.page.locator("[data-label=comm] .facet-row .name").first().innerText();
+    person.server.own = [heaviest];
+    await person.visit("?live=0");
+    await person.graph();
+    const found = person.page.locator(".found");
+    await person.page.fill("#search", `"${heaviest}"`);
+    await expect.poll(() => found.innerText()).toContain("Only in 1 hidden frame");
+    // Letters that are in all processes.
+    await person.page.fill("#search", "a");
+    await expect.poll(() => found.innerText()).toMatch(/%[\s\S]* frames, [\d,]+ more hidden/);
+    await found.getByRole("button", { name: "Show them" }).click();
+    await person.param("tidy", /none/);
+    await expect.poll(() => found.innerText()).toMatch(/% [\d,]+ frames/);
+    expect(await found.innerText()).not.toContain("hidden");
+  });
+
   test("one sentence says what is hot, and its words lead on", async () => {
     await person.graph();
     const line = person.page.getByTestId("hottest");

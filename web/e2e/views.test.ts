@@ -490,9 +490,10 @@ describe("the other views", () => {
       expect(text).toContain(title);
     // A host of its own has no ticks missed, or some.
     if (real !== undefined) return;
-    const missed = person.page
-      .locator(".card", { hasText: "Time sampled" })
-      .locator("tr", { hasText: "another eBPF program" });
+    const sampled = person.page.locator(".card", { hasText: "Time sampled" });
+    // The server's share of the whole range, not a mean of buckets.
+    expect(await sampled.locator("h2").innerText()).toContain("99.0 %");
+    const missed = sampled.locator("tr", { hasText: "another eBPF program" });
     expect(await missed.innerText()).toMatch(/1,940 \(99[.\d]* %\)[\s\S]*bpftool/);
   });
 

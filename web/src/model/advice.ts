@@ -16,10 +16,14 @@ export interface NamedFile {
   path: string;
   /** What wrote it, where it is memory. */
   program: string | null;
-  samples_self: number;
-  frames: number;
-  named: number;
   remedies: readonly Help[];
+}
+
+/** Samples that ended in a function without a name. */
+export interface UnnamedSamples {
+  reason: string;
+  binary: string | null;
+  samples: number;
 }
 
 /** Processes that a runtime runs. */
@@ -53,6 +57,7 @@ const MOST = 6;
 
 export function advice(
   binaries: readonly NamedFile[],
+  unnamed: readonly UnnamedSamples[],
   interpreters: readonly Scripts[],
   incomplete: readonly CutStacks[],
 ): Advice[] {
@@ -66,13 +71,18 @@ export function advice(
       if (!known.about.includes(about)) known.about.push(about);
     }
   };
-  for (const { path, program, samples_self, frames, named, remedies } of binaries) {
+  // By file, whatever builds of it there were.
+  const without = new Map<string, number>();
+  for (const { reason, binary, samples } of unnamed) {
+    // What is looked up by itself needs no step.
+    if (binary !== null && reason !== "not_asked") without.set(binary, (without.get(binary) ?? 0) + samples);
+  }
+  for (const { path, program, remedies } of binaries) {
     // Code that a program wrote is its runtime's, which has a row of its own.
-    if (program !== null && interpreters.length > 0) continue;
-    // Of the samples that ended in the file, as many have no name as of its frames.
-    const unnamed = frames > 0 ? Math.round((samples_self * (frames - named)) / frames) : 0;
+    if (program !== null || remedies.length === 0) continue;
     // Servers of debug files help all files at once; the package is this file's own.
-    add("named", unnamed, baseOf(program ?? path), remedies[0]);
+    add("named", without.get(path) ?? 0, baseOf(path), remedies[0]);
+    without.delete(path);
   }
   for (const { comm, runtime, total, named, remedies } of interpreters) {
     add("script", total - named, `${comm} (${runtime})`, remedies[0]);

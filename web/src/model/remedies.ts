@@ -11,10 +11,14 @@ export interface Remedy {
   command?: string;
 }
 
-/** A remedy's command with the path of the database in it, quoted for a shell where it needs that. */
+/** A remedy's command with the path of the database in it. */
 export function commandFor(remedy: Remedy | undefined, database: string): string | undefined {
-  const quoted = /^[\w./-]+$/.test(database) ? database : `'${database.replaceAll("'", "'\\''")}'`;
-  return remedy?.command?.replace("DATABASE", () => quoted);
+  return remedy?.command?.replace("DATABASE", () => quoted(database));
+}
+
+/** A path as a shell reads it. */
+export function quoted(path: string): string {
+  return /^[\w./-]+$/.test(path) ? path : `'${path.replaceAll("'", "'\\''")}'`;
 }
 
 /** By cause of loss. */

@@ -30,6 +30,17 @@ describe("search", () => {
     expect(found?.nodes.length).toBe(3);
   });
 
+  /** What was too small to be sent may match: the share is a least one then, unless a match is above all of it. */
+  test("says when there may be more than it finds", () => {
+    const { tree } = profileFromText(`
+      main  main       idle
+      hash  copy
+      cmp   smaller[r]
+    `);
+    const more = (text: string) => searchTree(tree, parseSearch(text))?.more;
+    expect([more("hash"), more("nothing"), more("main"), more("copy")]).toEqual([true, true, false, false]);
+  });
+
   /** The share in view looks at stacks through the zoomed frame only. */
   test("counts within the zoomed frame", () => {
     const found = searchTree(tree, parseSearch("hash"));

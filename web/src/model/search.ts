@@ -5,7 +5,7 @@
  * holds. Each distinct text is tested once.
  */
 
-import { type CallTree, type FrameTable, KIND_NAMES } from "./call-tree";
+import { type CallTree, FrameKind, type FrameTable, KIND_NAMES } from "./call-tree";
 import { packageOf } from "./package";
 
 /** What else than a name can be searched: `kind:kernel`, `binary:libc`, `package:tokio`, `file:main.rs`. */
@@ -83,6 +83,8 @@ export interface SearchResult {
   nodes: Uint32Array;
   /** Samples with a match on their stack, each once. */
   total: number;
+  /** Frames that are too small to be sent may match, too: there may be more. */
+  more: boolean;
 }
 
 /** 1 for each frame that matches. */
@@ -117,7 +119,18 @@ export function searchTree(tree: CallTree, query: SearchQuery): SearchResult | n
   for (let i = 0; i < tree.size; i++) count += frames[tree.frame[i]];
   const nodes = new Uint32Array(count);
   for (let i = 0, n = 0; n < count; i++) if (frames[tree.frame[i]] === 1) nodes[n++] = i;
-  return { frames, nodes, total: matchedWithin(tree, frames, 0) };
+  return { frames, nodes, total: matchedWithin(tree, frames, 0), more: isCutOutside(tree, frames) };
+}
+
+/** Whether samples are in remainders that no match is above of. */
+function isCutOutside(tree: CallTree, frames: Uint8Array): boolean {
+  for (let i = 0; i < tree.size; ) {
+    const frame = tree.frame[i];
+    if (frames[frame] === 1) i = tree.end[i];
+    else if (tree.frames.kind[frame] === FrameKind.Remainder && tree.total[i] > 0) return true;
+    else i++;
+  }
+  return false;
 }
 
 /** Samples under `node` with a match on their whole stack, each once. */

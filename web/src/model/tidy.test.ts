@@ -1,10 +1,12 @@
 /** What the page asks for below a zoomed frame while frames are hidden must be a node that the server has. */
 
 import { expect, test } from "vitest";
-import { nodeByNames, profileFromText } from "../testing/profile-from-text";
+import { decodeFlameGraph } from "../api/decode";
+import { flameGraphFromStacks, nodeByNames, profileFromText } from "../testing/profile-from-text";
 import { nodeName } from "./call-tree";
 import { pathHash } from "./focus-path";
-import { isOwn, NOT_TIDIED, nodeBehind, OWN_FRAME, type Tidy, tidyTree, USUAL_TIDY } from "./tidy";
+import { frameMask, parseSearch } from "./search";
+import { hiddenNodes, isOwn, NOT_TIDIED, nodeBehind, OWN_FRAME, type Tidy, tidyTree, USUAL_TIDY } from "./tidy";
 
 const { tree } = profileFromText(`
   main  main  main  main  main
@@ -48,6 +50,47 @@ test("what the profiler itself took is one frame after all others", () => {
   expect(shown.total[0]).toBe(tree.total[0]);
   expect(tidyTree(tree, { ...NOT_TIDIED, own: true }, [])).toEqual(tree);
   expect(USUAL_TIDY.own && USUAL_TIDY.plumbing).toBe(true);
+});
+
+/** What a search finds in frames that are hidden, or collapsed, by themselves is counted, whatever else it finds; what is shown is not. */
+test("matches in hidden frames are counted", () => {
+  const { tree } = profileFromText(`
+    web[p] web[p]    web[p] profiler[p] profiler[p]
+    _start _start    main   _start      main
+    main   main      start  main        start
+           start_all
+  `);
+  const hidden = (text: string, change: Partial<Tidy>): number =>
+    hiddenNodes(tree, { ...NOT_TIDIED, ...change }, ["profiler"], frameMask(tree.frames, parseSearch(text)));
+  expect(hidden("start", USUAL_TIDY)).toBe(3);
+  expect(hidden("start", { plumbing: true })).toBe(2);
+  expect(hidden("start", { own: true })).toBe(2);
+  expect(hidden("start", { hide: ["start"] })).toBe(0);
+  expect(hidden("main", USUAL_TIDY)).toBe(2);
+  expect(hidden("", USUAL_TIDY)).toBe(0);
+});
+
+/** How the standard library of C++ comes to a thread's or a callback's code, by debug information and by the linker's names. */
+test("what std::thread puts around a function is plumbing", () => {
+  const stack = [
+    "pool[p]",
+    "start_thread",
+    "execute_native_thread_routine",
+    "std::thread::_State_impl<std::thread::_Invoker<std::tuple<job> > >::_M_run()",
+    "_M_run",
+    "std::thread::_Invoker<std::tuple<job> >::operator()()",
+    "void std::__invoke_impl<void, job>(std::__invoke_other, job&&)",
+    "__invoke_impl<void, job>",
+    "__invoke<job>",
+    "invoke<job>",
+    "_M_invoke<0>",
+    "work",
+    "invoke_hook",
+  ];
+  const { tree } = decodeFlameGraph(flameGraphFromStacks([stack]));
+  const shown = tidyTree(tree, { ...NOT_TIDIED, plumbing: true });
+  const names = Array.from({ length: shown.size }, (_, i) => nodeName(shown, i));
+  expect(names).toEqual(["all", "pool", "work", "invoke_hook"]);
 });
 
 /** Entry points and dispatch are hidden where they only pass on; an interpreter's loop that does the work is not. */

@@ -57,7 +57,10 @@ const PLUMBING = anyPattern([
   /^std::(sys::.*thread.*thread_start|thread::.*(spawn|Builder))/,
   /^<?(alloc::boxed::Box<.*>|core::panic::unwind_safe::AssertUnwindSafe<.*>) as core::ops::function::Fn/,
   /^(main::)?\{?\{?(closure|vtable\.shim)/,
-  /^std::(__invoke|invoke|_Function_handler|function<|__1::__function|__1::__invoke)/,
+  /^std::(__invoke|invoke|_Function_handler|function<|__1::__function|__1::__invoke|thread::_(State_impl|Invoker)<)/,
+  // As debug information has them, without namespaces, and as the linker's names are read, with a type in front.
+  /(^|[\s*&])(std::)?(__invoke(_impl|_r)?|invoke)</,
+  /^(_M_(run|invoke)(?!\w)|execute_native_thread_routine)/,
   /^(tokio|rayon_core|futures_util)::(runtime|task|registry|job|latch|unwind|future)::/,
   /^runtime\.(goexit|main|mcall|systemstack|rt0_go|mstart\w*)/,
   /^(_PyEval_|PyEval_|_PyFunction_Vectorcall|PyObject_Vectorcall|_PyObject_|Py_RunMain|Py_BytesMain|pymain_|PyRun_|run_mod|run_eval)/,
@@ -71,6 +74,19 @@ const PLUMBING_SELF = 50;
 /** As one: tens of thousands of names are looked at before a graph is drawn. */
 function anyPattern(patterns: readonly RegExp[]): RegExp {
   return new RegExp(patterns.map(({ source }) => source).join("|"));
+}
+
+/** Nodes with one of these frames that are not shown because frames are hidden, or collapsed, by themselves (see `USUAL_TIDY`). */
+export function hiddenNodes(tree: CallTree, tidy: Tidy, own: readonly string[], frames: Uint8Array): number {
+  const plumbing = tidy.plumbing ? plumbingFrames(tree) : null;
+  const together = tidy.own ? ownFrames(tree.frames, own) : null;
+  let hidden = 0;
+  for (let i = 1, ownUntil = 0; i < tree.size; i++) {
+    const frame = tree.frame[i];
+    if (tree.depth[i] === 1 && together?.mask[frame] === 1) ownUntil = tree.end[i];
+    if (frames[frame] === 1 && (i < ownUntil || plumbing?.[frame] === 1)) hidden++;
+  }
+  return hidden;
 }
 
 /** The tree with fewer frames; the same tree when nothing is to be done. `own`: names of the profiler's own processes. */
@@ -169,9 +185,15 @@ function ownFrames(frames: FrameTable, own: readonly string[]): { frames: FrameT
   return { frames: table, mask };
 }
 
+const plumbingOf = new WeakMap<CallTree, Uint8Array>();
+
 /** 1 for each frame that every program has around its own code, unless it spends a 50th of its samples, or more, itself. */
-function plumbingFrames({ frames, frame, self, total, end, size }: CallTree): Uint8Array {
+function plumbingFrames(tree: CallTree): Uint8Array {
+  const known = plumbingOf.get(tree);
+  if (known !== undefined) return known;
+  const { frames, frame, self, total, end, size } = tree;
   const mask = new Uint8Array(frames.name.length);
+  plumbingOf.set(tree, mask);
   for (let f = 0; f < mask.length; f++) {
     const code = frames.kind[f] !== FrameKind.Process && frames.kind[f] !== FrameKind.Note;
     if (code && PLUMBING.test(frames.strings[frames.name[f]])) mask[f] = 1;

@@ -2,6 +2,7 @@
 
 import { useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
+import { quoted } from "../model/remedies";
 import { formatMoment, formatSpan } from "../model/units";
 import { type EmptyReason, whyEmpty } from "../model/why-empty";
 import { rangeOf } from "../state/range";
@@ -90,7 +91,7 @@ export function emptyState(tab: Tab) {
     return why?.kind === "unreachable" ? (
       <Message title="The profiler does not answer">
         <p>It may have been stopped. Start it again; this page reconnects by itself.</p>
-        <CopyButton text="sudo profiler run" />
+        <CopyButton text={startCommand()} />
       </Message>
     ) : (
       <div class="empty loading" role="status">
@@ -110,6 +111,14 @@ export function emptyState(tab: Tab) {
   return <Reason reason={reason} />;
 }
 
+/** What was running when it last answered. */
+function startCommand(): string {
+  const last = status.value;
+  return last !== null && last.recording === null
+    ? `profiler serve ${quoted(last.database.path)}`
+    : "sudo profiler run";
+}
+
 function Reason({ reason }: { reason: EmptyReason }) {
   switch (reason.kind) {
     case "waiting":
@@ -120,7 +129,7 @@ function Reason({ reason }: { reason: EmptyReason }) {
           <p>
             <code>{reason.path}</code> is open for reading only. Record into it:
           </p>
-          <CopyButton text={`sudo profiler run --db ${reason.path}`} />
+          <CopyButton text={`sudo profiler run --db ${quoted(reason.path)}`} />
         </Message>
       );
     case "before-oldest":
@@ -147,7 +156,7 @@ function Reason({ reason }: { reason: EmptyReason }) {
             {status.value?.recording === null && ", and nothing is recording now"}.
           </p>
           {status.value?.recording === null && (
-            <CopyButton text={`sudo profiler run --db ${status.value.database.path}`} />
+            <CopyButton text={`sudo profiler run --db ${quoted(status.value.database.path)}`} />
           )}
           <div class="actions">
             <button

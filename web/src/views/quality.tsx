@@ -29,7 +29,7 @@ export function Quality() {
       {now !== null && (
         <>
           <Lost />
-          <Missed />
+          {answer !== null && <Missed answer={answer} />}
           <Own />
         </>
       )}
@@ -61,8 +61,8 @@ const GAINS = { named: "named", script: "with functions of the script", whole: "
 
 /** The few steps that give most; the cards below have the rest. */
 function WhatToDo({ answer }: { answer: Answer }) {
-  const { samples, interpreters, incomplete } = answer;
-  const steps = advice(questions.binaries.state.value.answer?.binaries ?? [], interpreters, incomplete);
+  const { samples, unnamed, interpreters, incomplete } = answer;
+  const steps = advice(questions.binaries.state.value.answer?.binaries ?? [], unnamed, interpreters, incomplete);
   if (steps.length === 0) return null;
   return (
     <section class="steps" aria-label="What to do">
@@ -267,11 +267,9 @@ function Lost() {
 }
 
 /** Ticks that were due and gave neither a sample nor an idle tick: time that nothing is known of. */
-function Missed() {
+function Missed({ answer }: { answer: Answer }) {
   const recording = status.value?.recording ?? null;
-  const buckets = timeline.value?.buckets;
-  const known = buckets?.missed_share.filter((share) => share !== null) ?? [];
-  const inView = known.length === 0 ? 0 : known.reduce((sum, share) => sum + share, 0) / known.length;
+  const inView = answer.missed_share;
   const causes = Object.entries(recording?.ticks_missed ?? {}).sort(([, a], [, b]) => b - a);
   const all = causes.reduce((sum, [, n]) => sum + n, 0);
   return (
@@ -279,7 +277,7 @@ function Missed() {
       title="Time sampled"
       figure={formatShare(1 - inView, 1)}
       good={inView <= 0.005}
-      about="Share of the timer's ticks in the range of the timeline that the sampling program saw, idle ones too. The others are counted as missed, not as idle."
+      about="Share of the timer's ticks in view that the sampling program saw, idle ones too, on the whole host. The others are counted as missed, not as idle."
     >
       {recording === null ? (
         <p class="quiet">Nothing is recording: the timeline names the cause of each mark.</p>

@@ -2,9 +2,9 @@
 
 import { useComputed } from "@preact/signals";
 import { frameMask } from "../model/search";
-import { withoutUsual } from "../model/tidy";
+import { hiddenNodes, withoutUsual } from "../model/tidy";
 import { formatCount, formatShare } from "../model/units";
-import { focus, found, foundInFocus, searchQuery, selected, tree } from "../state/flame";
+import { focus, found, foundInFocus, ownNames, searchQuery, selected, tree } from "../state/flame";
 import { flame, navigate, shown, view } from "../state/store";
 import { leaveSearch, stepMatch } from "./flame-keys";
 import { CloseIcon, DownIcon, SearchIcon, UpIcon } from "./icons";
@@ -57,6 +57,10 @@ export function SearchBox() {
   );
 }
 
+function frames(n: number, what: string): string {
+  return `${formatCount(n)} ${what}${n === 1 ? "" : "s"}`;
+}
+
 function showHidden(): void {
   navigate({ tidy: withoutUsual(view.peek().tidy) }, "replace");
 }
@@ -68,11 +72,10 @@ function Found({ steps }: { steps: boolean }) {
   });
   // What is hidden by itself has names too.
   const inHidden = useComputed(() => {
-    const { plumbing, own } = shown.tidy.value;
-    const frames = flame.value?.tree.frames;
-    const asked = searchQuery.value;
-    if (!(plumbing || own) || frames === undefined || asked.kind === "none" || asked.kind === "bad") return false;
-    return frameMask(frames, asked).includes(1);
+    const whole = flame.value?.tree;
+    return whole === undefined
+      ? 0
+      : hiddenNodes(whole, shown.tidy.value, ownNames.value, frameMask(whole.frames, searchQuery.value));
   });
   const query = searchQuery.value;
   const result = found.value;
@@ -88,30 +91,37 @@ function Found({ steps }: { steps: boolean }) {
   if (result === null || at === null) return null;
   const { node } = focus.value;
   const count = result.nodes.length;
+  const hidden = inHidden.value;
   return (
     <div class="found">
       <p id="search-result" role="status">
         {count === 0 ? (
-          inHidden.value ? (
-            "Only in hidden frames"
+          hidden > 0 ? (
+            `Only in ${frames(hidden, "hidden frame")}`
+          ) : result.more ? (
+            "No match outside collapsed frames"
           ) : (
             "No match"
           )
         ) : (
           <>
+            {result.more && (
+              <span class="quiet" title="Collapsed frames, too small to be sent, may match too">
+                at least{" "}
+              </span>
+            )}
             <strong>{formatShare(result.total, at.total[0])}</strong>
             {node > 0 && <span title="Of the zoomed frame"> ({formatShare(foundInFocus.value, at.total[node])})</span>}
             <span class="quiet">
               {" "}
-              {place.value >= 0
-                ? `${formatCount(place.value + 1)} of ${formatCount(count)}`
-                : `${formatCount(count)} frames`}
+              {place.value >= 0 ? `${formatCount(place.value + 1)} of ${formatCount(count)}` : frames(count, "frame")}
+              {hidden > 0 && `, ${formatCount(hidden)} more hidden`}
             </span>
           </>
         )}
       </p>
       {/* Not part of what is read aloud, and never cut off with it. */}
-      {count === 0 && inHidden.value && (
+      {hidden > 0 && (
         <button type="button" class="link" onClick={showHidden}>
           Show them
         </button>
