@@ -4,7 +4,7 @@
  */
 
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import type { FlameGraph, HeatMap, LabelValues, Quality, Timeline, Top } from "../src/api/contract";
+import type { Binaries, FlameGraph, HeatMap, LabelValues, Quality, Timeline, Top } from "../src/api/contract";
 import { decodeDiff, decodeFlameGraph } from "../src/api/decode";
 import { type CallTree, FrameKind, pathTo } from "../src/model/call-tree";
 import { colorFrames } from "../src/model/coloring";
@@ -268,6 +268,16 @@ describe.each(SEEDS)("the random history of seed %i", (seed) => {
         return last?.kind === FrameKind.Unknown ? `${last.reason} ${last.binary}` : null;
       }),
     );
+    const framesOf = (wanted: (kind: number) => boolean) =>
+      samples.reduce((sum, one) => sum + count([one]) * one.frames.filter(({ kind }) => wanted(kind)).length, 0);
+    const binaries = [
+      framesOf((kind) => kind !== FrameKind.Inlined),
+      framesOf((kind) => kind !== FrameKind.Inlined && kind !== FrameKind.Unknown),
+    ];
+    for (const limit of [1, 1_000]) {
+      const { frames, named } = await ask<Binaries>("binaries", { ...about, limit });
+      expect([frames, named]).toEqual(binaries);
+    }
     const one = await ask<Quality>("quality", { ...about, limit: 1 });
     expect([one.kinds, one.hidden_unnamed]).toEqual([quality.kinds, Math.max(0, unnamed.length - 1)]);
     for (const [label, of] of [

@@ -309,6 +309,9 @@ export function quality(shown: FlameGraph): Quality {
         ],
       },
     ],
+    hidden_interpreters: 0,
+    script_total: Math.round(samples * 0.1),
+    script_named: 0,
     missed_share: 0.01,
     ticks_missed: { program_busy: 1_940 },
   };
@@ -431,6 +434,8 @@ export function binaries(shown: FlameGraph): Binaries {
       },
     ],
     hidden_rows: 0,
+    frames: 1_240,
+    named: 1_209,
     together: { command: "apt install libcodec4-dbgsym libz1-dbgsym", note: null },
   };
 }

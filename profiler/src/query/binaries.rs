@@ -45,6 +45,10 @@ pub struct NamedBinaries {
     pub rows: Vec<NamedBinary>,
     /// Rows left out.
     pub hidden_rows: u64,
+    /// Frames of all rows, those left out too.
+    pub frames: u64,
+    /// Those with a name.
+    pub named: u64,
     /// One command for the packages with the symbols of the [`TOGETHER`] heaviest rows that want some.
     pub together: Option<Remedy>,
 }
@@ -143,9 +147,11 @@ pub fn binaries(
             .cmp(&(unnamed(a), a.samples_self, a.frames))
             .then_with(|| a.path.cmp(&b.path))
     });
+    let sum = |of: fn(&NamedBinary) -> u64| rows.iter().map(of).fold(0, u64::saturating_add);
+    let (frames, named) = (sum(|row| row.frames), sum(|row| row.named));
     let hidden_rows = rows.len().saturating_sub(max_rows) as u64;
     rows.truncate(max_rows);
-    Ok(NamedBinaries { rows, hidden_rows, together })
+    Ok(NamedBinaries { rows, hidden_rows, frames, named, together })
 }
 
 /// Samples of a place in code.
@@ -301,6 +307,6 @@ mod tests {
             totals(&mut Reader::open(&path).unwrap()).unwrap().stored
         );
         let one = asked(&path, 1);
-        assert_eq!((one.rows.len(), one.hidden_rows), (1, 1));
+        assert_eq!((one.rows.len(), one.hidden_rows, one.frames, one.named), (1, 1, 26, 14), "of all rows");
     }
 }

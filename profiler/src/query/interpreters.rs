@@ -228,6 +228,10 @@ mod tests {
 
     /// The quality of a window whose functions have these names; those with none have no name.
     fn asked(window: &Window, names: &[(&str, &str)]) -> Quality {
+        asked_for(window, names, 10)
+    }
+
+    fn asked_for(window: &Window, names: &[(&str, &str)], max_rows: usize) -> Quality {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("x.db");
         let (mut store, _) = Store::open(&path).unwrap();
@@ -242,7 +246,7 @@ mod tests {
         let names: Vec<_> = unnamed.iter().map(|at| (at.location, name(&drawn_name(at.place)))).collect();
         store.write_names(&names).unwrap();
         let range = TimeRange { from: WallNanos(0), to: WallNanos(i64::MAX) };
-        quality(&mut Reader::open(&path).unwrap(), range.into(), &Selector::default(), 10).unwrap()
+        quality(&mut Reader::open(&path).unwrap(), range.into(), &Selector::default(), max_rows).unwrap()
     }
 
     /// An interpreter is known by its evaluation loop: what it calls is a function of the script's, unnamed, unless a trampoline names
@@ -268,6 +272,8 @@ mod tests {
         let rows: Vec<_> = found.iter().map(|row| (row.runtime, row.total, row.named)).collect();
         assert_eq!(rows, [(Runtime::Php, 33, 0)]);
         assert_eq!(found[0].remedies[0].command.as_deref(), Some("phpspy -p 7"));
+        let none = asked_for(&window, &[("main", ""), ("loop", "")], 0);
+        assert_eq!((none.interpreters.len(), none.hidden_interpreters, none.scripts), (0, 1, [33, 0]), "of all rows");
     }
 
     /// A compiler's code is in memory: nameless code counts, its stubs are no functions of the user's, its garbage collector is neither.

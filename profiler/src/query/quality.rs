@@ -64,6 +64,10 @@ pub struct Quality {
     /// Processes of interpreters and other runtimes, by falling samples without a function of the script; at most as many as were asked
     /// for.
     pub interpreters: Vec<Interpreted>,
+    /// Rows of `interpreters` left out.
+    pub hidden_interpreters: u64,
+    /// Samples of all these rows, and those with a function of the script.
+    pub scripts: [u64; 2],
     /// Ticks of the range that were due and not seen, whole host.
     pub missed: MissedTicks,
     /// Their share of all ticks due, 0 to 1.
@@ -148,6 +152,10 @@ pub fn quality(
             row.remedy = remedy_of(row.end, known);
         }
     }
+    let scripts = interpreters
+        .iter()
+        .fold([0_u64; 2], |[total, named], row| [total.saturating_add(row.total), named.saturating_add(row.named)]);
+    let hidden_interpreters = interpreters.len().saturating_sub(max_rows) as u64;
     interpreters.truncate(max_rows);
     let mut sums: HashMap<(Option<Reason>, Option<Arc<str>>), u64> = HashMap::new();
     for (shown, [samples]) in tree.shown.iter().zip(&tree.selves).filter(|(_, [samples])| *samples > 0) {
@@ -173,6 +181,8 @@ pub fn quality(
         unnamed,
         hidden_unnamed,
         interpreters,
+        hidden_interpreters,
+        scripts,
         missed,
         missed_share,
     })

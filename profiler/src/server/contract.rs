@@ -220,6 +220,8 @@ fn binaries() {
     let binaries = query::NamedBinaries {
         rows: vec![stripped, jit, full],
         hidden_rows: 2,
+        frames: 400,
+        named: 260,
         together: Some(remedy("apt install a-dbgsym b-dbgsym")),
     };
     check("binaries.json", &from_query::binaries(binaries));
@@ -325,6 +327,8 @@ fn quality() {
                 note: Some("CPython before 3.12 tells no profiler its functions".into()),
             }],
         }],
+        hidden_interpreters: 1,
+        scripts: [44, 4],
         missed,
         missed_share: 0.004,
     };

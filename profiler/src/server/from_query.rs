@@ -310,6 +310,9 @@ pub fn quality(quality: query::Quality) -> api::Quality {
         unnamed: quality.unnamed.into_iter().map(unnamed).collect(),
         hidden_unnamed: quality.hidden_unnamed,
         interpreters: quality.interpreters.into_iter().map(interpreter).collect(),
+        hidden_interpreters: quality.hidden_interpreters,
+        script_total: quality.scripts[0],
+        script_named: quality.scripts[1],
         missed_share: quality.missed_share,
         ticks_missed: by_cause(&quality.missed),
     }
@@ -337,6 +340,8 @@ pub fn binaries(binaries: query::NamedBinaries) -> api::Binaries {
     api::Binaries {
         binaries: binaries.rows.into_iter().map(row).collect(),
         hidden_rows: binaries.hidden_rows,
+        frames: binaries.frames,
+        named: binaries.named,
         together: binaries.together.map(remedy),
     }
 }

@@ -226,6 +226,11 @@ export function checkQuality(answer: Quality): Quality {
     kinds: "array",
     unnamed: "array",
     hidden_unnamed: "number",
+    interpreters: "array",
+    hidden_interpreters: "number",
+    script_total: "number",
+    script_named: "number",
+    missed_share: "number",
   });
 }
 
@@ -238,7 +243,7 @@ export function checkDisassembly(answer: Disassembly): Disassembly {
 }
 
 export function checkBinaries(answer: Binaries): Binaries {
-  return fields(answer, "binaries", { binaries: "array" });
+  return fields(answer, "binaries", { binaries: "array", hidden_rows: "number", frames: "number", named: "number" });
 }
 
 export function checkStatus(answer: Status): Status {

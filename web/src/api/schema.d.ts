@@ -374,9 +374,19 @@ export interface components {
             binaries: components["schemas"]["Binary"][];
             /**
              * Format: int64
+             * @description Frames of all rows, those left out too.
+             */
+            frames: number;
+            /**
+             * Format: int64
              * @description Rows that the limit left out.
              */
             hidden_rows: number;
+            /**
+             * Format: int64
+             * @description Those with a name.
+             */
+            named: number;
             together?: components["schemas"]["Remedy"] | null;
         };
         /** @description One binary. Frames are counted as a flame graph shows them: a stack of ten samples with two frames in it counts twenty. */
@@ -863,6 +873,11 @@ export interface components {
             complete: number;
             /**
              * Format: int64
+             * @description Rows of `interpreters` that the limit left out.
+             */
+            hidden_interpreters: number;
+            /**
+             * Format: int64
              * @description Rows of `incomplete` that the limit left out.
              */
             hidden_rows: number;
@@ -887,6 +902,16 @@ export interface components {
              * @description Samples in all.
              */
             samples: number;
+            /**
+             * Format: int64
+             * @description Those in which one does.
+             */
+            script_named: number;
+            /**
+             * Format: int64
+             * @description Samples that a function of a script could stand in, of all these rows.
+             */
+            script_total: number;
             /** @description These ticks by cause. */
             ticks_missed: {
                 [key: string]: number;
@@ -1181,7 +1206,7 @@ export interface components {
             binary?: string | null;
             /**
              * @description Why: `not_asked` (nobody has looked yet), `file_gone`, `file_refused`, `no_symbols`, `not_found`, `bad_file`, `no_file`,
-             *     `kernel_hidden`, `symbolizer_failed`, `switched_off`, `too_many_mappings` or `not_verified`.
+             *     `kernel_hidden`, `symbolizer_failed`, `switched_off`, `too_many_mappings`, `not_verified` or `not_opened_in_time`.
              */
             reason: string;
             /**

@@ -19,8 +19,7 @@ export function Binaries() {
   if (answer === null) return null;
   const most = all.value ? MOST : SHOWN;
   const rows = answer.binaries;
-  const frames = rows.reduce((sum, row) => sum + row.frames, 0);
-  const named = rows.reduce((sum, row) => sum + row.named, 0);
+  const { frames, named } = answer;
   const samples = flame.value?.samples ?? 0;
   return (
     <Card

@@ -88,8 +88,7 @@ function WhatToDo({ answer }: { answer: Answer }) {
 
 /** Programs whose functions are not in any file: what of them has a name, and what gives the rest one. */
 function Interpreters({ answer }: { answer: Answer }) {
-  const { interpreters } = answer;
-  const [total, named] = interpreters.reduce(([a, b], row) => [a + row.total, b + row.named], [0, 0]);
+  const { interpreters, hidden_interpreters, script_total: total, script_named: named } = answer;
   return (
     <Card
       title="Functions of scripts"
@@ -133,6 +132,7 @@ function Interpreters({ answer }: { answer: Answer }) {
           </tbody>
         </table>
       </div>
+      {hidden_interpreters > 0 && <p class="quiet">and {formatCount(hidden_interpreters)} more with fewer samples</p>}
     </Card>
   );
 }

@@ -22,6 +22,12 @@ pub struct Quality {
     pub hidden_unnamed: u64,
     /// Processes that an interpreter or another runtime runs, by falling samples in which no function of the script has a name.
     pub interpreters: Vec<Interpreter>,
+    /// Rows of `interpreters` that the limit left out.
+    pub hidden_interpreters: u64,
+    /// Samples that a function of a script could stand in, of all these rows.
+    pub script_total: u64,
+    /// Those in which one does.
+    pub script_named: u64,
     /// Share of all ticks due that the sampling program did not see, 0 to 1, whole host whatever the filter.
     pub missed_share: f64,
     /// These ticks by cause.
@@ -64,6 +70,10 @@ pub struct Binaries {
     pub binaries: Vec<Binary>,
     /// Rows that the limit left out.
     pub hidden_rows: u64,
+    /// Frames of all rows, those left out too.
+    pub frames: u64,
+    /// Those with a name.
+    pub named: u64,
     /// One command for the packages with the symbols of the ten heaviest rows that want some; null when fewer than two do.
     pub together: Option<Remedy>,
 }
