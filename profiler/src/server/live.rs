@@ -286,7 +286,7 @@ mod tests {
         let begun = std::time::Instant::now();
         status.being_read.begin(4711, "mapbomb", begun);
         assert!(!status.failing(now).unwrap_or_default().contains("mapbomb"), "just begun");
-        status.being_read.begin(4711, "mapbomb", begun.checked_sub(Duration::from_secs(1)).unwrap());
+        status.being_read.begin(4711, "mapbomb", begun.checked_sub(Duration::from_secs(1)).expect("up for a second"));
         let said = status.failing(now).unwrap_or_default();
         assert!(said.contains("mappings of mapbomb (pid 4711)"), "{said}");
         status.being_read.end();
