@@ -72,6 +72,8 @@ impl Tables for Kernel {
 }
 
 impl Memory for Kernel {
+    const CODE_MAY_COME: bool = true;
+
     #[inline(always)]
     fn read(&self, address: u64, bytes: u64, into: &mut [u64; WINDOW_WORDS]) -> u64 {
         // SAFETY: `bytes` is no more than the window, which the verifier checks; the address is checked by the helper.

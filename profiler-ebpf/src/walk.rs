@@ -26,6 +26,10 @@ const WINDOW_BYTES: u64 = 8 * WINDOW_WORDS as u64;
 
 /// The stack, and the code that it returns to.
 pub trait Memory {
+    /// Whether code that cannot be read now may be read later, by who has its file: pages of it may be out of memory. The walk is left there
+    /// then, to be taken up by others.
+    const CODE_MAY_COME: bool = false;
+
     /// Copies up to `bytes` bytes (8 to 8 x [`WINDOW_WORDS`]) to the front of `into`. Says how many, 0 when there is nothing to read.
     fn read(&self, address: u64, bytes: u64, into: &mut [u64; WINDOW_WORDS]) -> u64;
 
@@ -188,11 +192,7 @@ pub fn step<M: Machine, T: Tables + Memory>(
     let Some(slot) = frames.get_mut(walk.depth as usize) else { return false };
     let exact = walk.registers.all != 0;
     let address = if exact { walk.registers.ip } else { walk.registers.ip.wrapping_sub(1) };
-    let mut found = find(world, cache, &walk.space, &mut walk.mapping, address);
-    if found.is(Code::Rows) && !exact && walk.registers.ip & (ALIGNMENT - 1) == 0 {
-        found.code = if is_made::<M, T>(walk, world) { Code::Made } else { Code::Called } as u16;
-        remember(cache, &walk.space, address, found);
-    }
+    let found = find(world, cache, &walk.space, &mut walk.mapping, address);
     let rule = if found.has_rule() { world.rule(found.rule) } else { None };
     let cfa = rule.map_or(Cfa::None as u8, |rule| rule.cfa);
     // A return address that no call has left was put there by who made this stack (`makecontext`, Boost.Context): at the beginning of a
@@ -200,9 +200,23 @@ pub fn step<M: Machine, T: Tables + Memory>(
     // and there is remembered what was seen: it costs a read. A signal trampoline was not called either, and has a rule of its own.
     let is_unknown =
         found.is(Code::NoRows) || found.is(Code::Rows) && (cfa == Cfa::None as u8 || cfa == Cfa::Unsupported as u8);
-    let is_nobody =
-        found.is(Code::Made) && cfa != Cfa::Signal as u8 || is_unknown && !exact && is_made::<M, T>(walk, world);
-    if is_nobody && !exact {
+    let is_first = found.is(Code::Rows) && walk.registers.ip & (ALIGNMENT - 1) == 0;
+    let mut is_nobody = found.is(Code::Made);
+    if !exact && (is_first || is_unknown) {
+        let made = is_made::<M, T>(walk, world);
+        if made.is_none() && T::CODE_MAY_COME {
+            walk.note(slot, address);
+            walk.end = StackEnd::RowsNotLoaded as u32;
+            return false;
+        }
+        // Elsewhere what cannot be read is taken for a call, and is not remembered: the same code of another process may be there.
+        is_nobody = made == Some(true);
+        if is_first && made.is_some() {
+            let code = if is_nobody { Code::Made } else { Code::Called } as u16;
+            remember(cache, &walk.space, address, Found { code, ..found });
+        }
+    }
+    if is_nobody && !exact && cfa != Cfa::Signal as u8 {
         walk.end = walk.complete() as u32;
         return false;
     }
@@ -227,12 +241,12 @@ pub fn step<M: Machine, T: Tables + Memory>(
     }
 }
 
-/// Whether the code before the return address at hand ends a function, or fills the space behind one, and is no call. Code that cannot be
-/// read is taken for a call.
+/// Whether the code before the return address at hand ends a function, or fills the space behind one, and is no call. `None` when it cannot
+/// be read.
 #[inline(always)]
-fn is_made<M: Machine, T: Memory>(walk: &Walk, world: &T) -> bool {
-    let before = world.code(walk.registers.ip.wrapping_sub(8));
-    before.is_some_and(|code| !M::ends_with_call(code) && M::ends_function(code))
+fn is_made<M: Machine, T: Memory>(walk: &Walk, world: &T) -> Option<bool> {
+    let code = world.code(walk.registers.ip.wrapping_sub(8))?;
+    Some(!M::ends_with_call(code) && M::ends_function(code))
 }
 
 /// One frame by its frame pointer alone: [`UnwindMode::FramePointers`].

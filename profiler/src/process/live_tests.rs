@@ -363,11 +363,15 @@ fn a_file_that_is_not_open_in_time_is_told_from_one_that_is_refused() {
     let running = Running::start();
     let (pid, line) = (running.pid(), running.mapping());
     let mut table = ProcessTable::new(ProcRoot::host());
-    let sample = sample_of(1000, pid, 0, &[line.start + 16]);
-    let who = table.identify_now(&sample);
-    let late = table.place_now(&who, &sample);
+    let stat = std::fs::read(format!("/proc/{pid}/stat")).ok().and_then(|text| parse_stat(&text)).unwrap();
+    let sample = |ms| sample_of(ms, pid, stat.start.0, &[line.start + 16]);
+    let first = sample(1000);
+    let who = table.identify_now(&first);
+    let late = table.place_now(&who, &first);
     assert_eq!(table.binary(late.stack[0].binary).unopened, Some(UnknownReason::NotOpenedInTime));
-    let (binary, _) = resolve(&mut table, pid, line.start + 16);
+    // A second later it is looked for again, or its answer was taken.
+    let later = table.resolve(&sample(5000));
+    let binary = table.binary(later.stack[0].binary);
     assert_eq!(binary.unopened, None);
     assert!(is_elf(&binary));
 }

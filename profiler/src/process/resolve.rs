@@ -16,8 +16,8 @@ use super::stack_cache::{Cached, Resolved, StackKey};
 use super::table::{MAX_COMM, ProcessTable, REREAD_INCOMPLETE};
 use super::tracked::{AddressSpace, NAMELESS, NO_USER, Start, Tracked};
 use crate::profile::{
-    BootNanos, Location, MappedRange, ProcessKey, RawSample, Sample, StackEnd, StartTicks, ThreadName, is_printable,
-    printable,
+    BootNanos, Location, MappedRange, ProcessKey, RawSample, Sample, StackEnd, StartTicks, ThreadName, UnknownReason,
+    is_printable, printable,
 };
 
 /// A process whose leaf address is in no mapping is read again, but not more often than this.
@@ -312,7 +312,11 @@ impl ProcessTable {
         let origin = Origin { pid: raw.pid, ppid: who.ppid, user: who.user, start: 0, end: 0 };
         let resolved = resolve_stack(&mut self.binaries, &who.space, raw, origin, files)?;
         self.counts.stacks_resolved += 1;
-        self.stacks.put(key, resolved.clone());
+        // A file that was late may be open for the next sample.
+        let is_late = |at: &Location| self.binaries.get(at.binary).unopened == Some(UnknownReason::NotOpenedInTime);
+        if !resolved.stack.iter().any(is_late) {
+            self.stacks.put(key, resolved.clone());
+        }
         Some(resolved)
     }
 

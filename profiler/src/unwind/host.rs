@@ -30,6 +30,9 @@ pub trait Tables {
 
 /// A stack to walk.
 pub trait Memory {
+    /// As of the kernel side's trait of this name.
+    const CODE_MAY_COME: bool = false;
+
     /// Fills `into` with the bytes at an address: all of them, or says no.
     fn read(&self, address: u64, into: &mut [u8]) -> bool;
 
@@ -124,6 +127,8 @@ impl<T: Tables, M> rows::Tables for World<'_, T, M> {
 }
 
 impl<T, M: Memory> walk::Memory for World<'_, T, M> {
+    const CODE_MAY_COME: bool = M::CODE_MAY_COME;
+
     fn read(&self, address: u64, bytes: u64, into: &mut [u64; WINDOW_WORDS]) -> u64 {
         let mut copy = [0; 8 * WINDOW_WORDS];
         let mut read = bytes as usize;

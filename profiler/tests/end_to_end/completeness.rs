@@ -227,7 +227,7 @@ fn a_handler_on_an_alternate_stack_leads_to_what_it_interrupted() {
 fn made_stacks_end_at_their_first_function() {
     let folder = tempfile::tempdir().unwrap();
     compile(folder.path(), "gcc -O2 -fomit-frame-pointer -fno-optimize-sibling-calls -o fibers", "fibers.c");
-    for (arguments, entry) in [(&[][..], "fiber_entry"), (&["own"], "once_entry")] {
+    for (arguments, entry) in [(&[][..], "fiber_entry"), (&["own"], "once_entry"), (&["paged-out"], "fiber_entry")] {
         let stacks = stacks(&folder.path().join("fibers"), arguments);
         let below = |stack: &[String], function: &str| stack.iter().any(|frame| frame == function);
         let inside = only(&stacks, |stack| below(stack, "in_fiber"));

@@ -112,6 +112,39 @@ fn without_code_a_return_address_is_taken_for_a_calls() {
     assert_eq!(frames.len(), 3);
 }
 
+/// The kernel's memory: a page of code that is out of memory comes back, for who reads the file.
+struct WithoutPage<'a>(StackBytes<'a>);
+
+impl Memory for WithoutPage<'_> {
+    const CODE_MAY_COME: bool = true;
+
+    fn read(&self, address: u64, into: &mut [u8]) -> bool {
+        self.0.read(address, into)
+    }
+}
+
+/// Where the code before a return address cannot be read, the kernel side leaves the walk, and remembers nothing; who has the file ends it as it
+/// would have ended.
+#[test]
+fn a_return_address_whose_code_is_out_of_memory_is_decided_later() {
+    let none = Rule { cfa: Cfa::None as u8, ..Rule::default() };
+    for (rule, back) in [(cfa(RSP, 16), 3), (none, 3)] {
+        let return_address = CODE + back * ROW;
+        let mut drawing = Drawing::new(&[end(), cfa(RSP, 8), cfa(RSP, 8), rule], &[return_address, CODE + 8, 0, 0]);
+        let (space, bytes) = (drawing.space(), drawing.bytes());
+        let memory = WithoutPage(StackBytes { start: STACK, bytes: &bytes });
+        let left = walk(in_row(2), Machine::X86_64, &drawing.pool, space, &memory, UnwindMode::Auto);
+        assert_eq!(seen(&left), (vec![row(2), return_address - 1], StackEnd::RowsNotLoaded));
+        let at = left.registers.sp - STACK;
+        let tail = StackBytes { start: left.registers.sp, bytes: &bytes[at as usize..] };
+        let code = |code| WithCode { stack: tail, end: return_address, code };
+        let go_on = |memory| walk(left.registers, Machine::X86_64, &drawing.pool, space, &memory, UnwindMode::Auto);
+        // Behind a ret, and behind a call.
+        assert_eq!(seen(&go_on(code(0xc3 << 56))), (vec![], StackEnd::Complete));
+        assert_eq!(go_on(code(0xd0ff << 48)).frames.first(), Some(&(return_address - 1)));
+    }
+}
+
 /// What was seen is remembered for this address and set of mappings, and not mistaken for the same address interrupted there.
 #[test]
 fn what_was_seen_of_the_code_is_remembered() {
