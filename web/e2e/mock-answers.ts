@@ -23,6 +23,9 @@ import { withKinds } from "../src/testing/synthetic";
 
 const STEP_MS = 10_000;
 
+/** What numbers stand for. */
+export const OF_97_HZ = { scale: Math.round(1e9 / 97), counts_samples: true };
+
 /** A day and a night: the same moment always has the same value. */
 export function timeline(from: number, to: number, share: number, empty: boolean): Timeline {
   const step = Math.max(STEP_MS, Math.ceil((to - from) / 600 / STEP_MS) * STEP_MS);
@@ -71,7 +74,10 @@ export function grouped(whole: Timeline, shown: FlameGraph, query: URLSearchPara
   const samples = named.map((value) => share(value.samples));
   const others = whole.buckets.samples.map((n, i) => n - samples.reduce((sum, one) => sum + one[i], 0));
   const hidden_values = values.length - named.length;
-  return { ...whole, groups: { label, values: named.map(({ value }) => value), samples, others, hidden_values } };
+  return {
+    ...whole,
+    groups: { label, values: named.map(({ value }) => value), samples, others, hidden_values, ...OF_97_HZ },
+  };
 }
 
 export type Sides = [FlameGraph, FlameGraph];
@@ -122,11 +128,13 @@ function joinedSides(before: FlameGraph, after: FlameGraph): Diff {
     for (const child of below.values()) emit(child, depth + 1);
   };
   emit(root, 0);
-  const side = ({ from_ms, to_ms, samples, nanos_per_sample, incomplete }: FlameGraph) => ({
+  const side = ({ from_ms, to_ms, samples, scale, counts_samples, incomplete }: FlameGraph) => ({
     from_ms,
     to_ms,
     samples,
-    nanos_per_sample,
+    scale,
+    counts_samples,
+    heaviest: 1,
     incomplete,
     recorded_ms: to_ms - from_ms,
   });
@@ -143,7 +151,16 @@ export function heatMap(from: number, to: number, columns: number, rows: number,
     const beat = at % 1_700 < Math.max(180, each * 0.4) ? 1 : 0.25;
     return samples === 0 ? 0 : Math.round(9 * beat * (0.6 + 0.4 * Math.sin(at / 97_000)));
   });
-  return { from_ms: from, to_ms: to, columns, rows, column_nanos: each * rows * 1e6, samples: values, untimed: 0 };
+  return {
+    from_ms: from,
+    to_ms: to,
+    columns,
+    rows,
+    column_nanos: each * rows * 1e6,
+    samples: values,
+    untimed: 0,
+    ...OF_97_HZ,
+  };
 }
 
 /** The profile with all of it below one value of a label. */
@@ -214,7 +231,13 @@ export function processes({ nodes, frames, strings }: FlameGraph): LabelValues {
   const values = nodes.depth.flatMap((depth, i) =>
     depth === 1 ? [{ value: strings[frames.name[nodes.frame[i]]], name: null, samples: nodes.total[i] }] : [],
   );
-  return { label: "comm", values, hidden_values: 0, samples: values.reduce((sum, { samples }) => sum + samples, 0) };
+  return {
+    label: "comm",
+    values,
+    hidden_values: 0,
+    samples: values.reduce((sum, { samples }) => sum + samples, 0),
+    ...OF_97_HZ,
+  };
 }
 
 /** What the server says besides the tree: what is hot, and what it took itself. */
@@ -237,7 +260,7 @@ export function told(drawn: FlameGraph, names: string[]): Pick<FlameGraph, "own"
 }
 
 export function top(
-  { nodes, frames, strings, samples, nanos_per_sample }: FlameGraph,
+  { nodes, frames, strings, samples, scale, counts_samples }: FlameGraph,
   limit = 1_000,
   query = new URLSearchParams(),
 ): Top {
@@ -272,7 +295,8 @@ export function top(
   const hidden_rows = Math.max(0, rows.length - limit);
   return {
     samples,
-    nanos_per_sample,
+    scale,
+    counts_samples,
     rows: rows.slice(0, limit),
     hidden_rows,
     unmatched_rows: all.length - rows.length,
@@ -286,6 +310,7 @@ export function quality(shown: FlameGraph): Quality {
   const binary = "/opt/vendor/libcodec.so.4";
   return {
     samples,
+    ...OF_97_HZ,
     complete: samples - incomplete,
     incomplete: [{ cause: "frame_pointer_lost", comm: "app", binary, samples: incomplete, remedy: null }].filter(
       (row) => row.samples > 0,
@@ -325,7 +350,16 @@ export function source(shown: FlameGraph, query: URLSearchParams): Source {
   const missing = name.endsWith("7") && query.get("source_map") === null;
   if (row === undefined) {
     const reason = "no sample of this range and filter has the function";
-    return { function: name, file: query.get("file"), found: null, reason, total: 0, first_line: 0, lines: [] };
+    return {
+      function: name,
+      file: query.get("file"),
+      found: null,
+      reason,
+      total: 0,
+      ...OF_97_HZ,
+      first_line: 0,
+      lines: [],
+    };
   }
   const { self, total } = row;
   const lines = Array.from({ length: 60 }, (_, i): Source["lines"][number] => ({
@@ -340,6 +374,7 @@ export function source(shown: FlameGraph, query: URLSearchParams): Source {
     found: missing ? null : `/usr/src/${file}`,
     reason: missing ? `${file} is not on this host: the weights stand by their line numbers` : null,
     total,
+    ...OF_97_HZ,
     first_line: 100,
     lines,
   };
@@ -350,7 +385,7 @@ export function disassembly(shown: FlameGraph, query: URLSearchParams): Disassem
   const binary = query.get("binary") ?? "/usr/bin/app";
   if (lines.first_line === 0) {
     const { function: name, reason, total } = lines;
-    const nothing = { build_id: null, available: false, hidden_instructions: 0, instructions: [] };
+    const nothing = { ...OF_97_HZ, build_id: null, available: false, hidden_instructions: 0, instructions: [] };
     return { function: name, reason, total, binary, ...nothing };
   }
   const weights = new Map(lines.lines.map((one) => [one.line, one]));
@@ -436,6 +471,7 @@ export function binaries(shown: FlameGraph): Binaries {
     hidden_rows: 0,
     frames: 1_240,
     named: 1_209,
+    ...OF_97_HZ,
     together: { command: "apt install libcodec4-dbgsym libz1-dbgsym", note: null },
   };
 }

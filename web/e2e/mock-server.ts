@@ -23,6 +23,7 @@ import {
   folded,
   grouped,
   heatMap,
+  OF_97_HZ,
   only,
   processes,
   quality,
@@ -60,6 +61,8 @@ export interface MockState {
   slow: number;
   /** Names of processes that are the profiler's own. */
   own: string[];
+  /** Answer as of samples of several rates: with times. */
+  rates: boolean;
   /** Paths asked for, with their queries. */
   asked: string[];
 }
@@ -75,6 +78,7 @@ export const UNTROUBLED = {
   lag: 900,
   slow: 0,
   own: [],
+  rates: false,
 } satisfies Omit<MockState, "asked">;
 
 export interface Mock {
@@ -135,7 +139,9 @@ function answer(
   query: URLSearchParams,
   context: Context,
 ): void {
-  const json = (body: unknown) => send(request, response, 200, "application/json", JSON.stringify(body));
+  const counts = !context.state.rates;
+  const asTimes = (key: string, value: unknown) => (key === "counts_samples" ? counts : value);
+  const json = (body: unknown) => send(request, response, 200, "application/json", JSON.stringify(body, asTimes));
   const refuse = (problem: Problem) =>
     send(request, response, problem.status, "application/problem+json", JSON.stringify(problem));
   const { refusal } = context.state;
@@ -233,11 +239,12 @@ function answer(
         values: [{ value: "4711", name: "postgres", samples: shown.samples }],
         hidden_values: 0,
         samples: shown.samples,
+        ...OF_97_HZ,
       } satisfies LabelValues);
       break;
     case "labels/container/values":
     case "labels/thread/values":
-      json({ label: path.split("/")[1], values: [], hidden_values: 0, samples: 0 } satisfies LabelValues);
+      json({ label: path.split("/")[1], values: [], hidden_values: 0, samples: 0, ...OF_97_HZ } satisfies LabelValues);
       break;
     case "labels/unit/values":
       json({
@@ -248,6 +255,7 @@ function answer(
         ],
         hidden_values: 0,
         samples: shown.samples,
+        ...OF_97_HZ,
       } satisfies LabelValues);
       break;
     case "export/folded":

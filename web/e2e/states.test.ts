@@ -236,6 +236,28 @@ describe.runIf(real === undefined)("the page and a server with troubles", () => 
     expect(await found.innerText()).not.toContain("hidden");
   });
 
+  /** A number of samples of several rates says nothing: everything is a time, wherever one is read. */
+  test("samples of several rates are shown as time, in every view", async () => {
+    const counts = () =>
+      person.page.evaluate(() => {
+        const titles = [...document.querySelectorAll("[title]")].map((element) => element.getAttribute("title") ?? "");
+        return [document.body.innerText, ...titles].flatMap((text) => text.match(/[\d,]+ samples?\b(?! lost)/g) ?? []);
+      });
+    await person.graph();
+    expect((await counts()).length).toBeGreaterThan(5);
+    person.server.rates = true;
+    for (const tab of ["flame", "table", "tree", "sandwich", "diff", "heatmap", "source", "quality"]) {
+      await person.visit(`?live=0&tab=${tab}&fn=${encodeURIComponent("2|/usr/bin/app||main")}`);
+      await expect.poll(() => person.page.locator(".quality").innerText()).toMatch(/\d (ms|s|min|h) CPU in view/);
+      await expect.poll(() => person.page.getByRole("tab", { selected: true }).count()).toBe(1);
+      await person.frames(10);
+      expect(await counts(), tab).toEqual([]);
+    }
+    await person.visit("?live=0&tab=table");
+    const row = person.page.locator(".top tbody .number").first();
+    await expect.poll(() => row.getAttribute("title")).toMatch(/^[\d.,]+ (ms|s|min|h)$/);
+  });
+
   test("one sentence says what is hot, and its words lead on", async () => {
     await person.graph();
     const line = person.page.getByTestId("hottest");

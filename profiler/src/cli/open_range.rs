@@ -108,21 +108,19 @@ fn time(at: WallNanos) -> String {
 /// The output cannot be written.
 pub fn write(part: &Part, out: impl io::Write) -> io::Result<()> {
     let Part { content, format, span, about, title, filter, .. } = part;
-    let caption = |merged: &Merged| {
-        let samples = merged.tree.nodes.first().map_or(0, |root| root.total);
-        (title.clone(), caption::about(*span, filter, samples))
-    };
+    let total = |merged: &Merged| merged.tree.nodes.first().map_or(0, |root| root.total);
+    let caption = |merged: &Merged| (title.clone(), caption::about(*span, filter, total(merged), merged.measure));
     match (content, format) {
         (Content::Samples(samples), _) => pprof::write(samples, about, out),
         (Content::Tree(merged), Format::Svg) => {
-            let samples = merged.tree.nodes.first().map_or(0, |root| root.total);
             // A line holds no more than 160 letters.
             let title = format!("{title}, {}", caption::range(*span));
-            svg::write(&merged.tree, &svg::Caption { title, subtitle: caption::amount(filter, samples) }, out)
+            let subtitle = caption::amount(filter, total(merged), merged.measure);
+            svg::write(&merged.tree, merged.measure, &svg::Caption { title, subtitle }, out)
         }
         (Content::Tree(merged), Format::Html) => {
             let (title, about) = caption(merged);
-            html::write(&merged.tree, merged.nanos_per_sample, &html::Caption { title, about }, out)
+            html::write(&merged.tree, merged.measure, &html::Caption { title, about }, out)
         }
         (Content::Tree(merged), Format::Folded) => folded::write(&merged.tree, out),
         (Content::Tree(_), Format::Db | Format::Pprof) => Err(io::Error::other("not written from a tree")),

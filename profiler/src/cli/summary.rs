@@ -99,9 +99,12 @@ pub struct Summary {
 struct Hot {
     function: String,
     binary: Option<String>,
+    /// Samples; where the rate changed meanwhile, nanoseconds of CPU time.
     #[serde(rename = "self")]
     self_: u64,
     total: u64,
+    /// Of all, 0 to 1, that ended in it.
+    share: f64,
 }
 
 impl Summary {
@@ -145,7 +148,7 @@ impl Summary {
             text += "\nhottest functions:";
         }
         for hot in &self.hottest {
-            let share = hot.self_ as f64 * 100.0 / self.samples as f64;
+            let share = hot.share * 100.0;
             let binary = hot
                 .binary
                 .as_ref()
@@ -164,6 +167,7 @@ fn hottest(database: &Path) -> anyhow::Result<Vec<Hot>> {
         binary: row.frame.binary.as_deref().map(str::to_owned),
         self_: row.self_,
         total: row.total,
+        share: row.self_ as f64 / top.total.max(1) as f64,
     };
     Ok(top.rows.into_iter().filter(|row| row.self_ > 0).map(hot).collect())
 }

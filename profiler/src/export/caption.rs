@@ -1,6 +1,6 @@
 //! What a file says about itself: of which host, when, of what, and how much.
 
-use crate::profile::{TimeRange, WallNanos};
+use crate::profile::{Measure, TimeRange, WallNanos};
 
 /// What stands on top.
 #[must_use]
@@ -10,8 +10,8 @@ pub fn title(host: Option<&str>) -> String {
 
 /// Range, filter and samples, in one line.
 #[must_use]
-pub fn about(of: TimeRange, filter: &str, samples: u64) -> String {
-    format!("{}, {}", range(of), amount(filter, samples))
+pub fn about(of: TimeRange, filter: &str, total: u64, measure: Measure) -> String {
+    format!("{}, {}", range(of), amount(filter, total, measure))
 }
 
 /// `2026-11-01 12:00:00 to 12:01:00 UTC`.
@@ -23,12 +23,15 @@ pub fn range(of: TimeRange) -> String {
     format!("{from} to {to} UTC")
 }
 
-/// Filter and samples; without a filter, of everything.
+/// Filter and samples, or the CPU time of samples of several rates; without a filter, of everything.
 #[must_use]
-pub fn amount(filter: &str, samples: u64) -> String {
+pub fn amount(filter: &str, total: u64, measure: Measure) -> String {
     let of = if filter.is_empty() { "everything" } else { filter };
-    let plural = if samples == 1 { "" } else { "s" };
-    format!("{of}, {samples} sample{plural}.")
+    if !measure.counts_samples() {
+        return format!("{of}, {:.2} s of CPU time.", total as f64 / 1e9);
+    }
+    let plural = if total == 1 { "" } else { "s" };
+    format!("{of}, {total} sample{plural}.")
 }
 
 /// `2026-11-01 12:00:00`, UTC.
@@ -46,15 +49,19 @@ mod tests {
     fn a_caption_says_of_which_host_when_and_how_much() {
         let noon = 1_793_534_400_000;
         let at = |seconds: i64| WallNanos::from_millis(noon + seconds * 1_000);
+        let one = Measure::of([97]);
         assert_eq!(title(Some("db-1")), "CPU flame graph of db-1");
         assert_eq!(
-            about(TimeRange { from: at(0), to: at(60) }, "", 1),
+            about(TimeRange { from: at(0), to: at(60) }, "", 1, one),
             "2026-11-01 12:00:00 to 12:01:00 UTC, everything, 1 sample."
         );
         assert_eq!(
-            about(TimeRange { from: at(0), to: at(86_400) }, "{pid=7}", 12),
+            about(TimeRange { from: at(0), to: at(86_400) }, "{pid=7}", 12, one),
             "2026-11-01 12:00:00 to 2026-11-02 12:00:00 UTC, {pid=7}, 12 samples."
         );
-        assert!(about(TimeRange { from: WallNanos(i64::MIN), to: WallNanos(i64::MAX) }, "", 0).contains("0 samples"));
+        assert_eq!(amount("", 12_340_000_000, Measure::of([97, 19])), "everything, 12.34 s of CPU time.");
+        assert!(
+            about(TimeRange { from: WallNanos(i64::MIN), to: WallNanos(i64::MAX) }, "", 0, one).contains("0 samples")
+        );
     }
 }

@@ -8,7 +8,7 @@ use std::io::{self, Write};
 use serde::Serialize;
 
 use super::palette;
-use crate::profile::{CallTree, Frame, FrameKind, Reason};
+use crate::profile::{CallTree, Frame, FrameKind, Measure, Reason};
 
 const PAGE: &str = include_str!("page.html");
 const PLACE: &str = "@PROFILE@";
@@ -40,16 +40,19 @@ struct Profile<'a> {
     frame: Vec<u32>,
     #[serde(rename = "self")]
     self_: Vec<u64>,
-    nanos: u64,
+    /// CPU time of each number, in nanoseconds.
+    scale: u64,
+    /// Whether the numbers are samples.
+    counts: bool,
     /// Colours by kind: light, dark.
     fills: [[&'static str; 2]; FrameKind::COUNT],
 }
 
-/// Writes a page with `tree`, of which a sample stands for so much CPU time.
+/// Writes a page with `tree`, whose numbers stand for `measure`.
 ///
 /// # Errors
 /// Those of `out`.
-pub fn write(tree: &CallTree, nanos_per_sample: u64, caption: &Caption, mut out: impl Write) -> io::Result<()> {
+pub fn write(tree: &CallTree, measure: Measure, caption: &Caption, mut out: impl Write) -> io::Result<()> {
     let profile = Profile {
         title: &caption.title,
         about: &caption.about,
@@ -59,7 +62,8 @@ pub fn write(tree: &CallTree, nanos_per_sample: u64, caption: &Caption, mut out:
         depth: tree.nodes.iter().map(|node| node.depth).collect(),
         frame: tree.nodes.iter().map(|node| node.frame.0).collect(),
         self_: tree.nodes.iter().map(|node| node.self_).collect(),
-        nanos: nanos_per_sample,
+        scale: measure.scale(),
+        counts: measure.counts_samples(),
         fills: palette::FILLS,
     };
     let (before, after) =
@@ -97,7 +101,7 @@ mod tests {
     fn page(tree: &CallTree) -> String {
         let mut out = Vec::new();
         let caption = Caption { title: "CPU".into(), about: "one minute".into() };
-        write(tree, 10_000_000, &caption, &mut out).unwrap();
+        write(tree, Measure::of([100]), &caption, &mut out).unwrap();
         String::from_utf8(out).unwrap()
     }
 

@@ -14,7 +14,7 @@ use inferno::flamegraph::{Direction, Options, TextTruncateDirection, from_lines}
 
 use super::folded::{Marks, field, write_marked};
 use super::palette;
-use crate::profile::{CallTree, FrameKind};
+use crate::profile::{CallTree, FrameKind, Measure};
 
 /// What the picture says about itself.
 #[derive(Clone, Debug, Default)]
@@ -25,11 +25,11 @@ pub struct Caption {
     pub subtitle: String,
 }
 
-/// Draws `tree`; one without samples becomes a picture that says so.
+/// Draws `tree`, whose numbers stand for `measure`; one without samples becomes a picture that says so.
 ///
 /// # Errors
 /// Those of `out`.
-pub fn write(tree: &CallTree, caption: &Caption, mut out: impl Write) -> io::Result<()> {
+pub fn write(tree: &CallTree, measure: Measure, caption: &Caption, mut out: impl Write) -> io::Result<()> {
     let mut text = Vec::new();
     write_marked(tree, Marks::KernelAndInlined, &mut text)?;
     let text = String::from_utf8(text).map_err(io::Error::other)?;
@@ -42,7 +42,13 @@ pub fn write(tree: &CallTree, caption: &Caption, mut out: impl Write) -> io::Res
     let about = "Under 0.01 % is not drawn or searched.";
     options.subtitle = Some(format!("{} {} {about}", plain(&caption.subtitle), palette::LEGEND));
     options.text_truncate_direction = TextTruncateDirection::Right;
-    "samples".clone_into(&mut options.count_name);
+    if measure.counts_samples() {
+        "samples".clone_into(&mut options.count_name);
+    } else {
+        // It writes whole numbers; a sample of the highest rate is 0.1 ms.
+        "us".clone_into(&mut options.count_name);
+        options.factor = 1e-3;
+    }
     "Function:".clone_into(&mut options.name_type);
     "monospace".clone_into(&mut options.font_type);
     options.palette_map = Some(&mut colors);
@@ -89,15 +95,29 @@ mod tests {
     use crate::export::drawing::tree;
 
     fn svg(tree: &CallTree) -> String {
+        svg_of(tree, Measure::of([97]))
+    }
+
+    fn svg_of(tree: &CallTree, measure: Measure) -> String {
         let mut out = Vec::new();
         let caption = Caption { title: "CPU".into(), subtitle: "one <minute>.".into() };
-        write(tree, &caption, &mut out).unwrap();
+        write(tree, measure, &caption, &mut out).unwrap();
         String::from_utf8(out).unwrap()
     }
 
     /// What a reader sees on each frame: the titles, in order.
     fn titles(svg: &str) -> Vec<&str> {
         svg.split("<title>").skip(1).map(|rest| rest.split("</title>").next().unwrap()).collect()
+    }
+
+    /// Nanoseconds of samples of several rates are no samples.
+    #[test]
+    fn samples_of_several_rates_are_drawn_as_time() {
+        let svg = svg_of(&tree("sh 0\n  main 1500000\n  wait 500000"), Measure::of([97, 19]));
+        let mut titles = titles(&svg);
+        titles.sort_unstable();
+        assert_eq!(titles[0], "all (2,000 us, 100%)");
+        assert_eq!(titles[1], "main (1,500 us, 75.00%)");
     }
 
     /// Counts, shares and names are those of the tree; marks colour and do not show.

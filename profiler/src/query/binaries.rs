@@ -6,7 +6,9 @@ use std::collections::{BTreeMap, HashMap};
 use super::merge::{Counts, merge};
 use super::name_remedy::{self, Remedy, name_remedies, packages_remedy};
 use super::{QueryError, Selector};
-use crate::profile::{BinaryKey, BinaryKind, FoundSource, NameSource, NameStatus, Reason, TimeRange, UnknownReason};
+use crate::profile::{
+    BinaryKey, BinaryKind, FoundSource, Measure, NameSource, NameStatus, Reason, TimeRange, UnknownReason,
+};
 use crate::store::{Reader, RowMap, Snapshot, StackId};
 use crate::sys::distribution::Distribution;
 
@@ -41,6 +43,8 @@ pub struct NamedBinary {
 /// The binaries of a range.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NamedBinaries {
+    /// What the numbers stand for.
+    pub measure: Measure,
     /// By falling frames without a name, then samples; at most as many as were asked for.
     pub rows: Vec<NamedBinary>,
     /// Rows left out.
@@ -104,7 +108,7 @@ pub fn binaries(
         sum.inlined = sum.inlined.saturating_add(weight.frames.saturating_mul(status.inlined));
         match status.named {
             Ok(()) => sum.named = sum.named.saturating_add(weight.frames),
-            Err(reason) => *sum.unknown.entry(reason).or_default() += weight.frames,
+            Err(reason) => add_to(sum.unknown.entry(reason).or_default(), weight.frames),
         }
     }
     let mut shown: BTreeMap<Shown, Sum> = BTreeMap::new();
@@ -119,7 +123,7 @@ pub fn binaries(
         let of_key = shown.entry(key).or_default();
         add(of_key, sum, status, binary.kind);
         if let BinaryKey::Jit { pid, .. } = binary.key {
-            *of_key.pids.entry(pid).or_default() += unnamed;
+            add_to(of_key.pids.entry(pid).or_default(), unnamed);
         }
     }
     let mut packages: Vec<(u64, String)> = Vec::new();
@@ -151,7 +155,7 @@ pub fn binaries(
     let (frames, named) = (sum(|row| row.frames), sum(|row| row.named));
     let hidden_rows = rows.len().saturating_sub(max_rows) as u64;
     rows.truncate(max_rows);
-    Ok(NamedBinaries { rows, hidden_rows, frames, named, together })
+    Ok(NamedBinaries { measure: counts.measure, rows, hidden_rows, frames, named, together })
 }
 
 /// Samples of a place in code.
@@ -192,13 +196,18 @@ fn weights(snapshot: &mut Snapshot<'_>, counts: &Counts) -> Result<RowMap<u32, W
     Ok(weights)
 }
 
+/// Frames of a long time, in nanoseconds, are many.
+fn add_to(sum: &mut u64, n: u64) {
+    *sum = sum.saturating_add(n);
+}
+
 fn add(sum: &mut Sum, other: Sum, status: NameStatus, kind: BinaryKind) {
     sum.samples_self = sum.samples_self.saturating_add(other.samples_self);
     sum.frames = sum.frames.saturating_add(other.frames);
     sum.named = sum.named.saturating_add(other.named);
     sum.inlined = sum.inlined.saturating_add(other.inlined);
     for (reason, frames) in other.unknown {
-        *sum.unknown.entry(reason).or_default() += frames;
+        add_to(sum.unknown.entry(reason).or_default(), frames);
     }
     sum.status.package = sum.status.package.take().or(status.package);
     for found in status.sources {

@@ -9,6 +9,9 @@
 //! share      z = (b/B - a/A) / sqrt(p (1 - p) (1/A + 1/B))     p = (a + b) / (A + B)       two binomial shares, pooled
 //! absolute   z = (b t - a s) / sqrt(a s^2 + b t^2)             s, t = CPU time of a sample / recorded time   two Poisson rates
 //! ```
+//!
+//! A side with samples of several rates is measured in nanoseconds ([`Measure`]): it has at most the noise of as many samples as there
+//! would be if all were of the slowest rate.
 
 use super::busy_lines::beside;
 use super::grow::{Named, frame_of, grow, name};
@@ -16,7 +19,7 @@ use super::merge::{Counts, merge};
 use super::path_hash::{PathHash, find};
 use super::tree::{Labels, Scale};
 use super::{QueryError, Selector};
-use crate::profile::{Frame, FrameId, TimeRange};
+use crate::profile::{Frame, FrameId, Measure, TimeRange};
 use crate::store::Reader;
 
 /// How two sides are made comparable.
@@ -32,12 +35,12 @@ pub enum By {
 /// One side of a [`Diff`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Side {
-    /// All its samples.
-    pub samples: u64,
+    /// All of it.
+    pub total: u64,
     /// Those whose user stack is cut short.
     pub incomplete: u64,
-    /// CPU time one sample stands for.
-    pub nanos_per_sample: u64,
+    /// What its numbers stand for.
+    pub measure: Measure,
     /// Time that windows cover, in nanoseconds.
     pub recorded_nanos: u64,
 }
@@ -113,19 +116,15 @@ pub fn diff(
 const WEIGHT: f64 = (1_u64 << 48) as f64;
 
 fn side(counts: &Counts) -> Side {
-    Side {
-        samples: counts.samples,
-        incomplete: counts.incomplete,
-        nanos_per_sample: counts.nanos_per_sample(),
-        recorded_nanos: counts.length,
-    }
+    let Counts { total, incomplete, measure, length, .. } = *counts;
+    Side { total, incomplete, measure, recorded_nanos: length }
 }
 
-/// What one sample of a side is worth.
+/// What each of a side's numbers is worth.
 fn unit(side: &Side, by: By) -> f64 {
     match by {
-        By::Share => 1.0 / side.samples.max(1) as f64,
-        By::Time => side.nanos_per_sample as f64 / side.recorded_nanos.max(1) as f64,
+        By::Share => 1.0 / side.total.max(1) as f64,
+        By::Time => side.measure.scale() as f64 / side.recorded_nanos.max(1) as f64,
     }
 }
 
@@ -133,15 +132,18 @@ fn unit(side: &Side, by: By) -> f64 {
 fn z([a, b]: [u64; 2], sides: &[Side; 2], by: By) -> f64 {
     let [s, t] = sides.map(|side| unit(&side, by));
     let (a, b) = (a as f64, b as f64);
+    // Where samples weigh differently their numbers are as noisy as if all were the heaviest, at most.
+    let [heavy_a, heavy_b] = sides.map(|side| side.measure.heaviest() as f64);
     let error = match by {
         By::Share => {
-            let p = (a + b) / (sides[0].samples + sides[1].samples).max(1) as f64;
-            (p * (1.0 - p) * (s + t)).sqrt()
+            let samples = sides[0].total as f64 / heavy_a + sides[1].total as f64 / heavy_b;
+            let p = (a / heavy_a + b / heavy_b) / samples.max(1.0);
+            (p * (1.0 - p) * (s * heavy_a + t * heavy_b)).sqrt()
         }
-        By::Time => (a * s * s + b * t * t).sqrt(),
+        By::Time => (a * heavy_a * s * s + b * heavy_b * t * t).sqrt(),
     };
     // A side without samples has no shares.
-    let comparable = by == By::Time || sides.iter().all(|side| side.samples > 0);
+    let comparable = by == By::Time || sides.iter().all(|side| side.total > 0);
     if comparable && error > 0.0 { (b * t - a * s) / error } else { 0.0 }
 }
 
@@ -191,7 +193,7 @@ mod tests {
                 let own = flame_graph(&mut reader, at, &all, 1000).unwrap().tree;
                 let found = both.nodes.iter().filter(|node| node.total[side] > 0).count();
                 assert_eq!((found, both.nodes[0].total[side]), (own.nodes.len(), own.nodes[0].total));
-                assert_eq!(both.sides[side].samples, own.nodes[0].total);
+                assert_eq!(both.sides[side].total, own.nodes[0].total);
             }
         }
     }
@@ -217,6 +219,37 @@ mod tests {
         }
     }
 
+    /// Half of a side at another rate does not change what it is compared to, only makes it noisier.
+    #[test]
+    fn sides_of_several_rates_compare_by_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.db");
+        let (mut store, _) = Store::open(&path).unwrap();
+        for (n, hz, drawing) in [
+            (0, 100, "web/7  main;a x500\nweb/7  main;b x500"),
+            (1, 100, "web/7  main;a x500\nweb/7  main;b x500"),
+            (2, 20, "web/7  main;a x100\nweb/7  main;b x100"),
+            (3, 20, "web/7  main;a x200"),
+        ] {
+            let mut window = window(n, drawing);
+            window.hz = hz;
+            let unnamed = store.write_window(&window).unwrap();
+            name_all(&mut store, &unnamed);
+        }
+        let mut reader = Reader::open(&path).unwrap();
+        let all = Selector::default();
+        let mut z_of = |before, after, by| {
+            let found = diff(&mut reader, [(before, &all), (after, &all)], by, None, 100).unwrap();
+            let at = found.frames.iter().position(|frame| &*frame.name == "a").unwrap();
+            found.nodes.iter().find(|node| node.frame.0 as usize == at).unwrap().z
+        };
+        for by in [By::Share, By::Time] {
+            assert_eq!(z_of(range(0, 1), range(1, 3), by), 0.0);
+            let (mixed, slow) = (z_of(range(0, 1), range(1, 4), by), z_of(range(0, 1), range(2, 4), by));
+            assert!(mixed > 2.0 && slow > mixed, "{mixed} {slow}");
+        }
+    }
+
     /// Twice the load alike is no change of shares, and a change of time; what is only on one side is there with a zero.
     #[test]
     fn shares_and_times_differ() {
@@ -238,7 +271,7 @@ mod tests {
         assert!(time.nodes[0].z > 8.0 && share.nodes[0].z == 0.0, "the whole: more load, the same share");
         let web = parse_selector(r#"comm="web""#).unwrap();
         let selectors = diff(&mut reader, [(range(0, 2), &all), (range(0, 2), &web)], By::Share, None, 3).unwrap();
-        assert_eq!(selectors.sides.map(|side| side.samples), [600, 350]);
+        assert_eq!(selectors.sides.map(|side| side.total), [600, 350]);
         assert!(selectors.nodes.len() <= 3 && selectors.hidden_nodes > 0);
     }
 

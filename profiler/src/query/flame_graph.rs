@@ -11,16 +11,16 @@ use super::one_function::OneFunction;
 use super::path_hash::{PathHash, find};
 use super::tree::{Labels, Placed, Scale, Shown, Tree};
 use super::{QueryError, Selector};
-use crate::profile::{CallTree, Frame, FrameKind, Node, TimeRange};
+use crate::profile::{CallTree, Frame, FrameKind, Measure, Node, TimeRange};
 use crate::store::{CachedFrame, Reader, RowMap, Snapshot};
 
 /// A merged profile.
 #[derive(Clone, Debug, Default)]
 pub struct Merged {
-    /// The tree; the root's total is the number of samples (with the function on their stacks, where one is asked for).
+    /// The tree; the root's total is all of the range (with the function on their stacks, where one is asked for).
     pub tree: CallTree,
-    /// CPU time one sample stands for (weighted mean over the windows); 0 without samples.
-    pub nanos_per_sample: u64,
+    /// What its numbers stand for.
+    pub measure: Measure,
     /// Of the function that was asked for by [`Shape::around`].
     pub around: Option<Around>,
     /// All samples by the kind of the frame they ended in, whatever the limit and the view.
@@ -149,8 +149,8 @@ pub(super) fn draw(
     let node =
         |(node, frame): (&Placed<1>, _)| Node { depth: node.depth, frame, total: node.total[0], self_: node.selves[0] };
     let tree = CallTree { nodes: nodes.map(node).collect(), frames, incomplete: counts.incomplete, hidden_nodes };
-    let (nanos_per_sample, recorded_nanos) = (counts.nanos_per_sample(), counts.length);
-    Ok(Merged { tree, nanos_per_sample, around, kinds, recorded_nanos, own, hottest })
+    let (measure, recorded_nanos) = (counts.measure, counts.length);
+    Ok(Merged { tree, measure, around, kinds, recorded_nanos, own, hottest })
 }
 
 /// The samples of a whole tree by the kind of the frame they ended in.
@@ -245,7 +245,7 @@ mod tests {
               serve 4/4 User
           idle 3/3 Process
         ");
-        assert_eq!((merged.tree.incomplete, merged.nanos_per_sample), (4, 10_000_000));
+        assert_eq!((merged.tree.incomplete, merged.measure.scale()), (4, 10_000_000));
     }
 
     /// A selector leaves out whole processes, or threads of those that stay.
@@ -265,7 +265,7 @@ mod tests {
             let selector = selector.replace("comm=web", r#"comm="web""#);
             let merged = graph(&mut reader, &selector);
             assert_eq!(merged.tree.nodes[0].total, samples, "{selector}");
-            assert_eq!(merged.nanos_per_sample, if samples == 0 { 0 } else { 10_000_000 });
+            assert_eq!(merged.measure.scale(), 10_000_000);
         }
     }
 

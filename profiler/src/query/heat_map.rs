@@ -4,11 +4,11 @@
 //! and 20 ms. Times are kept for a day or so; samples whose time is gone, or was never known, are counted apart.
 
 use super::flame_graph::{Merged, Shape, draw};
-use super::labels::{Label, samples_of};
+use super::labels::{Label, total_of};
 use super::merge::{Counts, merge_by};
 use super::sieve::Sieve;
 use super::{QueryError, Selector};
-use crate::profile::TimeRange;
+use crate::profile::{Measure, TimeRange};
 use crate::store::{Group, Piece, Reader, Snapshot, StackId};
 
 /// Most cells of a grid: more than any screen has.
@@ -94,9 +94,11 @@ impl From<TimeRange> for Within {
 /// Samples by time.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HeatMap {
-    /// Samples of each cell, one column after the other.
+    /// What the numbers stand for.
+    pub measure: Measure,
+    /// Of each cell, one column after the other.
     pub cells: Vec<u64>,
-    /// Samples of the range whose time is not known.
+    /// Of the samples of the range whose time is not known.
     pub untimed: u64,
 }
 
@@ -110,23 +112,26 @@ pub fn heat_map(reader: &mut Reader, grid: Grid, selector: &Selector) -> Result<
     }
     let mut snapshot = reader.snapshot()?;
     let mut sieve = Sieve::new(selector);
-    let mut map = HeatMap { cells: vec![0; grid.cells()], untimed: 0 };
+    let windows = snapshot.windows_in(grid.range)?;
+    let measure = measure_in(&snapshot, grid.range)?;
+    let mut map = HeatMap { measure, cells: vec![0; grid.cells()], untimed: 0 };
     let mut timed = 0_u64;
-    for piece in snapshot.windows_in(grid.range)? {
+    for piece in windows {
+        let weight = measure.weight(piece.hz);
         let starts_inside = grid.range.from.0 <= piece.start && piece.start < grid.range.to.0;
         let (passes, samples) = passing(&mut snapshot, &mut sieve, &piece)?;
         let found = snapshot.times(&piece, |group, _, at| {
             if passes[group]
                 && let Some(cell) = grid.cell(at)
             {
-                map.cells[cell] += 1;
+                map.cells[cell] += weight;
             }
         })?;
         if found && starts_inside {
-            timed = timed.saturating_add(samples);
+            timed = timed.saturating_add(samples.saturating_mul(weight));
         }
     }
-    let all: u64 = samples_of(&mut snapshot, &mut sieve, grid.range)?;
+    let all = total_of(&mut snapshot, &mut sieve, grid.range, measure)?;
     map.untimed = all.saturating_sub(timed);
     Ok(map)
 }
@@ -152,7 +157,7 @@ fn counts_of_area(
     selector: &Selector,
     label: Option<Label>,
 ) -> Result<Counts, QueryError> {
-    let mut counts = Counts::by(label);
+    let mut counts = Counts::by(label, measure_in(snapshot, grid.range)?);
     each_in_area(snapshot, grid, area, selector, |snapshot, sampled| {
         counts.add(snapshot, sampled.hz, sampled.group, sampled.stack.0, sampled.samples)
     })?;
@@ -167,6 +172,12 @@ pub(super) fn nanos_of(grid: Grid, area: Area) -> u64 {
     let cells = side(area.columns, grid.columns) * side(area.rows, grid.rows);
     let range = grid.range.to.0.saturating_sub(grid.range.from.0).max(0).cast_unsigned();
     (u128::from(range) * u128::from(cells) / grid.cells().max(1) as u128) as u64
+}
+
+/// What the numbers of a heat map and of its boxes stand for: of samples whose time is known, and of the others.
+pub(super) fn measure_in(snapshot: &Snapshot<'_>, range: TimeRange) -> Result<Measure, QueryError> {
+    let (timed, all) = (snapshot.windows_in(range)?, snapshot.pieces(range, i64::MAX)?);
+    Ok(Measure::of(timed.iter().chain(&all).map(|piece| piece.hz)))
 }
 
 /// Samples of one stack in a box of a heat map, all in one slice of [`SLICE`].
@@ -301,11 +312,11 @@ mod tests {
         let within = Within::Box(grid(0, 20, 20, 20), Area { columns: [0, 0], rows: [0, 7] });
         let threads = label_values(&mut reader, within, &all, "thread", 1).unwrap();
         assert_eq!(threads.values, [("main".to_owned(), 8)]);
-        assert_eq!((threads.hidden_values, threads.samples), (1, 12));
+        assert_eq!((threads.hidden_values, threads.total), (1, 12));
         let wanted = TopRows { max_rows: 10, ..TopRows::default() };
         let functions = top(&mut reader, within, &all, &wanted).unwrap();
         let rows: Vec<_> = functions.rows.iter().map(|row| (&*row.frame.name, row.self_)).collect();
-        assert_eq!((functions.samples, rows), (12, vec![("main", 4), ("poll", 4), ("serve", 4)]));
+        assert_eq!((functions.total, rows), (12, vec![("main", 4), ("poll", 4), ("serve", 4)]));
         assert_eq!(quality(&mut reader, within, &all, 10).unwrap().kinds.iter().sum::<u64>(), 12);
     }
 
@@ -379,6 +390,37 @@ mod tests {
             assert_eq!((part.cells, part.untimed), (vec![10, 10, 24, 20], 0));
         }
         assert_eq!(SECONDS, 10);
+    }
+
+    /// Where there are several rates, cells, boxes, what has no time and the timeline's bands weigh the time between two samples.
+    #[test]
+    fn cells_of_several_rates_weigh_time() {
+        let (folder, mut store) = database(1);
+        for (n, timed) in [(1, true), (2, false)] {
+            let mut slow = window(n, "web/7  main;serve x20");
+            slow.hz = 20;
+            let start = slow.start.0;
+            for row in slow.processes.iter_mut().flat_map(|process| &mut process.stacks).filter(|_| timed) {
+                row.times = (0..row.count).rev().map(|nth| BootNanos(start + nth * 100 * MILLI)).collect();
+            }
+            let unnamed = store.write_window(&slow).unwrap();
+            name_all(&mut store, &unnamed);
+        }
+        let mut reader = Reader::open(&folder.path().join("x.db")).unwrap();
+        let all = Selector::default();
+        let seconds = grid(0, 30, 30, 20);
+        let map = heat_map(&mut reader, seconds, &all).unwrap();
+        let timed = 124 * 10 * MILLI + 20 * 50 * MILLI;
+        assert_eq!((map.cells.iter().sum::<u64>(), map.untimed), (timed, 20 * 50 * MILLI));
+        assert_eq!((map.cells[10 * 20], map.measure.scale()), (50 * MILLI, 1));
+        let area = Area { columns: [0, 29], rows: [0, 19] };
+        let shape = Shape { max_nodes: 100, ..Shape::default() };
+        let merged = flame_graph_of_area(&mut reader, seconds, area, &all, &shape).unwrap();
+        assert_eq!((merged.tree.nodes[0].total, merged.measure), (timed, map.measure));
+        let within = Within::Box(seconds, area);
+        assert_eq!(label_values(&mut reader, within, &all, "comm", 9).unwrap().total, timed);
+        let bands = series(&mut reader, within, &all, 100, "comm", 9).unwrap();
+        assert_eq!(bands.values.iter().flat_map(|(_, buckets)| buckets).sum::<u64>(), timed);
     }
 
     /// Samples whose times are gone are counted, not made up.

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::heat_map::{Within, each_in_area};
+use super::heat_map::{Within, each_in_area, measure_in};
+use super::merge::measure_of;
 use super::sieve::Sieve;
 use super::{QueryError, Selector};
-use crate::profile::TimeRange;
+use crate::profile::{Measure, TimeRange};
 use crate::store::{Group, ProcessRow, Reader, RowMap, Snapshot, StoreError};
 
 /// Labels a selector can name, in the order shown to people.
@@ -72,15 +73,17 @@ impl Label {
     }
 }
 
-/// Values of a label with their samples.
+/// Values of a label with what they have of the samples.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LabelValues {
-    /// By falling samples, then value; the empty value is "has none". At most as many as were asked for.
+    /// What the numbers stand for.
+    pub measure: Measure,
+    /// By falling number, then value; the empty value is "has none". At most as many as were asked for.
     pub values: Vec<(String, u64)>,
     /// Values left out.
     pub hidden_values: u64,
-    /// Samples of all values, the ones left out too.
-    pub samples: u64,
+    /// Of all values, the ones left out too.
+    pub total: u64,
     /// Of process ids: what the process is called that has most of the samples.
     pub names: BTreeMap<String, String>,
 }
@@ -101,28 +104,28 @@ pub fn label_values(
     let mut rows = RowMap::<u32, u64>::default();
     // By pid and the row of the name.
     let mut called = BTreeMap::<(u32, u32), u64>::new();
-    each_group(&mut snapshot, within, selector, |snapshot, group, samples| {
+    let measure = each_group(&mut snapshot, within, selector, |snapshot, group, value| {
         if label == Label::Pid {
             let process = snapshot.process(group.key.process)?;
             let sum = called.entry((process.pid, process.comm)).or_default();
-            *sum = sum.saturating_add(samples);
+            *sum = sum.saturating_add(value);
         }
         let sum = rows.entry(label.of(snapshot, group)?).or_default();
-        *sum = sum.saturating_add(samples);
+        *sum = sum.saturating_add(value);
         Ok(())
     })?;
-    let samples = rows.values().fold(0, |sum: u64, samples| sum.saturating_add(*samples));
+    let total = rows.values().fold(0, |sum: u64, value| sum.saturating_add(*value));
     let mut values = Vec::with_capacity(rows.len());
-    for (row, samples) in rows {
-        values.push((label.text(&mut snapshot, row)?.as_ref().to_owned(), samples));
+    for (row, value) in rows {
+        values.push((label.text(&mut snapshot, row)?.as_ref().to_owned(), value));
     }
     values.sort_unstable_by(|(a, n), (b, m)| m.cmp(n).then_with(|| a.cmp(b)));
     let hidden_values = values.len().saturating_sub(max_values) as u64;
     values.truncate(max_values);
     let mut most = BTreeMap::<u32, (u64, u32)>::new();
-    for ((pid, comm), samples) in called {
+    for ((pid, comm), value) in called {
         let name = most.entry(pid).or_default();
-        *name = (*name).max((samples, comm));
+        *name = (*name).max((value, comm));
     }
     let mut names = BTreeMap::new();
     for (value, _) in &values {
@@ -130,48 +133,57 @@ pub fn label_values(
             names.insert(value.clone(), snapshot.text(*comm)?.as_ref().to_owned());
         }
     }
-    Ok(LabelValues { values, hidden_values, samples, names })
+    Ok(LabelValues { measure, values, hidden_values, total, names })
 }
 
-/// Calls `each` for the samples that pass: the group they are of, and how many. A group may come several times.
+/// Calls `each` for the samples that pass: the group they are of, and what they come to in the measure that is returned. A group may come
+/// several times.
 pub(super) fn each_group(
     snapshot: &mut Snapshot<'_>,
     within: Within,
     selector: &Selector,
     mut each: impl FnMut(&mut Snapshot<'_>, &Group, u64) -> Result<(), QueryError>,
-) -> Result<(), QueryError> {
+) -> Result<Measure, QueryError> {
     match within {
         // Who has samples in a piece is known without its stacks.
         Within::Range(range) => {
             let mut sieve = Sieve::new(selector);
-            for piece in snapshot.pieces(range, i64::MAX)? {
+            let pieces = snapshot.pieces(range, i64::MAX)?;
+            let measure = measure_of(&pieces);
+            for piece in pieces {
                 snapshot.check()?;
+                let weight = measure.weight(piece.hz);
                 for group in snapshot.groups(&piece)? {
                     if sieve.passes(snapshot, &group)? {
-                        each(snapshot, &group, group.samples)?;
+                        each(snapshot, &group, group.samples.saturating_mul(weight))?;
                     }
                 }
             }
-            Ok(())
+            Ok(measure)
         }
-        Within::Box(grid, area) => each_in_area(snapshot, grid, area, selector, |snapshot, sampled| {
-            each(snapshot, sampled.group, sampled.samples)
-        }),
+        Within::Box(grid, area) => {
+            let measure = measure_in(snapshot, grid.range)?;
+            each_in_area(snapshot, grid, area, selector, |snapshot, sampled| {
+                each(snapshot, sampled.group, sampled.samples.saturating_mul(measure.weight(sampled.hz)))
+            })?;
+            Ok(measure)
+        }
     }
 }
 
-/// Samples of a range that pass, whoever they are of.
-pub(super) fn samples_of(
+/// All of a range that passes, whoever it is of.
+pub(super) fn total_of(
     snapshot: &mut Snapshot<'_>,
     sieve: &mut Sieve<'_>,
     range: TimeRange,
+    measure: Measure,
 ) -> Result<u64, QueryError> {
     let mut sum = 0_u64;
     for piece in snapshot.pieces(range, i64::MAX)? {
         snapshot.check()?;
         for group in snapshot.groups(&piece)? {
             if sieve.passes(snapshot, &group)? {
-                sum = sum.saturating_add(group.samples);
+                sum = sum.saturating_add(group.samples.saturating_mul(measure.weight(piece.hz)));
             }
         }
     }

@@ -10,7 +10,7 @@ use super::labels::Label;
 use super::sieve::Sieve;
 use super::sparse::Sparse;
 use super::{QueryError, Selector, note};
-use crate::profile::{StackEnd, TimeRange};
+use crate::profile::{Measure, StackEnd, TimeRange};
 use crate::store::{Edge, Group, Piece, RowSums, Snapshot, Stacks, StoreError, TopSums};
 
 /// Most memory of the sums of one question: ten million distinct stacks in a row, or half a million far apart.
@@ -42,26 +42,20 @@ pub(super) struct Counts {
     pub(super) by: Option<Label>,
     tops: HashMap<Top, usize>,
     stacks: Sparse,
-    /// All samples.
-    pub(super) samples: u64,
+    /// What all these numbers stand for.
+    pub(super) measure: Measure,
+    /// All of them.
+    pub(super) total: u64,
     /// Those whose user stack is cut short.
     pub(super) incomplete: u64,
-    /// CPU time they stand for, in nanoseconds.
-    pub(super) nanos: u128,
     /// Time that windows cover, in nanoseconds.
     pub(super) length: u64,
 }
 
 impl Counts {
     /// Nothing yet.
-    pub(super) fn by(by: Option<Label>) -> Self {
-        Self { by, ..Self::default() }
-    }
-
-    /// CPU time one sample stands for: the mean over the samples; 0 without samples.
-    pub(super) fn nanos_per_sample(&self) -> u64 {
-        let samples = u128::from(self.samples.max(1));
-        u64::try_from((self.nanos + samples / 2) / samples).unwrap_or(u64::MAX)
+    pub(super) fn by(by: Option<Label>, measure: Measure) -> Self {
+        Self { by, measure, ..Self::default() }
     }
 
     /// Everything that hangs from the root.
@@ -69,7 +63,7 @@ impl Counts {
         self.tops.keys().copied()
     }
 
-    /// The samples below one of [`Self::tops`] by stack, the smallest first; nothing below others.
+    /// What is below one of [`Self::tops`] by stack, the smallest first; nothing below others.
     pub(super) fn stacks(&self, top: Top) -> impl DoubleEndedIterator<Item = (u32, u64)> {
         self.tops.get(&top).into_iter().flat_map(|group| self.stacks.iter(*group))
     }
@@ -82,12 +76,13 @@ impl Counts {
         Ok(*self.tops.entry(top).or_insert_with(|| stacks.group()))
     }
 
-    fn count(&mut self, hz: u32, end: StackEnd, samples: u64) {
-        self.samples = self.samples.saturating_add(samples);
-        self.nanos = self.nanos.saturating_add(u128::from(samples) * u128::from(nanos_at(hz)));
+    fn count(&mut self, hz: u32, end: StackEnd, samples: u64) -> u64 {
+        let value = samples.saturating_mul(self.measure.weight(hz));
+        self.total = self.total.saturating_add(value);
         if !end.is_complete() {
-            self.incomplete = self.incomplete.saturating_add(samples);
+            self.incomplete = self.incomplete.saturating_add(value);
         }
+        value
     }
 
     /// Adds samples of one stack.
@@ -99,11 +94,11 @@ impl Counts {
         stack: u32,
         samples: u64,
     ) -> Result<(), QueryError> {
-        self.count(hz, group.key.end, samples);
+        let value = self.count(hz, group.key.end, samples);
         let top = Top::of(snapshot, group, self.by)?;
         let stacks = &mut self.stacks;
         let at = *self.tops.entry(top).or_insert_with(|| stacks.group());
-        self.stacks.add(at, stack, samples);
+        self.stacks.add(at, stack, value);
         self.check()
     }
 
@@ -119,7 +114,8 @@ impl Counts {
             Ok(kept) => kept,
             Err(None) => return self.read(snapshot, sieve, piece),
             Err(Some(key)) => {
-                let mut own = Self::by(self.by);
+                // Samples are kept: another range may have other rates beside them.
+                let mut own = Self::by(self.by, Measure::default());
                 own.read(snapshot, sieve, piece)?;
                 let sums = Arc::new(own.into_sums());
                 snapshot.keep(key, &sums);
@@ -144,13 +140,13 @@ impl Counts {
             stacks.shrink_to_fit();
             TopSums { value: top.value, comm: top.comm, end: top.end, stacks }
         };
-        RowSums { samples: self.samples, incomplete: self.incomplete, tops: self.tops().map(top).collect() }
+        RowSums { samples: self.total, incomplete: self.incomplete, tops: self.tops().map(top).collect() }
     }
 
     fn add_sums(&mut self, hz: u32, row: &RowSums) {
-        self.samples = self.samples.saturating_add(row.samples);
-        self.incomplete = self.incomplete.saturating_add(row.incomplete);
-        self.nanos = self.nanos.saturating_add(u128::from(row.samples) * u128::from(nanos_at(hz)));
+        let weight = self.measure.weight(hz);
+        self.total = self.total.saturating_add(row.samples.saturating_mul(weight));
+        self.incomplete = self.incomplete.saturating_add(row.incomplete.saturating_mul(weight));
         for TopSums { value, comm, end, stacks } in &row.tops {
             let sums = &mut self.stacks;
             let at = *self.tops.entry(Top { value: *value, comm: *comm, end: *end }).or_insert_with(|| sums.group());
@@ -159,7 +155,7 @@ impl Counts {
                 if near != stack >> 6 {
                     (near, leaf) = (stack >> 6, sums.leaf(at, *stack));
                 }
-                sums.add_at(leaf, *stack, (*samples).into());
+                sums.add_at(leaf, *stack, u64::from(*samples).saturating_mul(weight));
             }
         }
     }
@@ -190,6 +186,7 @@ impl Counts {
                 *place = Some(self.group(snapshot, hz, group)?);
             }
         }
+        let weight = self.measure.weight(hz);
         // The leaf of the entry before: the next one is often beside it.
         let (mut near, mut leaf) = ((usize::MAX, 0), 0);
         let sums = &mut self.stacks;
@@ -199,7 +196,7 @@ impl Counts {
                 if near != (at, stack.0 >> 6) {
                     (near, leaf) = ((at, stack.0 >> 6), sums.leaf(places[at].unwrap_or_default(), stack.0));
                 }
-                sums.add_at(leaf, stack.0, count);
+                sums.add_at(leaf, stack.0, count.saturating_mul(weight));
             },
         )?;
         self.check()
@@ -210,9 +207,9 @@ impl Counts {
     }
 }
 
-/// CPU time one sample stands for at `hz`.
-pub(super) fn nanos_at(hz: u32) -> u64 {
-    1_000_000_000 / u64::from(hz.max(1))
+/// What numbers of samples that are stored in these pieces stand for.
+pub(super) fn measure_of(pieces: &[Piece]) -> Measure {
+    Measure::of(pieces.iter().map(|piece| piece.hz))
 }
 
 /// Whether some group passes.
@@ -242,10 +239,10 @@ pub(super) fn merge_by(
     selector: &Selector,
     by: Option<Label>,
 ) -> Result<Counts, QueryError> {
-    let mut counts = Counts::by(by);
     let mut sieve = Sieve::new(selector);
     let question = format!("{by:?} {}", selector.key()).into();
     let mut pieces = snapshot.pieces(range, i64::MAX)?;
+    let mut counts = Counts::by(by, measure_of(&pieces));
     counts.length = pieces.iter().fold(0, |sum, piece| sum.saturating_add(piece.numbers.length));
     let mut edges = snapshot.edges(&mut pieces)?;
     if !sieve.is_open() {
@@ -290,8 +287,11 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::profile::WallNanos;
-    use crate::query::{Shape, flame_graph, flame_graph_from, note_in, parse_selector};
+    use crate::profile::{WallNanos, period};
+    use crate::query::{
+        FunctionIs, Shape, TopRows, code, flame_graph, flame_graph_from, label_values, note_in, parse_selector, series,
+        top,
+    };
     use crate::store::drawing::{EPOCH, SECONDS, name_all, window};
     use crate::store::{Reader, Store};
 
@@ -334,14 +334,15 @@ mod tests {
             .prop_map(|(comm, pid, thread, cut, stack, count)| Line { comm, pid, thread, cut, stack, count })
     }
 
-    /// What the tree holds: samples by the names above the root.
+    /// What the tree holds: CPU time by the names above the root.
     fn selves(reader: &mut Reader, range: TimeRange, selector: &str) -> BTreeMap<String, u64> {
-        let tree = flame_graph(reader, range, &parse_selector(selector).unwrap(), usize::MAX).unwrap().tree;
+        let merged = flame_graph(reader, range, &parse_selector(selector).unwrap(), usize::MAX).unwrap();
+        let (tree, nanos) = (merged.tree, merged.measure.scale());
         let mut path = Vec::new();
         let walk = |node: &crate::profile::Node| {
             path.truncate(node.depth as usize);
             path.push(tree.frames[node.frame.0 as usize].name.to_string());
-            (path[1..].join(";"), node.self_)
+            (path[1..].join(";"), node.self_ * nanos)
         };
         tree.nodes.iter().map(walk).filter(|(_, samples)| *samples > 0).collect()
     }
@@ -375,7 +376,8 @@ mod tests {
                 let unnamed = store.write_window(&window).unwrap();
                 name_all(&mut store, &unnamed);
                 while tend && store.tend().unwrap() {}
-                windows.entry(place).or_insert_with(Vec::new).extend(lines);
+                let nanos = period(window.hz);
+                windows.entry(place).or_insert_with(Vec::new).extend(lines.into_iter().map(|line| (line, nanos)));
             }
             let wall = |n: u64| WallNanos((EPOCH + (n * SECONDS) as i64) * 1_000_000_000);
             let mut reader = Reader::open(&path).unwrap();
@@ -388,9 +390,9 @@ mod tests {
                 for pair in edges.windows(2) {
                     let range = TimeRange { from: wall(pair[0]), to: wall(pair[1]) };
                     let mut model = BTreeMap::new();
-                    for line in windows.range(pair[0]..pair[1]).flat_map(|(_, lines)| lines) {
-                        *model.entry(line.path()).or_default() += line.count;
-                        *whole.entry(line.path()).or_default() += line.count;
+                    for (line, nanos) in windows.range(pair[0]..pair[1]).flat_map(|(_, lines)| lines) {
+                        *model.entry(line.path()).or_default() += line.count * nanos;
+                        *whole.entry(line.path()).or_default() += line.count * nanos;
                     }
                     prop_assert_eq!(selves(&mut reader, range, ""), model);
                 }
@@ -423,7 +425,7 @@ mod tests {
                 let mut model = BTreeMap::new();
                 let inside = (0..).zip(&windows).filter(|(n, _)| (from..to).contains(n));
                 for line in inside.flat_map(|(_, lines)| lines).filter(|line| passes(line)) {
-                    *model.entry(line.path()).or_default() += line.count;
+                    *model.entry(line.path()).or_default() += line.count * 10_000_000;
                 }
                 prop_assert_eq!(selves(&mut reader, range, selector), model, "{}", selector);
             }
@@ -458,7 +460,7 @@ mod tests {
                         let shape = Shape { group, max_nodes: 1000, ..Shape::default() };
                         let ask = |reader: &mut Reader| {
                             let merged = flame_graph_from(reader, range, &selector, &shape).unwrap();
-                            (format!("{:?}", merged.tree), merged.nanos_per_sample)
+                            (format!("{:?}", merged.tree), merged.measure)
                         };
                         let want = ask(&mut Reader::open(&path).unwrap());
                         assert!(readers.iter_mut().all(|reader| ask(reader) == want), "{shape:?}");
@@ -468,11 +470,62 @@ mod tests {
         }
     }
 
-    /// Windows of different rates weigh by their samples.
+    /// Ten seconds at 97 Hz in which one function takes nine tenths, and ten at 19 Hz in which it takes one: half of the range each,
+    /// however they are asked for, in whatever order they come and however they are kept. Samples are 892 to 268.
     #[test]
-    fn the_time_of_a_sample_is_the_mean_over_the_samples() {
-        let counts = Counts { samples: 4, nanos: 3 * 10_000_000 + 1_000_000, ..Counts::default() };
-        assert_eq!(counts.nanos_per_sample(), 7_750_000);
-        assert_eq!(Counts::default().nanos_per_sample(), 0);
+    fn shares_weigh_time_not_samples() {
+        let fast = (97, "web/7  main;fast x873\nweb/7  main;slow x97");
+        let slow = (19, "web/7  main;fast x19\nweb/7  main;slow x171");
+        for order in [[fast, slow], [slow, fast]] {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("x.db");
+            let (mut store, _) = Store::open(&path).unwrap();
+            for (n, (hz, drawing)) in (0..).zip(order) {
+                let mut window = window(n, drawing);
+                window.hz = hz;
+                let unnamed = store.write_window(&window).unwrap();
+                name_all(&mut store, &unnamed);
+            }
+            for packed in [false, true] {
+                while packed && store.tend().unwrap() {}
+                half_each(&mut Reader::open(&path).unwrap(), order.map(|(hz, _)| hz));
+            }
+        }
+    }
+
+    /// To the millisecond: a period is rounded to nanoseconds.
+    fn half_each(reader: &mut Reader, rates: [u32; 2]) {
+        let everything = Selector::default();
+        let all = TimeRange { from: WallNanos(0), to: WallNanos(i64::MAX) };
+        let millis = |nanos: u64| (nanos + 500_000) / 1_000_000;
+        let merged = flame_graph(reader, all, &everything, 100).unwrap();
+        assert_eq!((merged.measure.scale(), merged.measure.counts_samples()), (1, false));
+        let found: Vec<_> = merged.tree.nodes.iter().map(|node| millis(node.total)).collect();
+        assert_eq!(found, [20_000, 20_000, 20_000, 10_000, 10_000]);
+        assert_eq!(millis(merged.kinds.iter().sum()), 20_000);
+        assert_eq!(
+            merged.hottest.map(|hottest| (millis(hottest.total), millis(hottest.self_))),
+            Some((20_000, 10_000))
+        );
+        let values = label_values(reader, all.into(), &everything, "comm", 10).unwrap();
+        assert_eq!(
+            (millis(values.values[0].1), millis(values.total), values.measure),
+            (20_000, 20_000, merged.measure)
+        );
+        let wanted = TopRows { max_rows: 9, ..TopRows::default() };
+        let rows = top(reader, all.into(), &everything, &wanted).unwrap().rows;
+        assert_eq!(rows.iter().map(|row| millis(row.self_)).collect::<Vec<_>>(), [10_000, 10_000, 0]);
+        let is = FunctionIs { name: "fast".into(), ..FunctionIs::default() };
+        assert_eq!(millis(code(reader, all, &everything, &is).unwrap().unwrap().total), 10_000);
+        let both = flame_graph(reader, all, &parse_selector("pid=7").unwrap(), 100).unwrap();
+        assert_eq!(both.tree.nodes[0].total, merged.tree.nodes[0].total);
+        let bands = series(reader, all, &everything, 100, "comm", 5).unwrap();
+        assert_eq!(millis(bands.values[0].1.iter().sum()), 20_000);
+        // Of one rate they are samples.
+        let wall = |n: u64| WallNanos((EPOCH + (n * SECONDS) as i64) * 1_000_000_000);
+        for (n, hz) in (0..).zip(rates) {
+            let merged = flame_graph(reader, TimeRange { from: wall(n), to: wall(n + 1) }, &everything, 100).unwrap();
+            assert_eq!((merged.tree.nodes[0].total, merged.measure), (10 * u64::from(hz), Measure::of([hz])));
+        }
     }
 }

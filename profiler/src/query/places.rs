@@ -14,7 +14,7 @@ use std::sync::Arc;
 use super::heat_map::Within;
 use super::merge::Counts;
 use super::{QueryError, Selector};
-use crate::profile::{Binary, Frame};
+use crate::profile::{Binary, Frame, Measure};
 use crate::store::{CachedFrame, FunctionId, Reader, RowMap, Snapshot, StackId, StoreError};
 
 /// Stacks looked up between two questions whether to go on.
@@ -59,6 +59,8 @@ pub struct Code {
     pub binary: Arc<Binary>,
     /// Samples with this binary's function on the stack.
     pub total: u64,
+    /// What the numbers stand for.
+    pub measure: Measure,
     /// By rising offset. An instruction's self is all of its samples, those of functions inlined there too.
     pub places: Vec<Weight>,
 }
@@ -72,6 +74,8 @@ pub struct Lines {
     pub binaries: Vec<Arc<Binary>>,
     /// Samples with the function on the stack.
     pub total: u64,
+    /// What the numbers stand for.
+    pub measure: Measure,
     /// By rising line; samples without a line are in the total only.
     pub places: Vec<Weight>,
 }
@@ -104,7 +108,7 @@ pub fn code(
     };
     let Found { total, rows } = weigh(&mut snapshot, &counts, function, only)?;
     let places = rows.into_iter().map(|((_, at), weight)| Weight { at, ..weight }).collect();
-    Ok(Some(Code { binary: snapshot.binary(binary)?, total, places: sorted(places) }))
+    Ok(Some(Code { binary: snapshot.binary(binary)?, total, measure: counts.measure, places: sorted(places) }))
 }
 
 /// Samples of a function by line; `None` when no sample has the function.
@@ -147,7 +151,7 @@ pub fn lines(
     let places = with_line.map(|((_, line), weight)| Weight { at: line.into(), ..weight }).collect();
     let binaries = binaries.into_inner().into_iter().map(|binary| snapshot.binary(binary));
     let binaries = binaries.collect::<Result<_, StoreError>>()?;
-    Ok(Some(Lines { file, binaries, total, places: sorted(places) }))
+    Ok(Some(Lines { file, binaries, total, measure: counts.measure, places: sorted(places) }))
 }
 
 fn sorted(mut places: Vec<Weight>) -> Vec<Weight> {

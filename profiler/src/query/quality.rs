@@ -12,7 +12,7 @@ use super::note::remedy_of;
 use super::runtime::Runtime;
 use super::tree::Labels;
 use super::{QueryError, Selector};
-use crate::profile::{CpuTicks, FrameKind, MissedTicks, Reason, StackEnd};
+use crate::profile::{CpuTicks, FrameKind, Measure, MissedTicks, Reason, StackEnd};
 use crate::store::{Reader, RowMap, Snapshot, StackId};
 
 /// Stacks looked up between two questions whether to go on.
@@ -47,8 +47,10 @@ pub struct Unnamed {
 /// The quality of what a range, or a box of its heat map, and a selector come to.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Quality {
+    /// What the numbers of samples stand for.
+    pub measure: Measure,
     /// All samples.
-    pub samples: u64,
+    pub total: u64,
     /// Those whose user stack is whole, or that have none.
     pub complete: u64,
     /// The others, by falling samples; at most as many rows as were asked for.
@@ -138,7 +140,7 @@ pub fn quality(
     });
     let hidden_rows = incomplete.len().saturating_sub(max_rows) as u64;
     incomplete.truncate(max_rows);
-    let complete = counts.samples.saturating_sub(counts.incomplete);
+    let complete = counts.total.saturating_sub(counts.incomplete);
     let (missed, missed_share) = (ticks.missed, ticks.missed_share());
     let mut labels = Labels::new();
     let tree = grow(&mut snapshot, &mut labels, [&counts])?;
@@ -171,9 +173,10 @@ pub fn quality(
     unnamed.sort_by(|a, b| b.samples.cmp(&a.samples).then_with(|| (&a.binary, a.reason).cmp(&(&b.binary, b.reason))));
     let hidden_unnamed = unnamed.len().saturating_sub(max_rows) as u64;
     unnamed.truncate(max_rows);
-    let samples = counts.samples;
+    let (measure, total) = (counts.measure, counts.total);
     Ok(Quality {
-        samples,
+        measure,
+        total,
         complete,
         incomplete,
         hidden_rows,
@@ -245,7 +248,7 @@ mod tests {
         };
         let all = ask(10);
         assert_eq!(all.unnamed, [row(Some(UnknownReason::FileGone), "/usr/bin/app", 5), row(None, "[kernel]", 2)]);
-        assert_eq!((all.samples, all.kinds[FrameKind::Unknown as usize], all.hidden_unnamed), (10, 7, 0));
+        assert_eq!((all.total, all.kinds[FrameKind::Unknown as usize], all.hidden_unnamed), (10, 7, 0));
         let one = ask(1);
         assert_eq!((one.unnamed.len(), one.hidden_unnamed, one.kinds), (1, 1, all.kinds));
     }

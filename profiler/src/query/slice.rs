@@ -260,7 +260,7 @@ mod tests {
             let everything = TimeRange { from: WallNanos(0), to: WallNanos(i64::MAX) };
             let got = flame_graph(&mut reader, everything, &Selector::default(), usize::MAX).unwrap();
             assert_eq!(got.tree, want.tree, "{name}");
-            assert_eq!(got.nanos_per_sample, want.nanos_per_sample);
+            assert_eq!(got.measure, want.measure);
             let totals = totals(&mut reader).unwrap();
             assert_eq!((totals.windows, totals.taken), (59, totals.stored + totals.losses.total()));
             assert_eq!(totals.stored, want.tree.nodes[0].total);

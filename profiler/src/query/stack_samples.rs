@@ -9,13 +9,12 @@ use std::hash::Hash;
 use std::sync::Arc;
 
 use super::heat_map::Within;
-use super::merge::nanos_at;
 use super::rows::holder;
 use super::sieve::Sieve;
 use super::{QueryError, Selector, heat_map, note, note_in};
 use crate::profile::{
     CodeFile, CodePlace, FrameKind, FunctionNames, PlaceLine, StackEnd, StackSamples, Symbolized, ThreadLabels,
-    ThreadStack,
+    ThreadStack, period,
 };
 use crate::store::{GroupKey, Reader, RowMap, Snapshot, StackId};
 
@@ -87,7 +86,7 @@ impl Sums {
     fn add(&mut self, hz: u32, key: GroupKey, stack: StackId, samples: u64) {
         let sum = self.by_stack.entry((key, stack)).or_default();
         sum.0 = sum.0.saturating_add(samples);
-        sum.1 = sum.1.saturating_add(samples.saturating_mul(nanos_at(hz)));
+        sum.1 = sum.1.saturating_add(samples.saturating_mul(period(hz)));
     }
 
     fn check(&self) -> Result<(), QueryError> {

@@ -8,12 +8,12 @@
 //! The samples of a box of a heat map count in the bucket of their own time. What concerns the whole host (idle time, losses, missed
 //! ticks, gaps) is that of the range.
 
-use super::heat_map::{Within, each_in_area};
+use super::heat_map::{Within, each_in_area, measure_in};
 use super::labels::Label;
-use super::merge::nanos_at;
+use super::merge::measure_of;
 use super::sieve::Sieve;
 use super::{QueryError, Selector};
-use crate::profile::{MissedTicks, TimeRange, WallNanos};
+use crate::profile::{Measure, MissedTicks, TimeRange, WallNanos, period};
 use crate::store::{Numbers, Piece, Reader, RowMap, Snapshot};
 
 /// Samples over time in equal buckets.
@@ -147,6 +147,8 @@ pub struct Series {
     pub values: Vec<(String, Vec<u64>)>,
     /// All other values together.
     pub others: Vec<u64>,
+    /// What these numbers stand for.
+    pub measure: Measure,
     /// How many these are.
     pub hidden_values: u64,
 }
@@ -168,34 +170,42 @@ pub fn series(
     let within = within.into();
     let Layout { grid, pieces, .. } = lay_out(&snapshot, within.range(), max_points)?;
     let mut cells = Cells::default();
-    match within {
+    let measure = match within {
         Within::Range(_) => {
             let mut sieve = Sieve::new(selector);
+            let measure = measure_of(&pieces);
             for piece in pieces {
                 snapshot.check()?;
+                let weight = measure.weight(piece.hz);
                 // Summed up first: the same rounding as the whole's, as far as one value goes.
                 let mut values = RowMap::<u32, u64>::default();
                 for group in snapshot.groups(&piece)? {
                     if sieve.passes(&mut snapshot, &group)? {
                         let sum = values.entry(label.of(&mut snapshot, &group)?).or_default();
-                        *sum = sum.saturating_add(group.samples);
+                        *sum = sum.saturating_add(group.samples.saturating_mul(weight));
                     }
                 }
                 let (shares, _) = grid.shares(&piece, true);
-                for (row, samples) in values {
-                    cells.total(row, samples);
+                for (row, value) in values {
+                    cells.total(row, value);
                     for share in &shares {
-                        cells.add(row, share.bucket, share.of(samples))?;
+                        cells.add(row, share.bucket, share.of(value))?;
                     }
                 }
             }
+            measure
         }
-        Within::Box(heat, area) => each_in_area(&mut snapshot, heat, area, selector, |snapshot, sampled| {
-            let row = label.of(snapshot, sampled.group)?;
-            cells.total(row, sampled.samples);
-            cells.add(row, grid.bucket(sampled.at), sampled.samples)
-        })?,
-    }
+        Within::Box(heat, area) => {
+            let measure = measure_in(&snapshot, heat.range)?;
+            each_in_area(&mut snapshot, heat, area, selector, |snapshot, sampled| {
+                let row = label.of(snapshot, sampled.group)?;
+                let value = sampled.samples.saturating_mul(measure.weight(sampled.hz));
+                cells.total(row, value);
+                cells.add(row, grid.bucket(sampled.at), value)
+            })?;
+            measure
+        }
+    };
     let Cells { cells, totals } = cells;
     let mut order: Vec<(u64, u32)> = totals.into_iter().map(|(row, n)| (n, row)).collect();
     order.sort_unstable_by(|a, b| b.cmp(a));
@@ -212,7 +222,7 @@ pub fn series(
         let sum = &mut column[bucket as usize];
         *sum = sum.saturating_add(samples);
     }
-    Ok(Series { values, others, hidden_values })
+    Ok(Series { values, others, measure, hidden_values })
 }
 
 /// Most (value, bucket) pairs of one question: 48 MiB.
@@ -324,7 +334,7 @@ impl Sum {
                 }
             }
         }
-        sum.cpu = u128::from(sum.samples) * u128::from(nanos_at(piece.hz));
+        sum.cpu = u128::from(sum.samples) * u128::from(period(piece.hz));
         Ok(sum)
     }
 
@@ -337,7 +347,7 @@ impl Sum {
     fn take(&mut self, hz: u32, is_complete: bool, samples: u64) {
         self.samples = self.samples.saturating_add(samples);
         self.incomplete = self.incomplete.saturating_add(if is_complete { 0 } else { samples });
-        self.cpu += u128::from(samples) * u128::from(nanos_at(hz));
+        self.cpu += u128::from(samples) * u128::from(period(hz));
     }
 
     fn add(&mut self, other: &Self, share: Share) {

@@ -6,7 +6,7 @@ use super::heat_map::Within;
 use super::search::Search;
 use super::tree::{Children, Labels, Shown, Tree};
 use super::{QueryError, Selector};
-use crate::profile::{Frame, FrameId};
+use crate::profile::{Frame, FrameId, Measure};
 use crate::store::{Reader, RowMap};
 
 /// One function of the top table.
@@ -50,10 +50,10 @@ pub struct TopRows {
 /// Functions with their samples.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Top {
-    /// Samples in all; the sum of every function's self, with and without a row.
-    pub samples: u64,
-    /// CPU time one sample stands for.
-    pub nanos_per_sample: u64,
+    /// In all; the sum of every function's self, with and without a row.
+    pub total: u64,
+    /// What the numbers stand for.
+    pub measure: Measure,
     /// At most the number of rows asked for.
     pub rows: Vec<TopRow>,
     /// Functions that fit the search and that the limit left out.
@@ -107,8 +107,7 @@ pub fn top(reader: &mut Reader, within: Within, selector: &Selector, wanted: &To
     }
     BusyLines::of(snapshot.loaded(), [&counts])?.give(&mut snapshot, &ids, &mut frames)?;
     let rows = frames.into_iter().zip(sums).map(|(frame, Sum { self_, total, .. })| TopRow { frame, self_, total });
-    let (samples, nanos_per_sample) = (counts.samples, counts.nanos_per_sample());
-    Ok(Top { samples, nanos_per_sample, rows: rows.collect(), hidden_rows, unmatched_rows })
+    Ok(Top { total: counts.total, measure: counts.measure, rows: rows.collect(), hidden_rows, unmatched_rows })
 }
 
 /// What a frame's nodes come to.

@@ -14,8 +14,8 @@ use super::{api, error, from_query};
 use crate::annotate;
 use crate::export::drawing;
 use crate::profile::{
-    Binary, BinaryKey, BinaryKind, BuildId, FoundSource, Frame, FrameId, FrameKind, LossCause, Losses, MissCause,
-    MissedTicks, NameSource, Reason, SourceLine, StackEnd, TimeRange, UnknownReason, WallNanos,
+    Binary, BinaryKey, BinaryKind, BuildId, FoundSource, Frame, FrameId, FrameKind, LossCause, Losses, Measure,
+    MissCause, MissedTicks, NameSource, Reason, SourceLine, StackEnd, TimeRange, UnknownReason, WallNanos,
 };
 use crate::query;
 use crate::unwind::UnwindCounts;
@@ -65,15 +65,14 @@ fn timeline() {
     };
     check("timeline.json", &from_query::timeline(&timeline, None, None, at(30)));
     let values = vec![("web".to_owned(), vec![600, 0]), (String::new(), vec![300, 0])];
-    let series = query::Series { values, others: vec![70, 0], hidden_values: 3 };
+    let series = query::Series { values, others: vec![70, 0], measure: Measure::of([97]), hidden_values: 3 };
     check("timeline_groups.json", &from_query::timeline(&timeline, Some(("comm".into(), series)), Some(at(0)), at(30)));
 }
 
 /// Two sides, one of them without some nodes; what is more, less, and no more than noise.
 #[test]
 fn diff() {
-    let side =
-        |samples, recorded_nanos| query::Side { samples, incomplete: 3, nanos_per_sample: 10_309_278, recorded_nanos };
+    let side = |total, recorded_nanos| query::Side { total, incomplete: 3, measure: Measure::of([97]), recorded_nanos };
     let node = |depth, frame, total, self_, z| query::DiffNode { depth, frame: FrameId(frame), total, self_, z };
     let frames = [
         ("all", FrameKind::Root),
@@ -100,7 +99,7 @@ fn diff() {
 #[test]
 fn heatmap() {
     let grid = query::Grid { range: TimeRange { from: at(0), to: at(60) }, columns: 2, rows: 3 };
-    let map = query::HeatMap { cells: vec![1, 2, 3, 4, 5, 6], untimed: 7 };
+    let map = query::HeatMap { measure: Measure::of([97]), cells: vec![1, 2, 3, 4, 5, 6], untimed: 7 };
     check("heatmap.json", &from_query::heat_map(grid, map));
 }
 
@@ -147,7 +146,7 @@ sh 0
     let hottest = query::Hottest { process: "postgres".into(), total: 86, function, self_: 40 };
     let merged = query::Merged {
         tree,
-        nanos_per_sample: 10_309_278,
+        measure: Measure::of([97]),
         around,
         kinds,
         recorded_nanos: 60_000_000_000,
@@ -173,7 +172,7 @@ fn top() {
         query::TopRow { frame: full, self_: 40, total: 50 },
         query::TopRow { frame: drawing::frame("vfs_read", FrameKind::Kernel), self_: 25, total: 25 },
     ];
-    let top = query::Top { samples: 100, nanos_per_sample: 10_309_278, rows, hidden_rows: 7, unmatched_rows: 30 };
+    let top = query::Top { total: 100, measure: Measure::of([97]), rows, hidden_rows: 7, unmatched_rows: 30 };
     check("top.json", &from_query::top(top));
 }
 
@@ -218,6 +217,7 @@ fn binaries() {
         ..stripped.clone()
     };
     let binaries = query::NamedBinaries {
+        measure: Measure::of([97]),
         rows: vec![stripped, jit, full],
         hidden_rows: 2,
         frames: 400,
@@ -231,7 +231,13 @@ fn binaries() {
 #[test]
 fn source() {
     let places = vec![query::Weight { at: 7, self_: 30, total: 40 }, query::Weight { at: 8, self_: 0, total: 2 }];
-    let lines = query::Lines { file: Some("/build/db/exec.c".into()), binaries: Vec::new(), total: 41, places };
+    let lines = query::Lines {
+        file: Some("/build/db/exec.c".into()),
+        binaries: Vec::new(),
+        total: 41,
+        measure: Measure::of([97]),
+        places,
+    };
     let line =
         |line, text: Option<&str>, self_, total| annotate::Line { line, text: text.map(str::to_owned), self_, total };
     let read = annotate::Source {
@@ -261,7 +267,7 @@ fn disassembly() {
     let binary = Binary { build_id: Some(id), ..Binary::new(BinaryKind::File, key, "/usr/bin/postgres") };
     let places =
         vec![query::Weight { at: 0x1130, self_: 30, total: 30 }, query::Weight { at: 0x1138, self_: 0, total: 10 }];
-    let code = query::Code { binary: std::sync::Arc::new(binary), total: 40, places };
+    let code = query::Code { binary: std::sync::Arc::new(binary), total: 40, measure: Measure::of([97]), places };
     let instruction = |address, bytes: &[u8], text: &str, self_, total| annotate::Instruction {
         address,
         bytes: bytes.to_vec(),
@@ -296,7 +302,8 @@ fn quality() {
     let mut missed = MissedTicks::default();
     missed.add(MissCause::TimerLate, 4);
     let quality = query::Quality {
-        samples: 100,
+        measure: Measure::of([97]),
+        total: 100,
         complete: 90,
         incomplete: vec![query::Incomplete {
             end: StackEnd::NoUnwindRows,
@@ -351,7 +358,13 @@ fn labels() {
 #[test]
 fn label_values() {
     let values = vec![("web-1".to_owned(), 70), (String::new(), 30)];
-    let found = query::LabelValues { values, hidden_values: 3, samples: 120, ..query::LabelValues::default() };
+    let found = query::LabelValues {
+        measure: Measure::of([97]),
+        values,
+        hidden_values: 3,
+        total: 120,
+        ..query::LabelValues::default()
+    };
     check("label_values.json", &from_query::label_values("container".into(), found));
 }
 

@@ -38,7 +38,7 @@ pub fn configure(config: &mut ServiceConfig<'_>) {
     config.service(export_folded).service(export_svg).service(export_html).service(export_pprof);
 }
 
-/// Folded stacks, one line a stack: `process;frame;frame count`.
+/// Folded stacks, one line a stack: `process;frame;frame count`. Where samples of several rates are in the range, the count is nanoseconds.
 #[utoipa::path(
     tag = "export",
     params(RangeParams, LimitParams, BoxParams),
@@ -70,11 +70,12 @@ async fn export_svg(state: Data<State>, asked: Parameters<Counted>) -> Result<Ht
         let merged = asked.call_tree(reader)?;
         let (title, _) = asked.caption(reader, &merged)?;
         // A line holds no more than 160 letters.
-        let samples = merged.tree.nodes.first().map_or(0, |root| root.total);
+        let total = merged.tree.nodes.first().map_or(0, |root| root.total);
         let title = format!("{title}, {}", caption::range(range));
-        let caption = Caption { title, subtitle: caption::amount(&asked.question.filter, samples) };
+        let caption = Caption { title, subtitle: caption::amount(&asked.question.filter, total, merged.measure) };
         let mut picture = Vec::new();
-        svg::write(&merged.tree, &caption, &mut picture).map_err(|error| Failure::Internal(error.into()))?;
+        svg::write(&merged.tree, merged.measure, &caption, &mut picture)
+            .map_err(|error| Failure::Internal(error.into()))?;
         Ok(picture)
     };
     Ok(HttpResponse::Ok()
@@ -98,7 +99,7 @@ async fn export_html(state: Data<State>, asked: Parameters<Counted>) -> Result<H
         let (title, about) = asked.caption(reader, &merged)?;
         let caption = html::Caption { title, about };
         let mut page = Vec::new();
-        html::write(&merged.tree, merged.nanos_per_sample, &caption, &mut page)
+        html::write(&merged.tree, merged.measure, &caption, &mut page)
             .map_err(|error| Failure::Internal(error.into()))?;
         Ok(page)
     };
@@ -157,8 +158,8 @@ impl Asked {
     /// Title and range of what was drawn.
     fn caption(&self, reader: &mut Reader, merged: &Merged) -> Result<(String, String), Failure> {
         let host = query::newest_boot(reader)?.as_deref().and_then(name_in_boot);
-        let samples = merged.tree.nodes.first().map_or(0, |root| root.total);
-        let mut about = caption::about(self.question.range, &self.question.filter, samples);
+        let total = merged.tree.nodes.first().map_or(0, |root| root.total);
+        let mut about = caption::about(self.question.range, &self.question.filter, total, merged.measure);
         if matches!(self.within, Within::Box(..)) {
             about.insert_str(0, "Box of the heat map of ");
         }

@@ -48,8 +48,9 @@ pub fn timeline(
         cpus: timeline.cpus,
         groups: groups.map(|(label, series)| {
             let (values, samples) = series.values.into_iter().unzip();
-            let query::Series { others, hidden_values, .. } = series;
-            api::TimelineGroups { label, values, samples, others, hidden_values }
+            let query::Series { others, hidden_values, measure, .. } = series;
+            let (scale, counts_samples) = (measure.scale(), measure.counts_samples());
+            api::TimelineGroups { label, values, samples, others, hidden_values, scale, counts_samples }
         }),
     }
 }
@@ -80,6 +81,8 @@ pub fn source(function: String, lines: &query::Lines, read: annotate::Source) ->
         found: read.found,
         reason: read.reason,
         total: lines.total,
+        scale: lines.measure.scale(),
+        counts_samples: lines.measure.counts_samples(),
         first_line: read.lines.first().map_or(0, |line| line.line),
         lines: read.lines.into_iter().map(line).collect(),
     }
@@ -94,6 +97,8 @@ pub fn no_source(asked: query::FunctionIs) -> api::Source {
         file: asked.file,
         found: None,
         total: 0,
+        scale: 0,
+        counts_samples: true,
         first_line: 0,
         lines: Vec::new(),
     }
@@ -110,6 +115,8 @@ pub fn no_disassembly(asked: query::FunctionIs) -> api::Disassembly {
         available: false,
         instructions: Vec::new(),
         total: 0,
+        scale: 0,
+        counts_samples: true,
         hidden_instructions: 0,
     }
 }
@@ -145,6 +152,8 @@ pub fn disassembly(function: String, code: &query::Code, read: annotate::Disasse
         reason: read.reason,
         instructions: read.instructions.into_iter().map(instruction).collect(),
         total: code.total,
+        scale: code.measure.scale(),
+        counts_samples: code.measure.counts_samples(),
         hidden_instructions: read.hidden as u64,
     }
 }
@@ -158,8 +167,10 @@ pub fn diff(ranges: [TimeRange; 2], by: query::By, diff: &query::Diff) -> api::D
         api::DiffSide {
             from_ms: range.from.as_millis(),
             to_ms: range.to.as_millis(),
-            samples: side.samples,
-            nanos_per_sample: side.nanos_per_sample,
+            samples: side.total,
+            scale: side.measure.scale(),
+            counts_samples: side.measure.counts_samples(),
+            heaviest: side.measure.heaviest(),
             incomplete: side.incomplete,
             recorded_ms: side.recorded_nanos / 1_000_000,
         }
@@ -200,6 +211,8 @@ pub fn heat_map(grid: query::Grid, map: query::HeatMap) -> api::HeatMap {
         column_nanos: grid.column_nanos(),
         samples: map.cells,
         untimed: map.untimed,
+        scale: map.measure.scale(),
+        counts_samples: map.measure.counts_samples(),
     }
 }
 
@@ -212,7 +225,8 @@ pub fn flame_graph(range: TimeRange, merged: &query::Merged, own_exe: Option<&st
         from_ms: range.from.as_millis(),
         to_ms: range.to.as_millis(),
         samples: nodes.first().map_or(0, |root| root.total),
-        nanos_per_sample: merged.nanos_per_sample,
+        scale: merged.measure.scale(),
+        counts_samples: merged.measure.counts_samples(),
         incomplete: *incomplete,
         hidden_nodes: *hidden_nodes,
         kinds: merged.kinds.into(),
@@ -302,7 +316,9 @@ pub fn quality(quality: query::Quality) -> api::Quality {
         samples: row.samples,
     };
     api::Quality {
-        samples: quality.samples,
+        samples: quality.total,
+        scale: quality.measure.scale(),
+        counts_samples: quality.measure.counts_samples(),
         complete: quality.complete,
         incomplete: quality.incomplete.into_iter().map(row).collect(),
         hidden_rows: quality.hidden_rows,
@@ -343,6 +359,8 @@ pub fn binaries(binaries: query::NamedBinaries) -> api::Binaries {
         frames: binaries.frames,
         named: binaries.named,
         together: binaries.together.map(remedy),
+        scale: binaries.measure.scale(),
+        counts_samples: binaries.measure.counts_samples(),
     }
 }
 
@@ -363,8 +381,9 @@ pub fn top(top: query::Top) -> api::Top {
         total: row.total,
     };
     api::Top {
-        samples: top.samples,
-        nanos_per_sample: top.nanos_per_sample,
+        samples: top.total,
+        scale: top.measure.scale(),
+        counts_samples: top.measure.counts_samples(),
         rows: top.rows.into_iter().map(row).collect(),
         hidden_rows: top.hidden_rows,
         unmatched_rows: top.unmatched_rows,
@@ -374,9 +393,16 @@ pub fn top(top: query::Top) -> api::Top {
 /// The values of one label.
 #[must_use]
 pub fn label_values(label: String, found: query::LabelValues) -> api::LabelValues {
-    let query::LabelValues { values, hidden_values, samples, mut names } = found;
+    let query::LabelValues { measure, values, hidden_values, total, mut names } = found;
     let value = |(value, samples): (String, u64)| api::LabelValue { name: names.remove(&value), value, samples };
-    api::LabelValues { label, values: values.into_iter().map(value).collect(), hidden_values, samples }
+    api::LabelValues {
+        label,
+        values: values.into_iter().map(value).collect(),
+        hidden_values,
+        samples: total,
+        scale: measure.scale(),
+        counts_samples: measure.counts_samples(),
+    }
 }
 
 /// The ledger. Every cause of loss is there, at zero too; of the ends only those that occurred.

@@ -80,3 +80,50 @@ fn the_api_of_a_running_daemon_tells_ratio_lines_and_kernel_frames() {
     assert!(metrics.contains("profiler_samples_taken_total"), "{metrics}");
     daemon.stop();
 }
+
+/// CPU time of a process so far, in hundredths of a second.
+fn cpu_time(running: &Running) -> u64 {
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", running.pid())).unwrap();
+    let fields: Vec<&str> = stat.rsplit_once(") ").unwrap().1.split(' ').collect();
+    fields[11..13].iter().map(|ticks| ticks.parse::<u64>().unwrap()).sum()
+}
+
+/// One program ran at 97 Hz and another, as long, after a restart at 19 Hz: each has its share of the CPU time, though one has five times the
+/// samples; the numbers say that they are time, and add up to the time that the kernel booked.
+#[test]
+fn recordings_of_two_rates_share_a_range_by_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = folder.path().join("rates.db");
+    let ratio = build(folder.path(), "ratio");
+    let mut took = Vec::new();
+    for (name, rate) in [("early", "97"), ("late", "19")] {
+        let program = folder.path().join(name);
+        std::fs::copy(&ratio, &program).unwrap();
+        let daemon = Daemon::start(&database, &["-F", rate, "--window", "1s"]);
+        daemon.wait_for_status(Duration::from_secs(60), |status| status["database"]["windows"].as_u64() >= Some(1));
+        let running = Running::start(&program, &[]);
+        std::thread::sleep(Duration::from_secs(8));
+        took.push(cpu_time(&running) as f64 / 100.0);
+        drop(running);
+        std::thread::sleep(Duration::from_secs(2));
+        daemon.stop();
+    }
+    let server = Daemon::serve(&database);
+    let programs = "from=now-5m&filter=%7Bcomm%3D~%22early%7Clate%22%7D";
+    let found = server.json(&format!("/api/v1/labels/comm/values?{programs}"));
+    assert_eq!((found["counts_samples"].as_bool(), found["scale"].as_u64()), (Some(false), Some(1)), "{found}");
+    let seconds = |name: &str| {
+        let of = found["values"].as_array().unwrap().iter().find(|of| of["value"] == name).unwrap();
+        of["samples"].as_u64().unwrap() as f64 / 1e9
+    };
+    for (name, took) in ["early", "late"].into_iter().zip(&took) {
+        assert!((seconds(name) - took).abs() < 0.05 * took + 0.1, "{name}: {} s, and {took} s", seconds(name));
+    }
+    let (status, body) = server.get(&format!("/api/v1/export/folded?{programs}"));
+    assert_eq!(status, 200, "{body}");
+    let early = share(&folded(&body), |_| true, |stack| stack.starts_with("early;"));
+    let truth = took[0] / took.iter().sum::<f64>();
+    assert!((early - truth).abs() < 0.03, "{early:.3}, not {truth:.3}; by samples it would be 0.84");
+    let (status, picture) = server.get(&format!("/api/v1/export/svg?{programs}"));
+    assert_eq!((status, picture.contains("s of CPU time.")), (200, true));
+}

@@ -5,6 +5,7 @@
  */
 
 import { type CallTree, callTree, type FrameTable, MalformedTree } from "../model/call-tree";
+import type { Measure } from "../model/units";
 import type {
   Binaries,
   Diff,
@@ -30,7 +31,8 @@ export interface DecodedFlameGraph {
   fromMs: number;
   toMs: number;
   samples: number;
-  nanosPerSample: number;
+  /** What its numbers of samples stand for. */
+  measure: Measure;
   incomplete: number;
   hiddenNodes: number;
   /** All samples by the kind of the frame they ended in, those of frames that were not sent too. */
@@ -54,7 +56,7 @@ export function decodeFlameGraph(answer: FlameGraph): DecodedFlameGraph {
     samples: "number",
     from_ms: "number",
     to_ms: "number",
-    nanos_per_sample: "number",
+    ...MEASURE,
     incomplete: "number",
     hidden_nodes: "number",
     kinds: "array",
@@ -71,7 +73,7 @@ export function decodeFlameGraph(answer: FlameGraph): DecodedFlameGraph {
     fromMs: answer.from_ms,
     toMs: answer.to_ms,
     samples: answer.samples,
-    nanosPerSample: answer.nanos_per_sample,
+    measure: measureOf(answer),
     incomplete: answer.incomplete,
     hiddenNodes: answer.hidden_nodes,
     kinds: answer.kinds,
@@ -88,8 +90,10 @@ export interface DecodedSide {
   fromMs: number;
   toMs: number;
   samples: number;
-  /** CPU time of a sample. */
-  nanosPerSample: number;
+  /** What its numbers of samples stand for. */
+  measure: Measure;
+  /** The most that one sample adds to them. */
+  heaviest: number;
   /** Time of the range that was recorded. */
   recordedMs: number;
   tree: CallTree;
@@ -118,11 +122,13 @@ export function decodeDiff(answer: Diff): DecodedDiff {
       from_ms: "number",
       to_ms: "number",
       samples: "number",
-      nanos_per_sample: "number",
+      ...MEASURE,
+      heaviest: "number",
       recorded_ms: "number",
     });
-    const { from_ms: fromMs, to_ms: toMs, samples, nanos_per_sample: nanosPerSample, recorded_ms: recordedMs } = about;
-    return { fromMs, toMs, samples, nanosPerSample, recordedMs, tree: treeOf(table, { depth, frame, total, self }) };
+    const { from_ms: fromMs, to_ms: toMs, samples, heaviest, recorded_ms: recordedMs } = about;
+    const tree = treeOf(table, { depth, frame, total, self });
+    return { fromMs, toMs, samples, measure: measureOf(about), heaviest, recordedMs, tree };
   };
   return {
     before: side(answer.before, nodes.total_before, nodes.self_before),
@@ -191,13 +197,14 @@ export function checkHeatMap(answer: HeatMap): HeatMap {
     column_nanos: "number",
     samples: "array",
     untimed: "number",
+    ...MEASURE,
   });
 }
 
 export function checkTop(answer: Top): Top {
   return fields(answer, "top", {
     samples: "number",
-    nanos_per_sample: "number",
+    ...MEASURE,
     rows: "array",
     hidden_rows: "number",
     unmatched_rows: "number",
@@ -214,12 +221,14 @@ export function checkLabelValues(answer: LabelValues): LabelValues {
     values: "array",
     hidden_values: "number",
     samples: "number",
+    ...MEASURE,
   });
 }
 
 export function checkQuality(answer: Quality): Quality {
   return fields(answer, "quality", {
     samples: "number",
+    ...MEASURE,
     complete: "number",
     incomplete: "array",
     hidden_rows: "number",
@@ -235,15 +244,27 @@ export function checkQuality(answer: Quality): Quality {
 }
 
 export function checkSource(answer: Source): Source {
-  return fields(answer, "source", { function: "string", total: "number", first_line: "number", lines: "array" });
+  return fields(answer, "source", {
+    function: "string",
+    total: "number",
+    ...MEASURE,
+    first_line: "number",
+    lines: "array",
+  });
 }
 
 export function checkDisassembly(answer: Disassembly): Disassembly {
-  return fields(answer, "disassembly", { function: "string", total: "number", instructions: "array" });
+  return fields(answer, "disassembly", { function: "string", total: "number", ...MEASURE, instructions: "array" });
 }
 
 export function checkBinaries(answer: Binaries): Binaries {
-  return fields(answer, "binaries", { binaries: "array", hidden_rows: "number", frames: "number", named: "number" });
+  return fields(answer, "binaries", {
+    binaries: "array",
+    ...MEASURE,
+    hidden_rows: "number",
+    frames: "number",
+    named: "number",
+  });
 }
 
 export function checkStatus(answer: Status): Status {
@@ -262,7 +283,14 @@ export function checkStatus(answer: Status): Status {
   return answer;
 }
 
-type Shape = "number" | "string" | "object" | "array";
+type Shape = "number" | "string" | "boolean" | "object" | "array";
+
+/** Of every answer that counts samples. */
+const MEASURE = { scale: "number", counts_samples: "boolean" } as const;
+
+function measureOf({ scale, counts_samples }: Measure): Measure {
+  return { scale, counts_samples };
+}
 
 function fields<T extends object>(answer: T, what: string, wanted: Partial<Record<keyof T & string, Shape>>): T {
   if (typeof answer !== "object" || answer === null) throw new MalformedAnswer(`${what} is not an object`);

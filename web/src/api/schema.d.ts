@@ -79,7 +79,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Folded stacks, one line a stack: `process;frame;frame count`. */
+        /** Folded stacks, one line a stack: `process;frame;frame count`. Where samples of several rates are in the range, the count is nanoseconds. */
         get: operations["export_folded"];
         put?: never;
         post?: never;
@@ -372,6 +372,8 @@ export interface components {
         Binaries: {
             /** @description By falling frames without a name, then samples. */
             binaries: components["schemas"]["Binary"][];
+            /** @description As in [`FlameGraph::counts_samples`]. */
+            counts_samples: boolean;
             /**
              * Format: int64
              * @description Frames of all rows, those left out too.
@@ -387,6 +389,11 @@ export interface components {
              * @description Those with a name.
              */
             named: number;
+            /**
+             * Format: int64
+             * @description As in [`FlameGraph::scale`].
+             */
+            scale: number;
             together?: components["schemas"]["Remedy"] | null;
         };
         /** @description One binary. Frames are counted as a flame graph shows them: a stack of ten samples with two frames in it counts twenty. */
@@ -488,6 +495,8 @@ export interface components {
         };
         /** @description One side of a [`Diff`]. */
         DiffSide: {
+            /** @description As in [`FlameGraph::counts_samples`]. */
+            counts_samples: boolean;
             /**
              * Format: int64
              * @description Range that was answered.
@@ -495,14 +504,15 @@ export interface components {
             from_ms: number;
             /**
              * Format: int64
+             * @description The most that one sample adds to the numbers: 1 where these are samples, else the time between two of the slowest rate. The numbers
+             *     are at most as noisy as if each sample added so much.
+             */
+            heaviest: number;
+            /**
+             * Format: int64
              * @description Samples whose user stack is cut short.
              */
             incomplete: number;
-            /**
-             * Format: int64
-             * @description CPU time one sample stands for, in nanoseconds.
-             */
-            nanos_per_sample: number;
             /**
              * Format: int64
              * @description Time that was recorded in the range.
@@ -513,6 +523,11 @@ export interface components {
              * @description Samples in all.
              */
             samples: number;
+            /**
+             * Format: int64
+             * @description As in [`FlameGraph::scale`].
+             */
+            scale: number;
             /**
              * Format: int64
              * @description Range that was answered.
@@ -527,6 +542,8 @@ export interface components {
             binary?: string | null;
             /** @description Its build id, in hex. */
             build_id?: string | null;
+            /** @description As in [`FlameGraph::counts_samples`]. */
+            counts_samples: boolean;
             /** @description The function. */
             function: string;
             /**
@@ -540,6 +557,11 @@ export interface components {
             reason?: string | null;
             /**
              * Format: int64
+             * @description As in [`FlameGraph::scale`].
+             */
+            scale: number;
+            /**
+             * Format: int64
              * @description Samples with this binary's function on the stack, recursion counted once; 0 when no sample of the range has it.
              */
             total: number;
@@ -547,6 +569,11 @@ export interface components {
         /** @description `GET /api/v1/flamegraph`. */
         FlameGraph: {
             around?: components["schemas"]["FunctionSamples"] | null;
+            /**
+             * @description Whether the numbers of samples are just that. False where samples of several rates are in the range: then each counts as the
+             *     nanoseconds that it stands for, and `scale` is 1.
+             */
+            counts_samples: boolean;
             /** @description Distinct frames. */
             frames: components["schemas"]["FrameColumns"];
             /**
@@ -570,11 +597,6 @@ export interface components {
              *     the mode. Those of stacks cut short are `incomplete`.
              */
             kinds: number[];
-            /**
-             * Format: int64
-             * @description CPU time one sample stands for, in nanoseconds (mean over the range).
-             */
-            nanos_per_sample: number;
             /** @description The tree, depth first: see [`NodeColumns`]. */
             nodes: components["schemas"]["NodeColumns"];
             own?: components["schemas"]["OwnWork"] | null;
@@ -588,6 +610,11 @@ export interface components {
              * @description Samples in all (the root's total).
              */
             samples: number;
+            /**
+             * Format: int64
+             * @description CPU time that each number of samples stands for, in nanoseconds; 0 where nothing was recorded.
+             */
+            scale: number;
             /** @description Strings that the frames point into. */
             strings: string[];
             /**
@@ -659,6 +686,8 @@ export interface components {
              * @description Columns.
              */
             columns: number;
+            /** @description As in [`FlameGraph::counts_samples`]. */
+            counts_samples: boolean;
             /**
              * Format: int64
              * @description Range that was answered.
@@ -671,6 +700,11 @@ export interface components {
             rows: number;
             /** @description Samples of each cell: cell `i` is column `i / rows`, row `i % rows`, and later rows are later in the column. */
             samples: number[];
+            /**
+             * Format: int64
+             * @description As in [`FlameGraph::scale`].
+             */
+            scale: number;
             /**
              * Format: int64
              * @description Range that was answered.
@@ -792,6 +826,8 @@ export interface components {
         };
         /** @description `GET /api/v1/labels/{name}/values`: values in the range, by falling samples. */
         LabelValues: {
+            /** @description As in [`FlameGraph::counts_samples`]. */
+            counts_samples: boolean;
             /**
              * Format: int64
              * @description Values that the limit left out.
@@ -804,6 +840,11 @@ export interface components {
              * @description Samples of all values, the ones left out too.
              */
             samples: number;
+            /**
+             * Format: int64
+             * @description As in [`FlameGraph::scale`].
+             */
+            scale: number;
             /** @description Its values. */
             values: components["schemas"]["LabelValue"][];
         };
@@ -871,6 +912,8 @@ export interface components {
              * @description Those whose user stack is whole, or that have none.
              */
             complete: number;
+            /** @description As in [`FlameGraph::counts_samples`]. */
+            counts_samples: boolean;
             /**
              * Format: int64
              * @description Rows of `interpreters` that the limit left out.
@@ -902,6 +945,11 @@ export interface components {
              * @description Samples in all.
              */
             samples: number;
+            /**
+             * Format: int64
+             * @description As in [`FlameGraph::scale`].
+             */
+            scale: number;
             /**
              * Format: int64
              * @description Those in which one does.
@@ -994,6 +1042,8 @@ export interface components {
         };
         /** @description `GET /api/v1/source`. */
         Source: {
+            /** @description As in [`FlameGraph::counts_samples`]. */
+            counts_samples: boolean;
             /** @description Its source file, as the compiler wrote it; null where no debug information tells. */
             file?: string | null;
             /**
@@ -1009,6 +1059,11 @@ export interface components {
             lines: components["schemas"]["SourceText"][];
             /** @description Why none was, and what would help. */
             reason?: string | null;
+            /**
+             * Format: int64
+             * @description As in [`FlameGraph::scale`].
+             */
+            scale: number;
             /**
              * Format: int64
              * @description Samples with this file's function on the stack, recursion counted once; 0 when no sample of the range has it.
@@ -1111,6 +1166,8 @@ export interface components {
         };
         /** @description A timeline grouped by a label. */
         TimelineGroups: {
+            /** @description As in [`FlameGraph::counts_samples`]. */
+            counts_samples: boolean;
             /**
              * Format: int64
              * @description How many other values there are.
@@ -1122,21 +1179,23 @@ export interface components {
             others: number[];
             /** @description Samples of each value, one entry a bucket. */
             samples: number[][];
+            /**
+             * Format: int64
+             * @description As in [`FlameGraph::scale`].
+             */
+            scale: number;
             /** @description The values with the most samples, these first; the empty value is "has none". */
             values: string[];
         };
         /** @description `GET /api/v1/top`: functions with their samples. */
         Top: {
+            /** @description As in [`FlameGraph::counts_samples`]. */
+            counts_samples: boolean;
             /**
              * Format: int64
              * @description Functions that the limit left out.
              */
             hidden_rows: number;
-            /**
-             * Format: int64
-             * @description CPU time one sample stands for, in nanoseconds.
-             */
-            nanos_per_sample: number;
             /** @description The rows. */
             rows: components["schemas"]["TopRow"][];
             /**
@@ -1144,6 +1203,11 @@ export interface components {
              * @description Samples in all.
              */
             samples: number;
+            /**
+             * Format: int64
+             * @description As in [`FlameGraph::scale`].
+             */
+            scale: number;
             /**
              * Format: int64
              * @description Functions that do not fit the search.

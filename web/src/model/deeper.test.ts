@@ -72,7 +72,8 @@ describe("joining cuts", () => {
       self_after: answer.nodes.self,
       z: none.map(() => 0),
     };
-    const about = { from_ms: 0, to_ms: 1, samples: before[0], nanos_per_sample: 1, incomplete: 0, recorded_ms: 1 };
+    const of = { scale: 1, counts_samples: true, heaviest: 1 };
+    const about = { from_ms: 0, to_ms: 1, samples: before[0], ...of, incomplete: 0, recorded_ms: 1 };
     const { strings, frames } = answer;
     const diff: Diff = { before: about, after: about, by: "share", hidden_nodes: 0, strings, frames, nodes: sides };
     const all = decodeDiff(diff);

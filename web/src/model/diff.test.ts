@@ -8,7 +8,12 @@ import { type CallTree, nodeName, pathTo } from "./call-tree";
 import { diffTrees, functionDiffs, nodeDiff, type Side, zOf } from "./diff";
 
 /** 10 ms a sample, all of `recordedMs` recorded. */
-const side = (samples: number, recordedMs = 10_000): Side => ({ samples, nanosPerSample: 1e7, recordedMs });
+const side = (samples: number, recordedMs = 10_000): Side => ({
+  samples,
+  measure: { scale: 1e7, counts_samples: true },
+  heaviest: 1,
+  recordedMs,
+});
 const sidesOf = (a: CallTree, b: CallTree): [Side, Side] => [side(a.total[0]), side(b.total[0])];
 
 function randomStacks(seed: number): string[][] {
@@ -81,6 +86,14 @@ describe("a diff", () => {
     expect(zOf([45, 30], [side(100), side(100)], false)).toBeCloseTo(-2.19, 2);
     expect(zOf([100, 130], [side(100), side(130)], true)).toBeCloseTo(1.978, 3);
     expect(zOf([0, 3], [side(0), side(5)], false)).toBe(0);
+    // In time, of samples of several rates: as if all were of the slowest.
+    const timed = (samples: number): Side => {
+      const measure = { scale: 1, counts_samples: false };
+      return { samples: samples * 1e7, measure, heaviest: 1e7, recordedMs: 10_000 };
+    };
+    expect(zOf([45e7, 30], [timed(100), side(100)], false)).toBeCloseTo(-2.19, 2);
+    expect(zOf([45e7, 30e7], [timed(100), timed(100)], false)).toBeCloseTo(-2.19, 2);
+    expect(zOf([100e7, 130], [timed(100), side(130)], true)).toBeCloseTo(1.978, 3);
   });
 
   /** Its answers carry z, to two digits: page and server say the same of every node. */

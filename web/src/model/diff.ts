@@ -12,6 +12,7 @@ import type { CallTree } from "./call-tree";
 import { DIFF_STEPS, diffInk } from "./color";
 import { mergeFrames } from "./merge-frames";
 import { TreeBuilder } from "./tree-builder";
+import type { Measure } from "./units";
 
 /** Of two equal profiles, about one frame in 400 seems to differ at 3. */
 export const NOISE_Z = 3;
@@ -19,8 +20,10 @@ export const NOISE_Z = 3;
 /** A side: its whole, and what makes cores of its samples. */
 export interface Side {
   samples: number;
-  /** CPU time of a sample. */
-  nanosPerSample: number;
+  /** What its numbers stand for. */
+  measure: Measure;
+  /** The most that one sample adds to them: they are at most as noisy as if all added so much. */
+  heaviest: number;
   /** Time of the span that was recorded. */
   recordedMs: number;
 }
@@ -34,6 +37,8 @@ export interface NodeDiff {
   allAfter: number;
   /** What a sample of each side is in cores, when they are compared absolutely; null when by share. */
   coresOf: readonly [number, number] | null;
+  /** What the numbers of each side stand for. */
+  measures: readonly [Measure, Measure];
   /** Of the share of all, or of the cores kept busy. */
   change: number;
   verdict: "more" | "less" | "noise";
@@ -52,8 +57,8 @@ export interface Diff {
 
 /** What a sample of each side is worth. */
 function units(sides: readonly [Side, Side], absolute: boolean): [number, number] {
-  const unit = ({ samples, nanosPerSample, recordedMs }: Side) =>
-    absolute ? nanosPerSample / Math.max(recordedMs * 1e6, 1) : 1 / Math.max(samples, 1);
+  const unit = ({ samples, measure, recordedMs }: Side) =>
+    absolute ? measure.scale / Math.max(recordedMs * 1e6, 1) : 1 / Math.max(samples, 1);
   return [unit(sides[0]), unit(sides[1])];
 }
 
@@ -114,6 +119,7 @@ export function nodeDiff(diff: Diff, node: number): NodeDiff {
     allBefore: diff.sides[0].samples,
     allAfter: diff.sides[1].samples,
     coresOf: diff.absolute ? units(diff.sides, true) : null,
+    measures: [diff.sides[0].measure, diff.sides[1].measure],
     ...compared(diff, before, after),
   };
 }
@@ -122,8 +128,9 @@ export function nodeDiff(diff: Diff, node: number): NodeDiff {
 export function zOf([a, b]: readonly [number, number], sides: readonly [Side, Side], absolute: boolean): number {
   const [s, t] = units(sides, absolute);
   if (!absolute && sides.some((side) => side.samples === 0)) return 0;
-  const pooled = (a + b) / Math.max(sides[0].samples + sides[1].samples, 1);
-  const error = Math.sqrt(absolute ? a * s * s + b * t * t : pooled * (1 - pooled) * (s + t));
+  const [u, v] = [sides[0].heaviest, sides[1].heaviest];
+  const pooled = (a / u + b / v) / Math.max(sides[0].samples / u + sides[1].samples / v, 1);
+  const error = Math.sqrt(absolute ? a * u * s * s + b * v * t * t : pooled * (1 - pooled) * (s * u + t * v));
   return error > 0 ? (b * t - a * s) / error : 0;
 }
 

@@ -39,7 +39,12 @@ describe("the text of what is shown", () => {
       main    main
       poll    new
     `);
-    const side = (samples: number) => ({ samples, nanosPerSample: 1e7, recordedMs: 1_000 });
+    const side = (samples: number) => ({
+      samples,
+      measure: { scale: 1e7, counts_samples: true },
+      heaviest: 1,
+      recordedMs: 1_000,
+    });
     const lines = differenceLines(diffTrees(tree, after, [side(4), side(2)], false))
       .trim()
       .split("\n");

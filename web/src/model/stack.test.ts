@@ -20,9 +20,12 @@ test("bands add up to the whole, gaps stay gaps", () => {
 
 /** Which values those cores belong to is not known: they are nobody's, not everybody's. */
 test("a bucket with cores and no samples has no bands", () => {
-  const [band] = bandsOf(
-    { samples: [0, 10], busy_cores: [1, 1] },
-    { values: ["a"], samples: [[0, 10]], others: [0, 0] },
-  );
+  const [band] = bandsOf({ busy_cores: [1, 1] }, { values: ["a"], samples: [[0, 10]], others: [0, 0] });
   expect(band.cores).toEqual([null, 1]);
+});
+
+/** Whatever the bands are counted in: where there are several rates it is time, and the bucket's samples are still samples. */
+test("bands of several rates add up to the whole", () => {
+  const [a, b] = bandsOf({ busy_cores: [2] }, { values: ["a", "b"], samples: [[3e9], [1e9]], others: [0] });
+  expect([a.cores, b.cores]).toEqual([[1.5], [0.5]]);
 });

@@ -3,11 +3,13 @@ import { shortName } from "./frame-name";
 import { followsNow, parseInstant, resolveInstant } from "./time-range";
 import {
   baseName,
+  formatAmount,
   formatBytes,
   formatClock,
   formatCores,
   formatCoresChange,
   formatCount,
+  formatFigure,
   formatInterval,
   formatMoment,
   formatNanos,
@@ -32,6 +34,14 @@ test("shares keep their meaning at both ends", () => {
     "0 %",
   ]);
   expect(formatShare(0, 0)).toBe("0 %");
+});
+
+/** Nanoseconds are no samples, and are never called so. */
+test("numbers are said as what they stand for", () => {
+  const samples = { scale: 10_309_278, counts_samples: true };
+  expect([formatAmount(1200, samples), formatFigure(1200, samples)]).toEqual(["1,200 samples", "1,200"]);
+  const times = { scale: 1, counts_samples: false };
+  expect([formatAmount(12e9, times), formatFigure(1_500_000, times)]).toEqual(["12.0 s", "1.50 ms"]);
 });
 
 /** Three figures and the unit that a person would choose. */

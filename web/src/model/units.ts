@@ -25,6 +25,27 @@ export function formatSamples(n: number): string {
   return `${formatCount(n)} ${n === 1 ? "sample" : "samples"}`;
 }
 
+/** What the numbers of an answer stand for, as the server says it. */
+export interface Measure {
+  /** Nanoseconds of CPU time of each. */
+  scale: number;
+  /** Whether they are samples; of several rates they are time. */
+  counts_samples: boolean;
+}
+
+/** Nothing was recorded. */
+export const NO_MEASURE: Measure = { scale: 0, counts_samples: true };
+
+/** `12,345 samples`; of several rates, their CPU time. */
+export function formatAmount(n: number, { scale, counts_samples }: Measure): string {
+  return counts_samples ? formatSamples(n) : formatNanos(n * scale);
+}
+
+/** The same where a heading says what it is. */
+export function formatFigure(n: number, { scale, counts_samples }: Measure): string {
+  return counts_samples ? formatCount(n) : formatNanos(n * scale);
+}
+
 /** `98.7 %`; small shares keep two figures (`0.042 %`), nothing is `0 %`. */
 export function formatShare(part: number, whole: number): string {
   if (!(whole > 0) || part === 0) return "0 %";

@@ -5,6 +5,7 @@ import { type Diff, diffInks, diffTrees, functionDiffs, nodeDiff } from "../mode
 import { type Choice, choose, chosenIn, findPath, pathHash } from "../model/focus-path";
 import { frameMask } from "../model/search";
 import { tidyTree, withoutUsual } from "../model/tidy";
+import { NO_MEASURE } from "../model/units";
 import { searchQuery } from "./flame";
 import type { Pane } from "./pane";
 import { flame, navigate, questions, shown, status, timeline, view } from "./store";
@@ -56,7 +57,7 @@ export const diffPane: Pane = {
   }),
   selected: computed(() => chosenIn(merged.value, chosen.value)),
   hovered: signal(-1),
-  nanosPerSample: computed(() => flame.value?.nanosPerSample ?? 0),
+  measure: computed(() => flame.value?.measure ?? NO_MEASURE),
   all: computed(() => merged.value?.total[0] ?? 0),
   choose: (node) => {
     chosen.value = choose(merged.peek(), node);

@@ -9,6 +9,7 @@ import type { CallTree } from "../model/call-tree";
 import { describeFrame, type Frame, FrameKind } from "../model/call-tree";
 import type { NodeDiff } from "../model/diff";
 import { isOwn } from "../model/tidy";
+import { type Measure, NO_MEASURE } from "../model/units";
 import { coloring, focus, found, hovered, select, selected, tree, zoomOut, zoomTo } from "./flame";
 import { flame, navigate, shown, view } from "./store";
 
@@ -18,7 +19,8 @@ export interface FrameFacts extends Frame {
   self: number;
   all: number;
   inView: number;
-  nanosPerSample: number;
+  /** What the numbers stand for. */
+  measure: Measure;
   /** Both sides, when two profiles are compared. */
   diff: NodeDiff | null;
 }
@@ -41,7 +43,7 @@ export interface Pane {
   selected: ReadonlySignal<number>;
   /** Or -1. */
   hovered: Signal<number>;
-  nanosPerSample: ReadonlySignal<number>;
+  measure: ReadonlySignal<Measure>;
   /** Samples that are 100 %. */
   all: ReadonlySignal<number>;
   choose(node: number): void;
@@ -65,7 +67,7 @@ export const mainPane: Pane = {
   matches: computed(() => found.value?.frames ?? null),
   selected,
   hovered,
-  nanosPerSample: computed(() => flame.value?.nanosPerSample ?? 0),
+  measure: computed(() => flame.value?.measure ?? NO_MEASURE),
   all: computed(() => tree.value?.total[0] ?? 0),
   choose: select,
   open: (node) => {
@@ -96,7 +98,7 @@ export function factsOf(pane: Pane, node: number): FrameFacts | null {
     self: at.self[node],
     all: pane.all.peek(),
     inView: at.total[pane.focus.peek()],
-    nanosPerSample: pane.nanosPerSample.peek(),
+    measure: pane.measure.peek(),
     diff: pane.diffOf(node),
   };
 }

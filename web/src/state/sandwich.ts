@@ -8,6 +8,7 @@ import { formatFunction, framesOf, functionOf, isCode } from "../model/function"
 import { sandwich } from "../model/sandwich";
 import { frameMask } from "../model/search";
 import { changesNothing, tidyTree, withoutUsual } from "../model/tidy";
+import { NO_MEASURE } from "../model/units";
 import { found as around, looking } from "./around";
 import { searchQuery } from "./flame";
 import type { Pane } from "./pane";
@@ -64,7 +65,7 @@ function half(id: string, label: string, half: ReadonlySignal<CallTree | null>, 
     }),
     selected: computed(() => chosenIn(half.value, chosen.value)),
     hovered: signal(-1),
-    nanosPerSample: computed(() => answer.value?.nanosPerSample ?? 0),
+    measure: computed(() => answer.value?.measure ?? NO_MEASURE),
     all,
     choose: (node) => {
       chosen.value = choose(half.peek(), node);

@@ -4,7 +4,7 @@ import { useSignal } from "@preact/signals";
 import { AnsweredError, symbolize } from "../api/client";
 import type { Binary, Remedy } from "../api/contract";
 import { REASONS } from "../model/remedies";
-import { baseName, formatCount, formatShare } from "../model/units";
+import { baseName, formatCount, formatFigure, formatShare, type Measure } from "../model/units";
 import { retryNow } from "../state/refresh";
 import { flame, questions, status } from "../state/store";
 import { CopyButton } from "./copy-button";
@@ -56,6 +56,7 @@ export function Binaries() {
               <Row
                 key={`${row.path} ${row.build_id} ${row.program}`}
                 row={row}
+                of={answer}
                 samples={samples}
                 above={rows.slice(0, at)}
               />
@@ -82,7 +83,7 @@ export function Binaries() {
 }
 
 /** `above`: the rows before it. What a command needs is said once. */
-function Row({ row, samples, above }: { row: Binary; samples: number; above: readonly Binary[] }) {
+function Row({ row, of, samples, above }: { row: Binary; of: Measure; samples: number; above: readonly Binary[] }) {
   const { path, build_id, program, samples_self, frames, named, inlined_frames, sources, reason, remedies } = row;
   return (
     <tr>
@@ -91,12 +92,12 @@ function Row({ row, samples, above }: { row: Binary; samples: number; above: rea
         {build_id !== null && <code class="quiet">{build_id.slice(0, 8)}</code>}
       </th>
       <td class="number">
-        {formatShare(samples_self, samples)} <span class="quiet">{formatCount(samples_self)}</span>
+        {formatShare(samples_self, samples)} <span class="quiet">{formatFigure(samples_self, of)}</span>
       </td>
-      <td class="number" title={inlined_frames ? `and ${formatCount(inlined_frames)} inlined` : undefined}>
+      <td class="number" title={inlined_frames ? `and ${formatFigure(inlined_frames, of)} inlined` : undefined}>
         {formatShare(named, frames)}{" "}
         <span class="quiet">
-          {formatCount(named)} of {formatCount(frames)}
+          {formatFigure(named, of)} of {formatFigure(frames, of)}
         </span>
       </td>
       <td>
@@ -110,7 +111,7 @@ function Row({ row, samples, above }: { row: Binary; samples: number; above: rea
         </ul>
       </td>
       <td>
-        {reason !== null && missingText(reason, frames, named)}
+        {reason !== null && missingText(reason, formatFigure(frames - named, of), named)}
         {remedies.map(({ command, note }) => {
           const said = above.some((row) => row.remedies.some((other) => other.note === note));
           return <Helps key={command ?? note} remedy={{ command, note: said && command !== null ? null : note }} />;
@@ -130,9 +131,9 @@ function Helps({ remedy: { command, note } }: { remedy: Remedy }) {
 }
 
 /** Few frames of a well named file that nobody has asked about yet are no finding about the file. */
-function missingText(reason: string, frames: number, named: number): string {
+function missingText(reason: string, unnamed: string, named: number): string {
   const what = REASONS[reason]?.what ?? reason;
-  return reason === "not_asked" && named > 0 ? `${formatCount(frames - named)} frames: ${what}` : what;
+  return reason === "not_asked" && named > 0 ? `${unnamed} frames: ${what}` : what;
 }
 
 /** In the field's words. */

@@ -9,7 +9,7 @@ import { useEffect, useRef } from "preact/hooks";
 import type { Instruction, SourceText } from "../api/contract";
 import { hottest, listing, nextHottest, sameFile } from "../model/code";
 import { formatFunction } from "../model/function";
-import { baseName, formatSamples, formatShare } from "../model/units";
+import { baseName, formatAmount, formatShare, type Measure, NO_MEASURE } from "../model/units";
 import { assembly, codeFunction, codeLine, lineInstructions, source } from "../state/code";
 import { addFolder, dropFolder, folders } from "../state/folders";
 import { flame, navigate, shown } from "../state/store";
@@ -44,7 +44,8 @@ export function Code() {
     );
   }
   const code = shown.code.value;
-  const total = source.value.answer?.total ?? assembly.value.answer?.total ?? 0;
+  const answer = source.value.answer ?? assembly.value.answer;
+  const total = answer?.total ?? 0;
   return (
     <div class="code-view">
       <div class="filling">
@@ -52,7 +53,8 @@ export function Code() {
           {chosen.name}
         </strong>
         <span>
-          total <b>{formatShare(total, flame.value?.samples ?? 0)}</b> <span class="quiet">{formatSamples(total)}</span>
+          total <b>{formatShare(total, flame.value?.samples ?? 0)}</b>{" "}
+          <span class="quiet">{formatAmount(total, answer ?? NO_MEASURE)}</span>
         </span>
         <span class="gap" />
         <FunctionPicker />
@@ -104,6 +106,7 @@ function Lines() {
       help={now !== null && now.found === null && now.file !== null ? <Folders file={now.file} /> : null}
       rows={rows}
       total={now?.total ?? 0}
+      of={now ?? NO_MEASURE}
       chosen={chosen}
       linked={NONE}
       choose={(i) => navigate({ line: rows.peek()[i].line }, "replace")}
@@ -137,6 +140,7 @@ function Assembly() {
       help={null}
       rows={rows}
       total={now?.total ?? 0}
+      of={now ?? NO_MEASURE}
       chosen={chosen}
       linked={lineInstructions}
       choose={(i) => {
@@ -174,6 +178,7 @@ function CodeTable<R extends Row>(props: {
   rows: ReadonlySignal<readonly R[]>;
   /** Samples that are 100 %. */
   total: number;
+  of: Measure;
   /** Place of the chosen row, or -1. */
   chosen: ReadonlySignal<number>;
   /** Places of rows that belong to what is chosen in the other list. */
@@ -280,8 +285,8 @@ function CodeTable<R extends Row>(props: {
                     aria-current={i === chosen ? "true" : undefined}
                     class={i === chosen ? "chosen" : props.linked.value.has(i) ? "linked" : ""}
                   >
-                    <Weight part={row.self} total={total} most={most} />
-                    <Weight part={row.total} total={total} most={0} />
+                    <Weight part={row.self} total={total} most={most} of={props.of} />
+                    <Weight part={row.total} total={total} most={0} of={props.of} />
                     <th scope="row" class="mark">
                       {props.mark(row)}
                     </th>
@@ -370,10 +375,10 @@ function Folders({ file }: { file: string }) {
 }
 
 /** With a bar against the heaviest row. */
-function Weight({ part, total, most }: { part: number; total: number; most: number }) {
+function Weight({ part, total, most, of }: { part: number; total: number; most: number; of: Measure }) {
   if (part === 0) return <td class="weight" />;
   return (
-    <td class="weight" title={formatSamples(part)}>
+    <td class="weight" title={formatAmount(part, of)}>
       {most > 0 && <span class="bar" style={{ width: `${(part / most) * 100}%` }} />}
       <span class="share">{formatShare(part, total)}</span>
     </td>

@@ -77,7 +77,7 @@ export function DetailsLine() {
 }
 
 function Numbers({ facts }: { facts: FrameFacts }) {
-  const { total, self, all, inView, nanosPerSample } = facts;
+  const { total, self, all, inView, measure } = facts;
   return (
     <span class="numbers">
       total <b>{formatShare(total, all)}</b>
@@ -88,9 +88,10 @@ function Numbers({ facts }: { facts: FrameFacts }) {
         </>
       )}{" "}
       <span class="quiet">
-        {formatNanos(total * nanosPerSample)}, {formatSamples(total)}
+        {formatNanos(total * measure.scale)}
+        {measure.counts_samples && `, ${formatSamples(total)}`}
       </span>
-      , self <b>{formatShare(self, all)}</b> <span class="quiet">{formatNanos(self * nanosPerSample)}</span>
+      , self <b>{formatShare(self, all)}</b> <span class="quiet">{formatNanos(self * measure.scale)}</span>
     </span>
   );
 }
@@ -103,15 +104,23 @@ const VERDICTS: Record<NodeDiff["verdict"], string> = {
 
 function DiffNumbers({ diff }: { diff: NodeDiff }) {
   const { before, after, verdict } = diff;
+  const figure = figureOf(diff);
   return (
     <span class="numbers">
-      before <b>{amountBefore(diff)}</b> <span class="quiet">({formatCount(before)})</span>, now{" "}
-      <b>{amountAfter(diff)}</b> <span class="quiet">({formatCount(after)})</span>: <b>{changeOf(diff)}</b>{" "}
+      before <b>{amountBefore(diff)}</b> <span class="quiet">({figure(before, 0)})</span>, now{" "}
+      <b>{amountAfter(diff)}</b> <span class="quiet">({figure(after, 1)})</span>: <b>{changeOf(diff)}</b>{" "}
       {VERDICTS[verdict]}
     </span>
   );
 }
 
+/** Whether the numbers of both sides are samples. */
+const counted = ({ measures }: NodeDiff): boolean => measures.every((of) => of.counts_samples);
+/** A number of a side: samples, or CPU time where one side has no number of samples. */
+const figureOf =
+  (diff: NodeDiff) =>
+  (n: number, side: 0 | 1): string =>
+    counted(diff) ? formatCount(n) : formatNanos(n * diff.measures[side].scale);
 const amountBefore = ({ before, allBefore, coresOf }: NodeDiff): string =>
   coresOf === null ? formatShare(before, allBefore) : `${formatCores(before * coresOf[0])} cores`;
 const amountAfter = ({ after, allAfter, coresOf }: NodeDiff): string =>
@@ -160,14 +169,14 @@ export function Tooltip({ facts }: { facts: FrameFacts }) {
   );
 }
 
-function SampleTable({ facts: { total, self, all, inView, nanosPerSample } }: { facts: FrameFacts }) {
+function SampleTable({ facts: { total, self, all, inView, measure } }: { facts: FrameFacts }) {
   const row = (label: string, samples: number) => (
     <tr>
       <th scope="row">{label}</th>
       <td>{formatShare(samples, all)}</td>
       {inView !== all && <td>{samples <= inView ? formatShare(samples, inView) : ""}</td>}
-      <td class="quiet">{formatNanos(samples * nanosPerSample)}</td>
-      <td class="quiet">{formatCount(samples)}</td>
+      <td class="quiet">{formatNanos(samples * measure.scale)}</td>
+      {measure.counts_samples && <td class="quiet">{formatCount(samples)}</td>}
     </tr>
   );
   return (
@@ -178,7 +187,7 @@ function SampleTable({ facts: { total, self, all, inView, nanosPerSample } }: { 
           <th scope="col">of all</th>
           {inView !== all && <th scope="col">of view</th>}
           <th scope="col">CPU</th>
-          <th scope="col">samples</th>
+          {measure.counts_samples && <th scope="col">samples</th>}
         </tr>
       </thead>
       <tbody>
@@ -190,11 +199,13 @@ function SampleTable({ facts: { total, self, all, inView, nanosPerSample } }: { 
 }
 
 function DiffTable({ diff }: { diff: NodeDiff }) {
-  const row = (label: string, amount: string, samples: number, self: string) => (
+  const { before, after } = diff;
+  const figure = figureOf(diff);
+  const row = (label: string, amount: string, figure: string, self: string) => (
     <tr>
       <th scope="row">{label}</th>
       <td>{amount}</td>
-      <td class="quiet">{formatCount(samples)}</td>
+      <td class="quiet">{figure}</td>
       <td class="quiet">{self}</td>
     </tr>
   );
@@ -206,13 +217,13 @@ function DiffTable({ diff }: { diff: NodeDiff }) {
           <tr>
             <td />
             <th scope="col">{diff.coresOf === null ? "of all" : "CPU"}</th>
-            <th scope="col">samples</th>
+            <th scope="col">{counted(diff) ? "samples" : "CPU"}</th>
             <th scope="col">self</th>
           </tr>
         </thead>
         <tbody>
-          {row("before", amountBefore(diff), diff.before, amountBefore({ ...diff, before: diff.beforeSelf }))}
-          {row("now", amountAfter(diff), diff.after, amountAfter({ ...diff, after: diff.afterSelf }))}
+          {row("before", amountBefore(diff), figure(before, 0), amountBefore({ ...diff, before: diff.beforeSelf }))}
+          {row("now", amountAfter(diff), figure(after, 1), amountAfter({ ...diff, after: diff.afterSelf }))}
         </tbody>
       </table>
       <p>

@@ -7,11 +7,11 @@ import { formatFunction, functionOf } from "../model/function";
 import { recordedInPart } from "../model/late";
 import {
   baseName,
+  formatAmount,
   formatCores,
   formatCoresChange,
   formatInterval,
   formatPoints,
-  formatSamples,
   formatShare,
   formatSpan,
   fromLocalInput,
@@ -90,12 +90,12 @@ function Sides() {
     <div class="sides">
       <p>
         <b>Before</b> {base === null ? "…" : formatInterval(base.fromMs, base.toMs)}{" "}
-        <span class="quiet">{base !== null && formatSamples(base.samples)}</span>
+        <span class="quiet">{base !== null && formatAmount(base.samples, base.measure)}</span>
         <InPart side={base} />
       </p>
       <p>
         <b>Now</b> {now === null ? "…" : formatInterval(now.fromMs, now.toMs)}{" "}
-        <span class="quiet">{now !== null && formatSamples(now.samples)}</span>
+        <span class="quiet">{now !== null && formatAmount(now.samples, now.measure)}</span>
         <InPart side={now} />
       </p>
       <span class="gap" />
@@ -209,9 +209,9 @@ function Changes() {
   if (compared === null) return null;
   const { absolute, sides } = compared;
   const amount = (samples: number, side: 0 | 1): string => {
-    const { samples: all, nanosPerSample, recordedMs } = sides[side];
+    const { samples: all, measure, recordedMs } = sides[side];
     return absolute
-      ? `${formatCores((samples * nanosPerSample) / Math.max(recordedMs * 1e6, 1))} cores`
+      ? `${formatCores((samples * measure.scale) / Math.max(recordedMs * 1e6, 1))} cores`
       : formatShare(samples, all);
   };
   const rows = changes.value.filter((row) => row.verdict !== "noise").slice(0, SHOWN);

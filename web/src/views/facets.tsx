@@ -5,7 +5,7 @@
 
 import { useSignal } from "@preact/signals";
 import { chosenValues, toggleValue } from "../model/selector";
-import { baseName, formatCount, formatSamples, formatShare } from "../model/units";
+import { baseName, formatAmount, formatCount, formatShare } from "../model/units";
 import { facetQuestions, flame, navigate, questions, shown, view } from "../state/store";
 import { DownIcon, MinusIcon } from "./icons";
 
@@ -132,7 +132,7 @@ function Values({ label }: { label: string }) {
                 type="button"
                 class="facet-value"
                 aria-pressed={state === "included"}
-                title={`${value || text}: ${formatSamples(samples)}. Click to include, Alt+click to exclude`}
+                title={`${value || text}: ${formatAmount(samples, answer)}. Click to include, Alt+click to exclude`}
                 onClick={(event) => toggle(value, event.altKey ? "excluded" : "included")}
               >
                 <span class="bar" style={{ width: `${sum > 0 ? (samples / sum) * 100 : 0}%` }} />

@@ -19,7 +19,15 @@ import {
   strengthsOf,
   timeOf,
 } from "../model/heat-cells";
-import { formatClock, formatCount, formatInterval, formatMillis, formatMoment, formatSamples } from "../model/units";
+import {
+  formatAmount,
+  formatClock,
+  formatFigure,
+  formatInterval,
+  formatMillis,
+  formatMoment,
+  type Measure,
+} from "../model/units";
 import { drawHeat } from "../render/heat-canvas";
 import { mainPane } from "../state/pane";
 import { announcement, navigate, questions, shown, status, timeline } from "../state/store";
@@ -43,11 +51,11 @@ export function HeatMap() {
     const at = questions.heat.state.value.answer;
     if (at === null) return null;
     const grid: HeatGrid = { fromMs: at.from_ms, toMs: at.to_ms, columns: at.columns, rows: at.rows };
-    return { grid, values: at.samples };
+    return { grid, values: at.samples, of: at };
   });
   const scale = useComputed<HeatScale>(() => {
     const now = heat.value;
-    return now === null ? { low: 0, high: 1 } : scaleOf(now.values, contrast.value ? null : expected(now.grid));
+    return now === null ? { low: 0, high: 1 } : scaleOf(now.values, contrast.value ? null : expected(now.grid, now.of));
   });
   const ramp = useComputed(() => {
     const [least, middle, most] = isDark.value ? ["#1b2532", "#a4361f", "#ffb454"] : ["#eef2f7", "#f5a34c", "#b3340a"];
@@ -116,7 +124,7 @@ export function HeatMap() {
     if (cell === null || now === null) return "";
     const at = timeOf(now.grid, cell.column, cell.row);
     const samples = now.values[cell.column * now.grid.rows + cell.row] ?? 0;
-    return `${formatMoment(at)}.${formatMillis(at)}, ${formatSamples(samples)}`;
+    return `${formatMoment(at)}.${formatMillis(at)}, ${formatAmount(samples, now.of)}`;
   };
   const onKey = (event: KeyboardEvent): void => {
     const grid = heat.peek()?.grid;
@@ -152,11 +160,11 @@ export function HeatMap() {
           <b>{grid === undefined ? "" : span(cellMs(grid))}</b>
         </span>
         <span class="ramp" aria-hidden="true">
-          {scale.value.low}{" "}
+          {formatFigure(scale.value.low, answer)}{" "}
           {ramp.value.map((color) => (
             <i key={color} style={{ background: color }} />
           ))}{" "}
-          {formatSamples(scale.value.high)} and more
+          {formatAmount(scale.value.high, answer)} and more
         </span>
         <label
           class="choice inline"
@@ -172,7 +180,7 @@ export function HeatMap() {
           more contrast
         </label>
         {answer.untimed > 0 && (
-          <span class="quiet">{formatCount(answer.untimed)} samples are older than the times that are kept</span>
+          <span class="quiet">{formatAmount(answer.untimed, answer)}: older than the times that are kept</span>
         )}
         <span class="read-out">{read(cursor.value)}</span>
         <Selected box={chosen.value} grid={grid} />
@@ -233,11 +241,11 @@ function columnMs(grid: HeatGrid): number {
   return cellMs(grid) * grid.rows;
 }
 
-/** As many samples as all processors give in a cell; null where that is not what a cell is of. */
-function expected(grid: HeatGrid): number | null {
+/** As much as all processors give in a cell; null where that is not what a cell is of. */
+function expected(grid: HeatGrid, of: Measure): number | null {
   const recording = status.value?.recording ?? null;
   if (recording === null || shown.filter.value !== "") return null;
-  return (recording.hz * recording.cpus * cellMs(grid)) / 1_000;
+  return (recording.cpus * cellMs(grid) * (of.counts_samples ? recording.hz : 1e9)) / 1_000;
 }
 
 /** Where the grid lies between the edges of the timeline above, which begins and ends with whole buckets: one moment is at one place. */

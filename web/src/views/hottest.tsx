@@ -17,10 +17,10 @@ export function HottestLine() {
 }
 
 function Sentence({ answer }: { answer: FlameAnswer }) {
-  const { hottest, samples, nanosPerSample, recordedMs } = answer;
+  const { hottest, samples, measure, recordedMs } = answer;
   if (hottest === null) return <span />;
   const { process, total, function: fn } = hottest;
-  const cores = (total * nanosPerSample) / Math.max(recordedMs * 1e6, 1);
+  const cores = (total * measure.scale) / Math.max(recordedMs * 1e6, 1);
   const alone = chosenValues(shown.filter.value, "comm").included.length > 0;
   return (
     <span>

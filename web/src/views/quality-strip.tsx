@@ -1,6 +1,6 @@
 /** How far the numbers can be trusted, and what keeps them: samples, complete stacks, losses, database, version. */
 
-import { formatBytes, formatCount, formatMoment, formatNanos, formatShare } from "../model/units";
+import { formatAmount, formatBytes, formatCount, formatMoment, formatNanos, formatShare } from "../model/units";
 import { flame, navigate, questions, shown, status, timeline } from "../state/store";
 
 export function QualityStrip() {
@@ -11,11 +11,20 @@ export function QualityStrip() {
       {answer !== null && (
         <>
           <span>
-            <b>{formatCount(answer.samples)}</b> {answer.samples === 1 ? "sample" : "samples"} in view{" "}
-            <span class="quiet">({formatNanos(answer.samples * answer.nanosPerSample)} CPU)</span>
+            {answer.measure.counts_samples ? (
+              <>
+                <b>{formatCount(answer.samples)}</b> {answer.samples === 1 ? "sample" : "samples"} in view{" "}
+                <span class="quiet">({formatNanos(answer.samples * answer.measure.scale)} CPU)</span>
+              </>
+            ) : (
+              <span title="Samples of several rates are in view: each counts as the time that it stands for">
+                <b>{formatNanos(answer.samples * answer.measure.scale)}</b> CPU in view{" "}
+                <span class="quiet">(several rates)</span>
+              </span>
+            )}
           </span>
           {answer.samples > 0 && (
-            <span title={`${formatCount(answer.incomplete)} samples have a user stack that is cut short`}>
+            <span title={`${formatAmount(answer.incomplete, answer.measure)}: the user stack is cut short`}>
               <b>{formatShare(answer.samples - answer.incomplete, answer.samples)}</b> of stacks complete
             </span>
           )}

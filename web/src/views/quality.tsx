@@ -5,7 +5,16 @@ import type { Quality as Answer, Recording } from "../api/contract";
 import { advice } from "../model/advice";
 import { FrameKind } from "../model/call-tree";
 import { commandFor, ENDS, LOSSES, MISSES, REASONS, type Remedy, remedyForEnd } from "../model/remedies";
-import { baseName, formatBytes, formatCount, formatMoment, formatNanos, formatShare, formatSpan } from "../model/units";
+import {
+  baseName,
+  formatBytes,
+  formatCount,
+  formatFigure,
+  formatMoment,
+  formatNanos,
+  formatShare,
+  formatSpan,
+} from "../model/units";
 import { questions, status, timeline } from "../state/store";
 import { Binaries } from "./binaries";
 import { CopyButton } from "./copy-button";
@@ -117,7 +126,7 @@ function Interpreters({ answer }: { answer: Answer }) {
                   {row.comm} <span class="quiet">{row.runtime}</span>
                 </th>
                 <td class="number">{formatShare(row.named, row.total)}</td>
-                <td class="number">{formatCount(row.total)}</td>
+                <td class="number">{formatFigure(row.total, answer)}</td>
                 <td>
                   {row.named < row.total && <p>interpreter: functions of the script are not named yet</p>}
                   {row.remedies.map(({ command, note }) => (
@@ -153,7 +162,7 @@ function CutShort({ answer }: { answer: Answer }) {
       good={complete >= samples * 0.98}
       about="Samples in view whose user stack was walked to the thread's first function. The others stand below a note in the graph, never dropped."
     >
-      <Shortfalls rows={rows} all={samples} hidden={hidden_rows} head="Where the walk ended, and at whose caller" />
+      <Shortfalls of={answer} rows={rows} hidden={hidden_rows} head="Where the walk ended, and at whose caller" />
     </Card>
   );
 }
@@ -175,7 +184,7 @@ function Unnamed({ answer }: { answer: Answer }) {
       good={missing <= samples * 0.02}
       about="Samples in view that ended in a function whose name is known. The others are shown by file and address."
     >
-      <Shortfalls rows={rows} all={samples} hidden={hidden_unnamed} head="Why there is no name, and in which file" />
+      <Shortfalls of={answer} rows={rows} hidden={hidden_unnamed} head="Why there is no name, and in which file" />
     </Card>
   );
 }
@@ -189,7 +198,7 @@ interface Shortfall {
   samples: number;
 }
 
-function Shortfalls({ rows, all, hidden, head }: { rows: Shortfall[]; all: number; hidden: number; head: string }) {
+function Shortfalls({ of, rows, hidden, head }: { of: Answer; rows: Shortfall[]; hidden: number; head: string }) {
   if (rows.length === 0) return <p>None. Nothing to be done.</p>;
   return (
     <div class="scroll-x">
@@ -212,7 +221,7 @@ function Shortfalls({ rows, all, hidden, head }: { rows: Shortfall[]; all: numbe
               </th>
               <td title={row.binary ?? ""}>{row.binary === null ? "–" : baseName(row.binary)}</td>
               <td class="number">
-                {formatShare(row.samples, all)} <span class="quiet">{formatCount(row.samples)}</span>
+                {formatShare(row.samples, of.samples)} <span class="quiet">{formatFigure(row.samples, of)}</span>
               </td>
               <td>
                 {rows.findIndex((one) => one.remedy.how === row.remedy.how) === i ? (

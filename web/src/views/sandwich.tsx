@@ -1,6 +1,6 @@
 /** One function between its callers, above, and its callees, below, with its own numbers in the middle. */
 
-import { baseName, formatNanos, formatSamples, formatShare } from "../model/units";
+import { baseName, formatAmount, formatNanos, formatSamples, formatShare } from "../model/units";
 import { ROW_HEIGHT } from "../render/flame-canvas";
 import { all, answer, calleesPane, callersPane, cut, missing } from "../state/sandwich";
 import { chosenFunction, navigate } from "../state/store";
@@ -56,9 +56,11 @@ export function Sandwich() {
         <span>
           total <b>{formatShare(filling.total, all.value)}</b>{" "}
           <span class="quiet">
-            {formatNanos(filling.total * from.nanosPerSample)}, {formatSamples(filling.total)}
+            {formatNanos(filling.total * from.measure.scale)}
+            {from.measure.counts_samples && `, ${formatSamples(filling.total)}`}
           </span>
-          , self <b>{formatShare(filling.self, all.value)}</b> <span class="quiet">{formatSamples(filling.self)}</span>
+          , self <b>{formatShare(filling.self, all.value)}</b>{" "}
+          <span class="quiet">{formatAmount(filling.self, from.measure)}</span>
         </span>
         {chosen.binary !== null && <span class="quiet">{baseName(chosen.binary)}</span>}
         <span class="gap" />

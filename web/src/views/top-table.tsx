@@ -7,10 +7,18 @@ import { kindInk } from "../model/color";
 import { type FunctionId, formatFunction, functionOf, isCode } from "../model/function";
 import { neighbours } from "../model/sandwich";
 import { type TopColumn, topRows } from "../model/top-rows";
-import { baseName, formatCount, formatNanos, formatSamples, formatShare } from "../model/units";
+import {
+  baseName,
+  formatAmount,
+  formatCount,
+  formatNanos,
+  formatShare,
+  type Measure,
+  NO_MEASURE,
+} from "../model/units";
 import { chooseFunction, searchQuery } from "../state/flame";
 import { cut, missing } from "../state/sandwich";
-import { chosenFunction, navigate, questions, shown, view } from "../state/store";
+import { chosenFunction, flame, navigate, questions, shown, view } from "../state/store";
 import { theme } from "../state/theme";
 import { reveal, useSight } from "./virtual-rows";
 
@@ -32,7 +40,7 @@ export function TopTable() {
   const sight = useSight(scroller, rows.value.length, ROW);
   const answer = answered.value;
   if (answer === null) return null;
-  const { samples, nanos_per_sample: nanos } = answer;
+  const { samples } = answer;
   const { first, last } = sight;
   const fn = shown.fn.value;
   const step = (event: KeyboardEvent): void => {
@@ -77,8 +85,8 @@ export function TopTable() {
                   aria-rowindex={first + i + 2}
                   class={fn !== null && formatFunction(row) === fn ? "chosen" : ""}
                 >
-                  <Figure part={row.self} all={samples} nanos={nanos} />
-                  <Figure part={row.total} all={samples} nanos={nanos} />
+                  <Figure part={row.self} all={samples} of={answer} />
+                  <Figure part={row.total} all={samples} of={answer} />
                   <th scope="row" class="function">
                     <span class="swatch" style={{ background: theme.value.inks[kindInk(row.kind)].fill }} />
                     <button
@@ -123,12 +131,12 @@ function tableSize({ rows, hidden_rows, unmatched_rows }: Top, shown: number): s
   return hidden_rows > 0 ? `${count}; the first ${formatCount(shown)} are listed` : count;
 }
 
-function Figure({ part, all, nanos }: { part: number; all: number; nanos: number }) {
+function Figure({ part, all, of }: { part: number; all: number; of: Measure }) {
   return (
-    <td class="number" title={formatSamples(part)}>
+    <td class="number" title={formatAmount(part, of)}>
       <span class="bar" style={{ width: `${all > 0 ? (part / all) * 100 : 0}%` }} />
       <span class="share">{formatShare(part, all)}</span>
-      <span class="quiet">{formatNanos(part * nanos)}</span>
+      <span class="quiet">{formatNanos(part * of.scale)}</span>
     </td>
   );
 }
@@ -217,7 +225,7 @@ function Neighbours(props: { title: string; tree: Parameters<typeof neighbours>[
           return (
             <li class="neighbour" key={frame}>
               <span class="bar" style={{ width: `${(total / Math.max(all, 1)) * 100}%` }} />
-              <span class="share" title={formatSamples(total)}>
+              <span class="share" title={formatAmount(total, flame.value?.measure ?? NO_MEASURE)}>
                 {formatShare(total, all)}
               </span>
               {isCode(one.kind) ? (

@@ -9,7 +9,7 @@ import { useComputed, useSignal, useSignalEffect } from "@preact/signals";
 import { useRef } from "preact/hooks";
 import { type CallTree, children, describeFrame, isWithin } from "../model/call-tree";
 import { carryOver, firstOpen, revealed, visibleRows } from "../model/tree-rows";
-import { baseName, formatNanos, formatSamples, formatShare } from "../model/units";
+import { baseName, formatAmount, formatNanos, formatShare, NO_MEASURE } from "../model/units";
 import { coloring, focus, found, select, selected, tree, zoomTo } from "../state/flame";
 import { factsOf, mainPane } from "../state/pane";
 import { announcement, flame, navigate } from "../state/store";
@@ -159,7 +159,7 @@ function Row(props: {
 }) {
   const { at, node, open } = props;
   const frame = describeFrame(at.frames, at.frame[node]);
-  const nanos = flame.value?.nanosPerSample ?? 0;
+  const measure = flame.value?.measure ?? NO_MEASURE;
   const matched = found.value?.frames[at.frame[node]] === 1;
   const parent = at.parent[node];
   const siblings = parent < 0 ? [node] : children(at, parent);
@@ -182,12 +182,12 @@ function Row(props: {
         openFrameMenu(mainPane, node, event.clientX, event.clientY);
       }}
     >
-      <td class="number" title={formatSamples(at.total[node])}>
+      <td class="number" title={formatAmount(at.total[node], measure)}>
         <span class="bar" style={{ width: `${(at.total[node] / Math.max(at.total[0], 1)) * 100}%` }} />
         <span class="share">{formatShare(at.total[node], at.total[0])}</span>
-        <span class="quiet">{formatNanos(at.total[node] * nanos)}</span>
+        <span class="quiet">{formatNanos(at.total[node] * measure.scale)}</span>
       </td>
-      <td class="number small" title={formatSamples(at.self[node])}>
+      <td class="number small" title={formatAmount(at.self[node], measure)}>
         <span class="share">{at.self[node] > 0 ? formatShare(at.self[node], at.total[0]) : "–"}</span>
       </td>
       <td class="function" style={{ paddingLeft: `${8 + Math.min(at.depth[node], 60) * 12}px` }}>

@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::process::key_of;
-use crate::profile::{BinaryKey, FileIdentity};
+use crate::profile::{BinaryKey, FileIdentity, Measure};
 use crate::symbolizer::WorkerCommand;
 
 fn weight(at: u64) -> Weight {
@@ -18,7 +18,7 @@ fn weight(at: u64) -> Weight {
 
 fn asked(file: &str, lines: &[u64]) -> Lines {
     let places = lines.iter().map(|line| weight(*line)).collect();
-    Lines { file: Some(file.into()), binaries: Vec::new(), total: 9, places }
+    Lines { file: Some(file.into()), binaries: Vec::new(), total: 9, measure: Measure::default(), places }
 }
 
 fn annotator(roots: &[&str]) -> Annotator {
@@ -63,8 +63,10 @@ fn without_a_word_nothing_is_read() {
         found.lines.iter().map(|line| (line.line, line.text.clone())).collect::<Vec<_>>(),
         [(1, None), (3, None)]
     );
-    let unknown = annotator(&[])
-        .source(&Lines { file: None, binaries: Vec::new(), total: 9, places: Vec::new() }, &Viewer::default());
+    let unknown = annotator(&[]).source(
+        &Lines { file: None, binaries: Vec::new(), total: 9, measure: Measure::default(), places: Vec::new() },
+        &Viewer::default(),
+    );
     assert!(unknown.reason.unwrap().contains("no debug information"));
 }
 

@@ -16,6 +16,10 @@ pub struct Source {
     pub reason: Option<String>,
     /// Samples with this file's function on the stack, recursion counted once; 0 when no sample of the range has it.
     pub total: u64,
+    /// As in [`FlameGraph::scale`].
+    pub scale: u64,
+    /// As in [`FlameGraph::counts_samples`].
+    pub counts_samples: bool,
     /// Number of the first line; 0 without any.
     pub first_line: u64,
     /// Lines with samples, and those near them; numbers may jump.
@@ -53,6 +57,10 @@ pub struct Disassembly {
     pub instructions: Vec<Instruction>,
     /// Samples with this binary's function on the stack, recursion counted once; 0 when no sample of the range has it.
     pub total: u64,
+    /// As in [`FlameGraph::scale`].
+    pub scale: u64,
+    /// As in [`FlameGraph::counts_samples`].
+    pub counts_samples: bool,
     /// Instructions left out, none of them with samples.
     pub hidden_instructions: u64,
 }

@@ -8,6 +8,10 @@ use utoipa::ToSchema;
 pub struct Quality {
     /// Samples in all.
     pub samples: u64,
+    /// As in [`FlameGraph::scale`].
+    pub scale: u64,
+    /// As in [`FlameGraph::counts_samples`].
+    pub counts_samples: bool,
     /// Those whose user stack is whole, or that have none.
     pub complete: u64,
     /// The others, by falling samples.
@@ -76,6 +80,10 @@ pub struct Binaries {
     pub named: u64,
     /// One command for the packages with the symbols of the ten heaviest rows that want some; null when fewer than two do.
     pub together: Option<Remedy>,
+    /// As in [`FlameGraph::scale`].
+    pub scale: u64,
+    /// As in [`FlameGraph::counts_samples`].
+    pub counts_samples: bool,
 }
 
 /// One binary. Frames are counted as a flame graph shows them: a stack of ten samples with two frames in it counts twenty.

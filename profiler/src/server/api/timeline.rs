@@ -46,6 +46,10 @@ pub struct TimelineGroups {
     pub others: Vec<u64>,
     /// How many other values there are.
     pub hidden_values: u64,
+    /// As in [`FlameGraph::scale`].
+    pub scale: u64,
+    /// As in [`FlameGraph::counts_samples`].
+    pub counts_samples: bool,
 }
 
 /// Columns of [`Timeline`]; bucket `i` starts at `from_ms + i * step_ms`. A window counts in the bucket it starts in; one longer than
@@ -85,4 +89,8 @@ pub struct HeatMap {
     pub samples: Vec<u64>,
     /// Samples of the range whose time is not known (any more).
     pub untimed: u64,
+    /// As in [`FlameGraph::scale`].
+    pub scale: u64,
+    /// As in [`FlameGraph::counts_samples`].
+    pub counts_samples: bool,
 }

@@ -8,8 +8,10 @@ use utoipa::ToSchema;
 pub struct Top {
     /// Samples in all.
     pub samples: u64,
-    /// CPU time one sample stands for, in nanoseconds.
-    pub nanos_per_sample: u64,
+    /// As in [`FlameGraph::scale`].
+    pub scale: u64,
+    /// As in [`FlameGraph::counts_samples`].
+    pub counts_samples: bool,
     /// The rows.
     pub rows: Vec<TopRow>,
     /// Functions that the limit left out.
@@ -56,6 +58,10 @@ pub struct LabelValues {
     pub hidden_values: u64,
     /// Samples of all values, the ones left out too.
     pub samples: u64,
+    /// As in [`FlameGraph::scale`].
+    pub scale: u64,
+    /// As in [`FlameGraph::counts_samples`].
+    pub counts_samples: bool,
 }
 
 /// One value.

@@ -12,8 +12,11 @@ pub struct FlameGraph {
     pub to_ms: i64,
     /// Samples in all (the root's total).
     pub samples: u64,
-    /// CPU time one sample stands for, in nanoseconds (mean over the range).
-    pub nanos_per_sample: u64,
+    /// CPU time that each number of samples stands for, in nanoseconds; 0 where nothing was recorded.
+    pub scale: u64,
+    /// Whether the numbers of samples are just that. False where samples of several rates are in the range: then each counts as the
+    /// nanoseconds that it stands for, and `scale` is 1.
+    pub counts_samples: bool,
     /// Samples whose user stack is cut short.
     pub incomplete: u64,
     /// Nodes folded into "remainder" frames because of the limit.
@@ -146,8 +149,13 @@ pub struct DiffSide {
     pub to_ms: i64,
     /// Samples in all.
     pub samples: u64,
-    /// CPU time one sample stands for, in nanoseconds.
-    pub nanos_per_sample: u64,
+    /// As in [`FlameGraph::scale`].
+    pub scale: u64,
+    /// As in [`FlameGraph::counts_samples`].
+    pub counts_samples: bool,
+    /// The most that one sample adds to the numbers: 1 where these are samples, else the time between two of the slowest rate. The numbers
+    /// are at most as noisy as if each sample added so much.
+    pub heaviest: u64,
     /// Samples whose user stack is cut short.
     pub incomplete: u64,
     /// Time that was recorded in the range.
