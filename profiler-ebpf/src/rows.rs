@@ -255,9 +255,12 @@ mod tests {
     #[test]
     fn addresses_are_found_in_their_mappings() {
         let (tables, space) = mapped();
-        for (address, start) in [(10, 10), (19, 10), (30, 30), (39, 30), (40, 40), (49, 40)] {
+        // As a walk goes: with the mapping of the frame before.
+        let mut last = Mapping::default();
+        for (address, start) in [(10, 10), (19, 10), (30, 30), (39, 30), (40, 40), (49, 40), (12, 10)] {
             let mut found = Mapping::default();
             assert!(enter(&tables, &space, &mut found, address) && found.start == start, "{address}");
+            assert!(enter(&tables, &space, &mut last, address) && last.start == start, "{address} after another");
         }
         for address in [0, 9, 20, 29, 50, u64::MAX] {
             assert!(!enter(&tables, &space, &mut Mapping::default(), address), "{address}");

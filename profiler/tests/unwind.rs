@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Write as _};
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -16,12 +17,16 @@ use profiler::unwind::host::{Pool, finish, image_of};
 use profiler::unwind::{Kernel as _, PageMemory as _};
 use profiler_ebpf::tables::{Cfa, Mapping, Rule, Saved, Space, UnwindMode};
 
-/// A program that is gone when dropped.
+/// A program that is gone when dropped, with what it has forked.
 struct Running(Child);
 
 impl Running {
     fn start(program: &Path, arguments: &[&str]) -> Self {
-        Self(Command::new(program).args(arguments).stdin(Stdio::null()).spawn().unwrap())
+        Self::of(Command::new(program).args(arguments).stdin(Stdio::null()))
+    }
+
+    fn of(command: &mut Command) -> Self {
+        Self(command.process_group(0).spawn().unwrap())
     }
 
     fn pid(&self) -> u32 {
@@ -31,7 +36,8 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        self.0.kill().unwrap();
+        let group = rustix::process::Pid::from_child(&self.0);
+        rustix::process::kill_process_group(group, rustix::process::Signal::KILL).unwrap();
         self.0.wait().unwrap();
     }
 }
@@ -280,8 +286,7 @@ fn wait_for_spaces(maps: &UnwindMaps, id: u32, mut expected: Vec<u32>) {
 #[test]
 fn mappings_follow_forks_and_go_with_exec_and_exit() {
     let script = "read go; (while :; do :; done) & echo $!; read go; kill $!; wait; read go; exec cat";
-    let mut shell =
-        Running(Command::new("sh").args(["-c", script]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap());
+    let mut shell = Running::of(Command::new("sh").args(["-c", script]).stdin(Stdio::piped()).stdout(Stdio::piped()));
     let (mut input, output) = (shell.0.stdin.take().unwrap(), shell.0.stdout.take().unwrap());
     let mut lines = BufReader::new(output).lines();
     let mut sampler = Sampler::start(options(shell.pid(), WalkLoop::BpfLoop), boot_now()).unwrap();

@@ -65,13 +65,7 @@ impl UnwindMaps {
     }
 
     /// Writes a space, and takes it back when the kernel side has seen something unmapped since it was made.
-    fn write_space(
-        &mut self,
-        pid: u32,
-        space: Space,
-        known: BootNanos,
-        flags: u64,
-    ) -> Result<Option<Unmapped>, MapError> {
+    fn write_space(&mut self, pid: u32, space: Space, known: BootNanos, flags: u64) -> io::Result<Option<Unmapped>> {
         let since = |maps: &Self| {
             let [time, start, end] = maps.unmapped.get(&pid, 0).ok().filter(|[time, ..]| *time > known.0)?;
             Some(Unmapped { time: BootNanos(time), start, end })
@@ -79,17 +73,21 @@ impl UnwindMaps {
         if let Some(unmapped) = since(self) {
             return Ok(Some(unmapped));
         }
-        self.processes.insert(&pid, &sealed(space), flags)?;
+        self.insert(pid, sealed(space), flags)?;
         // The kernel side notes first and breaks the seal then: what it has done before we wrote is noted by now.
         let unmapped = since(self);
-        if unmapped.is_some()
-            && let Err(error) = self.processes.insert(&pid, &Space { seal: 0, ..space }, EXIST)
-            // It has ended, or called exec, meanwhile.
-            && !is_missing(&error)
-        {
-            return Err(error);
+        if unmapped.is_some() {
+            self.insert(pid, Space { seal: 0, ..space }, EXIST)?;
         }
         Ok(unmapped)
+    }
+
+    /// Writes the entry of a process; with [`EXIST`] only where there is one: it may have ended, or called exec, meanwhile.
+    fn insert(&mut self, pid: u32, space: Space, flags: u64) -> io::Result<()> {
+        match self.processes.insert(&pid, &space, flags) {
+            Err(error) if flags != EXIST || !is_missing(&error) => Err(io::Error::other(error)),
+            _ => Ok(()),
+        }
     }
 
     /// Every process that has mappings, with them. While processes come and go some can be missed.
@@ -138,11 +136,11 @@ impl Kernel for UnwindMaps {
     }
 
     fn add_space(&mut self, pid: u32, space: Space, known: BootNanos) -> io::Result<Option<Unmapped>> {
-        self.write_space(pid, space, known, ANY).map_err(io::Error::other)
+        self.write_space(pid, space, known, ANY)
     }
 
     fn replace_space(&mut self, pid: u32, space: Space, known: BootNanos) -> io::Result<()> {
-        unless_missing(self.write_space(pid, space, known, EXIST).map(drop))
+        self.write_space(pid, space, known, EXIST).map(drop)
     }
 
     fn remove_space(&mut self, pid: u32) {
@@ -190,14 +188,6 @@ fn sealed(space: Space) -> Space {
 
 fn shared<T: aya::Pod>(map: &Array<MapData, T>, len: u32) -> io::Result<SharedArray<T>> {
     SharedArray::map(map.map().fd().as_fd(), len as usize)
-}
-
-/// Leaves it at that when the process is gone.
-fn unless_missing(result: Result<(), MapError>) -> io::Result<()> {
-    match result {
-        Err(error) if !is_missing(&error) => Err(io::Error::other(error)),
-        _ => Ok(()),
-    }
 }
 
 fn is_missing(error: &MapError) -> bool {
