@@ -46,7 +46,15 @@ const VIEWS: readonly [string, string, ((page: Page, width: number) => Promise<v
     },
   ],
   ["quality", "?tab=quality"],
-  ["stacked", "?by=comm&from=now-6h"],
+  [
+    "stacked",
+    "?by=comm&from=now-6h",
+    async (page) => {
+      const chart = await page.locator(".chart .u-over").boundingBox();
+      if (chart !== null) await page.mouse.move(chart.x + chart.width * 0.25, chart.y + chart.height / 2);
+    },
+  ],
+  ["found", "?search=read&live=0"],
   ["brushed", `?from=now-24h&brush=${Date.now() - 30_000_000}-${Date.now() - 10_000_000}`],
   ["empty", `?filter=${encodeURIComponent('{pid="1"}')}`],
   ["refused", "?filter=comm"],

@@ -301,8 +301,8 @@ describe.runIf(real === undefined)("the page and a server with troubles", () => 
     if (chart === null) throw new Error("no chart");
     await person.page.mouse.move(chart.x + chart.width / 3, chart.y + 20);
     const values = person.page.getByTestId("band-values");
-    await expect.poll(() => values.locator("li").count()).toBe(await bands.count());
-    expect(await values.innerText()).toMatch(/\d/);
+    await expect.poll(() => values.locator("li").count()).toBe((await bands.count()) + 1);
+    expect(await values.innerText()).toMatch(/^\d\d-\d\d \d\d:\d\d:\d\d\s+cores\s[\s\S]*\d\.\d/);
     await bands.first().click();
     await person.param("filter", /comm=/);
   });
@@ -328,6 +328,18 @@ describe.runIf(real === undefined)("the page and a server with troubles", () => 
     await person.click(2, 0.02);
     const details = await person.page.locator(".details").boundingBox();
     expect((details?.y ?? 0) + (details?.height ?? 0)).toBeLessThanOrEqual(844);
+    await person.page.setViewportSize({ width: 1440, height: 900 });
+  });
+
+  test("a low window is for the graph", async () => {
+    await person.page.setViewportSize({ width: 1024, height: 700 });
+    await person.visit("?live=0");
+    await person.graph();
+    const height = async () => (await person.page.locator(".flame-sticky canvas").boundingBox())?.height ?? 0;
+    await expect.poll(height).toBeGreaterThan(335);
+    const field = await person.page.locator(".search .field").boundingBox();
+    const next = await person.page.locator(".tidy > summary").boundingBox();
+    expect((field?.x ?? 0) + (field?.width ?? 0)).toBeLessThanOrEqual(next?.x ?? 0);
     await person.page.setViewportSize({ width: 1440, height: 900 });
   });
 

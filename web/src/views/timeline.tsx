@@ -310,6 +310,10 @@ function BandValues({ answer, bucket }: { answer: Answer | null; bucket: number 
       aria-hidden="true"
       data-testid="band-values"
     >
+      <li class="quiet">
+        <span class="name">{formatMoment(answer.from_ms + bucket * answer.step_ms).slice(5)}</span>
+        <b>cores</b>
+      </li>
       {stacked.map(({ value, cores }, i) => {
         const now = cores[bucket];
         return (
