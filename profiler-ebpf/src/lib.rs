@@ -16,6 +16,8 @@ use tables::{DEEP_TAIL_STACK, Registers, TAIL_STACK};
 pub const MAX_USER_FRAMES: usize = 512;
 /// Most kernel frames: `PERF_MAX_STACK_DEPTH`, the kernel's own limit for its stack walkers.
 pub const MAX_KERNEL_FRAMES: usize = 127;
+/// Most events sampled at once: the clock (or the cycle counter), which is number 0, and others beside it.
+pub const MAX_EVENTS: u32 = 8;
 /// `RecordHeader::kernel_stack`: there is none, or its frames are inline.
 pub const NO_KERNEL_STACK: i32 = -1;
 
@@ -112,8 +114,8 @@ impl StackEnd {
 /// ```text
 /// 0      8       16       24              40         48   52   56   60          64             68   72     76  80    96
 /// | time | start | cgroup | hash, 2 x u64 | kernel_ip |pid |tid |cpu |generation |kernel_stack  |end |weight|uf kf| comm |
-/// 96           100   104
-/// | tail_bytes | pad | user frames | kernel frames | Registers | stack |
+/// 96           100     104
+/// | tail_bytes | event | user frames | kernel frames | Registers | stack |
 /// ```
 ///
 /// A user stack is inline the first time a generation meets it; after that the hash alone stands for it.
@@ -156,8 +158,8 @@ pub struct RecordHeader {
     pub comm: [u8; 16],
     /// Bytes of the tail, at most [`MAX_DEEP_TAIL`]; 0 when there is none. A record may be longer than its tail.
     pub tail_bytes: u32,
-    /// Room to grow.
-    pub _pad: u32,
+    /// Number of the event, below [`MAX_EVENTS`].
+    pub event: u32,
 }
 
 const _: () = assert!(size_of::<RecordHeader>() == 104);
@@ -189,6 +191,8 @@ pub enum DecodeError {
     TooManyFrames,
     /// A [`StackEnd`] with no meaning.
     UnknownEnd,
+    /// An event beyond [`MAX_EVENTS`].
+    UnknownEvent,
     /// A tail that is too short for registers, or longer than the limit.
     Tail,
 }
@@ -256,7 +260,7 @@ impl Record {
             kernel_frames: u16_at(78),
             comm,
             tail_bytes: u32_at(96),
-            _pad: 0,
+            event: u32_at(100),
         };
         let (user, kernel) = (usize::from(header.user_frames), usize::from(header.kernel_frames));
         if user > MAX_USER_FRAMES || kernel > MAX_KERNEL_FRAMES {
@@ -273,12 +277,15 @@ impl Record {
         let (user, rest) = body[..len].split_at(user * 8);
         let (kernel, tail) = rest.split_at(kernel * 8);
         let end = StackEnd::from_u32(header.end).ok_or(DecodeError::UnknownEnd)?;
+        if header.event >= MAX_EVENTS {
+            return Err(DecodeError::UnknownEvent);
+        }
         Ok(Decoded { header, end, user, kernel, tail })
     }
 }
 
-/// Per-CPU counters of the even or of the odd generations, never reset. Every sample taken is either sent or counted as
-/// `ring_full`.
+/// Per-CPU counters of one event, of the even or of the odd generations, never reset. Every sample taken is either sent or
+/// counted as `ring_full`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct Counters {
@@ -303,6 +310,15 @@ pub struct Counters {
 const _: () = assert!(size_of::<Counters>() == 64);
 
 impl Counters {
+    /// How many there are.
+    pub const ALL: u32 = 2 * MAX_EVENTS;
+
+    /// Where those of an event lie, of the generations that are even or odd as this one is.
+    #[must_use]
+    pub const fn place(event: u32, generation: u32) -> u32 {
+        2 * event + (generation & 1)
+    }
+
     /// Applies `f` field by field.
     #[must_use]
     pub fn zip(self, other: Self, f: impl Fn(u64, u64) -> u64) -> Self {
@@ -357,8 +373,8 @@ pub struct Config {
     pub unwind: u32,
     /// Offset of `task_struct.mm`; 0 when unknown.
     pub task_mm: u32,
-    /// Room to grow.
-    pub _pad: u32,
+    /// Events sampled beside the clock. With none, nobody asks for an event's number (before Linux 5.15 nobody can).
+    pub others: u32,
 }
 
 const _: () = assert!(size_of::<Config>() == 64);
@@ -395,7 +411,7 @@ mod tests {
             bytes.extend(word.to_ne_bytes());
         }
         bytes.extend(b"postgres\0\0\0\0\0\0\0\0");
-        bytes.extend([tail.len() as u32, 0].map(u32::to_ne_bytes).as_flattened());
+        bytes.extend([tail.len() as u32, 5].map(u32::to_ne_bytes).as_flattened());
         user.iter().chain(kernel).for_each(|frame| bytes.extend(frame.to_ne_bytes()));
         bytes.extend(tail);
         bytes
@@ -411,7 +427,7 @@ mod tests {
         assert_eq!(decoded.header.kernel_ip, 11);
         assert_eq!((decoded.header.pid, decoded.header.tid, decoded.header.cpu), (6, 7, 8));
         assert_eq!((decoded.header.generation, decoded.header.kernel_stack, decoded.header.weight), (9, 10, 1));
-        assert_eq!(decoded.end, StackEnd::FramePointerLost);
+        assert_eq!((decoded.end, decoded.header.event), (StackEnd::FramePointerLost, 5));
         assert_eq!(decoded.user_frames().collect::<Vec<_>>(), [0x55aa, 0x66bb_0000_0001]);
         assert_eq!(decoded.kernel_frames().collect::<Vec<_>>(), [u64::MAX]);
     }
@@ -450,5 +466,20 @@ mod tests {
     #[test]
     fn an_unknown_stack_end_is_refused() {
         assert_eq!(Record::decode(&record(&[], &[], 99, &[])), Err(DecodeError::UnknownEnd));
+    }
+
+    /// The same of an event: its counters would be another's.
+    #[test]
+    fn an_unknown_event_is_refused() {
+        let mut bytes = record(&[], &[], 0, &[]);
+        bytes[100] = MAX_EVENTS as u8;
+        assert_eq!(Record::decode(&bytes), Err(DecodeError::UnknownEvent));
+    }
+
+    /// No two events, nor two generations that follow each other, share counters.
+    #[test]
+    fn counters_have_places_of_their_own() {
+        let places = (0..MAX_EVENTS).flat_map(|event| [6, 7].map(|generation| Counters::place(event, generation)));
+        assert_eq!(places.collect::<Vec<_>>(), (0..Counters::ALL).collect::<Vec<_>>());
     }
 }

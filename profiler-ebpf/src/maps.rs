@@ -27,7 +27,7 @@ static CONFIG: Config = Config {
     task_group_leader: 0,
     task_start_boottime: 0,
     task_mm: 0,
-    _pad: 0,
+    others: 0,
     unwind: 0,
 };
 
@@ -59,9 +59,9 @@ pub static KERNEL_STACKS_1: StackTrace = StackTrace::with_max_entries(2048, 0);
 #[map]
 pub static USER_STACKS: Array<u64> = Array::with_max_entries(65_536, 0);
 
-/// What happened, per CPU, in even and in odd generations.
+/// What happened, per CPU, to each event, in even and in odd generations: [`Counters::place`].
 #[map]
-pub static COUNTERS: PerCpuArray<Counters> = PerCpuArray::with_max_entries(2, 0);
+pub static COUNTERS: PerCpuArray<Counters> = PerCpuArray::with_max_entries(Counters::ALL, 0);
 
 /// Where a walk keeps its state: too big for the 512-byte stack.
 #[map]

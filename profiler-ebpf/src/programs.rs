@@ -1,4 +1,4 @@
-//! The entry points: the timer's, and four that follow processes as they fork, execute, unmap and end.
+//! The entry points: one for perf events, the timer's and others, and four that follow processes as they fork, execute, unmap and end.
 
 use core::ffi::c_void;
 
@@ -8,10 +8,10 @@ use aya_ebpf::{
         BPF_EXIST, BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP, BPF_RB_RING_SIZE, bpf_perf_event_data,
     },
     helpers::generated::{
-        bpf_get_current_ancestor_cgroup_id, bpf_get_current_cgroup_id, bpf_get_current_comm, bpf_get_current_pid_tgid,
-        bpf_get_current_task_btf, bpf_get_smp_processor_id, bpf_get_stack, bpf_get_stackid, bpf_ktime_get_boot_ns,
-        bpf_probe_read_kernel, bpf_probe_read_user, bpf_ringbuf_output, bpf_ringbuf_query, bpf_ringbuf_reserve,
-        bpf_ringbuf_submit, bpf_task_pt_regs,
+        bpf_get_attach_cookie, bpf_get_current_ancestor_cgroup_id, bpf_get_current_cgroup_id, bpf_get_current_comm,
+        bpf_get_current_pid_tgid, bpf_get_current_task_btf, bpf_get_smp_processor_id, bpf_get_stack, bpf_get_stackid,
+        bpf_ktime_get_boot_ns, bpf_probe_read_kernel, bpf_probe_read_user, bpf_ringbuf_output, bpf_ringbuf_query,
+        bpf_ringbuf_reserve, bpf_ringbuf_submit, bpf_task_pt_regs,
     },
     macros::{perf_event, raw_tracepoint},
     programs::{PerfEventContext, RawTracePointContext},
@@ -58,13 +58,15 @@ pub fn sample_by_tail_calls(ctx: PerfEventContext) -> u32 {
 pub fn walk_on(ctx: PerfEventContext) -> u32 {
     let config = maps::config();
     let Some(scratch) = maps::SCRATCH.get_ptr_mut(0) else { return 0 };
-    // SAFETY: this CPU's element; the kernel does not run this program twice at once on a CPU.
+    // SAFETY: this CPU's element; the kernel runs one program on perf events at a time on a CPU, whatever event it is for
+    // (`bpf_prog_active`).
     let scratch = unsafe { &mut *scratch };
     if unwind::some_steps(scratch, &config) {
         // SAFETY: does not return, unless it was one too many; then the stack is cut there.
         unsafe { maps::MORE.tail_call(&ctx, 0) };
     }
-    let Some(counters) = maps::COUNTERS.get_ptr_mut(scratch.record.header.generation & 1) else { return 0 };
+    let RecordHeader { event, generation, .. } = scratch.record.header;
+    let Some(counters) = maps::COUNTERS.get_ptr_mut(Counters::place(event, generation)) else { return 0 };
     // SAFETY: as above.
     finish(&ctx, &config, scratch, unsafe { &mut *counters });
     0
@@ -74,8 +76,9 @@ pub fn walk_on(ctx: PerfEventContext) -> u32 {
 #[inline(always)]
 fn enter<'a>(ctx: &PerfEventContext, config: &Config) -> Option<(&'a mut Scratch, &'a mut Counters)> {
     let generation = maps::GENERATION.get(0).copied()?;
-    // SAFETY: this CPU's element; the kernel does not run this program twice at once on a CPU.
-    let counters = unsafe { &mut *maps::COUNTERS.get_ptr_mut(generation & 1)? };
+    let event = number(ctx, config);
+    // SAFETY: this CPU's element; the kernel runs one program on perf events at a time on a CPU (`bpf_prog_active`).
+    let counters = unsafe { &mut *maps::COUNTERS.get_ptr_mut(Counters::place(event, generation))? };
     counters.ticks += 1;
     // SAFETY: a helper without arguments.
     let pid_tgid = unsafe { bpf_get_current_pid_tgid() };
@@ -107,6 +110,7 @@ fn enter<'a>(ctx: &PerfEventContext, config: &Config) -> Option<(&'a mut Scratch
     header.tid = pid_tgid as u32;
     header.generation = generation;
     header.weight = 1;
+    header.event = event;
 
     // SAFETY: the context of a perf event program begins with the interrupted registers.
     let interrupted: *const pt_regs =
@@ -128,6 +132,16 @@ fn enter<'a>(ctx: &PerfEventContext, config: &Config) -> Option<(&'a mut Scratch
         unwind::begin(scratch, config, pid);
     }
     Some((scratch, counters))
+}
+
+/// Which event this is: the cookie that it was attached with, none for the clock.
+#[inline(always)]
+fn number(ctx: &PerfEventContext, config: &Config) -> u32 {
+    if config.others == 0 {
+        return 0;
+    }
+    // SAFETY: a helper that takes the program's own context.
+    unsafe { bpf_get_attach_cookie(ctx.as_ptr()) as u32 }
 }
 
 #[inline(always)]
@@ -153,6 +167,9 @@ fn finish(ctx: &PerfEventContext, config: &Config, scratch: &mut Scratch, counte
 /// `None` when the ring buffer had no room.
 #[inline(always)]
 fn send(ctx: &PerfEventContext, config: &Config, scratch: &mut Scratch, counters: &mut Counters) -> Option<()> {
+    if scratch.record.header.event != 0 && !is_less_than_half_full() {
+        return None;
+    }
     let generation = scratch.record.header.generation;
     // A stack is inline until this generation has it; the mark is set only after the record went out, so a mark is never
     // seen before its frames are in the ring buffer.
@@ -200,7 +217,7 @@ fn send(ctx: &PerfEventContext, config: &Config, scratch: &mut Scratch, counters
     // A process without tables gets them the sooner; everything else waits for the next poll.
     let wake =
         if scratch.record.header.end == StackEnd::NoMappings as u32 { BPF_RB_FORCE_WAKEUP } else { BPF_RB_NO_WAKEUP };
-    let tail_bytes = if unfinished && room_for_tails() { tail(scratch, frames) } else { 0 };
+    let tail_bytes = if unfinished && is_less_than_half_full() { tail(scratch, frames) } else { 0 };
     if tail_bytes > MAX_TAIL as u64 - MEMORY_PAGE && send_deep(scratch, head, wake) {
         return Some(());
     }
@@ -225,9 +242,10 @@ fn send(ctx: &PerfEventContext, config: &Config, scratch: &mut Scratch, counters
     Some(())
 }
 
-/// Whether the ring buffer is less than half full: a tail is a hundred times as long as a sample without, and must not cost any.
+/// Whether the ring buffer is less than half full. The rest is kept for samples of the clock without a tail: a tail is a hundred times as long
+/// as a sample without, and other events may come a million times a second.
 #[inline(always)]
-fn room_for_tails() -> bool {
+fn is_less_than_half_full() -> bool {
     let samples = (&raw const maps::SAMPLES).cast_mut().cast();
     // SAFETY: a helper that reads two numbers of the map.
     unsafe {

@@ -3,12 +3,13 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use std::collections::BTreeSet;
+use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use profiler::profile::{MissCause, RawSample, SampleEvent};
-use profiler::sampler::{Cgroup, Frequency, Sampler, SamplerOptions, Target};
+use profiler::sampler::{Cgroup, Counted, Frequency, OtherEvent, Sampler, SamplerOptions, Target};
 use profiler::symbolizer::{NamesWorker, WorkerCommand};
 use profiler::sys::clock::{boot_now, monotonic_nanos};
 
@@ -82,13 +83,13 @@ fn run(options: SamplerOptions, time: Duration, window: Duration) -> Run {
         lost: 0,
         hash_conflicts: 0,
         kernel_mixed: 0,
-        counters: sampler.counters().unwrap(),
+        counters: sampler.counters(0).unwrap(),
         worked: Duration::ZERO,
     };
     let mut take = |sampler: &mut Sampler| {
         let drained = sampler.poll().drained;
+        run.lost += drained.lost();
         run.samples.extend(drained.samples.into_iter().map(|(_, sample)| sample));
-        run.lost += drained.losses.total();
         run.hash_conflicts += drained.hash_conflicts;
         run.kernel_mixed += drained.kernel_mixed;
     };
@@ -104,7 +105,7 @@ fn run(options: SamplerOptions, time: Duration, window: Duration) -> Run {
     sampler.stop().unwrap();
     take(&mut sampler);
     run.worked = worked() - before;
-    run.counters = sampler.counters().unwrap();
+    run.counters = sampler.counters(0).unwrap();
     run
 }
 
@@ -261,7 +262,7 @@ fn ticks_that_another_program_took_are_missed_and_not_idle() {
     const HZ: u32 = 997;
     let period = 1_000_000_000 / u64::from(HZ);
     let mut sampler = Sampler::start(options(HZ, Target::All), boot_now()).unwrap();
-    let (begin, before) = (Instant::now(), sampler.counters().unwrap());
+    let (begin, before) = (Instant::now(), sampler.counters(0).unwrap());
     let holder = std::thread::spawn(|| held::hold(1, Duration::from_secs(3)));
     let mut times = Vec::new();
     while !holder.is_finished() {
@@ -270,7 +271,7 @@ fn ticks_that_another_program_took_are_missed_and_not_idle() {
         times.extend(samples.into_iter().filter(|(_, sample)| sample.cpu == 1).map(|(_, sample)| sample.time.0));
     }
     let holds = holder.join().unwrap();
-    let (unseen, length, after) = (sampler.unseen().unwrap(), begin.elapsed(), sampler.counters().unwrap());
+    let (unseen, length, after) = (sampler.unseen().unwrap(), begin.elapsed(), sampler.counters(0).unwrap());
     let missed = unseen.missed;
     sampler.stop().unwrap();
 
@@ -295,4 +296,142 @@ fn ticks_that_another_program_took_are_missed_and_not_idle() {
     let seen = after.ticks - before.ticks + unseen.idle;
     let due = length.as_nanos() as u64 / period * u64::from(sampler.cpus());
     assert!((seen + total).abs_diff(due) <= 8, "{seen} seen and {total} missed of {due}");
+}
+
+/// Minor and major faults of a process and of the children that it has waited for: fields 8 to 11 after its name (`man 5 proc_pid_stat`).
+fn faults(pid: u32) -> [u64; 2] {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let fields = stat.rsplit_once(')').unwrap().1.split_whitespace().skip(7).take(4);
+    let counted: Vec<u64> = fields.map(|faults| faults.parse().unwrap()).collect();
+    [counted[0] + counted[1], counted[2] + counted[3]]
+}
+
+/// Blocks until the process waits for its input.
+fn wait_until_it_reads(pid: u32) {
+    let begin = Instant::now();
+    while !std::fs::read_to_string(format!("/proc/{pid}/wchan")).unwrap().contains("pipe_read") {
+        assert!(begin.elapsed() < Duration::from_secs(20), "the process does not wait for its input");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// Two events beside the clock, each of which makes a sample every time: the kernel's own counts of a process and its children, exactly. Each
+/// sample has the stack that the event came in.
+#[test]
+fn events_beside_the_clock_are_sampled_as_often_as_they_happen() {
+    let line = "read go; for i in 1 2 3; do x=$(printf %0400000d 0); done; echo done; read end";
+    let mut shell = Command::new("sh");
+    let shell = shell.args(["-c", line]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+    let mut shell = Busy(shell.unwrap());
+    let pid = shell.0.id();
+    wait_until_it_reads(pid);
+    let others = [Counted::MinorFaults, Counted::MajorFaults].map(|counted| OtherEvent { counted, period: 1 });
+    let options = SamplerOptions { others: others.into(), ..options(997, Target::Pids(vec![pid])) };
+    let before = faults(pid);
+    let mut sampler = Sampler::start(options, boot_now()).unwrap();
+    shell.0.stdin.as_mut().unwrap().write_all(b"go\n").unwrap();
+    let mut done = [0; 5];
+    shell.0.stdout.as_mut().unwrap().read_exact(&mut done).unwrap();
+    wait_until_it_reads(pid);
+    let mut samples = Vec::new();
+    let mut lost = 0;
+    let mut poll = |sampler: &mut Sampler| {
+        let drained = sampler.poll().drained;
+        lost += drained.lost();
+        samples.extend(drained.samples.into_iter().map(|(_, sample)| sample));
+    };
+    sampler.stop().unwrap();
+    poll(&mut sampler);
+    let after = faults(pid);
+    for (event, nth) in [(1, 0), (2, 1)] {
+        let counters = sampler.counters(event).unwrap();
+        let sampled = samples.iter().filter(|sample| sample.event == event).count() as u64;
+        assert_eq!(sampled, after[nth] - before[nth], "event {event}: {counters:?}");
+        assert_eq!((counters.taken, counters.ring_full), (sampled, 0));
+    }
+    assert!(after[0] - before[0] > 500, "three times 400 kB in two processes: {before:?}, {after:?}");
+    assert_eq!(lost, 0);
+    let faults = samples.iter().filter(|sample| sample.event == 1);
+    assert!(faults.clone().all(|sample| !sample.user.is_empty()), "the program's stack is there");
+    assert!(faults.clone().any(|sample| sample.kernel.is_empty()), "the program's own instructions fault");
+}
+
+/// How often a process left the CPU.
+fn switches(pid: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let counts = status.lines().filter(|line| line.contains("ctxt_switches"));
+    counts.map(|line| line.rsplit('\t').next().unwrap().parse::<u64>().unwrap()).sum()
+}
+
+/// A switch is of who leaves the CPU: each time that a shell waits for its next line, in the kernel below its `read`.
+#[test]
+fn context_switches_are_of_who_leaves_the_cpu() {
+    let mut shell = Command::new("sh");
+    let mut shell = Busy(shell.args(["-c", "while read line; do :; done"]).stdin(Stdio::piped()).spawn().unwrap());
+    let pid = shell.0.id();
+    wait_until_it_reads(pid);
+    let others = vec![OtherEvent { counted: Counted::ContextSwitches, period: 1 }];
+    let options = SamplerOptions { others, ..options(97, Target::Pids(vec![pid])) };
+    let before = switches(pid);
+    let mut sampler = Sampler::start(options, boot_now()).unwrap();
+    for _ in 0..30 {
+        let (begin, known) = (Instant::now(), switches(pid));
+        shell.0.stdin.as_mut().unwrap().write_all(b"line\n").unwrap();
+        while switches(pid) == known {
+            assert!(begin.elapsed() < Duration::from_secs(20), "the shell does not wait again");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+    wait_until_it_reads(pid);
+    sampler.stop().unwrap();
+    let after = switches(pid);
+    let samples = sampler.poll().drained.samples;
+    let switched: Vec<&RawSample> =
+        samples.iter().map(|(_, sample)| sample).filter(|sample| sample.event == 1).collect();
+    assert_eq!(switched.len() as u64, after - before);
+    assert!(switched.len() >= 30);
+    assert!(switched.iter().all(|sample| sample.pid == pid && !sample.kernel.is_empty() && !sample.user.is_empty()));
+}
+
+/// An event that comes all the time fills its part of the ring, loses samples by count, and takes none of the clock's.
+#[test]
+fn a_busy_event_leaves_the_clock_its_room() {
+    let _storm = Busy::shell("while :; do /bin/true; done");
+    let others = vec![OtherEvent { counted: Counted::PageFaults, period: 1 }];
+    let mut sampler = Sampler::start(SamplerOptions { others, ..options(97, Target::All) }, boot_now()).unwrap();
+    let mut sent = [0; 2];
+    let mut poll = |sampler: &mut Sampler| {
+        let drained = sampler.poll().drained;
+        drained.samples.iter().for_each(|(_, sample)| sent[sample.event as usize] += sample.weight);
+        for (sent, losses) in sent.iter_mut().zip(&drained.losses) {
+            *sent += losses.total();
+        }
+    };
+    let begin = Instant::now();
+    while sampler.counters(1).unwrap().ring_full == 0 {
+        assert!(begin.elapsed() < Duration::from_secs(60), "the event never fills its part of the ring");
+        std::thread::sleep(Duration::from_millis(500));
+        if sampler.counters(1).unwrap().ring_full == 0 {
+            poll(&mut sampler);
+        }
+    }
+    // Ticks that find the other event's part full.
+    let full = sampler.counters(0).unwrap().taken;
+    while sampler.counters(0).unwrap().taken < full + 50 {
+        assert!(begin.elapsed() < Duration::from_secs(60), "the clock does not tick");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    sampler.stop().unwrap();
+    poll(&mut sampler);
+    let [clock, faults] = [0, 1].map(|event| sampler.counters(event).unwrap());
+    assert_eq!((clock.taken, clock.ring_full), (sent[0], 0), "{clock:?}");
+    assert_eq!(faults.taken, sent[1] + faults.ring_full, "{faults:?}");
+}
+
+/// There are counters for so many.
+#[test]
+fn more_events_than_there_are_counters_for_are_refused() {
+    let others = vec![OtherEvent { counted: Counted::PageFaults, period: 1000 }; profiler_ebpf::MAX_EVENTS as usize];
+    let refused = Sampler::load(SamplerOptions { others, ..options(97, Target::All) }).err().unwrap();
+    assert_eq!(refused.to_string(), "more than 7 events beside the clock: leave some out");
 }

@@ -306,7 +306,7 @@ fn programs() -> Check {
             WalkLoop::BpfLoop => "bpf_loop",
             WalkLoop::TailCalls => "tail calls (bpf_loop came with 5.17)",
         };
-        Ok((sampler.counters()?.ticks, sampler.cpus(), by))
+        Ok((sampler.counters(0)?.ticks, sampler.cpus(), by))
     };
     match sampled() {
         Ok((0, cpus, _)) => {

@@ -39,7 +39,7 @@ fn code_of(cause: &(dyn std::error::Error + 'static)) -> Option<u8> {
         return Some(match error {
             SamplerError::NotAllowed { .. } => 4,
             SamplerError::FrequencyRange { .. } | SamplerError::FrequencyLimit { .. } => 2,
-            SamplerError::NoSuchCgroup { .. } => 2,
+            SamplerError::NoSuchCgroup { .. } | SamplerError::TooManyEvents { .. } => 2,
             SamplerError::Unsupported { .. } | SamplerError::Verifier { .. } | SamplerError::PidNamespace => 5,
             SamplerError::PerfEvent { .. } | SamplerError::Load(_) => 5,
         });

@@ -326,7 +326,7 @@ impl Sampling {
                 self.window_of(generation).left_out += sample.weight;
             }
         }
-        self.open.losses.merge(&polled.drained.losses);
+        polled.drained.losses.iter().for_each(|losses| self.open.losses.merge(losses));
         let (mixed, conflicts) = (polled.drained.kernel_mixed, polled.drained.hash_conflicts);
         if mixed + conflicts > 0 {
             tracing::info!(mixed, conflicts, "stacks that met in one slot of a map have been told apart");
@@ -450,7 +450,7 @@ impl Sampling {
         for (_, who, raw) in self.waiting.release(window.generation) {
             window.aggregate.add(self.place_last(&who, &raw));
         }
-        let total = self.sampler.counters_like(window.generation)?;
+        let total = self.sampler.counters_like(0, window.generation)?;
         let before = std::mem::replace(&mut self.counted[(window.generation & 1) as usize], total);
         let counted = total.zip(before, u64::saturating_sub);
         window.losses.add(LossCause::RingFull, counted.ring_full);

@@ -118,6 +118,7 @@ pub(super) fn sample_of(ms: u64, pid: u32, start: u64, user: &[u64]) -> RawSampl
         user: user.iter().enumerate().map(|(depth, at)| at.wrapping_sub(u64::from(depth > 0))).collect(),
         end: StackEnd::Complete,
         unfinished: None,
+        event: 0,
         weight: 1,
     }
 }

@@ -47,6 +47,8 @@ pub struct RawSample {
     pub end: StackEnd,
     /// What the walk can be taken up from, when it ended because the kernel side did not know enough.
     pub unfinished: Option<Box<Unfinished>>,
+    /// Number of the event that made it: 0 is the clock, or the cycle counter.
+    pub event: u32,
     /// Samples this stands for (1, unless sampling thins itself out).
     pub weight: u64,
 }

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use profiler_ebpf::{NO_KERNEL_STACK, Record, RecordHeader};
+use profiler_ebpf::{MAX_EVENTS, NO_KERNEL_STACK, Record, RecordHeader};
 
 use crate::profile::{BootNanos, LossCause, Losses, RawSample, StartTicks, ThreadName, Unfinished};
 
@@ -21,13 +21,21 @@ pub trait KernelStackMap {
 pub struct Drained {
     /// Samples in ring order (nearly, not exactly, by time), each with the generation that counted it.
     pub samples: Vec<(u32, RawSample)>,
-    /// Records that became no sample.
-    pub losses: Losses,
+    /// Records that became no sample, by the number of their event. What cannot be read is the clock's.
+    pub losses: [Losses; MAX_EVENTS as usize],
     /// Two different stacks of one process with one 128-bit hash (expected: never). Both are kept apart.
     pub hash_conflicts: u64,
     /// Kernel stacks that were another sample's: the kernel fills and reads buckets of its stack map without a lock, so that two
     /// stacks that fall into one bucket at the same instant can share an id. Their samples keep the one frame that is certain.
     pub kernel_mixed: u64,
+}
+
+impl Drained {
+    /// Records of all events that became no sample.
+    #[must_use]
+    pub fn lost(&self) -> u64 {
+        self.losses.iter().map(Losses::total).sum()
+    }
 }
 
 /// The stacks of one generation.
@@ -59,11 +67,13 @@ impl StackBook {
     /// Decodes one record and adds it to `drained`.
     pub fn read(&mut self, bytes: &[u8], kernel: &impl KernelStackMap, drained: &mut Drained) {
         let Ok(record) = Record::decode(bytes) else {
-            drained.losses.add(LossCause::Undecodable, 1);
+            drained.losses[0].add(LossCause::Undecodable, 1);
             return;
         };
         let header = record.header;
         let lost = u64::from(header.weight);
+        // Decoded numbers are below the limit.
+        let event = header.event as usize;
         let unfinished =
             record.tail().map(|(registers, stack)| Box::new(Unfinished { registers, stack: stack.into() }));
         let user = if unfinished.is_some() {
@@ -73,11 +83,11 @@ impl StackBook {
             self.user_stack(&header, record.user_frames(), drained)
         };
         let Some(user) = user else {
-            drained.losses.add(LossCause::StackUnknown, lost);
+            drained.losses[event].add(LossCause::StackUnknown, lost);
             return;
         };
         let Some(mut kernel) = self.kernel_stack(&header, record.kernel_frames(), kernel) else {
-            drained.losses.add(LossCause::KernelStackGone, lost);
+            drained.losses[event].add(LossCause::KernelStackGone, lost);
             return;
         };
         if header.kernel_ip != 0 && kernel.first() != Some(&header.kernel_ip) {
@@ -96,6 +106,7 @@ impl StackBook {
             user,
             end: record.end,
             unfinished,
+            event: header.event,
             weight: u64::from(header.weight),
         };
         drained.samples.push((header.generation, sample));
@@ -240,7 +251,7 @@ mod tests {
         let unfinished = sample.unfinished.as_ref().unwrap();
         assert_eq!(*sample.user, [10, 20]);
         assert_eq!((unfinished.registers.all, &*unfinished.stack), (u64::from_ne_bytes([9; 8]), &[9; 4][..]));
-        assert_eq!((drained.samples.len(), drained.losses.0.get(&LossCause::StackUnknown)), (1, Some(&1)));
+        assert_eq!((drained.samples.len(), drained.losses[0].0.get(&LossCause::StackUnknown)), (1, Some(&1)));
     }
 
     /// Another process with the same hash has no right to it, nor has the next generation.
@@ -249,7 +260,7 @@ mod tests {
         let records = [record(7, 1, 42, &[10], -1), record(8, 1, 42, &[], -1), record(7, 2, 42, &[], -1)];
         let drained = drain(&records, &Map(vec![]));
         assert_eq!(drained.samples.len(), 1);
-        assert_eq!(drained.losses.0.get(&LossCause::StackUnknown), Some(&2));
+        assert_eq!(drained.losses[0].0.get(&LossCause::StackUnknown), Some(&2));
     }
 
     /// Two stacks with one hash: each sample keeps the frames it came with.
@@ -269,7 +280,7 @@ mod tests {
         let drained = drain(&records, &map);
         let kernels: Vec<_> = drained.samples.iter().map(|(_, sample)| sample.kernel[0]).collect();
         assert_eq!(kernels, [100, 200, 100]);
-        assert_eq!(drained.losses.0.get(&LossCause::KernelStackGone), Some(&1));
+        assert_eq!(drained.losses[0].0.get(&LossCause::KernelStackGone), Some(&1));
     }
 
     /// An id that leads to another sample's stack is found out by the instruction that was interrupted; that one is kept.
@@ -279,7 +290,7 @@ mod tests {
         let drained = drain(&[record_at(100, 7, 1, 0, &[], 3), record_at(200, 7, 1, 0, &[], 3)], &map);
         let kernels: Vec<_> = drained.samples.iter().map(|(_, sample)| sample.kernel.to_vec()).collect();
         assert_eq!(kernels, [vec![100, 101], vec![200]]);
-        assert_eq!((drained.kernel_mixed, drained.losses.total()), (1, 0));
+        assert_eq!((drained.kernel_mixed, drained.lost()), (1, 0));
     }
 
     /// A record from a generation closed two windows ago cannot be resolved any more, and is counted.
@@ -288,7 +299,20 @@ mod tests {
         let records = [record(7, 1, 42, &[10], -1), record(7, 3, 42, &[10], -1), record(7, 1, 42, &[], -1)];
         let drained = drain(&records, &Map(vec![]));
         assert_eq!(drained.samples.len(), 2);
-        assert_eq!(drained.losses.total(), 1);
+        assert_eq!(drained.lost(), 1);
+    }
+
+    /// What is lost of an event is booked to it, and a sample tells which event made it.
+    #[test]
+    fn events_have_losses_of_their_own() {
+        let of = |event: u32, hash| {
+            let mut bytes = record(7, 1, hash, &[], -1);
+            bytes[100..104].copy_from_slice(&event.to_ne_bytes());
+            bytes
+        };
+        let drained = drain(&[of(3, 42), of(2, 0)], &Map(vec![]));
+        assert_eq!((drained.lost(), drained.losses[3].0.get(&LossCause::StackUnknown)), (1, Some(&1)));
+        assert_eq!(drained.samples.iter().map(|(_, sample)| sample.event).collect::<Vec<_>>(), [2]);
     }
 
     /// A damaged record is one sample or one loss, of the weight it says; one that cannot be decoded is one loss of its own cause. Every
@@ -316,15 +340,15 @@ mod tests {
             });
             for bytes in damaged.chain((0..shape.len()).map(|len| shape[..len].to_vec())) {
                 let drained = drain(&[record(7, 1, 43, &[1, 2], -1), bytes.clone()], &map);
-                let (samples, losses) = (&drained.samples[1..], &drained.losses);
+                let samples = &drained.samples[1..];
                 let weight = match Record::decode(&bytes) {
                     Ok(record) => u64::from(record.header.weight),
                     Err(_) => 1,
                 };
                 let told: u64 = samples.iter().map(|(_, sample)| sample.weight).sum();
-                assert_eq!(told + losses.total(), weight, "{bytes:?}");
+                assert_eq!(told + drained.lost(), weight, "{bytes:?}");
                 assert!(samples.len() <= 1);
-                let undecodable = losses.0.contains_key(&LossCause::Undecodable);
+                let undecodable = drained.losses[0].0.contains_key(&LossCause::Undecodable);
                 assert_eq!(undecodable, Record::decode(&bytes).is_err());
                 decoded += usize::from(!undecodable);
                 lost += usize::from(samples.is_empty() && !undecodable);

@@ -35,6 +35,12 @@ pub enum SamplerError {
         /// `kernel.perf_event_max_sample_rate`.
         limit: u32,
     },
+    /// More events at once than there are counters for.
+    #[error("more than {most} events beside the clock: leave some out")]
+    TooManyEvents {
+        /// As many as there may be.
+        most: u32,
+    },
     /// The kernel's verifier refused a program.
     #[error("this kernel refused the eBPF program `{program}`; the end of the verifier's log:\n{log_end}")]
     Verifier {

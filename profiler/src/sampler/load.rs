@@ -8,7 +8,7 @@ use aya::programs::{PerfEvent, ProgramError, RawTracePoint};
 use aya::util::nr_cpus;
 use aya::{Ebpf, EbpfLoader};
 use profiler_ebpf::tables::UnwindMode;
-use profiler_ebpf::{Config, Counters, Filter};
+use profiler_ebpf::{Config, Counters, Filter, MAX_EVENTS};
 
 use super::SamplerError;
 use super::btf::TaskOffsets;
@@ -39,6 +39,9 @@ pub(super) struct Loaded {
 
 /// Loads everything; nothing samples yet.
 pub(super) fn load(options: &SamplerOptions) -> Result<Loaded, SamplerError> {
+    if options.others.len() >= MAX_EVENTS as usize {
+        return Err(SamplerError::TooManyEvents { most: MAX_EVENTS - 1 });
+    }
     let config = config(options)?;
     let cpus = nr_cpus().map_or(1, |cpus| cpus.get() as usize);
     let ring_bytes = options.ring_bytes(cpus);
@@ -159,7 +162,7 @@ fn config(options: &SamplerOptions) -> Result<Config, SamplerError> {
         task_group_leader: offsets.group_leader,
         task_start_boottime: offsets.start_boottime,
         task_mm: offsets.mm,
-        _pad: 0,
+        others: options.others.len() as u32,
         unwind: options.unwind as u32,
     })
 }

@@ -20,10 +20,12 @@ mod wake;
 
 pub use drain::Drained;
 pub use error::SamplerError;
-pub use options::{Cgroup, DEFAULT_HZ, Frequency, SamplerOptions, Target, WalkLoop, choose_event};
+pub use options::{Cgroup, DEFAULT_HZ, Frequency, OtherEvent, SamplerOptions, Target, WalkLoop, choose_event};
 pub use run::{Polled, Sampler};
 pub use ticks::UnseenTicks;
 pub use unwind_maps::UnwindMaps;
+
+pub use crate::sys::sampling_event::Counted;
 
 /// Whether the kernel's BTF has the fields that samples carry.
 ///

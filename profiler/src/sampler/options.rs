@@ -15,6 +15,7 @@ use super::SamplerError;
 use super::descendants::{descendants, parents};
 use crate::profile::SampleEvent;
 use crate::sys::perf::max_sample_rate;
+use crate::sys::sampling_event::Counted;
 
 /// Samples per second and CPU when none are asked for: prime, so that it never beats in step with periodic work.
 pub const DEFAULT_HZ: u32 = 97;
@@ -173,6 +174,8 @@ pub struct SamplerOptions {
     pub frequency: Frequency,
     /// By which event.
     pub event: SampleEvent,
+    /// What is sampled beside it; their events have the numbers from 1 on, in this order.
+    pub others: Vec<OtherEvent>,
     /// Whom.
     pub target: Target,
     /// Slots of our user stack map: a power of two. Fewer only send stacks more often.
@@ -183,6 +186,15 @@ pub struct SamplerOptions {
     pub unwind: UnwindMode,
     /// What drives the walk; `None`: the best that this kernel has.
     pub walk_loop: Option<WalkLoop>,
+}
+
+/// An event beside the clock, of which each so many make a sample.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OtherEvent {
+    /// What is counted.
+    pub counted: Counted,
+    /// How many of them make a sample.
+    pub period: u64,
 }
 
 /// What takes a walk's steps, one after the other.
@@ -221,6 +233,7 @@ impl SamplerOptions {
         Self {
             frequency,
             event,
+            others: Vec::new(),
             target,
             user_stack_slots: 65_536,
             kernel_stack_buckets: 2048,

@@ -22,7 +22,7 @@ use super::{SamplerError, cpus};
 use crate::profile::{BootNanos, SampleEvent, SideBand};
 use crate::sys::clock::monotonic_nanos;
 use crate::sys::perf::{RawRecord, SideBandRing};
-use crate::sys::sampling_event::{Counted, SamplingEvent};
+use crate::sys::sampling_event::{Counted, Every, SamplingEvent};
 
 /// A software clock that has not ticked for this long on a CPU that has worked meanwhile is dead. (One on an idle CPU may just sleep.)
 const SILENT_NANOS: u64 = 3_000_000_000;
@@ -33,6 +33,8 @@ const SILENT_TICKS: u64 = 10;
 struct CpuEvents {
     /// Samples until it is dropped.
     timer: SamplingEvent,
+    /// As do these, beside it.
+    others: Vec<SamplingEvent>,
     side_band: SideBandRing,
     decoder: Decoder,
     book: TickBook,
@@ -260,26 +262,27 @@ impl Sampler {
         self.generation
     }
 
-    /// Totals since the start, over all CPUs.
+    /// Totals of an event since the start, over all CPUs.
     ///
     /// # Errors
     /// The kernel refuses the look-up.
-    pub fn counters(&self) -> Result<Counters, SamplerError> {
-        Ok(self.counters_like(0)?.zip(self.counters_like(1)?, |a, b| a + b))
+    pub fn counters(&self, event: u32) -> Result<Counters, SamplerError> {
+        Ok(self.counters_like(event, 0)?.zip(self.counters_like(event, 1)?, |a, b| a + b))
     }
 
-    /// Totals since the start over all CPUs, of the generations that are even or odd as `generation` is.
+    /// Totals of an event since the start over all CPUs, of the generations that are even or odd as `generation` is.
     ///
     /// # Errors
     /// The kernel refuses the look-up.
-    pub fn counters_like(&self, generation: u32) -> Result<Counters, SamplerError> {
-        let values = self.loaded.counters.get(&(generation & 1), 0).map_err(SamplerError::load)?;
+    pub fn counters_like(&self, event: u32, generation: u32) -> Result<Counters, SamplerError> {
+        let place = Counters::place(event, generation);
+        let values = self.loaded.counters.get(&place, 0).map_err(SamplerError::load)?;
         Ok(values.iter().fold(Counters::default(), |sum, cpu| sum.zip(*cpu, |a, b| a + b)))
     }
 
     /// Timer ticks of each CPU since the start, and how many of them hit the idle task.
     fn ticks(&self) -> Result<Vec<(u64, u64)>, SamplerError> {
-        let of = |generation: u32| self.loaded.counters.get(&generation, 0).map_err(SamplerError::load);
+        let of = |generation| self.loaded.counters.get(&Counters::place(0, generation), 0).map_err(SamplerError::load);
         Ok(of(0)?.iter().zip(of(1)?.iter()).map(|(even, odd)| (even.ticks + odd.ticks, even.idle + odd.idle)).collect())
     }
 
@@ -345,8 +348,8 @@ impl Sampler {
     /// # Errors
     /// The kernel refuses to detach.
     pub fn stop(&mut self) -> Result<(), SamplerError> {
-        for events in self.cpus.values() {
-            events.timer.stop().map_err(SamplerError::load)?;
+        for event in self.cpus.values().flat_map(|events| [&events.timer].into_iter().chain(&events.others)) {
+            event.stop().map_err(SamplerError::load)?;
         }
         Ok(())
     }
@@ -356,18 +359,25 @@ impl Sampler {
             SampleEvent::CpuClock => Counted::CpuClock,
             SampleEvent::Cycles => Counted::Cycles,
         };
-        let opened = SamplingEvent::open(counted, self.hz, cpu, side_band.as_fd());
-        let timer = opened.map_err(|error| self.refused(cpu, error))?;
+        let opened = SamplingEvent::open(counted, Every::Hertz(self.hz), cpu, side_band.as_fd());
+        let mut timer = opened.map_err(|error| self.refused(cpu, error))?;
         let (ticks, seen_idle) = self.ticks()?.get(cpu as usize).copied().unwrap_or_default();
         let times = timer.times().map_err(SamplerError::load)?;
         let sample: &mut PerfEvent = program(&mut self.loaded.ebpf, self.loaded.walk_loop.program())?;
         let sample = sample.fd().map_err(SamplerError::load)?;
-        timer.start(sample.as_fd()).map_err(|error| open_error(cpu, error))?;
+        timer.start(sample.as_fd(), 0).map_err(|error| open_error(cpu, error))?;
         let idle = cpus::times().get(&cpu).map(|times| times.idle);
         let first = Reading { at: monotonic_nanos(), seen: ticks, seen_idle, idle, times, throttled: 0 };
         let book = TickBook::new(self.options.event, self.hz, first);
+        let mut others = Vec::with_capacity(self.options.others.len());
+        for (number, other) in (1..).zip(&self.options.others) {
+            let opened = SamplingEvent::open(other.counted, Every::Count(other.period), cpu, side_band.as_fd());
+            let mut event = opened.map_err(|error| open_error(cpu, error))?;
+            event.start(sample.as_fd(), number).map_err(|error| open_error(cpu, error))?;
+            others.push(event);
+        }
         let (decoder, throttling) = (Decoder::default(), Throttling::default());
-        let events = CpuEvents { timer, side_band, decoder, book, throttling, ticks, heard: now, worked: None };
+        let events = CpuEvents { timer, others, side_band, decoder, book, throttling, ticks, heard: now, worked: None };
         self.cpus.insert(cpu, events);
         Ok(())
     }

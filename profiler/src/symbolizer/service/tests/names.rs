@@ -216,6 +216,7 @@ fn the_kernel_and_the_vdso_are_named() {
         user: (begin..begin + 0x2000).step_by(64).collect(),
         end: StackEnd::Complete,
         unfinished: None,
+        event: 0,
         weight: 1,
     };
     let sample = table.resolve(&raw);

@@ -24,6 +24,7 @@ fn sampled(walked: &Walked, stack: &[u8]) -> RawSample {
         user: walked.frames.as_slice().into(),
         end: walked.end,
         unfinished: late.then(|| Box::new(Unfinished { registers: walked.registers, stack: carried })),
+        event: 0,
         weight: 1,
     }
 }
