@@ -15,7 +15,7 @@ use super::notice;
 use super::pace::{POLL, POLL_IN_HASTE, Pace};
 use super::pauses::{Nap, Pause, Stops};
 use super::unwinding::{self, Ready, Unwinding};
-use super::waiting::Waiting;
+use super::waiting::{self, Waiting};
 use super::window_queue::WindowQueue;
 use crate::aggregate::Aggregate;
 use crate::process::{CLAIM_NOTICE, Identified, ProcessTable};
@@ -45,8 +45,6 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(2);
 pub(super) const PATIENCE_ONCE: Duration = Duration::from_secs(10);
 /// Freed memory goes back to the kernel this often.
 const GIVE_BACK: Duration = Duration::from_secs(10);
-/// Most memory of samples whose process must be read first; beyond it they are placed with what is known.
-const MAX_UNIDENTIFIED: usize = 8 << 20;
 /// Longest first window: somebody is waiting at the page.
 const FIRST_WINDOW: Duration = Duration::from_secs(2);
 
@@ -92,10 +90,9 @@ pub(super) struct Sampling {
     samples: Vec<(u32, RawSample)>,
     side_band: Vec<SideBand>,
     /// Samples of processes that must be read first, when there is time for it.
-    unidentified: Vec<(u32, RawSample)>,
-    unidentified_bytes: usize,
+    unidentified: Waiting<(u32, RawSample)>,
     /// Samples whose files are being opened.
-    waiting: Waiting,
+    waiting: Waiting<Ready>,
     /// When freed memory was last given back.
     gave_back: Instant,
     open: OpenWindow,
@@ -140,9 +137,8 @@ impl Sampling {
             live,
             samples: Vec::new(),
             side_band: Vec::new(),
-            unidentified: Vec::new(),
-            unidentified_bytes: 0,
-            waiting: Waiting::default(),
+            unidentified: Waiting::new(waiting::MAX_BYTES),
+            waiting: Waiting::new(waiting::MAX_BYTES),
             gave_back: Instant::now(),
             closing: None,
             due: BootNanos(boot_now().0 + FIRST_WINDOW.min(length).as_nanos() as u64),
@@ -189,7 +185,7 @@ impl Sampling {
             let (unwinding, waiting, unidentified) = (&self.unwinding, &self.waiting, &self.unidentified);
             let waits = |generation| {
                 waiting.holds(generation)
-                    || unidentified.iter().any(|(of, _)| *of == generation)
+                    || unidentified.holds(generation)
                     || unwinding.as_ref().is_some_and(|unwinding| unwinding.holds(generation))
             };
             let patience = self.patience.min(self.length).as_nanos() as u64;
@@ -344,8 +340,7 @@ impl Sampling {
         let due = self.samples.partition_point(|(_, sample)| sample.time < until);
         let told = self.side_band.partition_point(|event| event.time() < until);
         let events: Vec<SideBand> = self.side_band.drain(..told).collect();
-        let mut samples = std::mem::take(&mut self.unidentified);
-        self.unidentified_bytes = 0;
+        let mut samples = self.unidentified.take();
         samples.extend(self.samples.drain(..due));
         let mut events = events.into_iter().peekable();
         let mut trouble = Ok(());
@@ -394,15 +389,13 @@ impl Sampling {
 
     /// Says whose a sample is, or puts it off until there is time to read its process.
     fn identify(&mut self, generation: u32, raw: &RawSample) -> Option<Identified> {
-        if self.unidentified_bytes > MAX_UNIDENTIFIED {
-            return Some(self.table.identify_unread(raw));
-        }
         let who = self.table.identify(raw);
-        if who.is_none() {
-            self.unidentified_bytes += unwinding::size(raw);
-            self.unidentified.push((generation, raw.clone()));
+        if who.is_some() {
+            return who;
         }
-        who
+        let owner = (raw.pid, self.table.user_of(raw.pid));
+        let refused = self.unidentified.hold(generation, owner, unwinding::size(raw), (generation, raw.clone()))?;
+        Some(self.table.identify_unread(&refused.1))
     }
 
     /// Counts a sample in its window, or lets it wait for the files that it needs.
@@ -410,7 +403,9 @@ impl Sampling {
         let mut sample = match self.table.place(&who, &raw) {
             Some(sample) => sample,
             None => {
-                let Some((_, who, raw)) = self.waiting.hold((generation, who, raw)) else { return };
+                let (owner, bytes) = ((who.pid(), who.user()), unwinding::size(&raw));
+                let refused = self.waiting.hold(generation, owner, bytes, (generation, who, raw));
+                let Some((_, who, raw)) = refused else { return };
                 self.table.place_now(&who, &raw)
             }
         };
@@ -439,11 +434,7 @@ impl Sampling {
         for (_, who, raw) in released.unwrap_or_default() {
             window.aggregate.add(self.place_last(&who, &raw));
         }
-        let (due, later) =
-            std::mem::take(&mut self.unidentified).into_iter().partition(|(of, _)| *of == window.generation);
-        self.unidentified = later;
-        let due: Vec<(u32, RawSample)> = due;
-        for (_, raw) in due {
+        for (_, raw) in self.unidentified.release(window.generation) {
             let who = self.table.identify_unread(&raw);
             window.aggregate.add(self.place_last(&who, &raw));
         }
@@ -479,7 +470,8 @@ impl Sampling {
         let table = self.table.counts();
         let held = self.unwinding.as_ref().map_or((0, 0), Unwinding::waiting);
         let files = self.waiting.counts();
-        let (waiting_bytes, waiting_refused) = (files.0 + self.unidentified_bytes + held.0, files.1 + held.1);
+        let unread = self.unidentified.counts();
+        let (waiting_bytes, waiting_refused) = (files.0 + unread.0 + held.0, files.1 + unread.1 + held.1);
         if self.gave_back.elapsed() >= GIVE_BACK {
             self.gave_back = Instant::now();
             memory::give_back();

@@ -1,16 +1,15 @@
-//! Samples that wait: memory for them, and those that wait for the files of their stacks to be opened, until then or until their window
-//! closes.
+//! Samples that wait, for the files of their stacks to be opened or for time to read their process, until then or until their window closes;
+//! and memory for samples that wait for anything.
 //!
 //! Bounded, with a share for each process and each user: a sample that finds no room is placed with what is known, as one is whose window
 //! closes, and counted.
 
 use std::collections::{HashMap, VecDeque};
 
-use super::unwinding::{Ready, size};
 use crate::process::{Budget, Charge, Identified};
 
-/// Most memory of samples that wait for files.
-const MAX_BYTES: usize = 8 << 20;
+/// Most memory of samples that wait for files, and of those that wait for time to read their process.
+pub(super) const MAX_BYTES: usize = 8 << 20;
 /// One process has this part of a room: a compiler's deep stacks, whose rows take seconds to come, leave some for the programs beside it.
 const PARTS: usize = 4;
 
@@ -62,43 +61,49 @@ impl Room {
     }
 }
 
-/// The samples.
-pub(super) struct Waiting {
-    held: VecDeque<(Ready, Charge)>,
+/// The samples, of one kind.
+pub(super) struct Waiting<T> {
+    held: VecDeque<Held<T>>,
     room: Room,
 }
 
-impl Default for Waiting {
-    fn default() -> Self {
-        Self { held: VecDeque::new(), room: Room::new(MAX_BYTES) }
-    }
+struct Held<T> {
+    generation: u32,
+    pid: u32,
+    bytes: usize,
+    sample: T,
+    _charge: Charge,
 }
 
-impl Waiting {
-    /// Lets a sample wait; gives it back when there is no room.
-    pub fn hold(&mut self, ready: Ready) -> Option<Ready> {
-        let (_, who, raw) = &ready;
-        let Some(charge) = self.room.enter(who, size(raw)) else { return Some(ready) };
-        self.held.push_back((ready, charge));
+impl<T> Waiting<T> {
+    /// So many bytes of them.
+    pub fn new(limit: usize) -> Self {
+        Self { held: VecDeque::new(), room: Room::new(limit) }
+    }
+
+    /// Lets a sample of a process and a user wait, which takes so many bytes; gives it back when there is no room.
+    pub fn hold(&mut self, generation: u32, (pid, user): (u32, u32), bytes: usize, sample: T) -> Option<T> {
+        let Some(charge) = self.room.enter_as(pid, user, bytes) else { return Some(sample) };
+        self.held.push_back(Held { generation, pid, bytes, sample, _charge: charge });
         None
     }
 
     /// All of them, to be tried again.
-    pub fn take(&mut self) -> VecDeque<Ready> {
+    pub fn take(&mut self) -> Vec<T> {
         self.release_if(|_| true)
     }
 
     /// Those of a generation, which wait no longer.
-    pub fn release(&mut self, generation: u32) -> VecDeque<Ready> {
+    pub fn release(&mut self, generation: u32) -> Vec<T> {
         self.release_if(|of| of == generation)
     }
 
-    fn release_if(&mut self, is_due: impl Fn(u32) -> bool) -> VecDeque<Ready> {
+    fn release_if(&mut self, is_due: impl Fn(u32) -> bool) -> Vec<T> {
         let (due, rest): (VecDeque<_>, _) =
-            std::mem::take(&mut self.held).into_iter().partition(|(ready, _)| is_due(ready.0));
+            std::mem::take(&mut self.held).into_iter().partition(|held| is_due(held.generation));
         self.held = rest;
-        due.iter().for_each(|((_, who, raw), _)| self.room.leave(who.pid(), size(raw)));
-        due.into_iter().map(|(ready, _)| ready).collect()
+        due.iter().for_each(|held| self.room.leave(held.pid, held.bytes));
+        due.into_iter().map(|held| held.sample).collect()
     }
 
     /// What they take, and how many found no room.
@@ -108,7 +113,7 @@ impl Waiting {
 
     /// Whether samples of a generation wait.
     pub fn holds(&self, generation: u32) -> bool {
-        self.held.iter().any(|(ready, _)| ready.0 == generation)
+        self.held.iter().any(|held| held.generation == generation)
     }
 
     /// Whether none waits.
@@ -140,5 +145,16 @@ mod tests {
         assert_eq!((again.is_some(), room.counts().0), (true, 100));
         (0..20).for_each(|_| room.leave(1, 100));
         assert!(!room.of_process.contains_key(&1));
+    }
+
+    /// What is held comes back once, of its generation or all; what finds no room comes back at once.
+    #[test]
+    fn waiting_samples_come_back_by_generation() {
+        let mut waiting = Waiting::new(400);
+        assert_eq!((waiting.hold(1, (7, 0), 50, 'a'), waiting.hold(2, (7, 0), 50, 'b')), (None, None));
+        assert_eq!((waiting.hold(1, (7, 0), 50, 'c'), waiting.hold(1, (8, 0), 50, 'd')), (Some('c'), None));
+        assert_eq!((waiting.holds(1), waiting.holds(3), waiting.counts()), (true, false, (150, 1)));
+        assert_eq!((waiting.release(1), waiting.holds(1)), (vec!['a', 'd'], false));
+        assert_eq!((waiting.take(), waiting.is_empty(), waiting.counts()), (vec!['b'], true, (0, 1)));
     }
 }

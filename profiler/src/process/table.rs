@@ -545,7 +545,7 @@ impl ProcessTable {
     }
 
     /// The user of the process that has a pid, asked for if it may have changed.
-    fn user_of(&mut self, pid: u32) -> u32 {
+    pub fn user_of(&mut self, pid: u32) -> u32 {
         if self.newest(pid).is_none_or(|process| process.user_stale) {
             let user = self.proc.process(pid).ok().and_then(|dir| dir.user());
             let Some(process) = self.newest(pid) else { return user.unwrap_or(NO_USER) };
