@@ -128,6 +128,7 @@ fn window(random: &mut Random, start: i64, seconds: i64, samples: &mut Vec<Value
         processes.push(ProcessWindow { facts: Arc::new(facts), stacks });
     }
     let mut window = Window {
+        host: Arc::default(),
         boot_id: "boot".into(),
         start: BootNanos(boot),
         end: BootNanos(boot + seconds.unsigned_abs() * 1_000_000_000),

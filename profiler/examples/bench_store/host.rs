@@ -248,6 +248,7 @@ impl Host {
         let n = self.window;
         let start = self.uptime() * 1_000_000_000;
         Window {
+            host: Arc::default(),
             boot_id: BOOT.into(),
             start: BootNanos(start),
             end: BootNanos(start + span.cast_unsigned() * SECONDS * 1_000_000_000),

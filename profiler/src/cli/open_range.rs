@@ -8,7 +8,7 @@ use crate::export::{caption, folded, html, pprof, svg};
 use crate::profile::{Demangle, StackSamples, TimeRange, WallNanos};
 use crate::query::{self, Merged, Selector};
 use crate::store::Reader;
-use crate::sys::host_name::name_in_boot;
+use crate::sys::host::name_in_boot;
 
 /// All time: what `record` exports.
 pub const EVERYTHING: TimeRange = TimeRange { from: WallNanos(i64::MIN), to: WallNanos(i64::MAX) };

@@ -24,7 +24,6 @@ use super::upkeep::Retention;
 use super::window_queue::WindowQueue;
 use super::writer;
 use crate::process::{ProcRoot, ProcessTable};
-use crate::profile::SampleEvent;
 use crate::sampler::{Sampler, SamplerOptions};
 use crate::server::{LiveStatus, SharedLive};
 use crate::store::Store;
@@ -82,6 +81,8 @@ impl Recorder {
         let members = options.sampler.target.members();
         // First what needs privileges: without them nothing is left behind.
         let mut sampler = Sampler::load(options.sampler)?;
+        // Before anything is recorded: a database that is copied and migrated first takes its time.
+        let (store, set_aside) = Store::open(&options.database)?;
         // The side-band events of what happens from now on wait in their rings and are applied on top.
         let mut table = ProcessTable::new(ProcRoot::host());
         table.begin_scan();
@@ -102,14 +103,10 @@ impl Recorder {
         let started = boot_now();
         sampler.begin(started)?;
         let hz = sampler.hz();
-        let (store, set_aside) = Store::open(&options.database)?;
         let notices: Vec<String> = set_aside.iter().map(|path| set_aside_notice(&options.database, path)).collect();
         notices.iter().for_each(|notice| tracing::warn!("{notice}"));
         let live = SharedLive::new(LiveStatus {
-            event: match event {
-                SampleEvent::CpuClock => "cpu-clock",
-                SampleEvent::Cycles => "cycles",
-            },
+            event: event.name(),
             hz,
             hz_wanted: sampler.hz_wanted(),
             cpus: sampler.cpus(),

@@ -20,12 +20,13 @@ use super::window_queue::WindowQueue;
 use crate::aggregate::Aggregate;
 use crate::process::{CLAIM_NOTICE, Identified, ProcessTable};
 use crate::profile::{
-    Binary, BinaryId, BootNanos, CpuTicks, LossCause, Losses, ProcessWindow, RawSample, Sample, SampleEvent, SideBand,
-    WallNanos, Window,
+    Binary, BinaryId, BootNanos, CpuTicks, Host, LossCause, Losses, ProcessWindow, RawSample, Sample, SampleEvent,
+    SideBand, WallNanos, Window,
 };
 use crate::sampler::{Sampler, UnseenTicks};
 use crate::server::SharedLive;
 use crate::sys::clock::{boot_now, wall_now};
+use crate::sys::host::this_host;
 use crate::sys::memory;
 
 /// Never more often than this, however many processes are new.
@@ -84,6 +85,7 @@ pub(super) struct Sampling {
     length: Duration,
     /// How long a window waits after its end, and not longer than it was itself.
     patience: Duration,
+    host: Arc<Host>,
     boot_id: Arc<str>,
     live: SharedLive,
     /// Not resolved yet, by time: what happened before them may still be on its way.
@@ -133,6 +135,7 @@ impl Sampling {
             event,
             length,
             patience: PATIENCE,
+            host: Arc::new(this_host()),
             boot_id,
             live,
             samples: Vec::new(),
@@ -508,6 +511,7 @@ impl Sampling {
             live.ticks_missed.merge(&missed);
         });
         Ok(Window {
+            host: Arc::clone(&self.host),
             boot_id: Arc::clone(&self.boot_id),
             start,
             end,

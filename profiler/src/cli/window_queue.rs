@@ -210,6 +210,7 @@ mod tests {
             times: Vec::new(),
         };
         Window {
+            host: Arc::default(),
             boot_id: "boot".into(),
             start: BootNanos(number),
             end: BootNanos(number + 1),

@@ -7,6 +7,7 @@
 mod binary;
 mod call_tree;
 mod demangle;
+mod host;
 mod jit_sources;
 mod loss;
 mod measure;
@@ -24,6 +25,7 @@ mod window;
 pub use binary::{Binary, BinaryId, BinaryKey, BinaryKind, BuildId, CodeSegment, FileIdentity, Owner, UNRECORDED_PATH};
 pub use call_tree::{CallTree, Frame, FrameId, FrameKind, Node, Reason};
 pub use demangle::{Demangle, simple};
+pub use host::Host;
 pub use jit_sources::{JitFiles, JitProgram, JitSources};
 pub use loss::{LossCause, Losses};
 pub use measure::{Measure, period};

@@ -19,6 +19,26 @@ pub enum SampleEvent {
     Cycles = 1,
 }
 
+impl SampleEvent {
+    /// Every event.
+    const ALL: [Self; 2] = [Self::CpuClock, Self::Cycles];
+
+    /// As it is typed, stored and shown.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::CpuClock => "cpu-clock",
+            Self::Cycles => "cycles",
+        }
+    }
+
+    /// The event of this name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|event| event.name() == name)
+    }
+}
+
 /// A sample as the kernel sent it: addresses only.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RawSample {

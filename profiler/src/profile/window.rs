@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{
-    Binary, BinaryId, BootNanos, Location, Losses, MissedTicks, ProcessFacts, SampleEvent, StackEnd, ThreadName,
+    Binary, BinaryId, BootNanos, Host, Location, Losses, MissedTicks, ProcessFacts, SampleEvent, StackEnd, ThreadName,
     WallNanos,
 };
 
@@ -59,6 +59,8 @@ pub struct ProcessWindow {
 /// A closed window.
 #[derive(Clone, Debug)]
 pub struct Window {
+    /// The host it was sampled on.
+    pub host: Arc<Host>,
     /// `/proc/sys/kernel/random/boot_id`: boot-clock times and pids mean something within one boot only.
     pub boot_id: Arc<str>,
     /// First instant, on the boot clock. Windows of one boot never overlap.

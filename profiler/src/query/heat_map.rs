@@ -117,7 +117,7 @@ pub fn heat_map(reader: &mut Reader, grid: Grid, selector: &Selector) -> Result<
     let mut map = HeatMap { measure, cells: vec![0; grid.cells()], untimed: 0 };
     let mut timed = 0_u64;
     for piece in windows {
-        let weight = measure.weight(piece.hz);
+        let weight = measure.weight(piece.series.hz);
         let starts_inside = grid.range.from.0 <= piece.start && piece.start < grid.range.to.0;
         let (passes, samples) = passing(&mut snapshot, &mut sieve, &piece)?;
         let found = snapshot.times(&piece, |group, _, at| {
@@ -177,7 +177,7 @@ pub(super) fn nanos_of(grid: Grid, area: Area) -> u64 {
 /// What the numbers of a heat map and of its boxes stand for: of samples whose time is known, and of the others.
 pub(super) fn measure_in(snapshot: &Snapshot<'_>, range: TimeRange) -> Result<Measure, QueryError> {
     let (timed, all) = (snapshot.windows_in(range)?, snapshot.pieces(range, i64::MAX)?);
-    Ok(Measure::of(timed.iter().chain(&all).map(|piece| piece.hz)))
+    Ok(Measure::of(timed.iter().chain(&all).map(|piece| piece.series.hz)))
 }
 
 /// Samples of one stack in a box of a heat map, all in one slice of [`SLICE`].
@@ -228,7 +228,7 @@ pub(super) fn each_in_area(
         })?;
         let groups = snapshot.groups(&piece)?;
         for (group, stack, at, samples) in found {
-            each(snapshot, Sampled { hz: piece.hz, group: &groups[group], stack, at, samples })?;
+            each(snapshot, Sampled { hz: piece.series.hz, group: &groups[group], stack, at, samples })?;
         }
     }
     Ok(())

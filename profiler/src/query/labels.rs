@@ -152,7 +152,7 @@ pub(super) fn each_group(
             let measure = measure_of(&pieces);
             for piece in pieces {
                 snapshot.check()?;
-                let weight = measure.weight(piece.hz);
+                let weight = measure.weight(piece.series.hz);
                 for group in snapshot.groups(&piece)? {
                     if sieve.passes(snapshot, &group)? {
                         each(snapshot, &group, group.samples.saturating_mul(weight))?;
@@ -183,7 +183,7 @@ pub(super) fn total_of(
         snapshot.check()?;
         for group in snapshot.groups(&piece)? {
             if sieve.passes(snapshot, &group)? {
-                sum = sum.saturating_add(group.samples.saturating_mul(measure.weight(piece.hz)));
+                sum = sum.saturating_add(group.samples.saturating_mul(measure.weight(piece.series.hz)));
             }
         }
     }

@@ -122,7 +122,7 @@ impl Counts {
                 sums
             }
         };
-        self.add_sums(piece.hz, &sums);
+        self.add_sums(piece.series.hz, &sums);
         self.check()
     }
 
@@ -169,7 +169,7 @@ impl Counts {
             }
         }
         let stacks = snapshot.stacks(piece)?;
-        self.take(snapshot, sieve, piece.hz, &stacks)
+        self.take(snapshot, sieve, piece.series.hz, &stacks)
     }
 
     /// Adds what passes of some stacks.
@@ -209,7 +209,7 @@ impl Counts {
 
 /// What numbers of samples that are stored in these pieces stand for.
 pub(super) fn measure_of(pieces: &[Piece]) -> Measure {
-    Measure::of(pieces.iter().map(|piece| piece.hz))
+    Measure::of(pieces.iter().map(|piece| piece.series.hz))
 }
 
 /// Whether some group passes.

@@ -125,7 +125,7 @@ pub fn rows<E: From<QueryError>>(
                 }
             };
             let thread = snapshot.text(key.thread).map_err(lift)?;
-            let (start, span, hz) = (piece.start, piece.span, piece.hz);
+            let (start, span, hz) = (piece.start, piece.span, piece.series.hz);
             each(&mut Frames(&mut snapshot), &Row { start, span, hz, holder, thread, end: key.end, stack, samples })?;
         }
     }

@@ -11,7 +11,7 @@ use super::sieve::Sieve;
 use super::{QueryError, Selector};
 use crate::profile::{
     Binary, BinaryId, BinaryKey, BinaryKind, BootNanos, ContainerId, CpuTicks, Location, Losses, ProcessFacts,
-    ProcessKey, ProcessWindow, SampleEvent, StackCount, StartTicks, Symbolized, TimeRange, WallNanos, Window,
+    ProcessKey, ProcessWindow, StackCount, StartTicks, Symbolized, TimeRange, WallNanos, Window,
 };
 use crate::store::kernel_text::{RELATIVE, Told};
 use crate::store::{Reader, RowMap, Snapshot, StackId, StoreError};
@@ -72,13 +72,14 @@ pub fn slice<E: From<QueryError>>(
         clocks[clock] = piece.start.saturating_add(span);
         let start = piece.start.max(0).cast_unsigned();
         let mut window = Window {
+            host: Arc::new(snapshot.host(&piece).map_err(lift)?),
             boot_id: format!("slice-{clock}").into(),
             start: BootNanos(start),
             end: BootNanos(start.saturating_add(span.cast_unsigned())),
             wall_start: WallNanos(piece.start),
             wall_end: WallNanos(piece.start.saturating_add(span)),
-            event: if piece.event == 0 { SampleEvent::CpuClock } else { SampleEvent::Cycles },
-            hz: piece.hz,
+            event: piece.series.event,
+            hz: piece.series.hz,
             cpus: piece.numbers.cpus,
             ticks: CpuTicks {
                 busy: piece.numbers.busy,

@@ -47,7 +47,7 @@ pub fn stack_samples(
                 let groups = stacks.groups();
                 stacks.each(
                     |at, _| passing[at],
-                    |at, stack, samples| sums.add(piece.hz, groups[at].key, stack, samples),
+                    |at, stack, samples| sums.add(piece.series.hz, groups[at].key, stack, samples),
                 )?;
                 sums.check()?;
             }

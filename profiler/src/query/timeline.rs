@@ -176,7 +176,7 @@ pub fn series(
             let measure = measure_of(&pieces);
             for piece in pieces {
                 snapshot.check()?;
-                let weight = measure.weight(piece.hz);
+                let weight = measure.weight(piece.series.hz);
                 // Summed up first: the same rounding as the whole's, as far as one value goes.
                 let mut values = RowMap::<u32, u64>::default();
                 for group in snapshot.groups(&piece)? {
@@ -334,7 +334,7 @@ impl Sum {
                 }
             }
         }
-        sum.cpu = u128::from(sum.samples) * u128::from(period(piece.hz));
+        sum.cpu = u128::from(sum.samples) * u128::from(period(piece.series.hz));
         Ok(sum)
     }
 

@@ -21,7 +21,7 @@ use crate::export::{caption, html, pprof};
 use crate::profile::{CallTree, TimeRange};
 use crate::query::{self, Merged, Shape, Within};
 use crate::store::Reader;
-use crate::sys::host_name::name_in_boot;
+use crate::sys::host::name_in_boot;
 
 /// Lines are written as they are sent, so only the tree is held: 24 MB and the names for a million nodes.
 const FOLDED_NODES: Limits = Limits { usual: 1_000_000, most: 1_000_000 };

@@ -5,9 +5,10 @@
 
 use rusqlite::{Connection, Row};
 
-use super::StoreError;
 use super::level::Level;
 use super::numbers::{COLUMNS, Numbers};
+use super::series::{self, Series, SeriesId};
+use super::{RowMap, StoreError};
 use crate::profile::TimeRange;
 
 /// A window or a roll-up, without its stacks.
@@ -19,10 +20,8 @@ pub(crate) struct Piece {
     pub(crate) start: i64,
     /// How much time it stands for, in nanoseconds: a roll-up's own length, also where windows are missing.
     pub(crate) span: i64,
-    /// What made the samples.
-    pub(crate) event: u8,
-    /// Samples per second and CPU.
-    pub(crate) hz: u32,
+    /// What its samples are of.
+    pub(crate) series: Series,
     /// Its numbers.
     pub(crate) numbers: Numbers,
 }
@@ -51,7 +50,7 @@ impl Place {
 
 /// The pieces of `range`, in order of time. Roll-ups longer than `longest` nanoseconds stand only where nothing finer is left.
 pub(super) fn cover(conn: &Connection, range: TimeRange, longest: i64) -> Result<Vec<Piece>, StoreError> {
-    let mut cover = Cover { conn, longest, pieces: Vec::new() };
+    let mut cover = Cover { conn, longest, series: series::of_cpu(conn)?, pieces: Vec::new() };
     let (from, to) = (range.from.0, range.to.0);
     cover.level(Level::Day, from, to)?;
     cover.windows("packed = 0", Place::Fresh, from, to)?;
@@ -61,7 +60,7 @@ pub(super) fn cover(conn: &Connection, range: TimeRange, longest: i64) -> Result
 
 /// The windows that any instant of `range` lies in, where they are told apart. None is longer than [`LONGEST_WINDOW`].
 pub(super) fn windows(conn: &Connection, range: TimeRange) -> Result<Vec<Piece>, StoreError> {
-    let mut cover = Cover { conn, longest: 0, pieces: Vec::new() };
+    let mut cover = Cover { conn, longest: 0, series: series::of_cpu(conn)?, pieces: Vec::new() };
     let from = range.from.0.saturating_sub(LONGEST_WINDOW);
     cover.windows("packed = 1", Place::Packed, from, range.to.0)?;
     cover.windows("packed = 0", Place::Fresh, from, range.to.0)?;
@@ -76,6 +75,8 @@ const LONGEST_WINDOW: i64 = 3_600_000_000_000;
 struct Cover<'a> {
     conn: &'a Connection,
     longest: i64,
+    /// What is asked about: other rows are not seen.
+    series: RowMap<SeriesId, Series>,
     pieces: Vec<Piece>,
 }
 
@@ -85,13 +86,15 @@ impl Cover<'_> {
             return Ok(());
         }
         let mut select = self.conn.prepare_cached(&format!(
-            "SELECT id, start, event, hz, finest, windows, length(stacks) = 0, {COLUMNS} FROM rollup
+            "SELECT id, start, series, finest, windows, length(stacks) = 0, {COLUMNS} FROM rollup
              WHERE level = ?1 AND start > ?2 AND start < ?3 ORDER BY start"
         ))?;
         let mut rows = select.query((level as u8, from.saturating_sub(level.length()), to))?;
         let mut found: Vec<(bool, Piece)> = Vec::new();
         while let Some(row) = rows.next()? {
-            found.push((row.get(4)?, rollup(level, row)?));
+            if let Some(series) = self.series.get(&row.get(2)?) {
+                found.push((row.get(3)?, rollup(level, *series, row)?));
+            }
         }
         let mut at = from;
         for same_time in found.chunk_by(|(_, a), (_, b)| a.start == b.start) {
@@ -119,18 +122,18 @@ impl Cover<'_> {
 
     fn windows(&mut self, which: &str, place: fn(i64) -> Place, from: i64, to: i64) -> Result<(), StoreError> {
         let mut select = self.conn.prepare_cached(&format!(
-            "SELECT id, wall_start, event, hz, {COLUMNS} FROM window
+            "SELECT id, wall_start, series, {COLUMNS} FROM window
              WHERE {which} AND wall_start >= ?1 AND wall_start < ?2 ORDER BY wall_start"
         ))?;
         let mut rows = select.query((from, to))?;
         while let Some(row) = rows.next()? {
-            let numbers = Numbers::read(row, 4, 1)?;
+            let Some(series) = self.series.get(&row.get(2)?) else { continue };
+            let numbers = Numbers::read(row, 3, 1)?;
             self.pieces.push(Piece {
                 place: place(row.get(0)?),
                 start: row.get(1)?,
                 span: numbers.length.cast_signed(),
-                event: row.get(2)?,
-                hz: row.get(3)?,
+                series: *series,
                 numbers,
             });
         }
@@ -138,13 +141,12 @@ impl Cover<'_> {
     }
 }
 
-fn rollup(level: Level, row: &Row<'_>) -> Result<Piece, StoreError> {
+fn rollup(level: Level, series: Series, row: &Row<'_>) -> Result<Piece, StoreError> {
     Ok(Piece {
-        place: if row.get(6)? { Place::Part(row.get(0)?) } else { Place::Rollup(row.get(0)?) },
+        place: if row.get(5)? { Place::Part(row.get(0)?) } else { Place::Rollup(row.get(0)?) },
         start: row.get(1)?,
         span: level.length(),
-        event: row.get(2)?,
-        hz: row.get(3)?,
-        numbers: Numbers::read(row, 7, row.get(5)?)?,
+        series,
+        numbers: Numbers::read(row, 6, row.get(4)?)?,
     })
 }

@@ -16,7 +16,8 @@ use rusqlite::Transaction;
 use super::codec::Profile;
 use super::columns::Effort;
 use super::level::Level;
-use super::rollup_row::{Raw, Way};
+use super::rollup_row::Raw;
+use super::series::SeriesId;
 use super::{Store, StoreError, hour_leaf, retention, tally};
 use crate::profile::LossCause;
 
@@ -88,14 +89,14 @@ fn set_aside(tx: &Transaction<'_>, from: i64, to: i64) -> Result<Vec<SetAside>, 
     // Hours before the five minutes whose samples they have.
     for level in Level::ALL.into_iter().rev() {
         let mut select = tx.prepare_cached(
-            "SELECT start, event, hz, rolled FROM rollup WHERE level = ?1 AND start >= ?2 AND start < ?3 AND rolled <= ?4
+            "SELECT start, series, rolled FROM rollup WHERE level = ?1 AND start >= ?2 AND start < ?3 AND rolled <= ?4
              ORDER BY start",
         )?;
         let rows = select.query_map((level as u8, level.start_of(from), to, !all_time), |row| {
-            Ok((row.get(0)?, (row.get(1)?, row.get(2)?), row.get(3)?))
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?))
         })?;
-        for (start, way, rolled) in rows.collect::<Result<Vec<(i64, Way, bool)>, _>>()? {
-            if let Some(samples) = roll_up(tx, level, start, way, rolled)? {
+        for (start, series, rolled) in rows.collect::<Result<Vec<(i64, SeriesId, bool)>, _>>()? {
+            if let Some(samples) = roll_up(tx, level, start, series, rolled)? {
                 found.push(SetAside { level: Some(level), start, samples });
             }
         }
@@ -133,8 +134,14 @@ fn windows(tx: &Transaction<'_>, from: i64, to: i64) -> Result<Vec<SetAside>, St
 }
 
 /// Looks at a roll-up; the samples that were lost, if it was damaged.
-fn roll_up(tx: &Transaction<'_>, level: Level, start: i64, way: Way, rolled: bool) -> Result<Option<u64>, StoreError> {
-    let Some(raw) = Raw::read(tx, level, start, way)? else { return Ok(None) };
+fn roll_up(
+    tx: &Transaction<'_>,
+    level: Level,
+    start: i64,
+    series: SeriesId,
+    rolled: bool,
+) -> Result<Option<u64>, StoreError> {
+    let Some(raw) = Raw::read(tx, level, start, series)? else { return Ok(None) };
     let id = raw.id;
     // What has given its samples is as sound as the row that has them.
     if raw.has_given() {
@@ -150,13 +157,13 @@ fn roll_up(tx: &Transaction<'_>, level: Level, start: i64, way: Way, rolled: boo
         retention::make_finest(tx, level, start)?;
         return Ok(Some(0));
     }
-    if !rolled && has_parts(tx, level, start, way)? {
+    if !rolled && has_parts(tx, level, start, series)? {
         tx.prepare_cached("DELETE FROM rollup WHERE id = ?1")?.execute([id])?;
         let finer = level.finer().map(|finer| finer as u8);
         tx.prepare_cached(
-            "UPDATE rollup SET rolled = 0 WHERE level = ?1 AND start >= ?2 AND start < ?3 AND event = ?4 AND hz = ?5",
+            "UPDATE rollup SET rolled = 0 WHERE level = ?1 AND start >= ?2 AND start < ?3 AND series = ?4",
         )?
-        .execute((finer, start, level.end_of(start), way.0, way.1))?;
+        .execute((finer, start, level.end_of(start), series))?;
         return Ok(Some(0));
     }
     retention::make_finest(tx, level, start)?;
@@ -170,7 +177,7 @@ fn roll_up(tx: &Transaction<'_>, level: Level, start: i64, way: Way, rolled: boo
         nothing.entries(Effort::Much),
     ))?;
     if level == Level::Hour {
-        hour_leaf::write(tx, start, way, &nothing)?;
+        hour_leaf::write(tx, start, series, &nothing)?;
     }
     lose(tx, "rollup", id)?;
     // A coarser row still has them otherwise.
@@ -181,14 +188,14 @@ fn roll_up(tx: &Transaction<'_>, level: Level, start: i64, way: Way, rolled: boo
 }
 
 /// Whether everything that a row is made of is there, with samples of its own.
-fn has_parts(tx: &Transaction<'_>, level: Level, start: i64, way: Way) -> Result<bool, StoreError> {
+fn has_parts(tx: &Transaction<'_>, level: Level, start: i64, series: SeriesId) -> Result<bool, StoreError> {
     let Some(finer) = level.finer() else { return Ok(false) };
     let mut select = tx.prepare_cached(
-        "SELECT count(*) > 0 AND sum(stored) = (SELECT stored FROM rollup WHERE level = ?6 AND start = ?2 AND event = ?4 AND hz = ?5)
+        "SELECT count(*) > 0 AND sum(stored) = (SELECT stored FROM rollup WHERE level = ?5 AND start = ?2 AND series = ?4)
             AND min(length(stacks)) > 0
-         FROM rollup WHERE level = ?1 AND start >= ?2 AND start < ?3 AND event = ?4 AND hz = ?5",
+         FROM rollup WHERE level = ?1 AND start >= ?2 AND start < ?3 AND series = ?4",
     )?;
-    let range = (finer as u8, start, level.end_of(start), way.0, way.1, level as u8);
+    let range = (finer as u8, start, level.end_of(start), series, level as u8);
     Ok(select.query_row(range, |row| row.get::<_, Option<bool>>(0))?.unwrap_or(false))
 }
 

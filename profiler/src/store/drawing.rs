@@ -51,6 +51,7 @@ pub(crate) fn window(n: u64, drawing: &str) -> Window {
         }
     }
     let mut window = Window {
+        host: Arc::default(),
         boot_id: "boot".into(),
         start: BootNanos(start),
         end: BootNanos(start + SECONDS * 1_000_000_000),

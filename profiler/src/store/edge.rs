@@ -9,7 +9,8 @@ use super::StoreError;
 use super::codec::{Group, Profile};
 use super::cover::{Piece, Place};
 use super::level::Level;
-use super::rollup_row::{Raw, Way};
+use super::rollup_row::Raw;
+use super::series::Series;
 
 /// A part of an hour.
 #[derive(Debug)]
@@ -27,30 +28,27 @@ pub(crate) struct Edge {
 pub(super) fn take(conn: &Connection, pieces: &mut Vec<Piece>) -> Result<Vec<Edge>, StoreError> {
     let is_part = |piece: &mut Piece| matches!(piece.place, Place::Part(_) | Place::Packed(_));
     let mut parts: Vec<Piece> = pieces.extract_if(.., is_part).collect();
-    let hour = |piece: &Piece| (Level::Hour.start_of(piece.start), way(piece));
+    let hour = |piece: &Piece| (Level::Hour.start_of(piece.start), piece.series.id);
     parts.sort_by_key(|piece| (hour(piece), piece.start));
-    parts.chunk_by(|a, b| hour(a) == hour(b)).map(|parts| Edge::read(conn, hour(&parts[0]), parts)).collect()
-}
-
-const fn way(piece: &Piece) -> Way {
-    (piece.event, piece.hz)
+    parts.chunk_by(|a, b| hour(a) == hour(b)).map(|parts| Edge::read(conn, hour(&parts[0]).0, parts)).collect()
 }
 
 impl Edge {
-    fn read(conn: &Connection, (hour, way): (i64, Way), pieces: &[Piece]) -> Result<Self, StoreError> {
-        let mut edge = Self { hz: way.1, hour: None, parts: Vec::new(), minutes: Vec::new() };
+    fn read(conn: &Connection, hour: i64, pieces: &[Piece]) -> Result<Self, StoreError> {
+        let Series { id: series, hz, .. } = pieces[0].series;
+        let mut edge = Self { hz, hour: None, parts: Vec::new(), minutes: Vec::new() };
         let minutes = |piece: &Piece| Level::Minutes.start_of(piece.start);
         for same in pieces.chunk_by(|a, b| minutes(a) == minutes(b)) {
             let windows = same.iter().filter(|piece| matches!(piece.place, Place::Packed(_)));
             let windows: Vec<_> = windows.map(|piece| piece.place.id()).collect();
             if !windows.is_empty() {
-                let row = Raw::read(conn, Level::Minutes, minutes(&same[0]), way)?;
+                let row = Raw::read(conn, Level::Minutes, minutes(&same[0]), series)?;
                 edge.minutes.push((row.ok_or(StoreError::BadRow("a packed window without its roll-up"))?, windows));
             }
             edge.parts.extend(same.iter().filter(|p| matches!(p.place, Place::Part(_))).map(|p| p.place.id()));
         }
         if !edge.parts.is_empty() || edge.minutes.iter().any(|(row, _)| row.has_given()) {
-            edge.hour = Raw::read(conn, Level::Hour, hour, way)?;
+            edge.hour = Raw::read(conn, Level::Hour, hour, series)?;
         }
         Ok(edge)
     }

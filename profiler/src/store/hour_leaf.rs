@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use rusqlite::{OptionalExtension, Transaction};
 
 use super::codec::Profile;
+use super::series::{HZ, SeriesId};
 use super::stack_page::{self, NODES, StackNode};
 use super::{RowMap, StackId, StoreError};
 
@@ -17,10 +18,9 @@ const MOST: usize = 300;
 const HOUR: i64 = 3_600_000_000_000;
 
 /// Replaces the rows of the hour that begins at `start`.
-pub(super) fn write(tx: &Transaction<'_>, start: i64, way: (u8, u32), profile: &Profile) -> Result<(), StoreError> {
+pub(super) fn write(tx: &Transaction<'_>, start: i64, series: SeriesId, profile: &Profile) -> Result<(), StoreError> {
     let hour = start.div_euclid(HOUR);
-    tx.prepare_cached("DELETE FROM hour_leaf WHERE hour = ?1 AND event = ?2 AND hz = ?3")?
-        .execute((hour, way.0, way.1))?;
+    tx.prepare_cached("DELETE FROM hour_leaf WHERE hour = ?1 AND series = ?2")?.execute((hour, series))?;
     let mut leaves = Leaves { tx, pages: RowMap::default() };
     let mut sums = HashMap::<(u32, u32), u64>::new();
     for (group, span) in profile.spans() {
@@ -42,11 +42,11 @@ pub(super) fn write(tx: &Transaction<'_>, start: i64, way: (u8, u32), profile: &
         let sum = rows.entry((comm, if nth < MOST { location } else { 0 })).or_default();
         *sum = sum.saturating_add(samples);
     }
-    let mut add = tx.prepare_cached(
-        "INSERT INTO hour_leaf (hour, event, hz, comm, location, samples) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-    )?;
+    let mut add = tx.prepare_cached(&format!(
+        "INSERT INTO hour_leaf (hour, comm, series, hz, location, samples) VALUES (?, ?, ?, {HZ}, ?, ?)"
+    ))?;
     for ((comm, location), samples) in rows {
-        add.execute((hour, way.0, way.1, comm, location, i64::try_from(samples).unwrap_or(i64::MAX)))?;
+        add.execute((hour, comm, series, location, i64::try_from(samples).unwrap_or(i64::MAX)))?;
     }
     Ok(())
 }

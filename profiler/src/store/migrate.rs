@@ -17,6 +17,7 @@ const MIGRATIONS: &[M<'static>] = &[
     M::up(include_str!("../../../migrations/0005_function_begin.sql")),
     M::up(include_str!("../../../migrations/0006_missed_ticks.sql")),
     M::up(include_str!("../../../migrations/0007_code_and_declarations.sql")),
+    M::up(include_str!("../../../migrations/0008_series.sql")),
 ];
 
 /// The schema version this program writes, and the highest it reads.
@@ -28,6 +29,12 @@ pub(super) fn migrate(conn: &mut Connection) -> Result<(), StoreError> {
         rusqlite_migration::Error::RusqliteError { err, .. } => err.into(),
         other => StoreError::Migration(other),
     })
+}
+
+/// The database that an older program makes.
+#[cfg(test)]
+pub(super) fn to_version(conn: &mut Connection, version: usize) {
+    Migrations::from_slice(MIGRATIONS).to_version(conn, version).expect("a migration is SQL");
 }
 
 #[cfg(test)]
@@ -96,6 +103,52 @@ mod tests {
             )
             .unwrap();
         assert_eq!(row, ("/bin/x".into(), "main".into(), 12, None, None));
+    }
+
+    /// Windows, roll-ups and busiest functions of schema 7 keep their rows and figures, each way of sampling a series of a host that nobody knows.
+    #[test]
+    fn ways_of_sampling_of_schema_7_become_series() {
+        let mut conn = Connection::open_in_memory().unwrap();
+        Migrations::from_slice(MIGRATIONS).to_version(&mut conn, 7).unwrap();
+        conn.execute_batch(
+            r#"INSERT INTO string VALUES (1, 1, 'web');
+             INSERT INTO window (id, boot, boot_start, wall_start, wall_end, event, hz, length, cpus, busy, idle, filtered, taken, stored, lost,
+                                 incomplete, losses, missed, misses)
+             VALUES (3, 1, 5, 1000000000, 11000000000, 0, 97, 10000000000, 2, 40, 1900, 0, 40, 37, 3, 2, '{"1":3}', 7, '{"0":7}'),
+                    (4, 1, 15, 11000000000, 21000000000, 1, 19, 10000000000, 2, 4, 190, 0, 4, 4, 0, 0, NULL, NULL, NULL);
+             INSERT INTO rollup (id, level, start, event, hz, finest, windows, wall_end, length, cpus, busy, idle, filtered, taken, stored, lost,
+                                 incomplete, directory, stacks)
+             VALUES (9, 2, 3600000000000, 0, 97, 1, 360, 7200000000000, 3600000000000, 2, 400, 19000, 0, 400, 400, 0, 0, x'0102', x'03');
+             INSERT INTO hour_leaf VALUES (1, 0, 97, 1, 0, 400)"#,
+        )
+        .unwrap();
+        let columns = "time, utc, seconds, hz, cpus, busy, idle, taken, stored, lost, incomplete, missed";
+        let figures = [
+            format!("SELECT event, losses, misses, {columns} FROM v_windows ORDER BY id"),
+            format!("SELECT piece, {columns} FROM v_history ORDER BY time"),
+            "SELECT time, comm, function, samples, round(cpu_seconds, 4) FROM v_samples".to_owned(),
+        ];
+        let read = |conn: &Connection, sql: &str| {
+            let mut select = conn.prepare(sql).unwrap();
+            let text = |row: &rusqlite::Row<'_>| {
+                Ok((0..).map_while(|at| row.get::<_, rusqlite::types::Value>(at).ok()).collect())
+            };
+            let rows = select.query_map([], text).unwrap().collect::<Result<Vec<Vec<_>>, _>>();
+            rows.unwrap()
+        };
+        let before = figures.each_ref().map(|sql| read(&conn, sql));
+        migrate(&mut conn).unwrap();
+        assert_eq!(figures.each_ref().map(|sql| read(&conn, sql)), before);
+        assert_eq!(before.each_ref().map(Vec::len), [2, 3, 1]);
+        let blobs = read(&conn, "SELECT directory, stacks, split FROM rollup WHERE id = 9");
+        assert_eq!(blobs, [[vec![1_u8, 2].into(), vec![3_u8].into(), rusqlite::types::Value::Null]]);
+        let series = read(&conn, "SELECT host, type, event, period FROM v_series ORDER BY id");
+        let row = |event: &str, period: i64| {
+            vec![String::new().into(), "process_cpu".to_owned().into(), event.to_owned().into(), period.into()]
+        };
+        assert_eq!(series, [row("cpu-clock", 10_309_278), row("cycles", 52_631_578)]);
+        conn.execute("DELETE FROM rollup", []).unwrap();
+        assert_eq!(read(&conn, "SELECT count(*) FROM hour_leaf"), [[0.into()]], "they go with their hour");
     }
 
     /// A database of schema 5 keeps its figures and its views' columns; nobody counted its missed ticks.

@@ -8,7 +8,7 @@ use super::StoreError;
 use super::intern::int;
 use crate::profile::{LossCause, Losses, MissCause, MissedTicks, Window};
 
-/// Sums over one or more windows of one way of sampling.
+/// Sums over one or more windows of one series.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Numbers {
     /// Windows.

@@ -11,7 +11,7 @@ use rusqlite::{Connection, OpenFlags};
 
 use super::file::{self, Found};
 use super::migrate::{self, APPLICATION_ID, VERSION};
-use super::{Store, StoreError};
+use super::{Store, StoreError, older};
 
 /// Up to this size the file is checked at every start (measured: 54 MB take 0.08 s); a larger one only when the
 /// last writer did not close it: then something happened that this program does not know of.
@@ -47,6 +47,7 @@ impl Store {
             Found::Damaged => true,
         };
         if !damaged {
+            keep_older(&path);
             match connect(&path) {
                 Ok(conn) => return Ok((Self::new(conn, asked, path, lock)?, None)),
                 Err(StoreError::Damaged(_) | StoreError::BadRow(_)) => {}
@@ -86,6 +87,18 @@ impl Store {
         conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
         files.let_go();
         conn.close().map_err(|(_, error)| error.into())
+    }
+}
+
+/// A copy of what is about to be migrated. Migrating does not wait for one that cannot be made: it is one transaction, and what is wrong
+/// with the file is found when it is opened.
+fn keep_older(path: &Path) {
+    match older::copy_before_migrating(path) {
+        Ok(None) => {}
+        Ok(Some(copy)) => tracing::warn!("the copy is {}: delete it when all is well", copy.display()),
+        // There is none yet, or it is no database.
+        Err(StoreError::Missing(_) | StoreError::Foreign(_) | StoreError::Damaged(_) | StoreError::Older { .. }) => {}
+        Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "no copy was made"),
     }
 }
 

@@ -11,6 +11,7 @@ use rusqlite::{Connection, InterruptHandle, OpenFlags};
 use super::error::is_disk_error;
 use super::file::{self, FileId, Found};
 use super::migrate::VERSION;
+use super::older;
 use super::snapshot::Caches;
 use super::{KeptSums, Snapshot, StoreError, open_files};
 use crate::profile::Demangle;
@@ -28,6 +29,8 @@ pub struct Reader {
     file: FileId,
     /// The file as it was when it was opened as one that nobody changes.
     frozen: Option<Stamp>,
+    /// Its schema.
+    version: i64,
     caches: Caches,
     /// What is shown of names.
     demangle: Demangle,
@@ -81,11 +84,12 @@ impl Reader {
     pub fn sharing(path: &Path, sums: Arc<KeptSums>) -> Result<Self, StoreError> {
         must_be_ours(path)?;
         let file = file_id(path)?;
-        let (conn, frozen) = connect(path)?;
+        let (conn, frozen) = connect(path, Tables::OfThisSchema)?;
+        let version = older::version_of(&conn)?;
         let handle = Arc::new(Mutex::new(conn.get_interrupt_handle()));
         let (caches, _tidy) = (Caches { sums, file, ..Caches::default() }, Tidy(path.into()));
         let (demangle, stop) = (Demangle::default(), Arc::default());
-        Ok(Self { path: path.into(), conn, file, frozen, caches, demangle, stop, handle, _tidy })
+        Ok(Self { path: path.into(), conn, file, frozen, version, caches, demangle, stop, handle, _tidy })
     }
 
     /// What the next questions show of names. Another one than before costs the next question its caches.
@@ -130,10 +134,13 @@ impl Reader {
             Some(stamp) => file::has_log(&self.path) || stamp_of(&self.path)? != stamp,
             None => false,
         };
-        if thawed || file != self.file {
+        // A writer may migrate what this reader sees through views of an older schema.
+        let migrated = self.version < VERSION && older::version_of(&self.conn)? != self.version;
+        if thawed || migrated || file != self.file {
             // Set aside, or replaced by hand: what was read before is not of this file.
             self.file = file;
-            (self.conn, self.frozen) = connect(&self.path)?;
+            (self.conn, self.frozen) = connect(&self.path, Tables::OfThisSchema)?;
+            self.version = older::version_of(&self.conn)?;
             *self.handle.lock().unwrap_or_else(PoisonError::into_inner) = self.conn.get_interrupt_handle();
             self.forget();
         }
@@ -155,7 +162,22 @@ fn must_be_ours(path: &Path) -> Result<(), StoreError> {
 pub(super) fn open_existing(path: &Path) -> Result<(Tidy, Connection), StoreError> {
     must_be_ours(path)?;
     let tidy = Tidy(path.into());
-    Ok((tidy, connect(path)?.0))
+    Ok((tidy, connect(path, Tables::OfThisSchema)?.0))
+}
+
+/// The same, with the tables as they are: for a copy, which views of their names would be in the way of.
+pub(super) fn open_as_it_is(path: &Path) -> Result<(Tidy, Connection), StoreError> {
+    must_be_ours(path)?;
+    let tidy = Tidy(path.into());
+    Ok((tidy, connect(path, Tables::AsTheyAre)?.0))
+}
+
+/// What names of tables mean where a database is of an older schema.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Tables {
+    /// Views with the columns of this one.
+    OfThisSchema,
+    AsTheyAre,
 }
 
 fn file_id(path: &Path) -> Result<FileId, StoreError> {
@@ -175,23 +197,23 @@ fn stamp_of(path: &Path) -> Result<Stamp, StoreError> {
 }
 
 /// A connection, and the file's stamp when it was opened without locks.
-fn connect(path: &Path) -> Result<(Connection, Option<Stamp>), StoreError> {
+fn connect(path: &Path, tables: Tables) -> Result<(Connection, Option<Stamp>), StoreError> {
     if !open_files::may_be_read(path, file_id(path)?) {
         return Err(StoreError::Replaced(path.into()));
     }
     let stamp = stamp_of(path)?;
-    match open_uri(path, "mode=ro") {
+    match open_uri(path, "mode=ro", tables) {
         Ok(conn) => Ok((conn, None)),
         // Reading a database in WAL mode needs its index in shared memory, beside the file. Where that can be neither found
         // nor made nobody can be writing, and without a log the file is all there is.
         Err(StoreError::Io(_) | StoreError::Sqlite(_)) if !file::has_log(path) => {
-            Ok((open_uri(path, "immutable=1")?, Some(stamp)))
+            Ok((open_uri(path, "immutable=1", tables)?, Some(stamp)))
         }
         Err(other) => Err(other),
     }
 }
 
-fn open_uri(path: &Path, how: &str) -> Result<Connection, StoreError> {
+fn open_uri(path: &Path, how: &str, tables: Tables) -> Result<Connection, StoreError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let conn = Connection::open_with_flags(file::uri(path, how), flags)?;
     conn.busy_timeout(BUSY_WAIT)?;
@@ -200,12 +222,18 @@ fn open_uri(path: &Path, how: &str) -> Result<Connection, StoreError> {
     conn.pragma_update(None, "cell_size_check", true)?;
     conn.pragma_update(None, "cache_size", -CACHE_KIB)?;
     conn.pragma_update(None, "temp_store", "MEMORY")?;
-    let found: i64 = conn.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    let found = older::version_of(&conn)?;
     let (path, supported) = (path.into(), VERSION);
-    match found.cmp(&VERSION) {
-        std::cmp::Ordering::Less => Err(StoreError::Older { path, found, supported }),
-        std::cmp::Ordering::Greater => Err(StoreError::Newer { path, found, supported }),
-        std::cmp::Ordering::Equal => Ok(conn),
+    match found {
+        VERSION => Ok(conn),
+        older::OLDEST..VERSION => {
+            if tables == Tables::OfThisSchema {
+                older::stand_before(&conn, found)?;
+            }
+            Ok(conn)
+        }
+        ..older::OLDEST => Err(StoreError::Older { path, found, supported }),
+        _ => Err(StoreError::Newer { path, found, supported }),
     }
 }
 
@@ -452,9 +480,9 @@ mod tests {
             "UPDATE fresh SET stacks = x'020100ff010000'",
             "UPDATE fresh SET directory = x''",
             "DELETE FROM fresh",
-            "UPDATE window SET packed = 1; DELETE FROM fresh; INSERT INTO rollup (level, start, event, hz, windows, wall_end, length, cpus,
+            "UPDATE window SET packed = 1; DELETE FROM fresh; INSERT INTO rollup (level, start, series, hz, windows, wall_end, length, cpus,
              busy, idle, filtered, taken, stored, lost, incomplete, directory, stacks) SELECT 1, wall_start / 300000000000 * 300000000000,
-             event, hz, 1, wall_end, length, cpus, busy, idle, filtered, taken, stored, lost, incomplete, x'00', x'00' FROM window",
+             series, 100, 1, wall_end, length, cpus, busy, idle, filtered, taken, stored, lost, incomplete, x'00', x'00' FROM window",
             "DELETE FROM stack_page",
             "UPDATE stack_page SET nodes = x'020300000105020004'",
             "UPDATE stack_page SET page = 7",

@@ -15,10 +15,8 @@ use super::codec::{Group, Profile, decode_directory};
 use super::columns::Effort;
 use super::level::Level;
 use super::merge::places;
+use super::series::SeriesId;
 use super::split::{Share, Split};
-
-/// A way of sampling: event and frequency. Samples of different ways stand for different times.
-pub(super) type Way = (u8, u32);
 
 /// A row as it is stored; what it means is found without the database.
 #[derive(Debug)]
@@ -26,7 +24,7 @@ pub(super) struct Raw {
     pub(super) id: i64,
     level: Level,
     start: i64,
-    way: Way,
+    series: SeriesId,
     directory: Vec<u8>,
     stacks: Vec<u8>,
     split: Option<Vec<u8>>,
@@ -34,15 +32,20 @@ pub(super) struct Raw {
 
 impl Raw {
     /// The row of a piece of time.
-    pub(super) fn read(conn: &Connection, level: Level, start: i64, way: Way) -> Result<Option<Self>, StoreError> {
+    pub(super) fn read(
+        conn: &Connection,
+        level: Level,
+        start: i64,
+        series: SeriesId,
+    ) -> Result<Option<Self>, StoreError> {
         let mut select = conn.prepare_cached(
-            "SELECT id, directory, stacks, split FROM rollup WHERE level = ?1 AND start = ?2 AND event = ?3 AND hz = ?4",
+            "SELECT id, directory, stacks, split FROM rollup WHERE level = ?1 AND start = ?2 AND series = ?3",
         )?;
         let read = |row: &Row<'_>| {
             let (id, directory, stacks, split) = row.try_into()?;
-            Ok(Self { id, level, start, way, directory, stacks, split })
+            Ok(Self { id, level, start, series, directory, stacks, split })
         };
-        Ok(select.query_row((level as u8, start, way.0, way.1), read).optional()?)
+        Ok(select.query_row((level as u8, start, series), read).optional()?)
     }
 
     /// Whether its samples are in the row of the next coarser level.
@@ -68,7 +71,7 @@ impl Raw {
             None => Profile::decode(&self.directory, &self.stacks)?,
         };
         let split = self.split.map(|blob| Split::decode(&blob, &whole)).transpose()?;
-        Ok(RollupRow { id: self.id, level: self.level, start: self.start, way: self.way, whole, split })
+        Ok(RollupRow { id: self.id, level: self.level, start: self.start, series: self.series, whole, split })
     }
 }
 
@@ -78,7 +81,7 @@ pub(super) struct RollupRow {
     pub(super) id: i64,
     pub(super) level: Level,
     start: i64,
-    way: Way,
+    series: SeriesId,
     pub(super) whole: Profile,
     /// Of windows or of five minutes, while they are told apart.
     pub(super) split: Option<Split>,
@@ -110,15 +113,15 @@ impl LastRows {
         conn: &Connection,
         level: Level,
         start: i64,
-        way: Way,
+        series: SeriesId,
     ) -> Result<Option<Rc<RollupRow>>, StoreError> {
-        if let Some(row) = self.0.iter().find(|row| (row.level, row.start, row.way) == (level, start, way)) {
+        if let Some(row) = self.0.iter().find(|row| (row.level, row.start, row.series) == (level, start, series)) {
             return Ok(Some(Rc::clone(row)));
         }
-        let Some(raw) = Raw::read(conn, level, start, way)? else { return Ok(None) };
+        let Some(raw) = Raw::read(conn, level, start, series)? else { return Ok(None) };
         let given = match level.coarser() {
             Some(coarser) if raw.has_given() => {
-                let row = self.find(conn, coarser, coarser.start_of(start), way)?;
+                let row = self.find(conn, coarser, coarser.start_of(start), series)?;
                 Some(
                     row.ok_or(StoreError::BadRow("a roll-up without the coarser one that has its samples"))?
                         .part(raw.id)?,
@@ -136,7 +139,7 @@ impl LastRows {
 /// Gives the samples of rows (ids with profiles, in order of time) to the coarser row that is their sum and has just been written.
 pub(super) fn give(
     tx: &Transaction<'_>,
-    (level, start, way): (Level, i64, Way),
+    (level, start, series): (Level, i64, SeriesId),
     whole: &Profile,
     parts: Vec<(i64, Profile)>,
 ) -> Result<(), StoreError> {
@@ -146,8 +149,12 @@ pub(super) fn give(
         empty.execute([id])?;
         shares.push((id, Share { places: places(&part, whole), counts: part.counts }));
     }
-    tx.prepare_cached("UPDATE rollup SET split = ?5 WHERE level = ?1 AND start = ?2 AND event = ?3 AND hz = ?4")?
-        .execute((level as u8, start, way.0, way.1, Split::new(whole, shares)?.encode()))?;
+    tx.prepare_cached("UPDATE rollup SET split = ?4 WHERE level = ?1 AND start = ?2 AND series = ?3")?.execute((
+        level as u8,
+        start,
+        series,
+        Split::new(whole, shares)?.encode(),
+    ))?;
     Ok(())
 }
 

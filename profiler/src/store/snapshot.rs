@@ -15,11 +15,12 @@ use super::level::Level;
 use super::name_cache::{CachedFrame, NameCache, PlacedFrame};
 use super::numbers::Numbers;
 use super::process_cache::{ProcessCache, ProcessRow};
-use super::rollup_row::{LastRows, RollupRow, Way};
+use super::rollup_row::{LastRows, RollupRow};
+use super::series::{self, SeriesId};
 use super::split::Share;
 use super::stack_page::StackNode;
 use super::{StackId, StoreError, times};
-use crate::profile::{Demangle, Frame, LossCause, Losses, StackEnd, TimeRange, WallNanos};
+use crate::profile::{Demangle, Frame, Host, LossCause, Losses, StackEnd, TimeRange, WallNanos};
 
 /// Sums over all stored windows.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -143,6 +144,11 @@ impl<'a> Snapshot<'a> {
         cover(&self.tx, range, longest)
     }
 
+    /// The host of a piece.
+    pub(crate) fn host(&self, piece: &Piece) -> Result<Host, StoreError> {
+        series::host_of(&self.tx, piece.series.host)
+    }
+
     /// Who has samples in a piece.
     pub(crate) fn groups(&mut self, piece: &Piece) -> Result<Vec<Group>, StoreError> {
         let sql = match piece.place {
@@ -167,7 +173,7 @@ impl<'a> Snapshot<'a> {
             Place::Rollup(_) => "SELECT directory, stacks FROM rollup WHERE id = ?1",
             Place::Fresh(_) => "SELECT directory, stacks FROM fresh WHERE window = ?1",
             Place::Part(_) => {
-                let row = self.open(Level::Minutes, piece.start, (piece.event, piece.hz))?;
+                let row = self.open(Level::Minutes, piece.start, piece.series.id)?;
                 return Ok(Stacks::Listed(row.whole.clone()));
             }
             Place::Packed(window) => return Ok(Stacks::Listed(self.window(piece, window)?)),
@@ -231,7 +237,7 @@ impl<'a> Snapshot<'a> {
 
     /// One window out of a roll-up. Who asks for one will ask for the next one too.
     fn window(&mut self, piece: &Piece, window: i64) -> Result<Profile, StoreError> {
-        let row = self.open(Level::Minutes, Level::Minutes.start_of(piece.start), (piece.event, piece.hz))?;
+        let row = self.open(Level::Minutes, Level::Minutes.start_of(piece.start), piece.series.id)?;
         let shares = match self.windows.take() {
             Some((id, shares)) if id == row.id => shares,
             _ => row.split.as_ref().map(|split| split.shares(&row.whole)).unwrap_or_default(),
@@ -242,8 +248,8 @@ impl<'a> Snapshot<'a> {
         profile.ok_or(StoreError::BadRow("a packed window is not in its roll-up"))
     }
 
-    fn open(&mut self, level: Level, start: i64, way: Way) -> Result<Rc<RollupRow>, StoreError> {
-        let row = self.opened.find(&self.tx, level, start, way)?;
+    fn open(&mut self, level: Level, start: i64, series: SeriesId) -> Result<Rc<RollupRow>, StoreError> {
+        let row = self.opened.find(&self.tx, level, start, series)?;
         row.ok_or(StoreError::BadRow("a packed window without its roll-up"))
     }
 

@@ -15,6 +15,7 @@ use super::level::Level;
 use super::numbers::{ALL_COLUMNS, Numbers};
 use super::open::BUSY_WAIT;
 use super::open_files::OpenFiles;
+use super::series::{self, SeriesId};
 use super::{StoreError, file, tally, times};
 use crate::profile::{BinaryId, BootNanos, Location, ProcessWindow, Window};
 
@@ -158,6 +159,7 @@ impl Store {
 struct Writing<'a> {
     tx: &'a Transaction<'a>,
     interned: &'a mut Interned,
+    series: SeriesId,
     boot: i64,
     binaries: HashMap<BinaryId, i64>,
     /// Leaf and its location's row by the memory that a stack is in: threads and processes share it.
@@ -170,12 +172,12 @@ type Entry<'w> = (GroupKey, StackId, u64, &'w [BootNanos]);
 
 impl<'a> Writing<'a> {
     fn new(tx: &'a Transaction<'a>, interned: &'a mut Interned, window: &Window) -> Result<Self, StoreError> {
-        let boot = interned.string(tx, &window.boot_id)?;
+        let (series, boot) = (series::of_window(tx, window)?, interned.string(tx, &window.boot_id)?);
         let mut binaries = HashMap::with_capacity(window.binaries.len());
         for (id, binary) in &window.binaries {
             binaries.insert(*id, interned.binary(tx, binary)?);
         }
-        Ok(Self { tx, interned, boot, binaries, stacks: HashMap::new(), unnamed: HashMap::new() })
+        Ok(Self { tx, interned, series, boot, binaries, stacks: HashMap::new(), unnamed: HashMap::new() })
     }
 
     fn run(mut self, window: &Window) -> Result<Vec<Unnamed>, StoreError> {
@@ -203,14 +205,14 @@ impl<'a> Writing<'a> {
         if start >= end {
             return Err(StoreError::BadWindow("it does not end after it starts"));
         }
-        // Stored windows do not overlap, so the last one that starts before our end is the one that could be in the way.
+        // Stored windows of a series do not overlap, so the last one that starts before our end is the one that could be in the way.
         let before: Option<(i64, i64, i64, i64)> = self
             .tx
             .prepare_cached(
-                "SELECT boot_start, boot_start + length, taken, stored FROM window WHERE boot = ?1 AND boot_start < ?2
-                 ORDER BY boot_start DESC LIMIT 1",
+                "SELECT boot_start, boot_start + length, taken, stored FROM window
+                 WHERE series = ?1 AND boot = ?2 AND boot_start < ?3 ORDER BY boot_start DESC LIMIT 1",
             )?
-            .query_row((self.boot, end), |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))
+            .query_row((self.series, self.boot, end), |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))
             .optional()?;
         match before {
             Some((other_start, other_end, taken, stored)) if other_end > start => {
@@ -286,19 +288,18 @@ impl<'a> Writing<'a> {
         let endings = tally::endings(&profile.groups);
         let incomplete = endings.iter().filter(|(end, _)| !end.is_complete()).map(|(_, n)| n).sum();
         let numbers = Numbers::of(window, incomplete);
-        let own: [Value; 6] = [
+        let own: [Value; 5] = [
+            i64::from(self.series.0).into(),
             self.boot.into(),
             int(window.start.0).into(),
             window.wall_start.0.into(),
-            (window.event as u8).into(),
-            window.hz.into(),
-            i64::from(0).into(),
+            0.into(),
         ];
         let id = self
             .tx
             .prepare_cached(&format!(
-                "INSERT INTO window (boot, boot_start, wall_start, event, hz, packed, {ALL_COLUMNS})
-                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+                "INSERT INTO window (series, boot, boot_start, wall_start, packed, {ALL_COLUMNS})
+                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
             ))?
             .insert(params_from_iter(own.into_iter().chain(numbers.values())))?;
         self.tx.prepare_cached("INSERT INTO fresh (window, directory, stacks) VALUES (?1, ?2, ?3)")?.execute((

@@ -7,7 +7,7 @@ pub mod distribution;
 pub mod fair_pool;
 pub mod file_lock;
 pub mod file_page;
-pub mod host_name;
+pub mod host;
 pub mod kernel_text;
 pub mod memory;
 pub mod perf;

@@ -116,6 +116,7 @@ impl Program {
         let samples: u64 = stacks.iter().map(|(_, count)| count).sum();
         let end = noon().0 - 60_000_000_000;
         Window {
+            host: Arc::default(),
             boot_id: "3f0e4d6a-0000-4000-8000-000000000000".into(),
             start: BootNanos(1_000_000_000_000),
             end: BootNanos(1_010_000_000_000),

@@ -43,6 +43,7 @@ pub fn window() -> Window {
     let mut losses = Losses::default();
     losses.add(LossCause::RingFull, 3);
     Window {
+        host: Arc::default(),
         boot_id: "3f0e4d6a-0000-4000-8000-000000000000".into(),
         start: BootNanos(1_000_000_000_000),
         end: BootNanos(1_010_000_000_000),

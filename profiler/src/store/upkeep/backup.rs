@@ -12,7 +12,7 @@ use std::time::Duration;
 use super::Progress;
 use crate::store::StoreError;
 use crate::store::file::beside;
-use crate::store::reader::open_existing;
+use crate::store::reader::open_as_it_is;
 
 /// How often the copy's size is looked at.
 const LOOK: Duration = Duration::from_millis(200);
@@ -26,7 +26,7 @@ pub fn backup(path: &Path, copy: &Path, progress: Progress<'_>) -> Result<u64, S
     if copy.symlink_metadata().is_ok() {
         return Err(failed("create")(std::io::ErrorKind::AlreadyExists.into()));
     }
-    let (_tidy, conn) = open_existing(path)?;
+    let (_tidy, conn) = open_as_it_is(path)?;
     let pages = |name| -> Result<u64, StoreError> {
         Ok(conn.pragma_query_value(None, name, |row| row.get::<_, i64>(0))?.max(0).unsigned_abs())
     };

@@ -46,7 +46,7 @@ pub(super) fn check(conn: &Connection, mut done: impl FnMut()) -> Result<Vec<Str
     }
     // Five minutes after the hour that may have their samples.
     let mut rollups = conn.prepare(
-        "SELECT level, start, event, hz, stored FROM rollup ORDER BY start / 3600000000000, event, hz, level DESC, start",
+        "SELECT level, start, series, stored FROM rollup ORDER BY start / 3600000000000, series, level DESC, start",
     )?;
     let mut rows = rollups.query([])?;
     let mut last = LastRows::default();
@@ -78,9 +78,9 @@ fn window(row: &Row<'_>) -> Result<(), StoreError> {
 fn rollup(conn: &Connection, last: &mut LastRows, row: &Row<'_>) -> Result<(), StoreError> {
     let level = Level::ALL.into_iter().find(|level| row.get(0).is_ok_and(|n: u8| *level as u8 == n));
     let level = level.ok_or(StoreError::BadRow("a roll-up of an unknown length"))?;
-    let found = last.find(conn, level, row.get(1)?, (row.get(2)?, row.get(3)?))?;
+    let found = last.find(conn, level, row.get(1)?, row.get(2)?)?;
     let rollup = found.ok_or(StoreError::BadRow("a row that is not there"))?;
-    adds_up(&rollup.whole.counts, row.get(4)?)?;
+    adds_up(&rollup.whole.counts, row.get(3)?)?;
     let Some(split) = rollup.split.as_ref().filter(|_| level == Level::Minutes) else { return Ok(()) };
     let mut select = conn.prepare_cached(
         "SELECT stored, times FROM window LEFT JOIN sample_time ON sample_time.window = id WHERE id = ?1 AND packed = 1",

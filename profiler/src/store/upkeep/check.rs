@@ -19,9 +19,9 @@ const RULES: [(&str, &str); 5] = [
     ("SELECT id FROM rollup WHERE taken <> stored + lost", "a roll-up's samples taken are not those stored and lost"),
     (
         // Each window ends before the next one begins: quick, where a join would not be.
-        "SELECT id FROM (SELECT id, boot_start, lag(boot_start + length) OVER (PARTITION BY boot ORDER BY boot_start) AS before
+        "SELECT id FROM (SELECT id, boot_start, lag(boot_start + length) OVER (PARTITION BY series, boot ORDER BY boot_start) AS before
          FROM window) WHERE before > boot_start",
-        "windows of one boot overlap",
+        "windows of one series and boot overlap",
     ),
     (
         "SELECT id FROM location WHERE state = 1 AND id NOT IN (SELECT location FROM location_frame)",

@@ -186,7 +186,7 @@ fn the_same_window_is_stored_once() {
     assert_eq!(dump(&store), before);
 }
 
-/// Windows of one boot share no instant; of different boots they may.
+/// Windows of one series and boot share no instant; others may.
 #[test]
 fn windows_of_a_boot_never_overlap() {
     let (_folder, mut store) = store();
